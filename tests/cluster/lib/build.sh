@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# Builds Kubernetes, etcd and containerd from Go modules into the cache.
+
+# MODULE PACKAGE BINARY, the slowest first.
+BINARIES=(
+  "kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver"
+  "kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager"
+  "kubernetes k8s.io/kubernetes/cmd/kubelet kubelet"
+  "kubernetes k8s.io/kubernetes/cmd/kube-scheduler kube-scheduler"
+  "kubernetes k8s.io/kubernetes/cmd/kube-proxy kube-proxy"
+  "kubernetes k8s.io/kubernetes/cmd/kubectl kubectl"
+  "containerd github.com/containerd/containerd/v2/cmd/containerd containerd"
+  "containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 containerd-shim-runc-v2"
+  "containerd github.com/containerd/containerd/v2/cmd/ctr ctr"
+  "etcd go.etcd.io/etcd/server/v3 etcd"
+)
+
+ldflags_of() { # MODULE
+  local package flags="-s -w"
+  if [[ $1 == kubernetes ]]; then
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+      flags+=" -X $package.gitVersion=v$KUBERNETES_VERSION -X $package.gitMajor=1 -X $package.gitMinor=36"
+    done
+  fi
+  say "$flags"
+}
+
+binary_folder() { # MODULE
+  say "$CACHE/bin/$1-$(key_of "$HERE/go/$1/go.mod" "$HERE/go/$1/go.sum")"
+}
+
+build_binaries() {
+  local entry module package binary folder count=0 total=${#BINARIES[@]} start=$(now) began log pid
+  mkdir -p "$CACHE/bin"
+  exec 8>"$CACHE/build.lock"
+  flock -n 8 || { note "another 'up' is building; waiting for it"; flock 8; }
+  for entry in "${BINARIES[@]}"; do
+    read -r module package binary <<<"$entry"
+    count=$((count + 1))
+    folder=$(binary_folder "$module")
+    [[ ! -x $folder/$binary ]] || continue
+    command -v go >/dev/null || die "Go is missing: it is needed to build $binary" \
+      "Install Go 1.26 or newer and put it on PATH."
+    mkdir -p "$folder"
+    log=$CACHE/build-$binary.log
+    began=$(now)
+    note "[$count/$total] building $binary (a first build of all takes about 10 minutes)"
+    (cd "$HERE/go/$module" && CGO_ENABLED=0 GOWORK=off go build -mod=readonly -buildvcs=false -trimpath \
+      -ldflags "$(ldflags_of "$module")" -o "$folder/.$binary.new" "$package") >"$log" 2>&1 8>&- &
+    pid=$!
+    progress "$pid" "$binary" "$began"
+    if ! wait "$pid"; then
+      tail -n 20 "$log" >&2
+      die "could not build $binary; the whole log is in $log" "Run 'up' again: finished binaries are kept."
+    fi
+    mv "$folder/.$binary.new" "$folder/$binary"
+    note "[$count/$total] built $binary in $(($(now) - began)) s ($(($(now) - start)) s in all)"
+  done
+  exec 8>&-
+}
+
+# Says every 30 s that a build still runs.
+progress() { # PID BINARY BEGAN
+  local next=$(($3 + 30))
+  while kill -0 "$1" 2>/dev/null; do
+    if (($(now) >= next)); then
+      note "    still building $2: $(($(now) - $3)) s"
+      next=$((next + 30))
+    fi
+    sleep 0.5
+  done
+}
+
+# One folder with a link to each binary: it comes first on the cluster's PATH.
+link_binaries() {
+  local entry module binary
+  mkdir -p "$RUN/bin"
+  for entry in "${BINARIES[@]}"; do
+    read -r module _ binary <<<"$entry"
+    ln -sf "$(binary_folder "$module")/$binary" "$RUN/bin/$binary"
+  done
+}

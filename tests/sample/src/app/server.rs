@@ -1,0 +1,222 @@
+//! Listeners, drain and end of the application.
+
+use super::{App, AppBody, control, routes};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// A process that has died of live traffic dies again this soon after a restart.
+const DIE_AGAIN: Duration = Duration::from_millis(500);
+/// Lets the answer to the request that asked for the end get out.
+const LAST_ANSWER: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy)]
+enum Port {
+    App,
+    Control,
+}
+
+/// The two listening sockets.
+pub struct Listeners {
+    app: TcpListener,
+    control: TcpListener,
+}
+
+impl Listeners {
+    /// Opens both sockets; port 0 picks a free port.
+    pub async fn bind(config: &super::AppConfig) -> io::Result<Self> {
+        Ok(Self {
+            app: TcpListener::bind((config.bind, config.port)).await?,
+            control: TcpListener::bind((config.bind, config.control_port)).await?,
+        })
+    }
+
+    /// Address of the application.
+    pub fn app_addr(&self) -> io::Result<SocketAddr> {
+        self.app.local_addr()
+    }
+
+    /// Address of the control port.
+    pub fn control_addr(&self) -> io::Result<SocketAddr> {
+        self.control.local_addr()
+    }
+}
+
+/// Serves until `shutdown` resolves and the drain is over, or until a fault ends
+/// the process; returns the code with which the process has to exit.
+pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Output = ()>) -> i32 {
+    log(&app, "start", json!({"died_before": app.died_before}));
+    let (close, closing) = watch::channel(false);
+    // Dropping the set aborts its tasks and so closes all sockets: that is a crash.
+    let mut ports = JoinSet::new();
+    ports.spawn(accept(
+        app.clone(),
+        listeners.app,
+        Port::App,
+        closing.clone(),
+    ));
+    ports.spawn(accept(
+        app.clone(),
+        listeners.control,
+        Port::Control,
+        closing,
+    ));
+    let drain = async {
+        shutdown.await;
+        app.draining.store(true, Ordering::Relaxed);
+        log(
+            &app,
+            "drain",
+            json!({"drain_ms": app.config.drain.as_millis() as u64}),
+        );
+        sleep(app.config.drain).await;
+    };
+    let code = tokio::select! {
+        code = asked_to_exit(&app) => code,
+        code = fault_timers(&app) => code,
+        () = drain => {
+            close.send_replace(true);
+            if timeout(app.config.grace, async { while ports.join_next().await.is_some() {} })
+                .await
+                .is_err()
+            {
+                log(&app, "grace-over", json!({}));
+            }
+            0
+        }
+    };
+    let served = app.served.load(Ordering::Relaxed);
+    log(
+        &app,
+        "stop",
+        json!({"exit_code": code, "requests_served": served}),
+    );
+    code
+}
+
+async fn asked_to_exit(app: &App) -> i32 {
+    let mut exit = app.exit.subscribe();
+    // An error would mean that the sender is gone, but `app` holds it.
+    let code = exit.wait_for(Option::is_some).await.map(|code| *code);
+    sleep(LAST_ANSWER).await;
+    code.ok().flatten().unwrap_or(1)
+}
+
+/// Resolves when a fault ends the process.
+async fn fault_timers(app: &App) -> i32 {
+    let config = &app.config;
+    let crash = async {
+        let Some(after) = config.crash_after else {
+            return pending().await;
+        };
+        if config.only_after_live {
+            app.faults.first_live().await;
+        }
+        sleep(after).await;
+    };
+    let die = async {
+        let Some(after) = config.die_after_live else {
+            return pending().await;
+        };
+        if app.died_before {
+            return sleep(DIE_AGAIN).await;
+        }
+        app.faults.first_live().await;
+        sleep(after).await;
+        if let Err(error) = std::fs::write(config.death_marker(), "") {
+            log(app, "no-death-marker", json!({"error": error.to_string()}));
+        }
+    };
+    tokio::select! {
+        () = crash => log(app, "fault-crash", json!({})),
+        () = die => log(app, "fault-die", json!({})),
+    }
+    1
+}
+
+async fn accept(
+    app: Arc<App>,
+    listener: TcpListener,
+    port: Port,
+    mut closing: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(app.clone(), stream, port, closing.clone()));
+                }
+                // Out of file descriptors, or the client is gone already: go on.
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+            () = told(&mut closing) => break,
+        }
+    }
+    // Connections that wait in the backlog would be reset with the listener.
+    while let Ok(Ok((stream, _))) = timeout(LAST_ANSWER, listener.accept()).await {
+        connections.spawn(serve(app.clone(), stream, port, closing.clone()));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(app: Arc<App>, stream: TcpStream, port: Port, mut closing: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: Request<Incoming>| {
+        let app = app.clone();
+        async move {
+            let response: Response<AppBody> = match port {
+                Port::App => routes::handle(&app, request).await,
+                Port::Control => control::handle(&app, request).await,
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    // Errors of a connection are the client's business: it counts its losses.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = told(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn told(closing: &mut watch::Receiver<bool>) {
+    // An error means that `run` has ended, which is as good a reason to close.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+fn log(app: &App, event: &str, more: Value) {
+    let config = &app.config;
+    let mut line = json!({
+        "time": crate::now_text(), "event": event, "app": config.app,
+        "version": config.version, "colour": config.colour, "pod": config.pod,
+    });
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    println!("{line}");
+}

@@ -50,12 +50,10 @@ enum Job {
 /// Runs one job and returns the exit code.
 pub async fn run(args: JobArgs, terminated: impl Future<Output = ()>) -> u8 {
     if args.env {
-        for line in env_lines(std::env::vars_os().filter_map(|(key, value)| {
-            Some((
-                key.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        })) {
+        for line in env_lines(
+            std::env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.to_string_lossy().into_owned()))),
+        ) {
             println!("{line}");
         }
     }
@@ -94,10 +92,8 @@ pub async fn run(args: JobArgs, terminated: impl Future<Output = ()>) -> u8 {
 }
 
 fn env_lines(vars: impl Iterator<Item = (String, String)>) -> Vec<String> {
-    let mut lines: Vec<_> = vars
-        .filter(|(key, _)| key.starts_with("CUTOVER_"))
-        .map(|(key, value)| format!("env {key}={value}"))
-        .collect();
+    let mut lines: Vec<_> =
+        vars.filter(|(key, _)| key.starts_with("CUTOVER_")).map(|(key, value)| format!("env {key}={value}")).collect();
     lines.sort();
     lines
 }
@@ -122,16 +118,8 @@ mod tests {
 
     #[test]
     fn only_variables_of_cutover_are_shown() {
-        let vars = [
-            ("PATH", "/bin"),
-            ("CUTOVER_B", "2 3"),
-            ("CUTOVER_A", "1"),
-            ("XCUTOVER_", ""),
-        ];
+        let vars = [("PATH", "/bin"), ("CUTOVER_B", "2 3"), ("CUTOVER_A", "1"), ("XCUTOVER_", "")];
         let vars = vars.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(
-            env_lines(vars.into_iter()),
-            ["env CUTOVER_A=1", "env CUTOVER_B=2 3"]
-        );
+        assert_eq!(env_lines(vars.into_iter()), ["env CUTOVER_A=1", "env CUTOVER_B=2 3"]);
     }
 }

@@ -39,9 +39,7 @@ fn adds_up(report: &Report) {
     assert_eq!(report.in_flight, 0);
     let ends = report.ok + report.app_errors + report.answered_4xx + report.lost;
     assert_eq!(report.sent, ends);
-    let marks = |field: fn(&sample::load::MarkReport) -> u64| -> u64 {
-        report.marks.iter().map(field).sum()
-    };
+    let marks = |field: fn(&sample::load::MarkReport) -> u64| -> u64 { report.marks.iter().map(field).sum() };
     assert_eq!(marks(|mark| mark.sent), report.sent);
     assert_eq!(marks(|mark| mark.lost), report.lost);
 }
@@ -80,14 +78,8 @@ async fn a_refused_connection_is_a_loss() {
     let report = Load::start(config(addr, 25)).wait().await;
     adds_up(&report);
     let fresh = &report.pools["fresh"];
-    assert_eq!(
-        (report.lost, fresh.lost_kinds["refused"], fresh.losses.len()),
-        (25, 25, 20)
-    );
-    assert_eq!(
-        (fresh.losses[0].kind.as_str(), fresh.losses[0].mark.as_str()),
-        ("refused", "start")
-    );
+    assert_eq!((report.lost, fresh.lost_kinds["refused"], fresh.losses.len()), (25, 25, 20));
+    assert_eq!((fresh.losses[0].kind.as_str(), fresh.losses[0].mark.as_str()), ("refused", "start"));
 }
 
 #[tokio::test]
@@ -99,42 +91,33 @@ async fn a_reset_is_a_loss() {
     adds_up(&report);
     assert_eq!(report.lost, 20);
     for pool in report.pools.values() {
-        assert_eq!(
-            pool.lost_kinds.get("reset"),
-            Some(&pool.lost),
-            "{:?}",
-            pool.losses
-        );
+        assert_eq!(pool.lost_kinds.get("reset"), Some(&pool.lost), "{:?}", pool.losses);
     }
 }
 
 #[tokio::test]
 async fn half_an_answer_is_a_loss() {
     let addr = service(|mut stream| async move {
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
     })
     .await;
     let report = Load::start(config(addr, 5)).wait().await;
     adds_up(&report);
-    assert_eq!(
-        (report.lost, report.pools["fresh"].lost_kinds["closed"]),
-        (5, 5)
-    );
+    assert_eq!((report.lost, report.pools["fresh"].lost_kinds["closed"]), (5, 5));
 }
 
 #[tokio::test]
 async fn silence_is_a_loss() {
-    let addr = service(|_stream| std::future::pending()).await;
+    let addr = service(|stream| async move {
+        let _open: TcpStream = stream;
+        std::future::pending().await
+    })
+    .await;
     let mut config = config(addr, 5);
     config.timeout = Duration::from_millis(20);
     let report = Load::start(config).wait().await;
     adds_up(&report);
-    assert_eq!(
-        (report.lost, report.pools["fresh"].lost_kinds["timeout"]),
-        (5, 5)
-    );
+    assert_eq!((report.lost, report.pools["fresh"].lost_kinds["timeout"]), (5, 5));
 }
 
 #[tokio::test]
@@ -142,9 +125,7 @@ async fn a_kept_connection_closed_by_the_server_is_replaced() {
     // Announces keep-alive, yet closes after each answer. A request may meet the
     // close before or after it is written; no request may go missing in the count.
     let addr = service(|mut stream| async move {
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     })
     .await;
     let mut config = config(addr, 30);
@@ -185,20 +166,12 @@ async fn report_and_marks_over_http() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, Load::start(config(app.addr, 1_000_000))));
-    assert_eq!(
-        request(addr, "POST", "/mark/switch", &[], "").await.status,
-        200
-    );
-    let so_far: Report =
-        serde_json::from_str(&request(addr, "GET", "/report", &[], "").await.body).unwrap();
+    assert_eq!(request(addr, "POST", "/mark/switch", &[], "").await.status, 200);
+    let so_far: Report = serde_json::from_str(&request(addr, "GET", "/report", &[], "").await.body).unwrap();
     assert!(!so_far.finished);
     assert_eq!(so_far.marks[1].name, "switch");
-    let end: Report =
-        serde_json::from_str(&request(addr, "POST", "/stop", &[], "").await.body).unwrap();
+    let end: Report = serde_json::from_str(&request(addr, "POST", "/stop", &[], "").await.body).unwrap();
     adds_up(&end);
-    assert_eq!(
-        request(addr, "POST", "/mark/late", &[], "").await.status,
-        409
-    );
+    assert_eq!(request(addr, "POST", "/mark/late", &[], "").await.status, 409);
     assert_eq!(request(addr, "GET", "/none", &[], "").await.status, 404);
 }

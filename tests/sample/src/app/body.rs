@@ -30,17 +30,12 @@ impl Body for AppBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let chunk = match self.get_mut() {
             Self::Whole(bytes) => bytes.take(),
             Self::Filler(0) => None,
             Self::Filler(left) => {
-                let size = FILLER
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let size = FILLER.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= size as u64;
                 Some(Bytes::from_static(&FILLER[..size]))
             }

@@ -53,11 +53,7 @@ impl AppConfig {
 
     /// Reads the configuration through `lookup`; an empty value counts as unset.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let env = |key: &str| {
-            lookup(key)
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
+        let env = |key: &str| lookup(key).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let text = |key: &str, default: &str| env(key).unwrap_or_else(|| default.to_owned());
         let error_rate: f64 = parse(&env, "FAULT_ERROR_RATE")?.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&error_rate) {
@@ -70,9 +66,7 @@ impl AppConfig {
             app: text("APP", "sample"),
             version: text("VERSION", "0.0.0"),
             colour: text("COLOUR", "none"),
-            pod: env("POD_NAME")
-                .or_else(|| env("HOSTNAME"))
-                .unwrap_or_else(|| "unknown".to_owned()),
+            pod: env("POD_NAME").or_else(|| env("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned()),
             ready_delay: millis(&env, "READY_DELAY_MS")?.unwrap_or_default(),
             drain: millis(&env, "DRAIN_MS")?.unwrap_or(Duration::from_secs(3)),
             grace: millis(&env, "GRACE_MS")?.unwrap_or(Duration::from_secs(10)),
@@ -101,9 +95,7 @@ where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    env(key)
-        .map(|value| value.parse().with_context(|| format!("{key}={value}")))
-        .transpose()
+    env(key).map(|value| value.parse().with_context(|| format!("{key}={value}"))).transpose()
 }
 
 fn millis(env: &impl Fn(&str) -> Option<String>, key: &str) -> Result<Option<Duration>> {

@@ -13,10 +13,7 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Response<AppBody> 
         (&Method::POST, "/fault") => change(app, request).await,
         (&Method::POST, "/exit") => exit(app, request.uri().query()),
         (&Method::GET, "/health") => routes::json(StatusCode::OK, &json!({"status": "ok"})),
-        _ => refuse(
-            StatusCode::NOT_FOUND,
-            "use GET or POST /fault, or POST /exit?code=N",
-        ),
+        _ => refuse(StatusCode::NOT_FOUND, "use GET or POST /fault, or POST /exit?code=N"),
     }
 }
 
@@ -45,10 +42,7 @@ fn exit(app: &App, query: Option<&str>) -> Response<AppBody> {
             app.exit.send_replace(Some(code));
             routes::json(StatusCode::ACCEPTED, &json!({"exiting": code}))
         }
-        _ => refuse(
-            StatusCode::BAD_REQUEST,
-            "code must be a number from 0 to 255",
-        ),
+        _ => refuse(StatusCode::BAD_REQUEST, "code must be a number from 0 to 255"),
     }
 }
 

@@ -100,10 +100,7 @@ impl Faults {
         }
         let mut settings = self.lock();
         if !self.effective(&settings) {
-            return Decision {
-                latency: Duration::ZERO,
-                fail: false,
-            };
+            return Decision { latency: Duration::ZERO, fail: false };
         }
         settings.debt += settings.error_rate;
         // The tolerance makes ten times 0.1 a whole number again.
@@ -111,10 +108,7 @@ impl Faults {
         if fail {
             settings.debt -= 1.0;
         }
-        Decision {
-            latency: settings.latency,
-            fail,
-        }
+        Decision { latency: settings.latency, fail }
     }
 
     /// Notes that a live request has been answered; only the first one counts.
@@ -131,11 +125,7 @@ impl Faults {
     /// Waits for the first answered live request.
     pub async fn first_live(&self) {
         // An error would mean that the sender is gone, but `self` holds it.
-        let _ = self
-            .first_served
-            .subscribe()
-            .wait_for(Option::is_some)
-            .await;
+        let _ = self.first_served.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Whether the faults allow `/ready` to answer 200.
@@ -222,10 +212,7 @@ mod tests {
     #[test]
     fn a_posted_fault_counts_at_once_unless_it_says_otherwise() {
         let faults = faults(&[("FAULT_ONLY_AFTER_LIVE", "1")]);
-        let mut change = FaultChange {
-            ready: Some(false),
-            ..Default::default()
-        };
+        let mut change = FaultChange { ready: Some(false), ..Default::default() };
         change.only_after_live = true;
         faults.change(&change).unwrap();
         assert!(faults.allows_ready());

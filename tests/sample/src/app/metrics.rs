@@ -8,9 +8,7 @@ use std::{
 };
 
 /// Upper bounds of the histogram in seconds.
-const BOUNDS: [f64; 11] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 #[derive(Default)]
 struct Numbers {
@@ -35,14 +33,8 @@ impl Metrics {
         // Series that exist from the start: rate() of a counter that appears with
         // its first error would miss exactly that error.
         let by_code = BTreeMap::from([(200, 0), (500, 0)]);
-        let numbers = Numbers {
-            by_code,
-            ..Numbers::default()
-        };
-        Self {
-            labels,
-            numbers: Mutex::new(numbers),
-        }
+        let numbers = Numbers { by_code, ..Numbers::default() };
+        Self { labels, numbers: Mutex::new(numbers) }
     }
 
     /// Counts one answered request.
@@ -63,15 +55,11 @@ impl Metrics {
     pub fn render(&self) -> String {
         let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = &self.labels;
-        let mut text = String::from(
-            "# HELP http_requests_total Answered requests.\n# TYPE http_requests_total counter\n",
-        );
+        let mut text =
+            String::from("# HELP http_requests_total Answered requests.\n# TYPE http_requests_total counter\n");
         // Writing to a String cannot fail.
         for (code, count) in &numbers.by_code {
-            let _ = writeln!(
-                text,
-                "http_requests_total{{code=\"{code}\",{labels}}} {count}"
-            );
+            let _ = writeln!(text, "http_requests_total{{code=\"{code}\",{labels}}} {count}");
         }
         text.push_str(
             "# HELP http_request_duration_seconds Time to answer.\n\
@@ -81,11 +69,7 @@ impl Metrics {
         for (bucket, bound) in numbers.buckets.iter().zip(BOUNDS) {
             let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {bucket}");
         }
-        let _ = writeln!(
-            text,
-            "{name}_bucket{{{labels},le=\"+Inf\"}} {}",
-            numbers.count
-        );
+        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", numbers.count);
         let _ = writeln!(text, "{name}_sum{{{labels}}} {}", numbers.sum);
         let _ = writeln!(text, "{name}_count{{{labels}}} {}", numbers.count);
         text
@@ -93,10 +77,7 @@ impl Metrics {
 }
 
 fn escape(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -14,9 +14,7 @@ static ISSUED: AtomicU64 = AtomicU64::new(0);
 
 /// Issues a new id, different from all ids of this and of other pods.
 pub fn issue(pod: &str) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = ISSUED.fetch_add(1, Ordering::Relaxed);
     let seed = format!("{pod}/{}/{}/{count}", std::process::id(), now.as_nanos());
     let body = hex(&seed, 12);
@@ -25,10 +23,7 @@ pub fn issue(pod: &str) -> String {
 
 /// Whether some pod of this application has issued `id`.
 pub fn valid(id: &str) -> bool {
-    let Some((body, check)) = id
-        .strip_prefix("pack-")
-        .and_then(|rest| rest.split_once('-'))
-    else {
+    let Some((body, check)) = id.strip_prefix("pack-").and_then(|rest| rest.split_once('-')) else {
         return false;
     };
     body.len() == 24 && check == checksum(body)
@@ -40,11 +35,7 @@ fn checksum(body: &str) -> String {
 
 fn hex(text: &str, bytes: usize) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(bytes)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -61,11 +52,7 @@ mod tests {
     #[test]
     fn a_changed_or_made_up_id_is_not_valid() {
         let id = issue("pod-1");
-        let flipped = if id.contains('0') {
-            id.replacen('0', "1", 1)
-        } else {
-            id.replacen('a', "b", 1)
-        };
+        let flipped = if id.contains('0') { id.replacen('0', "1", 1) } else { id.replacen('a', "b", 1) };
         assert_ne!(id, flipped);
         assert!(!valid(&flipped));
         assert!(!valid(&id[..id.len() - 1]));

@@ -42,8 +42,7 @@ async fn ordinary(app: &App, request: Request<Incoming>) -> Response<AppBody> {
     } else {
         dispatch(app, request).await
     };
-    app.metrics
-        .observe(response.status().as_u16(), start.elapsed());
+    app.metrics.observe(response.status().as_u16(), start.elapsed());
     app.served.fetch_add(1, Ordering::Relaxed);
     if live {
         app.faults.live_served();
@@ -59,19 +58,12 @@ async fn dispatch(app: &App, request: Request<Incoming>) -> Response<AppBody> {
     let post = request.method() == Method::POST;
     match path.as_str() {
         "/api/echo" if get || post => echo(request, query).await,
-        "/api/v1/audit/packs/generate" | "/api/feature-flags/emergency-disable" if post => {
-            act(app, &request)
-        }
-        "/api/v1/audit/packs/generate" | "/api/feature-flags/emergency-disable" => {
-            not_allowed("POST")
-        }
+        "/api/v1/audit/packs/generate" | "/api/feature-flags/emergency-disable" if post => act(app, &request),
+        "/api/v1/audit/packs/generate" | "/api/feature-flags/emergency-disable" => not_allowed("POST"),
         _ if pack_to_verify(&path).is_some() => {
             let id = pack_to_verify(&path).unwrap_or_default();
             if post {
-                json(
-                    StatusCode::OK,
-                    &json!({"pack_id": id, "valid": pack::valid(id)}),
-                )
+                json(StatusCode::OK, &json!({"pack_id": id, "valid": pack::valid(id)}))
             } else {
                 not_allowed("POST")
             }
@@ -84,11 +76,7 @@ async fn dispatch(app: &App, request: Request<Incoming>) -> Response<AppBody> {
             Err(message) => error(StatusCode::BAD_REQUEST, &message),
         },
         "/big" if get => match number(&query, "bytes", 1024 * 1024, MAX_BIG) {
-            Ok(bytes) => reply(
-                StatusCode::OK,
-                "application/octet-stream",
-                AppBody::Filler(bytes),
-            ),
+            Ok(bytes) => reply(StatusCode::OK, "application/octet-stream", AppBody::Filler(bytes)),
             Err(message) => error(StatusCode::BAD_REQUEST, &message),
         },
         "/redirect" if get => {
@@ -140,27 +128,16 @@ fn resource(app: &App, path: &str) -> Option<Value> {
 fn act(app: &App, request: &Request<Incoming>) -> Response<AppBody> {
     if request.uri().path().ends_with("/emergency-disable") {
         app.flags_disabled.store(true, Ordering::Relaxed);
-        return json(
-            StatusCode::OK,
-            &json!({"disabled": true, "pod": app.config.pod}),
-        );
+        return json(StatusCode::OK, &json!({"disabled": true, "pod": app.config.pod}));
     }
     if !request.headers().contains_key(header::AUTHORIZATION) {
-        return error(
-            StatusCode::UNAUTHORIZED,
-            "the header Authorization is missing",
-        );
+        return error(StatusCode::UNAUTHORIZED, "the header Authorization is missing");
     }
-    json(
-        StatusCode::OK,
-        &json!({"pack_id": pack::issue(&app.config.pod)}),
-    )
+    json(StatusCode::OK, &json!({"pack_id": pack::issue(&app.config.pod)}))
 }
 
 fn pack_to_verify(path: &str) -> Option<&str> {
-    let id = path
-        .strip_prefix("/api/v1/audit/packs/")?
-        .strip_suffix("/verify")?;
+    let id = path.strip_prefix("/api/v1/audit/packs/")?.strip_suffix("/verify")?;
     (!id.contains('/')).then_some(id)
 }
 
@@ -201,11 +178,7 @@ fn ready(app: &App) -> Response<AppBody> {
 
 fn metrics(app: &App) -> Response<AppBody> {
     let text = app.metrics.render();
-    reply(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        AppBody::whole(text),
-    )
+    reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", AppBody::whole(text))
 }
 
 fn is_live(headers: &HeaderMap) -> bool {
@@ -224,30 +197,17 @@ fn agent(headers: &HeaderMap, prefix: &str) -> bool {
 /// Headers that all answers of the application carry.
 fn decorate(app: &App, headers: &mut HeaderMap) {
     let fixed = [
-        (
-            "strict-transport-security",
-            "max-age=63072000; includeSubDomains",
-        ),
+        ("strict-transport-security", "max-age=63072000; includeSubDomains"),
         ("x-content-type-options", "nosniff"),
-        (
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),
     ];
     for (name, value) in fixed {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let own = [
-        ("x-colour", &app.config.colour),
-        ("x-version", &app.config.version),
-        ("x-pod", &app.config.pod),
-    ];
+    let own = [("x-colour", &app.config.colour), ("x-version", &app.config.version), ("x-pod", &app.config.pod)];
     for (name, value) in own {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -262,17 +222,10 @@ fn decorate(app: &App, headers: &mut HeaderMap) {
 
 /// The parameters of a query string; of a repeated one the last.
 pub fn query(query: Option<&str>) -> BTreeMap<String, String> {
-    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .into_owned()
-        .collect()
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
-fn number(
-    query: &BTreeMap<String, String>,
-    name: &str,
-    default: u64,
-    max: u64,
-) -> Result<u64, String> {
+fn number(query: &BTreeMap<String, String>, name: &str, default: u64, max: u64) -> Result<u64, String> {
     match query.get(name).map(|text| text.parse()) {
         None => Ok(default),
         Some(Ok(number)) if number <= max => Ok(number),
@@ -282,11 +235,7 @@ fn number(
 
 /// An answer in JSON.
 pub fn json(status: StatusCode, value: &Value) -> Response<AppBody> {
-    reply(
-        status,
-        "application/json",
-        AppBody::whole(value.to_string()),
-    )
+    reply(status, "application/json", AppBody::whole(value.to_string()))
 }
 
 fn error(status: StatusCode, message: &str) -> Response<AppBody> {
@@ -295,17 +244,13 @@ fn error(status: StatusCode, message: &str) -> Response<AppBody> {
 
 fn not_allowed(allow: &'static str) -> Response<AppBody> {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
 }
 
 fn reply(status: StatusCode, kind: &'static str, body: AppBody) -> Response<AppBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -64,26 +64,12 @@ pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Outp
     let (close, closing) = watch::channel(false);
     // Dropping the set aborts its tasks and so closes all sockets: that is a crash.
     let mut ports = JoinSet::new();
-    ports.spawn(accept(
-        app.clone(),
-        listeners.app,
-        Port::App,
-        closing.clone(),
-    ));
-    ports.spawn(accept(
-        app.clone(),
-        listeners.control,
-        Port::Control,
-        closing,
-    ));
+    ports.spawn(accept(app.clone(), listeners.app, Port::App, closing.clone()));
+    ports.spawn(accept(app.clone(), listeners.control, Port::Control, closing));
     let drain = async {
         shutdown.await;
         app.draining.store(true, Ordering::Relaxed);
-        log(
-            &app,
-            "drain",
-            json!({"drain_ms": app.config.drain.as_millis() as u64}),
-        );
+        log(&app, "drain", json!({"drain_ms": app.config.drain.as_millis() as u64}));
         sleep(app.config.drain).await;
     };
     let code = tokio::select! {
@@ -101,11 +87,7 @@ pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Outp
         }
     };
     let served = app.served.load(Ordering::Relaxed);
-    log(
-        &app,
-        "stop",
-        json!({"exit_code": code, "requests_served": served}),
-    );
+    log(&app, "stop", json!({"exit_code": code, "requests_served": served}));
     code
 }
 
@@ -149,12 +131,7 @@ async fn fault_timers(app: &App) -> i32 {
     1
 }
 
-async fn accept(
-    app: Arc<App>,
-    listener: TcpListener,
-    port: Port,
-    mut closing: watch::Receiver<bool>,
-) {
+async fn accept(app: Arc<App>, listener: TcpListener, port: Port, mut closing: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -189,11 +166,8 @@ async fn serve(app: Arc<App>, stream: TcpStream, port: Port, mut closing: watch:
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service)
-    );
+    let mut connection =
+        pin!(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
     // Errors of a connection are the client's business: it counts its losses.
     tokio::select! {
         _ = connection.as_mut() => {}

@@ -91,11 +91,7 @@ async fn main() -> Result<()> {
         config.host = host;
     }
     let listener = match &cli.serve {
-        Some(addr) => Some(
-            TcpListener::bind(addr)
-                .await
-                .with_context(|| addr.clone())?,
-        ),
+        Some(addr) => Some(TcpListener::bind(addr).await.with_context(|| addr.clone())?),
         None => None,
     };
 
@@ -125,18 +121,13 @@ async fn main() -> Result<()> {
     let text = serde_json::to_string_pretty(&report)?;
     println!("{text}");
     if let Some(path) = &cli.report {
-        std::fs::write(path, format!("{text}\n"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if serving && !ended {
         let _ = timeout(cli.linger, terminated).await;
     }
     // Not a plain return: the thread that reads stdin would hold the process back.
-    std::process::exit(if cli.fail_on_lost && report.lost > 0 {
-        2
-    } else {
-        0
-    })
+    std::process::exit(if cli.fail_on_lost && report.lost > 0 { 2 } else { 0 })
 }
 
 async fn read_stdin(load: LoadHandle) {

@@ -77,10 +77,9 @@ impl Client {
         match timeout(self.config.timeout, self.exchange()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => classify(error.as_ref()),
-            Err(_) => Outcome::Lost {
-                kind: "timeout",
-                error: format!("no full answer within {:?}", self.config.timeout),
-            },
+            Err(_) => {
+                Outcome::Lost { kind: "timeout", error: format!("no full answer within {:?}", self.config.timeout) }
+            }
         }
     }
 
@@ -114,10 +113,7 @@ impl Client {
             frame?;
         }
         if keep && connection.opened.elapsed() < self.config.keepalive_age {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         Ok(outcome)
     }
@@ -127,9 +123,7 @@ impl Client {
         loop {
             let mut connection = {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.retain(|kept| {
-                    kept.opened.elapsed() < self.config.keepalive_age && !kept.sender.is_closed()
-                });
+                idle.retain(|kept| kept.opened.elapsed() < self.config.keepalive_age && !kept.sender.is_closed());
                 idle.pop()?
             };
             if connection.sender.ready().await.is_ok() {
@@ -148,11 +142,7 @@ impl Client {
             // The request on the connection sees the error, too.
             let _ = connection.await;
         });
-        Ok(Connection {
-            sender,
-            driver: driver.abort_handle(),
-            opened,
-        })
+        Ok(Connection { sender, driver: driver.abort_handle(), opened })
     }
 
     fn build(&self) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
@@ -160,11 +150,7 @@ impl Client {
             .header(header::HOST, self.config.host.as_str())
             .header(header::USER_AGENT, LOAD_AGENT)
             .header(LOAD_HEADER, "1");
-        let close = if self.keepalive {
-            "keep-alive"
-        } else {
-            "close"
-        };
+        let close = if self.keepalive { "keep-alive" } else { "close" };
         request.header(header::CONNECTION, close).body(Empty::new())
     }
 }
@@ -210,6 +196,5 @@ fn classify(error: &(dyn Error + 'static)) -> Outcome {
 fn out_of_local_means(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+    error.kind() == io::ErrorKind::AddrNotAvailable || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }

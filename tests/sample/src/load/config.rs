@@ -38,11 +38,8 @@ impl LoadConfig {
     /// A name in the URL is resolved once, here.
     pub fn new(url: &str) -> Result<Self> {
         let parsed = url::Url::parse(url).with_context(|| format!("not a URL: {url}"))?;
-        let (Some(name), Some(port), "http") = (
-            parsed.host_str(),
-            parsed.port_or_known_default(),
-            parsed.scheme(),
-        ) else {
+        let (Some(name), Some(port), "http") = (parsed.host_str(), parsed.port_or_known_default(), parsed.scheme())
+        else {
             bail!("{url} is not of the form http://HOST:PORT/PATH");
         };
         let bare = name.trim_start_matches('[').trim_end_matches(']');
@@ -80,9 +77,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
-        let unit = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let millis = match &rest[..unit] {
             "ms" => 1,
             "s" => 1000,
@@ -91,9 +86,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         let part = number.checked_mul(millis).ok_or_else(wrong)?;
-        total = total
-            .checked_add(Duration::from_millis(part))
-            .ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
         rest = &rest[unit..];
     }
     Ok(total)
@@ -116,10 +109,7 @@ mod tests {
     fn urls() {
         let config = LoadConfig::new("http://127.0.0.1:8080/a/b?c=d#e").unwrap();
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
-        assert_eq!(
-            (config.host.as_str(), config.path.as_str()),
-            ("127.0.0.1:8080", "/a/b?c=d")
-        );
+        assert_eq!((config.host.as_str(), config.path.as_str()), ("127.0.0.1:8080", "/a/b?c=d"));
         assert_eq!(LoadConfig::new("http://[::1]:80").unwrap().path, "/");
         assert!(LoadConfig::new("https://127.0.0.1/").is_err());
         assert!(LoadConfig::new("127.0.0.1:80").is_err());

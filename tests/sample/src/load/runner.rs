@@ -62,18 +62,11 @@ struct State {
 impl Load {
     /// Starts the load at once.
     pub fn start(config: LoadConfig) -> LoadHandle {
-        let pools = [
-            ("fresh", config.fresh_rate, false),
-            ("keepalive", config.keepalive_rate, true),
-        ];
+        let pools = [("fresh", config.fresh_rate, false), ("keepalive", config.keepalive_rate, true)];
         let pools: Vec<_> = pools
             .into_iter()
             .filter(|(_, rate, _)| rate.is_finite() && *rate > 0.0)
-            .map(|(name, rate, keepalive)| Pool {
-                name,
-                rate,
-                client: Client::new(config.clone(), keepalive),
-            })
+            .map(|(name, rate, keepalive)| Pool { name, rate, client: Client::new(config.clone(), keepalive) })
             .collect();
         let started = Timestamp::now();
         let shared = Arc::new(Shared {
@@ -84,11 +77,7 @@ impl Load {
                 begun: 0,
                 in_flight: 0,
                 pools: pools.iter().map(|_| Tally::new()).collect(),
-                windows: vec![Window {
-                    name: "start".to_owned(),
-                    from: started,
-                    tally: Tally::new(),
-                }],
+                windows: vec![Window { name: "start".to_owned(), from: started, tally: Tally::new() }],
             }),
             config,
             pools,
@@ -110,11 +99,7 @@ impl LoadHandle {
         let taken = state.ended.is_none() && state.windows.len() < MAX_MARKS;
         if taken {
             let (name, from) = (name.to_owned(), Timestamp::now());
-            state.windows.push(Window {
-                name,
-                from,
-                tally: Tally::new(),
-            });
+            state.windows.push(Window { name, from, tally: Tally::new() });
         }
         taken
     }
@@ -133,12 +118,7 @@ impl LoadHandle {
     /// Waits for the end of the run.
     pub async fn wait(&self) -> Report {
         // An error would mean that the sender is gone, but `self` holds it.
-        let _ = self
-            .shared
-            .finished
-            .subscribe()
-            .wait_for(|finished| *finished)
-            .await;
+        let _ = self.shared.finished.subscribe().wait_for(|finished| *finished).await;
         self.snapshot()
     }
 }
@@ -203,14 +183,7 @@ async fn request(shared: Arc<Shared>, pool: usize, window: usize, due: Instant) 
     let mut state = shared.lock();
     let State { windows, pools, .. } = &mut *state;
     let Window { name, tally, .. } = &mut windows[window];
-    let sample = Sample {
-        began,
-        ended,
-        latency,
-        took,
-        mark: name,
-        outcome: &outcome,
-    };
+    let sample = Sample { began, ended, latency, took, mark: name, outcome: &outcome };
     tally.end(&sample);
     pools[pool].end(&sample);
     state.in_flight -= 1;
@@ -267,8 +240,7 @@ impl Shared {
         let pools = pools.map(|(pool, tally)| (pool.name.to_owned(), tally.pool(pool.rate)));
         let ends = state.windows.iter().skip(1).map(|next| Some(next.from));
         let windows = state.windows.iter().zip(ends.chain([state.ended]));
-        let marks =
-            windows.map(|(window, until)| window.tally.window(&window.name, window.from, until));
+        let marks = windows.map(|(window, until)| window.tally.window(&window.name, window.from, until));
         let sum = |field: fn(&Tally) -> u64| state.pools.iter().map(field).sum();
         Report {
             url: self.config.url.clone(),

@@ -30,10 +30,8 @@ pub async fn serve(listener: TcpListener, handle: LoadHandle) {
                 async move { Ok::<_, Infallible>(answer(&handle, &request).await) }
             });
             // Who asks and goes away gets no answer; the run does not care.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

@@ -63,8 +63,7 @@ impl Tally {
             reopened: 0,
             max_start_delay: Duration::ZERO,
             // Microseconds up to an hour, 1 % exact: fixed and small in memory.
-            latency: Histogram::new_with_bounds(1, 3_600_000_000, 2)
-                .expect("the constant bounds are valid"),
+            latency: Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("the constant bounds are valid"),
             statuses: BTreeMap::new(),
             colours: BTreeMap::new(),
             lost_kinds: BTreeMap::new(),
@@ -122,14 +121,7 @@ impl Tally {
             seen.first = seen.first.min(at);
             seen.last = seen.last.max(at);
         } else if self.colours.len() < MAX_COLOURS {
-            self.colours.insert(
-                colour.to_owned(),
-                Seen {
-                    count: 1,
-                    first: at,
-                    last: at,
-                },
-            );
+            self.colours.insert(colour.to_owned(), Seen { count: 1, first: at, last: at });
         }
     }
 
@@ -189,15 +181,8 @@ impl Tally {
     }
 
     fn colours(&self) -> BTreeMap<String, ColourSeen> {
-        let report = |seen: &Seen| ColourSeen {
-            count: seen.count,
-            first: text(seen.first),
-            last: text(seen.last),
-        };
-        self.colours
-            .iter()
-            .map(|(colour, seen)| (colour.clone(), report(seen)))
-            .collect()
+        let report = |seen: &Seen| ColourSeen { count: seen.count, first: text(seen.first), last: text(seen.last) };
+        self.colours.iter().map(|(colour, seen)| (colour.clone(), report(seen))).collect()
     }
 }
 
@@ -218,45 +203,25 @@ mod tests {
         tally.begin(Duration::ZERO);
         let time = Timestamp::from_millisecond(at).unwrap();
         let took = Duration::from_millis(7);
-        tally.end(&Sample {
-            began: time,
-            ended: time,
-            latency: took,
-            took,
-            mark: "start",
-            outcome: &outcome,
-        });
+        tally.end(&Sample { began: time, ended: time, latency: took, took, mark: "start", outcome: &outcome });
     }
 
     #[test]
     fn outcomes_are_kept_apart_and_add_up() {
         let mut tally = Tally::new();
-        let answer = |status| Outcome::Answer {
-            status,
-            colour: Some("blue".into()),
-        };
+        let answer = |status| Outcome::Answer { status, colour: Some("blue".into()) };
         end(&mut tally, 2000, answer(200));
         end(&mut tally, 1000, answer(302));
         end(&mut tally, 3001, answer(404));
         end(&mut tally, 2000, answer(503));
         end(&mut tally, 2000, Outcome::NotSent);
         for at in 0..30 {
-            end(
-                &mut tally,
-                at,
-                Outcome::Lost {
-                    kind: "reset",
-                    error: "why".into(),
-                },
-            );
+            end(&mut tally, at, Outcome::Lost { kind: "reset", error: "why".into() });
         }
         tally.begin(Duration::ZERO);
         let pool = tally.pool(1.0);
         assert_eq!((pool.ok, pool.answered_4xx, pool.app_errors), (2, 1, 1));
-        assert_eq!(
-            (pool.lost, pool.not_sent, pool.in_flight, pool.sent),
-            (30, 1, 1, 35)
-        );
+        assert_eq!((pool.lost, pool.not_sent, pool.in_flight, pool.sent), (30, 1, 1, 35));
         assert_eq!((pool.losses.len(), pool.lost_kinds["reset"]), (20, 30));
         assert_eq!(pool.losses[19].at, "1970-01-01T00:00:00.019Z");
         let blue = &pool.colours["blue"];

@@ -24,10 +24,7 @@ impl Start {
         let vars: BTreeMap<_, _> = base.iter().chain(vars).copied().collect();
         let config = AppConfig::from_lookup(|key| vars.get(key).map(ToString::to_string)).unwrap();
         let listeners = Listeners::bind(&config).await.unwrap();
-        let (addr, control) = (
-            listeners.app_addr().unwrap(),
-            listeners.control_addr().unwrap(),
-        );
+        let (addr, control) = (listeners.app_addr().unwrap(), listeners.control_addr().unwrap());
         let (terminate, terminated) = oneshot::channel();
         let shutdown = async {
             if terminated.await.is_err() {
@@ -35,12 +32,7 @@ impl Start {
             }
         };
         let run = tokio::spawn(run(Arc::new(App::new(config)), listeners, shutdown));
-        Self {
-            addr,
-            control,
-            terminate,
-            run,
-        }
+        Self { addr, control, terminate, run }
     }
 }
 
@@ -64,13 +56,7 @@ impl Answer {
 
 /// Sends one request on a connection of its own and reads until the server closes
 /// it. With `Connection: keep-alive` among `headers`, that is the server's choice.
-pub async fn request(
-    addr: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Answer {
+pub async fn request(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
     text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     if !headers.iter().any(|(name, _)| *name == "Connection") {
@@ -84,25 +70,12 @@ pub async fn request(
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("{answer:?}"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     let mut lines = head.lines();
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines.map(|line| {
         let (name, value) = line.split_once(':').unwrap();
         (name.to_lowercase(), value.trim().to_owned())
     });
-    Answer {
-        status,
-        headers: headers.collect(),
-        body: body.to_owned(),
-    }
+    Answer { status, headers: headers.collect(), body: body.to_owned() }
 }

@@ -30,7 +30,8 @@ binary_folder() { # MODULE
 }
 
 build_binaries() {
-  local entry module package binary folder count=0 total=${#BINARIES[@]} start=$(now) began log pid
+  local entry module package binary folder count=0 total=${#BINARIES[@]} start began log pid
+  start=$(now)
   mkdir -p "$CACHE/bin"
   exec 8>"$CACHE/build.lock"
   flock -n 8 || { note "another 'up' is building; waiting for it"; flock 8; }

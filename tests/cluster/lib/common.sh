@@ -81,20 +81,16 @@ key_of() { # FILE... [-- WORD...]
   { ((${#files[@]} == 0)) || cat "${files[@]}"; printf '%s\n' "$@"; } | sha256sum | cut -c1-16
 }
 
-# Polls until a command succeeds. Gives up early when the component it waits
-# for has died.
+# Polls until a command succeeds. Gives up early when a component that was
+# started has died, and blames the first one that did.
 wait_for() { # SECONDS COMPONENT WHAT COMMAND...
-  local limit=$1 component=$2 what=$3 end
+  local limit=$1 component=$2 what=$3 end dead
   shift 3
   end=$(($(now) + limit))
   until "$@" >/dev/null 2>&1; do
-    if [[ $component != - ]] && ! is_alive "$component"; then
-      fail_component "$component" "$component stopped while waiting for $what"
-    fi
-    if (($(now) >= end)); then
-      [[ $component == - ]] || fail_component "$component" "waited $limit s in vain for $what"
-      die "waited $limit s in vain for $what"
-    fi
+    dead=$(first_dead)
+    [[ -z $dead ]] || fail_component "$dead" "$dead stopped while waiting for $what"
+    (($(now) < end)) || fail_component "$component" "waited $limit s in vain for $what"
     sleep 0.1
   done
 }

@@ -86,6 +86,18 @@ pid_of() { # COMPONENT
 
 is_alive() { pid_of "$1" >/dev/null; }
 
+# Prints the first component that was started and does not run any more. One
+# that a fault test ended on purpose does not count.
+first_dead() {
+  local component
+  for component in "${COMPONENTS[@]}"; do
+    if [[ -e $RUN/pids/$component ]] && ! is_alive "$component"; then
+      say "$component"
+      return
+    fi
+  done
+}
+
 state_of() { # COMPONENT
   local pid
   if ! pid=$(pid_of "$1"); then
@@ -104,6 +116,7 @@ launch() { # COMPONENT
   PATH=$RUN/bin:$PATH setsid nsenter --net="/run/netns/$NETNS" -- "${argv[@]}" \
     >>"$RUN/logs/$1.log" 2>&1 </dev/null 7>&- 8>&- &
   pid=$!
+  disown "$pid"
   say "$pid $(stat_field "$pid" 20 || echo 0)" >"$RUN/pids/$1"
 }
 
@@ -133,11 +146,15 @@ stop_component() { # COMPONENT [SECONDS]
   kill_component "$1"
 }
 
+# Ends a component firmly; it then counts as stopped on purpose.
+
 kill_component() { # COMPONENT
   local pid
-  pid=$(pid_of "$1") || return 0
-  kill -KILL "$pid" 2>/dev/null || true
-  while is_alive "$1"; do sleep 0.05; done
+  if pid=$(pid_of "$1"); then
+    kill -KILL "$pid" 2>/dev/null || true
+    while is_alive "$1"; do sleep 0.05; done
+  fi
+  rm -f "$RUN/pids/$1"
 }
 
 # The shims of this cluster name its containerd socket on their command line.
@@ -153,9 +170,8 @@ shims() {
 
 # Ends the containers first (the shims' children), then the shims.
 kill_containers() {
-  local shim round file address
-  for round in 1 2 3; do
-    [[ -n $(shims) ]] || break
+  local shim file address
+  while [[ -n $(shims) ]]; do
     for shim in $(shims); do
       # shellcheck disable=SC2046
       kill -KILL $(cat "/proc/$shim/task"/*/children 2>/dev/null) 2>/dev/null || true

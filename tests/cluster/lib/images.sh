@@ -12,7 +12,7 @@ cached_image() { # NAME:TAG ENTRYPOINT FILES_THAT_MAKE_IT -- IMAGE_ARGUMENT...
   while [[ $1 != -- ]]; do files+=("$1"); shift; done
   shift
   short=${name##*/}
-  target=$CACHE/images/${short%%:*}-$(key_of "$HERE/image" "${files[@]}" -- "$name" "$entrypoint" "$@").tar
+  target=$CACHE/images/${short%%:*}-$(key_of "$HERE/image" "${files[@]}" -- "$name" "$entrypoint" "${@#--busybox=*}").tar
   if [[ ! -e $target ]]; then
     note "building image $name"
     mkdir -p "$CACHE/images"
@@ -36,7 +36,8 @@ build_default_images() {
 
 # Imports docker-archive tars into the cluster's containerd.
 import_images() { # TAR...
-  local tar name log=$RUN/logs/import.log
+  local tar name log
+  log=$(mktemp "$RUN/import.XXXXXX")
   for tar in "$@"; do
     [[ -s $tar ]] || die "there is no image archive $tar" "Make one with: tests/cluster/image --help"
     ctr_ images import --local "$tar" >"$log" 2>&1 || {
@@ -44,11 +45,11 @@ import_images() { # TAR...
       die "containerd could not read $tar" "It must be a docker-archive or OCI tar."
     }
     while read -r name; do
-      ctr_ images label "$name" io.cri-containerd.image=managed >/dev/null
+      ctr_ images label "$name" io.cri-containerd.image=managed >/dev/null 2>>"$log"
       note "loaded $name"
-    done < <(tar -xOf "$tar" manifest.json 2>/dev/null | grep -o '"RepoTags":\[[^]]*\]' |
-      grep -o '"[^"]*:[^"[]*"' | tr -d '"' | grep -v '^RepoTags' || true)
+    done < <(sed -n 's/^unpacking \([^ ]*\) (.*/\1/p' "$log")
   done
+  rm -f "$log"
 }
 
 load_external() { # TAR...

@@ -18,17 +18,11 @@ clean_up_failed() {
 }
 
 remove_cluster() {
-  local component index path
+  local index path
   for ((index = ${#COMPONENTS[@]} - 1; index >= 0; index--)); do
-    component=${COMPONENTS[$index]}
-    case $component in
-      containerd) ;;
-      # Their data goes away: no need to wait for a polite end.
-      *) kill_component "$component" ;;
-    esac
+    # Their data goes away: no need to wait for a polite end.
+    kill_component "${COMPONENTS[$index]}"
   done
-  # containerd first: it would otherwise see its shims go.
-  kill_component containerd
   kill_containers
   # Mounts, the deepest first. The path is escaped as in /proc/mounts.
   while read -r path; do
@@ -36,6 +30,10 @@ remove_cluster() {
   done < <(cut -d' ' -f2 /proc/mounts | grep "^$RUN/" | sort -r | sed 's/\\040/ /g' || true)
   delete_network
   delete_cgroups
+  # What the CNI plugins and kubelet keep outside the run folder.
+  for path in "$RUN"/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/; do
+    rm -f "/var/lib/cni/results/cni-loopback-$(basename "$path")-lo"
+  done
   find /var/log/containers -lname "$RUN/*" -delete 2>/dev/null || true
   rm -rf /var/lib/cni/results/"$NETNS"-* 2>/dev/null || true
   if [[ -d $RUN ]]; then
@@ -45,8 +43,8 @@ remove_cluster() {
 }
 
 lock_cluster() {
-  mkdir -p "$(dirname "$RUN")"
-  exec 7>"$RUN.lock"
+  mkdir -p "$CACHE" "$(dirname "$RUN")"
+  exec 7>"$CACHE/cluster-$CLUSTER_NAME.lock"
   flock -n 7 || { note "another 'up' or 'down' of '$CLUSTER_NAME' is running; waiting for it"; flock 7; }
 }
 
@@ -73,7 +71,6 @@ cluster_up() {
   fi
   [[ ! -e $RUN && ! -e /run/netns/$NETNS ]] || remove_cluster
 
-  mkdir -p "$CACHE"
   install_packages
   build_binaries
   build_default_images
@@ -129,7 +126,6 @@ cluster_down() {
     return
   fi
   remove_cluster
-  rm -f "$RUN.lock"
   note "cluster '$CLUSTER_NAME' is gone; the cache stays in $CACHE"
 }
 

@@ -1,1 +1,13 @@
+#![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod act;
+pub mod actions;
+pub mod api;
+pub mod decide;
+pub mod effect;
+pub mod endpoints;
+pub mod judge;
+pub mod net;
+pub mod observe;
+pub mod plan;
+pub mod world;

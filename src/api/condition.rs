@@ -1,0 +1,113 @@
+//! Every condition type and reason, in one place.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Condition types of a Cutover and of a run.
+pub mod types {
+    /// kstatus: the wanted release is live.
+    pub const READY: &str = "Ready";
+    /// kstatus: a run is under way.
+    pub const RECONCILING: &str = "Reconciling";
+    /// kstatus: a person is needed.
+    pub const STALLED: &str = "Stalled";
+    /// A person must decide.
+    pub const AWAITING_DECISION: &str = "AwaitingDecision";
+    /// A rollback would work now.
+    pub const CAN_ROLL_BACK: &str = "CanRollBack";
+    /// A due restore cannot be made.
+    pub const ROLLBACK_BLOCKED: &str = "RollbackBlocked";
+    /// A Service has a selector that is neither side's.
+    pub const SELECTOR_DRIFT: &str = "SelectorDrift";
+    /// A Service is claimed by another Cutover.
+    pub const SERVICE_CONFLICT: &str = "ServiceConflict";
+    /// What a Job or request did is not known.
+    pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
+    /// A metric gives no verdict.
+    pub const METRICS_INCONCLUSIVE: &str = "MetricsInconclusive";
+    /// The run is suspended.
+    pub const SUSPENDED: &str = "Suspended";
+}
+
+/// Reasons: one per cause, shared by condition, Event and log line.
+pub mod reasons {
+    /// Nothing to do.
+    pub const IDLE: &str = "Idle";
+    /// The manifest cannot be carried out as written.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The release changed while its side is already live.
+    pub const TARGET_IS_LIVE: &str = "TargetIsLive";
+    /// Another Cutover claims the Service.
+    pub const SERVICE_CONFLICT: &str = "ServiceConflict";
+    /// A Service does not exist.
+    pub const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
+    /// A Service was deleted, or replaced by another of the same name.
+    pub const SERVICE_REPLACED: &str = "ServiceReplaced";
+    /// The target's pod template changed during the run.
+    pub const TARGET_CHANGED: &str = "TargetChanged";
+    /// The old side's pod template changed during the run.
+    pub const ROLLBACK_TARGET_CHANGED: &str = "RollbackTargetChanged";
+    /// A step failed.
+    pub const STEP_FAILED: &str = "StepFailed";
+    /// A trigger fired.
+    pub const TRIGGER_FIRED: &str = "TriggerFired";
+    /// A person decided.
+    pub const DECISION: &str = "Decision";
+    /// `spec.activate` went back to the old side.
+    pub const REVERTED: &str = "Reverted";
+    /// The Cutover was deleted.
+    pub const DELETED: &str = "Deleted";
+    /// A newer release arrived before the switch.
+    pub const SUPERSEDED: &str = "Superseded";
+    /// Somebody else put the selector back.
+    pub const ADOPTED: &str = "RestoredByOther";
+    /// The switch was refused or ran out of time.
+    pub const SWITCH_FAILED: &str = "SwitchFailed";
+    /// The target has too few ready endpoints.
+    pub const TARGET_NOT_READY: &str = "TargetNotReady";
+    /// The ServiceAccount lacks a right, or the operator may not act as it.
+    pub const PERMISSION_MISSING: &str = "PermissionMissing";
+    /// A Service's selector is neither side's.
+    pub const SELECTOR_DRIFT: &str = "SelectorDrift";
+    /// A Job or request was started and its result was lost.
+    pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
+    /// The phase or observation took longer than it may.
+    pub const TIMEOUT: &str = "Timeout";
+    /// The journal of a run is gone.
+    pub const RUN_LOST: &str = "RunLost";
+    /// The plan was written by a newer operator.
+    pub const PLAN_VERSION: &str = "PlanVersionUnknown";
+    /// Both sides have no ready endpoint.
+    pub const BOTH_SIDES_EMPTY: &str = "BothSidesEmpty";
+    /// The phase went on as planned.
+    pub const PROGRESS: &str = "Progress";
+}
+
+/// Sets a condition; the transition time moves only when the status does. Whole seconds, as the wire has them.
+pub fn set(list: &mut Vec<Condition>, type_: &str, status: bool, reason: &str, message: &str, now: Timestamp) {
+    let status = if status { "True" } else { "False" };
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let message: String = message.chars().take(1024).collect();
+    if let Some(c) = list.iter_mut().find(|c| c.type_ == type_) {
+        if c.status != status {
+            c.last_transition_time = now;
+        }
+        c.status = status.into();
+        c.reason = reason.into();
+        c.message = message;
+    } else {
+        list.push(Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message,
+            last_transition_time: now,
+            observed_generation: None,
+        });
+    }
+}
+
+/// Removes a condition.
+pub fn unset(list: &mut Vec<Condition>, type_: &str) {
+    list.retain(|c| c.type_ != type_);
+}

@@ -1,0 +1,425 @@
+//! `Cutover`: long-lived, one per application, what Git holds.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::Duration;
+use super::phase::Phase;
+use super::schema;
+use super::step::{HeaderFrom, KeyRef, Step, WorkloadRef};
+use super::trigger::Trigger;
+
+/// A release that is brought live by switching Service selectors, and taken back when it fails.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cutover.dev",
+    version = "v1alpha1",
+    kind = "Cutover",
+    namespaced,
+    status = "CutoverStatus",
+    shortname = "cut",
+    category = "all",
+    category = "cutovers",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Live", type_ = "string", json_path = ".status.live"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.since"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
+    printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress", priority = 1),
+    printcolumn(name = "Run", type_ = "string", json_path = ".status.run.name", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1),
+    validation = ("size(self.metadata.name) <= 40", "metadata.name: at most 40 characters, since Jobs and runs are named after it")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.sides.exists(s, s.name == self.activate)", "message": "activate must be the name of one of the two sides", "fieldPath": ".activate"}
+]))]
+pub struct CutoverSpec {
+    /// What is released; a change starts a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// Every write to your objects is made as this account; `cutover` by default.
+    #[serde(default = "default_account")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub service_account_name: String,
+    /// Where metrics come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
+    /// Switched together.
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub services: Vec<ServiceRef>,
+    /// Exactly two, with the same selector keys and different values.
+    #[schemars(length(min = 2, max = 2), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = [
+            {"rule": "self[0].selector.all(k, k in self[1].selector) && self[1].selector.all(k, k in self[0].selector)",
+             "message": "both sides must have the same selector keys"},
+            {"rule": "self[0].selector.exists(k, !(k in self[1].selector) || self[0].selector[k] != self[1].selector[k])",
+             "message": "the sides' selectors are equal: at least one key must have different values"}
+        ]
+    ))]
+    pub sides: Vec<Side>,
+    /// The side that should be live; a change starts a run.
+    #[schemars(schema_with = "schema::name40")]
+    pub activate: String,
+    /// Stops steps, observation and approval clocks; never triggers, never a rollback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// Read-only gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Steps>,
+    /// Ordered steps that change things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Steps>,
+    /// Against the target, before any user sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Steps>,
+    /// How the selectors are switched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switch>,
+    /// Smoke through the live Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Steps>,
+    /// What is watched after the switch, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe: Option<Observe>,
+    /// Steps after a good observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Steps>,
+    /// Checks after completion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub follow_up: Vec<FollowUp>,
+    /// What becomes of the old side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire: Option<Retire>,
+    /// The rollback's own steps, after the restore and the undos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+    /// The switch must fall inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Who is told what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub notify: Vec<Notify>,
+    /// What a foreign selector after the switch leads to; Report by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
+    /// Closed runs kept; 10 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub history_limit: Option<u32>,
+}
+
+fn default_account() -> String {
+    "cutover".into()
+}
+
+/// What is released.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// Such as 2.4.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub version: Option<String>,
+    /// The commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub revision: Option<String>,
+    /// A tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub tag: Option<String>,
+    /// Counted up to run the same release again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub attempt: Option<u32>,
+    /// Pod label that must carry `version` on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub pod_label: Option<String>,
+}
+
+/// Where metrics come from: a Service of the namespace, or a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.service) != has(self.url)", "message": "prometheus has either service or url"
+}]))]
+pub struct Prometheus {
+    /// A Service of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServicePort>,
+    /// A URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// Headers with values from Secrets, sent nowhere else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub headers_from: Vec<HeaderFrom>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServicePort {
+    /// The Service.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// Its port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+/// A Service that is switched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceRef {
+    /// Its name.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+}
+
+/// One of two named colours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Side {
+    /// Such as blue.
+    #[schemars(schema_with = "schema::name40")]
+    pub name: String,
+    /// The part of the selector that names the side.
+    #[schemars(schema_with = "schema::labels")]
+    pub selector: BTreeMap<String, String>,
+    /// What runs it.
+    #[schemars(length(min = 1, max = 8))]
+    pub workloads: Vec<WorkloadRef>,
+}
+
+/// The steps of a phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Steps {
+    /// One after another.
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Step>,
+}
+
+/// How the selectors are switched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Switch {
+    /// Ready endpoints wanted before and after, per cent of the wanted replicas or a number; 100% by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count_or_percent")]
+    pub min_ready: Option<String>,
+    /// Left for connections of the old side before the run goes on; 0s by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Duration>,
+    /// Longest switch; 60s by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
+
+/// What is watched after the switch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observe {
+    /// Conclusive time wanted; 5m by default.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_: Option<Duration>,
+    /// How often triggers are looked at; 15s by default, at least 100ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
+    /// After this people decide; three times `for` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// What is watched; readiness, crash loops and endpoints where nothing is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub triggers: Vec<Trigger>,
+}
+
+/// Checks after completion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FollowUp {
+    /// Unique.
+    #[schemars(schema_with = "schema::name40")]
+    pub name: String,
+    /// Counted from Completed.
+    pub after: Duration,
+    /// Repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
+    /// Until this long after Completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Duration>,
+    /// The steps.
+    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Step>,
+}
+
+/// What becomes of the old side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retire {
+    /// Counted from Completed.
+    pub after: Duration,
+    /// Replicas left.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10000))]
+    pub scale_to: u32,
+}
+
+/// The rollback's own steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// After the restore and the undos.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Step>,
+    /// Checks at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Steps>,
+    /// Last lines of the failed side's pods kept in a ConfigMap of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_pod_logs: Option<KeepPodLogs>,
+}
+
+/// Last lines of the failed side's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeepPodLogs {
+    /// Per container.
+    #[schemars(range(min = 1, max = 500))]
+    pub lines: u32,
+}
+
+/// When the switch may happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// Not before.
+    pub start: Timestamp,
+    /// Not after.
+    pub end: Timestamp,
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.slack), has(self.pagerDuty), has(self.teams), has(self.mail), has(self.webhook)].filter(x, x).size() == 1",
+    "message": "notify has exactly one of slack, pagerDuty, teams, mail or webhook"
+}]))]
+pub struct Notify {
+    /// Phases and condition names.
+    #[schemars(length(min = 1, max = 32), inner(length(max = 40)))]
+    pub events: Vec<String>,
+    /// Repeated while a person is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_every: Option<Duration>,
+    /// An incoming webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<NotifyTo>,
+    /// A routing key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pager_duty: Option<NotifyTo>,
+    /// An incoming webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teams: Option<NotifyTo>,
+    /// An SMTP URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<NotifyTo>,
+    /// Any URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<NotifyTo>,
+}
+
+/// The address, which is a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyTo {
+    /// Where it is kept.
+    pub secret: KeyRef,
+}
+
+/// What a foreign selector after the switch leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// Condition and Event.
+    #[default]
+    Report,
+    /// The run rolls back.
+    Rollback,
+}
+
+/// What is seen of a Cutover: a projection of its run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CutoverStatus {
+    /// The generation this status was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The phase of the newest run, or Idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Where the Services point, such as `blue@2.3.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// The side being activated, such as `green@2.4.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The step under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Since when the phase lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// What goes on and, where a person is needed, the next command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Steps done of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// The newest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRef>,
+    /// The release and side that the newest run was started for: a run is never repeated by pruning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Intent>,
+    /// The release known to be live on each side.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub releases: BTreeMap<String, String>,
+    /// Number of runs so far; names the next one.
+    #[serde(default)]
+    pub runs: i64,
+    /// Conditions, kstatus ones among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A run by name and uid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunRef {
+    /// Its name.
+    pub name: String,
+    /// Its uid, once it is known to exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// What a run was started for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Intent {
+    /// The side to activate.
+    pub activate: String,
+    /// The release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+}

@@ -1,0 +1,92 @@
+//! `CutoverDecision`: immutable; one person's word.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// One person's word on a run: every human verb is such an object, so each has a name behind it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cutover.dev",
+    version = "v1alpha1",
+    kind = "CutoverDecision",
+    namespaced,
+    shortname = "cutdec",
+    category = "cutovers",
+    printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
+    printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),
+    printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),
+    printcolumn(name = "Comment", type_ = "string", json_path = ".spec.comment"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self == oldSelf", "message": "a decision never changes: create another one"},
+    {"rule": "!(self.decision in ['Approve', 'Reject']) || (has(self.gate) && has(self.role) && has(self.token))",
+     "message": "Approve and Reject need gate, role and token (see status.gate of the Cutover)"},
+    {"rule": "self.decision != 'Resolve' || (has(self.step) && has(self.outcome))",
+     "message": "Resolve needs step and outcome (Succeeded or Failed)"}
+]))]
+pub struct CutoverDecisionSpec {
+    /// The Cutover.
+    #[schemars(schema_with = "schema::name40")]
+    pub cutover: String,
+    /// The uid of the run it is about.
+    #[serde(rename = "runUID")]
+    #[schemars(length(min = 1, max = 64))]
+    pub run_uid: String,
+    /// The verb.
+    pub decision: Verb,
+    /// For Approve and Reject: the approval step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub gate: Option<String>,
+    /// For Approve and Reject: in which role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub role: Option<String>,
+    /// For Approve and Reject: plan, template hashes and evidence it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub token: Option<String>,
+    /// For Resolve: the step whose outcome is not known, or `decision` for an open question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub step: Option<String>,
+    /// For Resolve: what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Resolution>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub comment: Option<String>,
+    /// The requester's user name; the admission policy compares.
+    #[schemars(length(min = 1, max = 256))]
+    pub by: String,
+}
+
+/// The human verbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Approve,
+    Reject,
+    Abort,
+    Rollback,
+    Retry,
+    Resolve,
+    Suspend,
+    Resume,
+    Revalidate,
+}
+
+/// What a step whose outcome was lost did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Resolution {
+    /// It did its work; or, for an open question: go on.
+    Succeeded,
+    /// It did not; or, for an open question: roll back.
+    Failed,
+}

@@ -1,0 +1,41 @@
+//! The wire: the custom resources of group `cutover.dev`, version `v1alpha1`.
+//!
+//! Types, defaults, bounds and the CEL rules that the API server checks. No behaviour lives here:
+//! what a field means for a run is decided in [`crate::plan`] and below.
+
+pub mod condition;
+pub mod cutover;
+pub mod decision;
+pub mod duration;
+pub mod phase;
+pub mod run;
+pub mod schema;
+pub mod step;
+pub mod trigger;
+
+pub use cutover::{Cutover, CutoverSpec, CutoverStatus};
+pub use decision::{CutoverDecision, CutoverDecisionSpec, Verb};
+pub use duration::Duration;
+pub use phase::Phase;
+pub use run::{CutoverRun, CutoverRunSpec, RunStatus};
+
+/// API group of all kinds.
+pub const GROUP: &str = "cutover.dev";
+/// API version of all kinds.
+pub const VERSION: &str = "v1alpha1";
+/// Label on everything a run creates: the uid of the run.
+pub const LABEL_RUN: &str = "cutover.dev/run";
+/// Label with the name of the step that created an object.
+pub const LABEL_STEP: &str = "cutover.dev/step";
+/// Label with the name of the Cutover that an object belongs to.
+pub const LABEL_CUTOVER: &str = "cutover.dev/cutover";
+/// Annotation on a Job with the attempt of its step.
+pub const ANNOTATION_ATTEMPT: &str = "cutover.dev/attempt";
+/// Annotation on a Service, changed with each restore so that a switch still in flight fails (P4).
+pub const ANNOTATION_FENCE: &str = "cutover.dev/fence";
+/// Finalizer held by a Cutover while one of its runs is not closed.
+pub const FINALIZER: &str = "cutover.dev/cutover";
+/// Finalizer held by a run until it is closed.
+pub const RUN_FINALIZER: &str = "cutover.dev/run";
+/// Field manager of every write.
+pub const FIELD_MANAGER: &str = "cutover";

@@ -1,0 +1,408 @@
+//! `CutoverRun`: one execution for one release. Its spec is the resolved plan, its status the journal.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::decision::{Resolution, Verb};
+use super::phase::Phase;
+use super::schema;
+use super::step::WorkloadRef;
+
+/// A whole Service selector.
+pub type Selector = BTreeMap<String, String>;
+
+/// One execution of a Cutover for one release. Written by the operator alone.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cutover.dev",
+    version = "v1alpha1",
+    kind = "CutoverRun",
+    namespaced,
+    status = "RunStatus",
+    shortname = "cutrun",
+    category = "cutovers",
+    selectable = ".status.state",
+    printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.ending.reason"),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.phaseSince"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CutoverRunSpec {
+    /// The Cutover's name.
+    #[schemars(schema_with = "schema::name40")]
+    pub cutover: String,
+    /// The Cutover's uid.
+    #[serde(rename = "cutoverUID")]
+    pub cutover_uid: String,
+    /// The version of the plan's form; one not known stops steps, never a restore.
+    pub plan_version: u32,
+    /// The resolved plan (see `plan::Plan`); immutable.
+    #[schemars(schema_with = "schema::any_object")]
+    pub plan: Value,
+}
+
+/// Whether a run still has something to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunState {
+    /// Something is under way or may still come.
+    #[default]
+    Active,
+    /// Over: the run writes nothing any more (P7).
+    Closed,
+}
+
+/// The journal: the only truth about what a run has done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// Selectable, so that active runs are listed apart from the closed ones.
+    #[serde(default)]
+    pub state: RunState,
+    /// Where the run stands.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<Timestamp>,
+    /// Executions of steps, undos (`undo/NAME`) among them, in the order of their start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<StepRecord>,
+    /// Values captured by steps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub captures: BTreeMap<String, Value>,
+    /// Pod-template hashes by side, journaled in Verifying.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, String>,
+    /// Wanted replicas by workload (`Kind/name`) when the switch was claimed; restored before a rollback onto an empty side.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, u32>,
+    /// The switch, from its claim on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<SwitchRecord>,
+    /// The observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    /// Triggers, once armed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub triggers: Vec<TriggerRecord>,
+    /// What the run is on its way to, once that is not completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// The open question to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+    /// Decisions taken in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionRecord>,
+    /// Since when a person's `Suspend` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Timestamp>,
+    /// Transitions, newest last, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Moment>,
+    /// Conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where an execution stands. One not begun has no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StepState {
+    /// Begun.
+    #[default]
+    Running,
+    /// Done.
+    Succeeded,
+    /// Not done.
+    Failed,
+    /// Left out, with the reason.
+    Skipped,
+    /// Started, and what it did is not known: a person decides (`OutcomeUnknown`).
+    Unknown,
+}
+
+/// One execution of a step or an undo.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRecord {
+    /// The step's name, `undo/NAME` for its undo.
+    pub name: String,
+    /// Where it stands.
+    pub state: StepState,
+    /// Attempt under way or last made, from 1.
+    pub attempt: u32,
+    /// When the first attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// When this attempt begins or began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_at: Option<Timestamp>,
+    /// What is going on or went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the step saw, at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub evidence: Option<Value>,
+    /// The Job of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRecord>,
+    /// The request of this attempt, when it may change something: claimed before it is sent, at most once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Timestamp>,
+    /// Values before a change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Before>,
+}
+
+/// A Job from its claim on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    /// Its name, known before it exists.
+    pub name: String,
+    /// Its uid, once created. It is started only after this is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// When it was seen started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// Deletion was claimed (kill, or an image that cannot be pulled).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub killed: bool,
+    /// It has its ownerReference (set when the run closes), or is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owned: bool,
+}
+
+/// A value before a change, for the automatic undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Before {
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// Its uid.
+    pub uid: String,
+    /// Replicas before.
+    pub replicas: u32,
+    /// Whether the change has been made.
+    #[serde(default)]
+    pub done: bool,
+}
+
+/// The switch of all Services of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchRecord {
+    /// When the intent was first written.
+    pub claimed_at: Timestamp,
+    /// When every Service pointed to the target and the endpoints had converged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged_at: Option<Timestamp>,
+    /// When every selector was back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Timestamp>,
+    /// The Services.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub services: Vec<ServiceSwitch>,
+}
+
+/// The switch of one Service. The claim authorises the restore too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSwitch {
+    /// The Service.
+    pub name: String,
+    /// Its uid at the claim.
+    pub uid: String,
+    /// Its resourceVersion at the claim: the patch tests it, so it works at most once.
+    pub resource_version: String,
+    /// The whole selector before.
+    pub from: Selector,
+    /// The whole selector after.
+    pub to: Selector,
+    /// Where it stands.
+    pub state: SwitchState,
+    /// When the selector write to the target was seen done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_at: Option<Timestamp>,
+    /// When the selector was seen back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Timestamp>,
+    /// What stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Where the switch of one Service stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SwitchState {
+    /// Intended; the patch may or may not have been sent.
+    Claimed,
+    /// The Service points to the target.
+    Switched,
+    /// The patch failed for good; the Service was left as it was.
+    Refused,
+    /// The Service points to the old side again, and no patch of ours can still change that.
+    Restored,
+    /// The Service is gone: there is nothing to restore.
+    Gone,
+}
+
+/// The observation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observation {
+    /// When it began.
+    pub since: Timestamp,
+    /// Conclusive time so far, in milliseconds.
+    pub conclusive_ms: u64,
+    /// Up to when time has been counted.
+    pub counted_to: Timestamp,
+}
+
+/// A trigger from its arming on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerRecord {
+    /// The trigger.
+    pub name: String,
+    /// When it was armed; trial n is due at `armedAt` + n × `every`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub armed_at: Option<Timestamp>,
+    /// Trials judged so far.
+    #[serde(default)]
+    pub trials: u64,
+    /// When the last trial was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// How it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<TrialVerdict>,
+    /// What it saw, such as a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saw: Option<String>,
+    /// Bad without a good trial between since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_since: Option<Timestamp>,
+    /// Bad trials in a row.
+    #[serde(default)]
+    pub bad_in_a_row: u32,
+    /// No verdict since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inconclusive_since: Option<Timestamp>,
+    /// Restarts of each container (`pod-uid/container`) when it was first seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts: BTreeMap<String, u32>,
+    /// Times of restarts counted, newest last, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Timestamp>,
+    /// When it fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<Timestamp>,
+    /// A person decided to go on in spite of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dismissed: bool,
+}
+
+/// How a trial was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum TrialVerdict {
+    Good,
+    Bad,
+    Inconclusive,
+}
+
+/// What a run is on its way to, once that is not completion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// RolledBack, Failed, Aborted or Superseded.
+    pub phase: Phase,
+    /// One of `condition::reasons`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The trigger that fired, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// An undo or a step of the rollback failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// When the old side was last told to scale up, because it was empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled_at: Option<Timestamp>,
+}
+
+/// An open question to people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// What it is about: `trigger/NAME`, `step/NAME`, `observation`, `template`, `undo`.
+    pub subject: String,
+    /// In words.
+    pub text: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// When the default is taken; none waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Whether the default is to roll back.
+    pub default_rollback: bool,
+}
+
+/// A decision taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionRecord {
+    /// The uid of the decision.
+    pub uid: String,
+    /// The verb.
+    pub decision: Verb,
+    /// Who.
+    pub by: String,
+    /// When it was taken in.
+    pub at: Timestamp,
+    /// For Resolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// For Resolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Resolution>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// What came of it; a refusal says why.
+    pub result: String,
+}
+
+/// A transition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// Into which phase.
+    pub phase: Phase,
+    /// One of `condition::reasons`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}

@@ -1,0 +1,268 @@
+//! Triggers: conditions watched from the first selector write on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::Duration;
+use super::schema;
+use super::step::{Http, Logs, Resource, Suite};
+
+/// Most triggers of a Cutover.
+pub const MAX_TRIGGERS: usize = 20;
+
+/// A condition watched after the switch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.metric), has(self.probe), has(self.pods), has(self.logs), has(self.alert), has(self.resource), has(self.suite)].filter(x, x).size() == 1",
+    "message": "a trigger watches exactly one of metric, probe, pods, logs, alert, resource or suite"
+}]))]
+pub struct Trigger {
+    /// Unique among the triggers.
+    #[schemars(schema_with = "schema::name40")]
+    pub name: String,
+    /// How often it is looked at; the observation's `every` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
+    /// What its firing leads to; Rollback by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// With `Decide`: how long people have; 15m by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
+    /// With `Decide`: what happens when nobody does; Rollback by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DecideDefault>,
+    /// What missing data leads to; Hold by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data: Option<NoData>,
+    /// How long it stays armed; until Completed by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    /// A PromQL value against a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricTrigger>,
+    /// A request that must succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeTrigger>,
+    /// Pods of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsTrigger>,
+    /// Lines of the target's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogsTrigger>,
+    /// Firing Prometheus alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertTrigger>,
+    /// CEL over an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
+    /// Probes and read-only Jobs that must stay green.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<Suite>,
+}
+
+/// What a firing trigger leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Severity {
+    /// Rollback at once.
+    #[default]
+    Rollback,
+    /// People are asked.
+    Decide,
+    /// Notified only.
+    Warn,
+}
+
+/// What happens when nobody decides in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DecideDefault {
+    /// The run rolls back.
+    #[default]
+    Rollback,
+    /// The run goes on.
+    Continue,
+}
+
+/// What missing data leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoData {
+    /// The observation does not advance.
+    #[default]
+    Hold,
+    /// As if nothing had been asked.
+    Ignore,
+    /// As if it were bad.
+    Rollback,
+}
+
+/// How long a trigger stays armed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Until {
+    /// Until the run is Completed.
+    #[default]
+    Completed,
+    /// Until the old side is retired.
+    Retired,
+}
+
+/// A PromQL value against a bound, or the default rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.query) != has(self.errors)", "message": "a metric trigger has either query, or errors and total for the default rule"},
+    {"rule": "!has(self.query) || (has(self.above) != has(self.below)) || has(self.relativeTo)", "message": "a metric trigger with a query needs above, below or relativeTo"},
+    {"rule": "!(has(self.sustained) && has(self.count))", "message": "a metric trigger has either sustained or count"}
+]))]
+pub struct MetricTrigger {
+    /// PromQL that answers one number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub query: Option<String>,
+    /// Bad when greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
+    pub above: Option<String>,
+    /// Bad when less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
+    pub below: Option<String>,
+    /// Bad for this long without a good value between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sustained: Option<Duration>,
+    /// Bad this many times within `within`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub count: Option<u32>,
+    /// The window of `count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
+    /// A captured baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::ident")]
+    pub relative_to: Option<String>,
+    /// Bad when the value exceeds the baseline times this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
+    pub factor: Option<String>,
+    /// Intervals in which this is not zero are inconclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub guard_query: Option<String>,
+    /// Default rule: counter of failed requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub errors: Option<String>,
+    /// Default rule: counter of all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub total: Option<String>,
+    /// Default rule: counter of too slow requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub slow: Option<String>,
+    /// Default rule: the share that may fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
+    pub limit: Option<String>,
+}
+
+/// A request that must succeed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.failing) && has(self.failingFor))", "message": "a probe has either failing or failingFor"
+}]))]
+pub struct ProbeTrigger {
+    /// The request; through the live Service unless it says otherwise.
+    pub http: Http,
+    /// Consecutive failures; 3 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failing: Option<u32>,
+    /// Failing for this long without a success between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_for: Option<Duration>,
+}
+
+/// Pods of the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.restarts) || has(self.oomKilled) || has(self.crashLoop) || has(self.readyBelow) || has(self.memory) || has(self.cpu) || has(self.memoryGrowing)",
+    "message": "a pods trigger names at least one of restarts, oomKilled, crashLoop, readyBelow, memory, cpu or memoryGrowing"
+}]))]
+pub struct PodsTrigger {
+    /// Restarts within a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
+    /// A container was killed for its memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<bool>,
+    /// A container is in CrashLoopBackOff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_loop: Option<bool>,
+    /// Fewer ready pods than this (a number, or per cent of the wanted ones).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count_or_percent")]
+    pub ready_below: Option<String>,
+    /// Memory above this for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Above>,
+    /// CPU above this for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Above>,
+    /// Memory that only grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_growing: Option<Growing>,
+}
+
+/// Restarts within a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restarts {
+    /// More than this many.
+    #[schemars(range(min = 0, max = 10000))]
+    pub more_than: u32,
+    /// Within this time.
+    pub within: Duration,
+}
+
+/// A quantity exceeded for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Above {
+    /// A Kubernetes quantity.
+    #[schemars(length(max = 32))]
+    pub above: String,
+    /// For this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sustained: Option<Duration>,
+}
+
+/// Memory that only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Growing {
+    /// For this long.
+    #[serde(rename = "for")]
+    pub for_: Duration,
+}
+
+/// Lines of the target's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogsTrigger {
+    /// Which lines.
+    #[serde(flatten)]
+    pub logs: Logs,
+    /// Fires above this many.
+    #[schemars(range(min = 0, max = 100000))]
+    pub more_than: u32,
+}
+
+/// Firing Prometheus alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertTrigger {
+    /// Labels that an alert carries.
+    #[schemars(schema_with = "schema::labels")]
+    pub matchers: std::collections::BTreeMap<String, String>,
+}

@@ -1,0 +1,275 @@
+//! PURE DATA. What a decision wants read and done. Few and generic: actions are many, effects are not.
+
+use serde_json::Value;
+
+use crate::api::duration::Duration;
+use crate::api::run::Selector;
+use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
+
+/// Names a read, so that its answer finds the step or trial that asked. `step#attempt`, `trigger@trial`.
+pub type ReadKey = String;
+/// Names an effect; the same key is never under way twice.
+pub type EffectKey = String;
+
+/// Something to be looked at. Long ones run beside the driver and answer into its mailbox.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read {
+    /// A request that may not change anything.
+    Http(Request),
+    /// A PromQL value, at a time if one is named.
+    Query {
+        /// PromQL.
+        query: String,
+        /// Evaluation time.
+        at: Option<jiff::Timestamp>,
+        /// How long Prometheus may take.
+        timeout: Duration,
+    },
+    /// The keys of a Secret, ConfigMap or environment; `from` is resolved to a pod template.
+    Keys {
+        /// What to read.
+        config: Config,
+        /// For `config.from`: the container's part of the workload's template.
+        container: Option<Value>,
+    },
+    /// What a finished Job left.
+    JobResult {
+        /// Its name.
+        job: String,
+        /// Its uid.
+        uid: String,
+        /// Whether its log is wanted.
+        log: bool,
+    },
+    /// Server-side dry runs as the ServiceAccount.
+    DryRun(Vec<DryRun>),
+    /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
+    Refresh,
+}
+
+/// A write that is only tried.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DryRun {
+    /// Create this Job.
+    Job {
+        /// The step.
+        step: String,
+        /// The Job.
+        manifest: Value,
+    },
+    /// Patch this Service's selector; `test` sends the selector test too.
+    Selector {
+        /// The Service.
+        service: String,
+        /// The selector it has, when tested.
+        test: Option<Selector>,
+        /// The selector it would get.
+        to: Selector,
+    },
+    /// Patch a workload's replicas.
+    Scale {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+}
+
+/// A request out. Addresses are already those of pods and Services, or a URL to be checked and pinned.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Whom to ask: every one of these, or the URL.
+    pub to: Vec<Address>,
+    /// Path and query for `to`, expanded and encoded.
+    pub path: String,
+    /// A URL instead of `to`, expanded.
+    pub url: Option<String>,
+    /// Plain or TLS, for `to`.
+    pub scheme: Scheme,
+    /// Host header and server name.
+    pub host: Option<String>,
+    /// The method.
+    pub method: Method,
+    /// Headers, expanded.
+    pub headers: Vec<Header>,
+    /// Headers from Secrets, read as the ServiceAccount.
+    pub headers_from: Vec<HeaderFrom>,
+    /// The body, expanded.
+    pub body: Option<String>,
+    /// The body from a Secret.
+    pub body_from: Option<KeyRef>,
+    /// Form fields, expanded.
+    pub form: Vec<Header>,
+    /// Files.
+    pub files: Vec<FilePart>,
+    /// For everything together.
+    pub timeout: Duration,
+    /// Sent as `Idempotency-Key` with a request that may change something.
+    pub idempotency_key: Option<String>,
+}
+
+/// A pod's or Service's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// For evidence, such as a pod's name.
+    pub name: String,
+    /// IP.
+    pub ip: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Something to be done. Acted on only once claimed (see `act::Claimed`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Create a suspended Job.
+    CreateJob {
+        /// Its name.
+        name: String,
+        /// The manifest, `suspend: true`.
+        manifest: Value,
+    },
+    /// Start a Job whose uid is recorded: a patch that tests uid and `suspend`.
+    StartJob {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Delete a Job of ours, by uid (and resourceVersion where it must not have been started).
+    DeleteJob {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// Precondition.
+        resource_version: Option<String>,
+    },
+    /// Give a Job its ownerReference to the run.
+    OwnJob {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Send a request that may change something, once.
+    Send {
+        /// `step#attempt`.
+        key: String,
+        /// The request.
+        request: Request,
+    },
+    /// Switch a Service's selector. The executor counts ready endpoints live first (P5), then patches with tests of
+    /// uid, resourceVersion and the whole selector (P4).
+    Switch {
+        /// The Service.
+        service: String,
+        /// Test.
+        uid: String,
+        /// Test.
+        resource_version: String,
+        /// Test.
+        from: Selector,
+        /// New value.
+        to: Selector,
+        /// Ready endpoints wanted at a live read.
+        min_ready: u32,
+    },
+    /// Put a Service's selector back. The executor reads Service and pods live, checks [`RestoreGuard`], then patches
+    /// selector and fence with tests of what it read.
+    Restore {
+        /// The Service.
+        service: String,
+        /// The old side's whole selector.
+        from: Selector,
+        /// The target's whole selector.
+        to: Selector,
+        /// When it may.
+        guard: RestoreGuard,
+        /// New value of the fence annotation.
+        fence: String,
+    },
+    /// Change a workload's replicas, testing uid and the present count.
+    Scale {
+        /// `step` or `restore`; part of the key.
+        why: String,
+        /// The workload.
+        workload: WorkloadRef,
+        /// Test.
+        uid: String,
+        /// Test.
+        from: u32,
+        /// New value.
+        to: u32,
+        /// Refused by the executor if one of these Services selects the workload's pods live (P13).
+        unless_live: Vec<String>,
+    },
+}
+
+/// When a restore may be made (DESIGN §5.2): never onto an empty side if the other has an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreGuard {
+    /// Enough on the old side.
+    pub min_ready: u32,
+    /// After `switch.timeout` any non-empty old side suffices.
+    pub any: bool,
+}
+
+impl RestoreGuard {
+    /// Whether the counts of ready endpoints allow it.
+    pub fn allows(&self, old: u32, target: u32) -> bool {
+        old >= self.min_ready || (old >= 1 && (self.any || old >= target))
+    }
+}
+
+impl Effect {
+    /// The effect's key.
+    pub fn key(&self) -> EffectKey {
+        match self {
+            Self::CreateJob { name, .. } => format!("create/{name}"),
+            Self::StartJob { name, .. } => format!("start/{name}"),
+            Self::DeleteJob { name, .. } => format!("delete/{name}"),
+            Self::OwnJob { name, .. } => format!("own/{name}"),
+            Self::Send { key, .. } => format!("send/{key}"),
+            Self::Switch { service, resource_version, .. } => format!("switch/{service}/{resource_version}"),
+            Self::Restore { service, .. } => format!("restore/{service}"),
+            Self::Scale { why, workload, .. } => format!("scale/{why}/{:?}/{}", workload.kind, workload.name),
+        }
+    }
+}
+
+/// What came of an effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Job created, or one of ours found under the name.
+    Created {
+        /// Its uid.
+        uid: String,
+    },
+    /// A Job that is not ours has the name.
+    NameCollision(String),
+    /// Done, or found done.
+    Done,
+    /// The answer to a request sent.
+    Answered(Vec<crate::world::HttpAnswer>),
+    /// The object is not there.
+    NotFound,
+    /// Tests failed and a second reading says why it can never succeed: a conflict.
+    Conflict(String),
+    /// Refused for good: policy, schema, rights (403, 422 that is no failed test).
+    Refused {
+        /// What the API server said.
+        why: String,
+        /// A right is missing.
+        forbidden: bool,
+    },
+    /// Not tried, since the guard said no: ready endpoints of the old (or wanted) and the other side.
+    Guarded {
+        /// Of the side to be pointed to.
+        ready: u32,
+        /// Of the other one.
+        other: u32,
+        /// Of both, any that the Service's selector names no side of the two: drift.
+        foreign: Option<Selector>,
+    },
+    /// 429, 5xx, time-out, no connection: nothing known; to be tried again.
+    Transient(String),
+}

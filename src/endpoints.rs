@@ -1,0 +1,91 @@
+//! PURE. Which pods would receive traffic: the one definition of *ready endpoint* that deciding, switching and
+//! restoring share (DESIGN §5).
+
+use std::collections::BTreeMap;
+
+use crate::api::run::Selector;
+use crate::plan::PlanSide;
+use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
+
+/// Which side a whole selector names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The first one given.
+    Old,
+    /// The second one given.
+    Target,
+    /// Neither: drift.
+    Foreign,
+}
+
+/// The Service's whole selector if it pointed to `side`.
+pub fn whole_selector(current: &Selector, side: &BTreeMap<String, String>) -> Selector {
+    let mut whole = current.clone();
+    whole.extend(side.iter().map(|(k, v)| (k.clone(), v.clone())));
+    whole
+}
+
+/// Whether a selector carries all of a side's values.
+pub fn carries(selector: &Selector, side: &BTreeMap<String, String>) -> bool {
+    side.iter().all(|(k, v)| selector.get(k) == Some(v))
+}
+
+/// Which of two sides a selector names.
+pub fn names(selector: &Selector, old: &PlanSide, target: &PlanSide) -> Names {
+    match (carries(selector, &old.selector), carries(selector, &target.selector)) {
+        (true, false) => Names::Old,
+        (false, true) => Names::Target,
+        _ => Names::Foreign,
+    }
+}
+
+/// Whether labels match a selector; an empty selector matches nothing, as for Services.
+pub fn matches(labels: &BTreeMap<String, String>, selector: &Selector) -> bool {
+    !selector.is_empty() && selector.iter().all(|(k, v)| labels.get(k) == Some(v))
+}
+
+/// The pods' port for a Service port; `None` when a named port is not the pod's.
+pub fn pod_port(pod: &PodView, port: &PortView) -> Option<u16> {
+    match &port.target {
+        TargetPort::Number(n) => Some(*n),
+        TargetPort::Name(name) => pod.ports.get(name).copied(),
+    }
+}
+
+/// Ready, non-terminating pods that match the whole selector and have every target port of the Service.
+pub fn ready<'a>(
+    pods: &'a [PodView],
+    selector: &'a Selector,
+    ports: &'a [PortView],
+) -> impl Iterator<Item = &'a PodView> {
+    pods.iter().filter(move |p| {
+        p.ready
+            && !p.terminating
+            && matches(&p.labels, selector)
+            && ports.iter().all(|port| pod_port(p, port).is_some())
+    })
+}
+
+/// How many ready endpoints a Service would have under `selector`.
+pub fn ready_count(pods: &[PodView], selector: &Selector, ports: &[PortView]) -> u32 {
+    u32::try_from(ready(pods, selector, ports).count()).unwrap_or(u32::MAX)
+}
+
+impl World {
+    /// A Service that is known to exist.
+    pub fn service(&self, name: &str) -> Option<&ServiceView> {
+        self.services.get(name)?.value.as_ref()
+    }
+
+    /// Ready endpoints that a Service would have if it pointed to `side`; `None` while Service or pods are not known.
+    pub fn ready_on(&self, service: &str, side: &PlanSide) -> Option<u32> {
+        let view = self.service(service)?;
+        let pods = self.pods.as_ref()?;
+        Some(ready_count(&pods.value, &whole_selector(&view.selector, &side.selector), &view.ports))
+    }
+
+    /// Wanted replicas of a side; `None` while one of its workloads is not known or does not exist.
+    pub fn wanted(&self, side: &PlanSide) -> Option<u32> {
+        side.workloads.iter().map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted)).sum()
+    }
+}

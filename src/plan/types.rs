@@ -1,0 +1,282 @@
+//! The plan of a run: everything resolved, nothing left to defaults. Stored in the CutoverRun, immutable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::cutover::{DriftPolicy, FollowUp, Prometheus, Release, Retire, Window};
+use crate::api::duration::Duration;
+use crate::api::step::{Config, Http, Job, Metric, OnFailure, Rollout, Scale, SideRef, UndoWhen, Wait, WorkloadRef};
+use crate::api::trigger::Trigger;
+
+/// The form of plan this operator writes and knows.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A fully resolved run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The Cutover's name.
+    pub cutover: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The release.
+    #[serde(default)]
+    pub release: Release,
+    /// The account at the start; the live value is read from the Cutover.
+    pub service_account: String,
+    /// Where metrics came from at the start; the live value is read from the Cutover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
+    /// Services, switched together.
+    pub services: Vec<String>,
+    /// The side being activated.
+    pub target: PlanSide,
+    /// The side that was live when the run began.
+    pub live: PlanSide,
+    /// Every step of every phase, in order.
+    pub steps: Vec<PlanStep>,
+    /// The switch.
+    pub switch: PlanSwitch,
+    /// The observation.
+    pub observe: PlanObserve,
+    /// When the switch may happen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// What a foreign selector leads to.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// Checks after completion (refused by this version unless empty).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follow_up: Vec<FollowUp>,
+    /// What becomes of the old side (refused by this version unless absent).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire: Option<Retire>,
+}
+
+/// A side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSide {
+    /// Its name.
+    pub name: String,
+    /// The part of the selector that names it.
+    pub selector: BTreeMap<String, String>,
+    /// What runs it.
+    pub workloads: Vec<WorkloadRef>,
+}
+
+/// The switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSwitch {
+    /// Ready endpoints wanted.
+    pub min_ready: MinReady,
+    /// Pause after convergence.
+    pub drain: Duration,
+    /// Longest switch.
+    pub timeout: Duration,
+}
+
+/// Ready endpoints wanted: a number, or per cent of the side's wanted replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MinReady {
+    /// A number.
+    Count(u32),
+    /// Per cent.
+    Percent(u32),
+}
+
+impl MinReady {
+    /// How many of `wanted`; never fewer than one.
+    pub fn of(self, wanted: u32) -> u32 {
+        match self {
+            Self::Count(n) => n.max(1),
+            Self::Percent(p) => (u64::from(wanted) * u64::from(p)).div_ceil(100).max(1) as u32,
+        }
+    }
+}
+
+/// The observation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanObserve {
+    /// Conclusive time wanted.
+    #[serde(rename = "for")]
+    pub for_: Duration,
+    /// How often triggers are looked at.
+    pub every: Duration,
+    /// After this people decide.
+    pub timeout: Duration,
+    /// Triggers; `every`, `severity`, `within`, `default`, `noData`, `until` are filled in.
+    pub triggers: Vec<Trigger>,
+}
+
+/// Where a step stands in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub enum Stage {
+    Preflight,
+    Prepare,
+    Verify,
+    Confirm,
+    Finish,
+    Rollback,
+    RollbackVerify,
+}
+
+impl Stage {
+    /// The side a request goes to when it does not say.
+    pub const fn default_side(self) -> crate::api::step::To {
+        match self {
+            Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
+            Self::Confirm | Self::Finish | Self::Rollback | Self::RollbackVerify => crate::api::step::To::Live,
+        }
+    }
+    /// The field it comes from.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Prepare => "prepare",
+            Self::Verify => "verify",
+            Self::Confirm => "confirm",
+            Self::Finish => "finish",
+            Self::Rollback => "rollback",
+            Self::RollbackVerify => "rollback.verify",
+        }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// Unique; `undo/NAME` for an undo (built by [`Plan::undo_of`]).
+    pub name: String,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Counts against a suite's `maxCriticalFailures`.
+    pub critical: bool,
+    /// CEL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Bounds all attempts together.
+    pub timeout: Duration,
+    /// Attempts in all.
+    pub attempts: u32,
+    /// Pause between two.
+    pub every: Duration,
+    /// Skipped when one of these was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// In a suite: after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What a failure leads to.
+    pub on_failure: OnFailure,
+    /// What it does.
+    pub action: Action,
+    /// What reverses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<PlanUndo>,
+}
+
+/// What reverses a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanUndo {
+    /// When it is due.
+    pub when: UndoWhen,
+    /// Bounds it.
+    pub timeout: Duration,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a step does: one variant and one file under `actions/` each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// See `actions/permissions.rs`: dry runs of every Job and patch, inserted first in preflight.
+    Permissions {},
+    /// See `actions/job.rs`.
+    Job(Job),
+    /// See `actions/http.rs`.
+    Http(Http),
+    /// See `actions/suite.rs`.
+    Suite(PlanSuite),
+    /// See `actions/config.rs`.
+    Config(Config),
+    /// See `actions/rollout.rs`.
+    Rollout(Rollout),
+    /// See `actions/metric.rs`.
+    Metric(Metric),
+    /// See `actions/scale.rs`.
+    Scale(Scale),
+    /// The automatic undo of the `scale` step of this name: back to the journaled counts if they are still the run's.
+    Unscale {
+        /// The step.
+        step: String,
+    },
+    /// See `actions/wait.rs`.
+    Wait(Wait),
+}
+
+/// Parallel steps with a pass rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSuite {
+    /// Per cent that must pass.
+    pub pass_rate: u32,
+    /// Failures of critical steps that are borne.
+    pub max_critical_failures: u32,
+    /// The checks.
+    pub steps: Vec<PlanStep>,
+}
+
+impl Plan {
+    /// The steps of a stage, in order.
+    pub fn stage(&self, stage: Stage) -> impl DoubleEndedIterator<Item = &PlanStep> {
+        self.steps.iter().filter(move |s| s.stage == stage)
+    }
+
+    /// A step by name, those of suites included.
+    pub fn step(&self, name: &str) -> Option<&PlanStep> {
+        self.steps.iter().find_map(|s| match &s.action {
+            _ if s.name == name => Some(s),
+            Action::Suite(suite) => suite.steps.iter().find(|x| x.name == name),
+            _ => None,
+        })
+    }
+
+    /// The undo of a step, as a step named `undo/NAME`.
+    pub fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
+        let undo = step.undo.as_ref()?;
+        Some(PlanStep {
+            name: undo_name(&step.name),
+            stage: step.stage,
+            critical: true,
+            when: None,
+            timeout: undo.timeout,
+            attempts: 1,
+            every: Duration::from_secs(5),
+            needs: vec![],
+            after: vec![],
+            on_failure: OnFailure::Continue,
+            action: undo.action.clone(),
+            undo: None,
+        })
+    }
+
+    /// A side by its part in the run.
+    pub fn side(&self, side: SideRef) -> &PlanSide {
+        match side {
+            SideRef::Target => &self.target,
+            SideRef::Live => &self.live,
+        }
+    }
+}
+
+/// The name of the execution of a step's undo.
+pub fn undo_name(step: &str) -> String {
+    format!("undo/{step}")
+}

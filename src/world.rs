@@ -1,0 +1,407 @@
+//! PURE DATA. What was seen, and when. Filled by `observe`, read by `decide`; no client, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::cutover::{Prometheus, Release};
+use crate::api::decision::CutoverDecisionSpec;
+use crate::api::run::Selector;
+use crate::api::step::WorkloadRef;
+use crate::effect::{EffectKey, Outcome, ReadKey};
+
+/// A value and when it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen<T> {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub value: T,
+}
+
+/// Everything a decision may look at. A missing entry means: not known yet, never: not there.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The time of this decision.
+    pub now: Timestamp,
+    /// The uid of the run.
+    pub run_uid: String,
+    /// The last time everything below was read live.
+    pub refreshed: Option<Timestamp>,
+    /// The Cutover; `value: None` when it is gone.
+    pub cutover: Option<Seen<Option<CutoverView>>>,
+    /// Decisions that name this run, in the order of their creation.
+    pub decisions: Vec<DecisionView>,
+    /// Services of the run (and the one of Prometheus); `None` inside: does not exist.
+    pub services: BTreeMap<String, Seen<Option<ServiceView>>>,
+    /// Workloads of both sides and of the steps.
+    pub workloads: BTreeMap<WorkloadRef, Seen<Option<WorkloadView>>>,
+    /// Pods that carry a selector value of either side.
+    pub pods: Option<Seen<Vec<PodView>>>,
+    /// Endpoints by Service, from its EndpointSlices.
+    pub endpoints: BTreeMap<String, Seen<Vec<EndpointView>>>,
+    /// Jobs of the run, by name; `None` inside: a live read found none.
+    pub jobs: BTreeMap<String, Seen<Option<JobView>>>,
+    /// Answers to reads that a former decision asked for.
+    pub readings: BTreeMap<ReadKey, Reading>,
+    /// Results of effects not yet taken into the journal.
+    pub outcomes: BTreeMap<EffectKey, Seen<Outcome>>,
+    /// Effects under way.
+    pub in_flight: BTreeSet<EffectKey>,
+    /// When an effect last ended without success, for the pace of tries.
+    pub tried: BTreeMap<EffectKey, Timestamp>,
+}
+
+/// The Cutover as the table of changes needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CutoverView {
+    /// Its uid.
+    pub uid: String,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// Its namespace is being deleted.
+    pub namespace_going: bool,
+    /// Live value.
+    pub activate: String,
+    /// Live value.
+    pub release: Release,
+    /// Live value.
+    pub suspend: bool,
+    /// Live value.
+    pub service_account: String,
+    /// Live value.
+    pub prometheus: Option<Prometheus>,
+}
+
+/// A person's word.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionView {
+    /// Its uid.
+    pub uid: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What it says.
+    pub spec: CutoverDecisionSpec,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceView {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// The whole selector.
+    pub selector: Selector,
+    /// Its ports.
+    pub ports: Vec<PortView>,
+    /// Its address, if it has one.
+    pub cluster_ip: Option<String>,
+    /// `ExternalName` Services are refused.
+    pub external_name: bool,
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortView {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its number.
+    pub port: u16,
+    /// The pods' port, by number or name.
+    pub target: TargetPort,
+}
+
+/// The pods' port.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum TargetPort {
+    Number(u16),
+    Name(String),
+}
+
+/// A Deployment or StatefulSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadView {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// `spec.replicas`, 1 where absent.
+    pub wanted: u32,
+    /// Of the current template.
+    pub updated: u32,
+    /// Ready for `minReadySeconds`.
+    pub available: u32,
+    /// All pods, old template included.
+    pub replicas: u32,
+    /// Hash of `spec.template`.
+    pub template_hash: String,
+    /// Labels of `spec.template`.
+    pub pod_labels: BTreeMap<String, String>,
+    /// `spec.template`, for `job.from` and `config.from`.
+    pub template: Value,
+    /// Why it does not progress, such as `ProgressDeadlineExceeded`.
+    pub stuck: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its address.
+    pub ip: Option<String>,
+    /// Condition Ready.
+    pub ready: bool,
+    /// It has a deletionTimestamp, or is Succeeded or Failed.
+    pub terminating: bool,
+    /// Named container ports.
+    pub ports: BTreeMap<String, u16>,
+    /// Its containers.
+    pub containers: Vec<ContainerView>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerView {
+    /// Its name.
+    pub name: String,
+    /// Restarts so far.
+    pub restarts: u32,
+    /// Reason while waiting, such as `CrashLoopBackOff` or `ImagePullBackOff`.
+    pub waiting: Option<String>,
+    /// Last end, such as `OOMKilled` or `Error`, and when.
+    pub terminated: Option<(String, Option<Timestamp>)>,
+}
+
+/// An endpoint of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointView {
+    /// The pod it stands for.
+    pub pod: Option<String>,
+    /// Ready and not terminating.
+    pub ready: bool,
+}
+
+/// A Job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Its label `cutover.dev/run`.
+    pub run: Option<String>,
+    /// Its label `cutover.dev/step` and annotation `cutover.dev/attempt`, as `step#attempt`.
+    pub step: Option<String>,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// How it ended, if it has: conditions Complete, Failed or FailureTarget.
+    pub end: Option<JobEnd>,
+    /// Pods not yet gone: active and terminating.
+    pub pods_left: u32,
+    /// Why its pod cannot start, such as `ImagePullBackOff`, and since when.
+    pub waiting: Option<(String, Timestamp)>,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// It has an ownerReference to the run.
+    pub owned: bool,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum JobEnd {
+    Complete,
+    Failed { reason: String, message: String },
+}
+
+/// The answer to a read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// One answer for each address asked.
+    Http(Vec<HttpAnswer>),
+    /// A PromQL value.
+    Query(QueryAnswer),
+    /// The keys of a Secret, ConfigMap or environment.
+    Keys(KeysAnswer),
+    /// What a finished Job left.
+    Job(JobResult),
+    /// Refusals of dry runs, by what was tried; empty when all would be admitted.
+    DryRun(Vec<DryRunRefusal>),
+    /// Everything was read live.
+    Refreshed,
+}
+
+/// The answer to one request. Bodies never leave the memory of the operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpAnswer {
+    /// Which pod or Service was asked.
+    pub from: String,
+    /// The answer, or why there is none.
+    pub result: Result<HttpResponse, HttpError>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// Header names in lower case; repeated ones joined by `, `.
+    pub headers: BTreeMap<String, String>,
+    /// At most 64 KiB.
+    pub body: String,
+    /// From the first byte sent to the last received.
+    pub latency_ms: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// Nothing was sent: address refused, unresolved, no connection, a missing Secret. Safe to try again.
+    NotSent(String),
+    /// Sent, and the answer was lost, late, too large or malformed.
+    Lost(String),
+}
+
+/// A PromQL answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QueryAnswer {
+    /// Exactly one finite number.
+    Value(f64),
+    /// Anything else: down, empty, NaN, two series, a string, too large, too slow. Never good, never bad.
+    Inconclusive(String),
+    /// Prometheus says the query itself is wrong.
+    Invalid(String),
+}
+
+/// The keys of a Secret, ConfigMap or environment.
+#[derive(Clone, PartialEq)]
+pub enum KeysAnswer {
+    /// Values by key and, where known, when each was last changed.
+    Found {
+        /// Values; never printed.
+        values: BTreeMap<String, String>,
+        /// Annotations `cutover.dev/rotated-at[.key]` and managed fields that cover one key alone.
+        rotated: BTreeMap<String, Timestamp>,
+    },
+    /// The object is not there.
+    NotFound,
+    /// It cannot be read, with the reason and remedy.
+    Refused(String),
+}
+
+impl std::fmt::Debug for KeysAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Found { values, .. } => f.debug_tuple("Found").field(&values.keys()).finish(),
+            Self::NotFound => f.write_str("NotFound"),
+            Self::Refused(why) => f.debug_tuple("Refused").field(why).finish(),
+        }
+    }
+}
+
+/// What a finished Job left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobResult {
+    /// Of the first container that did not end with 0, else 0; none when no pod was found.
+    pub exit_code: Option<i32>,
+    /// The termination message.
+    pub message: Option<String>,
+    /// The last 64 KiB of the log, where lines are expected or kept.
+    pub log: Option<String>,
+    /// Why something could not be read.
+    pub problem: Option<String>,
+}
+
+/// A dry run that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DryRunRefusal {
+    /// What was tried, such as `patch services/web` or `create jobs for step migrate`.
+    pub what: String,
+    /// What the API server said.
+    pub why: String,
+    /// Whether a right is missing, so that the remedy is RBAC.
+    pub forbidden: bool,
+    /// The API server could not be asked; to be tried again.
+    pub transient: bool,
+}
+
+/// One thing seen by a watch or a live read, for [`World::take_in`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sighting {
+    /// The Cutover, or that it is gone.
+    Cutover(Option<CutoverView>),
+    /// All decisions that name this run, in the order of their creation.
+    Decisions(Vec<DecisionView>),
+    /// A Service, or that there is none.
+    Service(String, Option<ServiceView>),
+    /// A workload, or that there is none.
+    Workload(WorkloadRef, Option<WorkloadView>),
+    /// All pods that carry a selector value of either side.
+    Pods(Vec<PodView>),
+    /// All endpoints of a Service.
+    Endpoints(String, Vec<EndpointView>),
+    /// A Job of the run, or that a live read found none.
+    Job(String, Option<JobView>),
+    /// A live read of everything is complete; it began at this time.
+    Refreshed(Timestamp),
+}
+
+impl World {
+    /// A world of which nothing is known yet.
+    pub fn new(now: Timestamp, run_uid: &str) -> Self {
+        Self {
+            now,
+            run_uid: run_uid.to_owned(),
+            refreshed: None,
+            cutover: None,
+            decisions: vec![],
+            services: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            pods: None,
+            endpoints: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            readings: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            tried: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what was seen at `at`.
+    pub fn take_in(&mut self, at: Timestamp, sighting: Sighting) {
+        match sighting {
+            Sighting::Cutover(value) => self.cutover = Some(Seen { at, value }),
+            Sighting::Decisions(list) => self.decisions = list,
+            Sighting::Service(name, value) => {
+                self.services.insert(name, Seen { at, value });
+            }
+            Sighting::Workload(name, value) => {
+                self.workloads.insert(name, Seen { at, value });
+            }
+            Sighting::Pods(value) => self.pods = Some(Seen { at, value }),
+            Sighting::Endpoints(name, value) => {
+                self.endpoints.insert(name, Seen { at, value });
+            }
+            Sighting::Job(name, value) => {
+                self.jobs.insert(name, Seen { at, value });
+            }
+            Sighting::Refreshed(began) => self.refreshed = Some(began),
+        }
+    }
+}

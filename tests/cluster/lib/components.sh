@@ -114,7 +114,7 @@ launch() { # COMPONENT
   local argv pid
   set_argv "$1"
   PATH=$RUN/bin:$PATH setsid nsenter --net="/run/netns/$NETNS" -- "${argv[@]}" \
-    >>"$RUN/logs/$1.log" 2>&1 </dev/null 7>&- 8>&- &
+    >>"$RUN/logs/$1.log" 2>&1 </dev/null 6>&- 7>&- 8>&- &
   pid=$!
   disown "$pid"
   say "$pid $(stat_field "$pid" 20 || echo 0)" >"$RUN/pids/$1"
@@ -157,16 +157,27 @@ kill_component() { # COMPONENT
   rm -f "$RUN/pids/$1"
 }
 
-# The shims of this cluster name its containerd socket on their command line.
-shims() {
+# Prints the processes whose command line, its parts joined by blanks, matches.
+processes() { # PATTERN
   local file
   for file in /proc/[0-9]*/cmdline; do
-    if tr '\0' ' ' 2>/dev/null <"$file" | grep -q "^[^ ]*containerd-shim-runc-v2 .*-address $RUN/containerd.sock "; then
+    if tr '\0' ' ' 2>/dev/null <"$file" | grep -qE -- "$1"; then
       file=${file%/cmdline}
       say "${file##*/}"
     fi
   done
 }
+
+# Ends components that were started but not yet recorded when `up` was stopped.
+kill_strays() {
+  local pid
+  for pid in $(processes "^((setsid )?nsenter [^ ]*/$NETNS -- )?$RUN/bin/(etcd|containerd|kube-[a-z-]*|kubelet) "); do
+    kill -KILL "$pid" 2>/dev/null || true
+  done
+}
+
+# The shims of this cluster name its containerd socket on their command line.
+shims() { processes "^[^ ]*containerd-shim-runc-v2 .*-address $RUN/containerd.sock "; }
 
 # Ends the containers first (the shims' children), then the shims.
 kill_containers() {

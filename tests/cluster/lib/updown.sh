@@ -7,6 +7,7 @@ clean_up_failed() {
   trap - EXIT
   ((code != 0)) || exit 0
   set +e
+  exec 2>&6 # a signal may come while a command's output goes nowhere
   local kept=$CACHE/last-failure-$CLUSTER_NAME
   rm -rf "$kept"
   [[ ! -d $RUN/logs ]] || cp -r "$RUN/logs" "$kept"
@@ -23,6 +24,7 @@ remove_cluster() {
     # Their data goes away: no need to wait for a polite end.
     kill_component "${COMPONENTS[$index]}"
   done
+  kill_strays
   kill_containers
   # Mounts, the deepest first. The path is escaped as in /proc/mounts.
   while read -r path; do
@@ -76,6 +78,7 @@ cluster_up() {
   build_default_images
 
   started=$(now)
+  exec 6>&2
   trap clean_up_failed EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
@@ -105,6 +108,7 @@ cluster_up() {
     kubectl_ get serviceaccount default --namespace default
   touch "$RUN/ready"
   trap - EXIT INT TERM
+  exec 6>&-
   note "cluster '$CLUSTER_NAME' is up after $(($(now) - started)) s"
   note "use it with: tests/cluster/cluster exec kubectl get nodes"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds Kubernetes, etcd and containerd from Go modules into the cache.
+# Builds Kubernetes, etcd, containerd and CoreDNS from Go modules into the cache.
 
 # MODULE PACKAGE BINARY, the slowest first.
 BINARIES=(
@@ -13,6 +13,7 @@ BINARIES=(
   "containerd github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 containerd-shim-runc-v2"
   "containerd github.com/containerd/containerd/v2/cmd/ctr ctr"
   "etcd go.etcd.io/etcd/server/v3 etcd"
+  "coredns . coredns"
 )
 
 ldflags_of() { # MODULE
@@ -26,7 +27,10 @@ ldflags_of() { # MODULE
 }
 
 binary_folder() { # MODULE
-  say "$CACHE/bin/$1-$(key_of "$HERE/go/$1/go.mod" "$HERE/go/$1/go.sum")"
+  local folder=$HERE/go/$1 files
+  files=("$folder/go.mod" "$folder/go.sum")
+  [[ ! -e $folder/main.go ]] || files+=("$folder/main.go")
+  say "$CACHE/bin/$1-$(key_of "${files[@]}")"
 }
 
 build_binaries() {

@@ -15,7 +15,7 @@ DNS_IP=10.96.0.10
 POD_CIDR=10.244.0.0/16
 
 # Components in the order in which they start.
-COMPONENTS=(etcd containerd apiserver controller-manager scheduler kubelet proxy)
+COMPONENTS=(etcd containerd apiserver controller-manager scheduler kubelet proxy dns)
 
 export PATH=$PATH:/usr/sbin:/sbin
 

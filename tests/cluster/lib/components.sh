@@ -53,6 +53,9 @@ set_argv() { # COMPONENT
     proxy)
       argv=("$bin/kube-proxy" --config="$config/proxy.yaml")
       ;;
+    dns)
+      argv=("$bin/coredns" -conf "$config/Corefile")
+      ;;
   esac
 }
 
@@ -130,6 +133,7 @@ is_ready() { # COMPONENT
     scheduler) inside curl -fsSk -m 2 https://127.0.0.1:10259/healthz ;;
     kubelet) inside curl -fsS -m 2 http://127.0.0.1:10248/healthz ;;
     proxy) inside curl -fsS -m 2 http://127.0.0.1:10256/livez ;;
+    dns) inside curl -fsS -m 2 http://127.0.0.1:10253/ready ;;
   esac
 }
 
@@ -171,7 +175,7 @@ processes() { # PATTERN
 # Ends components that were started but not yet recorded when `up` was stopped.
 kill_strays() {
   local pid
-  for pid in $(processes "^((setsid )?nsenter [^ ]*/$NETNS -- )?$RUN/bin/(etcd|containerd|kube-[a-z-]*|kubelet) "); do
+  for pid in $(processes "^((setsid )?nsenter [^ ]*/$NETNS -- )?$RUN/bin/(etcd|containerd|kube-[a-z-]*|kubelet|coredns) "); do
     kill -KILL "$pid" 2>/dev/null || true
   done
 }

@@ -27,6 +27,7 @@ DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,IP:127.0.0.1
     certificate controller-manager "/CN=system:kube-controller-manager"
     certificate scheduler "/CN=system:kube-scheduler"
     certificate proxy "/CN=system:kube-proxy"
+    certificate dns "/CN=system:cutover-test-dns"
     certificate kubelet "/O=system:nodes/CN=system:node:$NODE_NAME" "DNS:$NODE_NAME,IP:$NODE_IP"
   )
 }
@@ -165,15 +166,43 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 Y
 }
 
+write_dns_config() {
+  cat >"$RUN/config/Corefile" <<Y
+cluster.local in-addr.arpa ip6.arpa {
+    bind $NODE_IP
+    errors
+    health 127.0.0.1:10254
+    ready 127.0.0.1:10253
+    kubernetes {
+        kubeconfig $RUN/config/dns.kubeconfig
+        pods insecure
+        ttl 1
+    }
+}
+. {
+    bind $NODE_IP
+    errors
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+}
+Y
+  # For programs that 'exec --dns' runs.
+  printf '%s\n' "nameserver $NODE_IP" "search svc.cluster.local cluster.local" >"$RUN/config/exec-resolv.conf"
+  sed "s/\bDNS_IP\b/$DNS_IP/; s/\bNODE_IP\b/$NODE_IP/" "$HERE/config/dns.yaml" >"$RUN/config/dns.yaml"
+}
+
 write_configuration() {
   mkdir -p "$RUN"/{config,logs,pids,etcd,kubelet,containerd}
   write_certificates
   local user
-  for user in controller-manager scheduler kubelet proxy; do
+  for user in controller-manager scheduler kubelet proxy dns; do
     write_kubeconfig "$user" "$RUN/config/$user.kubeconfig"
   done
   write_kubeconfig admin "$RUN/kubeconfig"
   write_containerd_config
   write_kubelet_config
   write_proxy_config
+  write_dns_config
+  cp "$HERE/config/audit-policy.yaml" "$RUN/config/audit-policy.yaml"
 }

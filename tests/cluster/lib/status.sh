@@ -9,6 +9,7 @@ port_of() { # COMPONENT
     scheduler) say 10259 ;;
     kubelet) say 10250 ;;
     proxy) say 10256 ;;
+    dns) say 53 ;;
   esac
 }
 
@@ -108,7 +109,24 @@ cluster_env() {
   printf 'export CUTOVER_AUDIT_LOG=%q\n' "$RUN/logs/audit.log"
 }
 
-cluster_exec() { # COMMAND...
+# Under 'exec --dns' the caller has mounts of its own. Kubelet and 'down' would
+# mount and unmount where nobody sees it: goes back to the mounts of the cluster.
+leave_own_mounts() { # ARGUMENT...
+  local component pid
+  unset CUTOVER_OWN_MOUNTS
+  for component in "${COMPONENTS[@]}"; do
+    if pid=$(pid_of "$component"); then
+      exec nsenter --mount="/proc/$pid/ns/mnt" --wd="$PWD" -- "$HERE/cluster" "$@"
+    fi
+  done
+  die "nothing of cluster '$CLUSTER_NAME' runs, and this shell was started by 'cluster exec --dns'" \
+    "Run this command outside 'exec --dns'."
+}
+
+cluster_exec() { # [--dns] COMMAND...
+  local dns=
+  if [[ ${1:-} == --dns ]]; then dns=1; shift; fi
+  [[ ${1:-} != -- ]] || shift
   (($#)) || die "exec needs a command" "For example: tests/cluster/cluster exec kubectl get pods -A"
   check_settings
   if is_external; then exec "$@"; fi
@@ -116,5 +134,10 @@ cluster_exec() { # COMMAND...
   need_up
   export KUBECONFIG=$RUN/kubeconfig PATH=$RUN/bin:$PATH CUTOVER_CLUSTER=$CLUSTER_NAME
   export CUTOVER_NETNS=$NETNS CUTOVER_AUDIT_LOG=$RUN/logs/audit.log
-  exec nsenter --net="/run/netns/$NETNS" -- "$@"
+  [[ -n $dns ]] || exec nsenter --net="/run/netns/$NETNS" -- "$@"
+  # A mount namespace of its own, in which resolv.conf names the cluster's server.
+  export CUTOVER_OWN_MOUNTS=1
+  # shellcheck disable=SC2016
+  exec nsenter --net="/run/netns/$NETNS" -- unshare --mount -- sh -ec \
+    'mount --bind "$0" /etc/resolv.conf; exec "$@"' "$RUN/config/exec-resolv.conf" "$@"
 }

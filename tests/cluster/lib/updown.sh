@@ -69,7 +69,18 @@ cluster_up() {
       note "cluster '$CLUSTER_NAME' is already up (kubeconfig: $RUN/kubeconfig)"
       return
     fi
-    note "cluster '$CLUSTER_NAME' is broken: not all of its components run; starting anew"
+    if (($(running_count) > 0)); then
+      for component in "${COMPONENTS[@]}"; do
+        if ! is_alive "$component"; then
+          note "starting $component again"
+          launch "$component"
+          await_component "$component"
+        fi
+      done
+      note "cluster '$CLUSTER_NAME' is up again"
+      return
+    fi
+    note "nothing of cluster '$CLUSTER_NAME' runs any more; starting anew"
   fi
   [[ ! -e $RUN && ! -e /run/netns/$NETNS ]] || remove_cluster
 
@@ -90,7 +101,6 @@ cluster_up() {
   create_cgroups
   link_binaries
   write_configuration
-  cp "$HERE/config/audit-policy.yaml" "$RUN/config/audit-policy.yaml"
   [[ ${CUTOVER_ETCD_FSYNC:-0} != 1 ]] || touch "$RUN/etcd-fsync"
 
   launch etcd
@@ -101,9 +111,11 @@ cluster_up() {
   local import=$!
   await_component apiserver
   for component in controller-manager scheduler kubelet proxy; do launch "$component"; done
+  wait_for 30 apiserver "the namespace kube-system" kubectl_ apply --server-side --filename "$RUN/config/dns.yaml"
+  launch dns
   wait "$import" || fail_component containerd "could not load the default images"
   wait_for 60 kubelet "node $NODE_NAME to be Ready" node_is_ready
-  for component in controller-manager scheduler proxy; do await_component "$component"; done
+  for component in controller-manager scheduler proxy dns; do await_component "$component"; done
   wait_for 60 controller-manager "the default ServiceAccount" \
     kubectl_ get serviceaccount default --namespace default
   touch "$RUN/ready"

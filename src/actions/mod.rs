@@ -20,6 +20,8 @@ pub struct Cx<'a> {
     pub journal: &'a RunStatus,
     /// What was seen.
     pub world: &'a World,
+    /// No new attempt begins.
+    pub paused: bool,
 }
 
 /// What an action wants, collected over all actions of one decision.
@@ -33,6 +35,10 @@ pub struct Out {
     pub consumed: Vec<EffectKey>,
     /// The earliest time somebody wants to be woken.
     pub wake: Option<Timestamp>,
+    /// Records of sub-steps.
+    pub records: Vec<StepRecord>,
+    /// Values captured.
+    pub captures: BTreeMap<String, Value>,
 }
 
 impl Out {
@@ -71,4 +77,10 @@ pub enum Verdict {
 pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
     let _ = (cx, step, record, out);
     None
+}
+
+/// Drives an execution.
+pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Out) -> StepRecord {
+    let _ = (cx, step, out);
+    record.cloned().unwrap_or_default()
 }

@@ -1,15 +1,31 @@
 //! PURE, TOTAL. Plan + journal + world → what to write down, what to look at, what to do.
 //!
 //! No clock (time is `world.now`), no I/O, no `async`. Failures of the domain are values here, never `Err`.
+//! [`decide`] reads as the lifecycle: people first, then the table of changes, then triggers, then the phase.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::run::RunStatus;
+use crate::api::phase::Phase;
+use crate::api::run::{RunState, RunStatus};
 use crate::effect::{Effect, EffectKey, Read, ReadKey};
-use crate::plan::Plan;
+use crate::journal;
+use crate::plan::{Plan, Stage};
 use crate::world::World;
+
+mod changes;
+mod close;
+mod draft;
+mod interrupt;
+mod observe;
+mod people;
+mod restore;
+mod rollback;
+mod steps;
+mod switch;
+
+use draft::Draft;
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,14 +72,57 @@ pub struct Note {
 
 /// Decides.
 pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
-    let _ = (plan, world);
-    Decision {
-        journal: journal.clone(),
-        write: Write::No,
-        effects: vec![],
-        reads: BTreeMap::new(),
-        consumed: vec![],
-        notes: vec![],
-        wake: None,
+    let mut d = Draft::new(plan, journal, world);
+    if journal.state == RunState::Closed {
+        return d.finish();
+    }
+    // 1. What people and the world have changed; a rollback is decided before anything else.
+    people::take_in(&mut d);
+    changes::apply(&mut d);
+    if d.journal.state == RunState::Closed {
+        return d.finish();
+    }
+    observe::watch_triggers(&mut d);
+    people::answer_question(&mut d);
+    d.journal.waiting = None;
+    // 2. The phase. A phase that ends hands over to the next in the same decision, so that one write carries both.
+    for _ in 0..8 {
+        let before = (d.journal.phase, d.journal.ending.clone());
+        if d.journal.ending.is_some() && !d.journal.phase.is_over() {
+            rollback::run(&mut d);
+        } else {
+            run_phase(&mut d);
+        }
+        if (d.journal.phase, d.journal.ending.clone()) == before {
+            break;
+        }
+    }
+    crate::status::conditions(plan, &mut d.journal, world);
+    d.finish()
+}
+
+fn run_phase(d: &mut Draft) {
+    match d.journal.phase {
+        Phase::Idle | Phase::Pending => steps::pending(d),
+        Phase::Preflight => steps::stage(d, Stage::Preflight, Phase::Preparing),
+        Phase::Preparing => steps::stage(d, Stage::Prepare, Phase::Verifying),
+        Phase::Verifying => steps::stage(d, Stage::Verify, Phase::Switching),
+        Phase::Switching => switch::run(d),
+        Phase::Confirming => steps::stage(d, Stage::Confirm, Phase::Observing),
+        Phase::Observing => observe::run(d),
+        Phase::Finishing => steps::stage(d, Stage::Finish, Phase::Completed),
+        Phase::RollingBack => rollback::run(d),
+        Phase::Completed | Phase::RolledBack | Phase::Failed | Phase::Aborted | Phase::Superseded => close::run(d),
+    }
+}
+
+/// How urgent the difference between two journals is.
+fn urgency(before: &RunStatus, after: &RunStatus) -> Write {
+    if before == after {
+        Write::No
+    } else if journal::durable(before) == journal::durable(after) {
+        Write::Soon
+    } else {
+        Write::Now
     }
 }

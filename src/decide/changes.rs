@@ -1,0 +1,129 @@
+//! PURE. The table of changes (DESIGN §4): what a change of the Cutover, of a template or of a Service leads to.
+
+use crate::api::condition::{reasons, types};
+use crate::api::cutover::DriftPolicy;
+use crate::api::phase::Phase;
+use crate::api::run::{RunState, SwitchState};
+use crate::decide::draft::Draft;
+use crate::endpoints::{Names, names};
+use crate::world::ServiceView;
+
+/// Applies the table, row by row; the first row that ends the run wins.
+pub fn apply(d: &mut Draft) {
+    cutover(d);
+    if d.journal.state == RunState::Closed || d.journal.phase.is_over() {
+        return;
+    }
+    templates(d);
+    services(d);
+}
+
+/// Rows: deletion, reverted `activate`, new release.
+fn cutover(d: &mut Draft) {
+    let Some(seen) = &d.world.cutover else { return };
+    let before_switch = d.journal.switch.is_none();
+    let Some(view) = &seen.value else {
+        deleted(d);
+        return;
+    };
+    if view.namespace_going {
+        // Nothing can be created in it any more and everything goes with it: release at once.
+        d.journal.state = RunState::Closed;
+        d.note(true, reasons::DELETED, "namespace", "the namespace is being deleted; the run is released");
+        return;
+    }
+    if view.deleting {
+        deleted(d);
+    } else if d.journal.phase == Phase::Completed {
+        // A completed run has nothing left that a new intent could call off; the next run does it.
+    } else if view.activate != d.plan.target.name {
+        let message = format!("spec.activate went back to {}", view.activate);
+        d.end(Phase::Aborted, reasons::REVERTED, &message, None);
+    } else if before_switch && view.release != d.plan.release {
+        let version = view.release.version.as_deref().unwrap_or("another release");
+        d.end(Phase::Superseded, reasons::SUPERSEDED, &format!("{version} takes its place"), None);
+    }
+}
+
+fn deleted(d: &mut Draft) {
+    if d.journal.phase != Phase::Completed {
+        d.end(Phase::Aborted, reasons::DELETED, "the Cutover was deleted", None);
+    }
+}
+
+/// Rows: the target's or the old side's pod template changed.
+fn templates(d: &mut Draft) {
+    if d.journal.templates.is_empty() || d.journal.ending.is_some() || d.journal.phase == Phase::Completed {
+        return;
+    }
+    let Some(now) = crate::status::templates(d.plan, d.world) else { return };
+    let (target, live) = (d.plan.target.name.clone(), d.plan.live.name.clone());
+    let journaled = d.journal.templates.clone();
+    let changed = |side: &str| now.get(side).is_some_and(|h| journaled.get(side).is_some_and(|j| j != h));
+    if changed(&target) {
+        let text = format!("the pod template of {target}, the side being activated, changed during the run");
+        if d.journal.switch.is_none() {
+            d.end(Phase::Failed, reasons::TARGET_CHANGED, &text, None);
+        } else {
+            d.ask("template", &text, Some(crate::api::Duration::from_mins(15)), true);
+        }
+    }
+    if changed(&live) && d.journal.switch.is_some() {
+        let text = format!("the pod template of {live} changed: a rollback would go to another version");
+        d.note(true, reasons::ROLLBACK_TARGET_CHANGED, &live, text);
+        // Noted once; a restore still goes there.
+        if let Some(hash) = now.get(&live) {
+            d.journal.templates.insert(live, hash.clone());
+        }
+    }
+}
+
+/// Rows: a Service recorded as switched is found back on the old side, gone, re-created, or foreign.
+fn services(d: &mut Draft) {
+    if d.journal.ending.is_some() || !d.journal.phase.after_switch() {
+        return;
+    }
+    let Some(switch) = d.journal.switch.clone() else { return };
+    for service in switch.services.iter().filter(|s| s.state == SwitchState::Switched) {
+        let Some(seen) = d.world.services.get(&service.name) else { continue };
+        let subject = service.name.as_str();
+        let Some(view) = &seen.value else {
+            let text = format!("Service {subject} was deleted after the switch");
+            d.end(Phase::RolledBack, reasons::SERVICE_REPLACED, &text, None);
+            return;
+        };
+        if view.uid != service.uid {
+            let text = format!("Service {subject} was deleted and created again after the switch");
+            d.end(Phase::RolledBack, reasons::SERVICE_REPLACED, &text, None);
+            return;
+        }
+        if !newer(view, &service.resource_version) {
+            continue; // seen before our own patch
+        }
+        match names(&view.selector, &d.plan.live, &d.plan.target) {
+            Names::Target => {}
+            Names::Old => {
+                let text = format!("Service {subject} was put back on {} by somebody else", d.plan.live.name);
+                d.end(Phase::RolledBack, reasons::ADOPTED, &text, None);
+                return;
+            }
+            Names::Foreign => {
+                let text = format!("Service {subject} has a selector that is neither side's: {:?}", view.selector);
+                d.tell_once(types::SELECTOR_DRIFT, reasons::SELECTOR_DRIFT, subject, &text);
+                if d.plan.drift_policy == DriftPolicy::Rollback {
+                    d.end(Phase::RolledBack, reasons::SELECTOR_DRIFT, &text, None);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a Service was seen after the write that the resourceVersion of a claim precedes. The first write after the
+/// claim is our own patch, since the patch tests that version (P4); resource versions are comparable integers.
+pub fn newer(view: &ServiceView, claimed: &str) -> bool {
+    match (view.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
+        (Ok(seen), Ok(claimed)) => seen > claimed,
+        _ => view.resource_version != claimed,
+    }
+}

@@ -1,0 +1,169 @@
+//! PURE. A decision while it is being made: the journal as it will be, and what has been asked for so far.
+
+use jiff::Timestamp;
+
+use super::{Decision, Note, urgency};
+use crate::actions::{Cx, Out};
+use crate::api::duration::Duration;
+use crate::api::phase::Phase;
+use crate::api::run::{Ending, Question, RunStatus};
+use crate::effect::{Effect, EffectKey, Outcome};
+use crate::journal;
+use crate::plan::Plan;
+use crate::world::World;
+
+/// A decision in the making.
+pub struct Draft<'a> {
+    pub plan: &'a Plan,
+    pub world: &'a World,
+    /// The journal as it was written last.
+    pub before: &'a RunStatus,
+    /// The journal as it will be.
+    pub journal: RunStatus,
+    pub out: Out,
+    pub notes: Vec<Note>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(plan: &'a Plan, journal: &'a RunStatus, world: &'a World) -> Self {
+        Self { plan, world, before: journal, journal: journal.clone(), out: Out::default(), notes: vec![] }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.world.now
+    }
+
+    /// Whether steps, observation and clocks of approvals stand still: suspended, or a Service has a foreign selector.
+    pub fn paused(&self) -> bool {
+        self.suspended() || !self.drifted().is_empty()
+    }
+
+    /// Suspended by the field or by a person's decision.
+    pub fn suspended(&self) -> bool {
+        let by_field = self.world.cutover.as_ref().and_then(|c| c.value.as_ref()).is_some_and(|c| c.suspend);
+        by_field || self.journal.suspended.is_some()
+    }
+
+    /// Services whose selector is neither side's, by name.
+    pub fn drifted(&self) -> Vec<String> {
+        crate::status::drifted(self.plan, self.world)
+    }
+
+    pub fn cx<'b>(&'b self) -> Cx<'b>
+    where
+        'a: 'b,
+    {
+        Cx { plan: self.plan, journal: &self.journal, world: self.world, paused: self.paused() }
+    }
+
+    pub fn note(&mut self, warning: bool, reason: &str, subject: &str, message: impl Into<String>) {
+        self.notes.push(Note { warning, reason: reason.into(), subject: subject.into(), message: message.into() });
+    }
+
+    /// Enters a phase. An illegal transition would be a defect of this module: it is told and nothing changes.
+    pub fn enter(&mut self, to: Phase, reason: &str, message: &str) {
+        let now = self.now();
+        match journal::enter(&mut self.journal, to, reason, message, now) {
+            Ok(()) => {
+                let warning = to == Phase::RollingBack || to.is_over();
+                self.note(warning, reason, to.as_str(), message);
+            }
+            Err(e) => self.note(true, "Defect", to.as_str(), e.to_string()),
+        }
+    }
+
+    /// Ends the run: rollback when users may be on the target, else undo and `before_switch`.
+    pub fn end(&mut self, before_switch: Phase, reason: &str, message: &str, trigger: Option<&str>) {
+        if self.journal.ending.is_some() || self.journal.phase.is_over() {
+            return;
+        }
+        let switched = self.journal.switch.is_some();
+        let phase = if switched { Phase::RolledBack } else { before_switch };
+        self.journal.ending = Some(Ending {
+            phase,
+            reason: reason.into(),
+            message: journal::short(message, 512),
+            at: self.now(),
+            trigger: trigger.map(str::to_owned),
+            incomplete: false,
+            scaled_at: None,
+        });
+        self.journal.question = None;
+        if switched {
+            self.enter(Phase::RollingBack, reason, message);
+        } else {
+            self.note(true, reason, self.journal.phase.as_str(), format!("{message}; undoing what was done"));
+        }
+    }
+
+    /// Asks people, unless they are being asked something already.
+    pub fn ask(&mut self, subject: &str, text: &str, within: Option<Duration>, default_rollback: bool) {
+        if self.journal.question.is_some() {
+            return;
+        }
+        let now = self.now();
+        self.journal.question = Some(Question {
+            subject: subject.into(),
+            text: journal::short(text, 512),
+            at: now,
+            until: within.map(|w| later(now, w)),
+            default_rollback,
+        });
+        self.note(true, crate::api::condition::types::AWAITING_DECISION, subject, text);
+    }
+
+    /// The result of an effect, if there is one not yet taken in. Taking it consumes it.
+    pub fn outcome(&mut self, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
+        if self.out.consumed.contains(key) {
+            return None;
+        }
+        let seen = self.world.outcomes.get(key)?;
+        self.out.consumed.push(key.clone());
+        Some((seen.at, seen.value.clone()))
+    }
+
+    /// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.
+    pub fn want(&mut self, effect: Effect, pace: Duration) {
+        let key = effect.key();
+        if self.world.in_flight.contains(&key) {
+            return;
+        }
+        if self.world.outcomes.contains_key(&key) && !self.out.consumed.contains(&key) {
+            return;
+        }
+        if let Some(tried) = self.world.tried.get(&key) {
+            let due = later(*tried, pace);
+            if due > self.now() {
+                self.out.wake_at(due);
+                return;
+            }
+        }
+        self.out.effects.push(effect);
+    }
+
+    /// Drops a reason that stands once already.
+    pub fn tell_once(&mut self, type_: &str, reason: &str, subject: &str, message: &str) {
+        let known = self.journal.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+        if !known {
+            self.note(true, reason, subject, message);
+        }
+    }
+
+    pub fn finish(self) -> Decision {
+        let write = urgency(self.before, &self.journal);
+        Decision {
+            write,
+            journal: self.journal,
+            effects: self.out.effects,
+            reads: self.out.reads,
+            consumed: self.out.consumed,
+            notes: self.notes,
+            wake: self.out.wake,
+        }
+    }
+}
+
+/// `at` + `d`; the end of time where that is past it.
+pub fn later(at: Timestamp, d: Duration) -> Timestamp {
+    at.checked_add(d.signed()).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,161 @@
+//! PURE. What becomes of steps that are under way when the run begins to end: a running Job is awaited or killed,
+//! one never started is deleted, everything else is recorded as interrupted.
+
+use crate::actions;
+use crate::api::duration::Duration;
+use crate::api::run::{StepRecord, StepState};
+use crate::api::step::OnAbort;
+use crate::decide::draft::Draft;
+use crate::effect::{Effect, Outcome, Read};
+use crate::journal;
+use crate::plan::{Action, PlanStep, Stage};
+
+/// True when no step of the way forward is under way any more.
+pub fn settle(d: &mut Draft) -> bool {
+    let plan = d.plan;
+    let mut settled = true;
+    let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
+    for step in forward {
+        if let Action::Suite(suite) = &step.action {
+            for sub in &suite.steps {
+                settled &= settle_one(d, sub);
+            }
+        }
+        settled &= settle_one(d, step);
+    }
+    settled
+}
+
+fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
+    let Some(record) = journal::record(&d.journal, &step.name).cloned() else { return true };
+    if record.state != StepState::Running {
+        return true;
+    }
+    let settled = match (&step.action, &record.job) {
+        (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
+        _ if record.sent.is_some() => settle_sent(d, step, record),
+        _ => {
+            interrupted(d, record, "interrupted: the run is ending");
+            true
+        }
+    };
+    if !settled {
+        d.out.wake_at(crate::decide::draft::later(d.now(), Duration::from_secs(5)));
+    }
+    settled
+}
+
+fn interrupted(d: &mut Draft, mut record: StepRecord, why: &str) {
+    record.state = StepState::Failed;
+    record.ended = Some(d.now());
+    record.message = Some(why.into());
+    journal::put(&mut d.journal, record);
+}
+
+/// A request that may have changed something: its answer is awaited as long as it is under way.
+fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
+    let key = format!("send/{}#{}", step.name, record.attempt);
+    if d.world.in_flight.contains(&key) {
+        return false;
+    }
+    if d.world.outcomes.contains_key(&key) {
+        return drive_once(d, step);
+    }
+    let mut record = record;
+    record.state = StepState::Unknown;
+    record.ended = Some(d.now());
+    record.message = Some("the run began to end before the answer was recorded".into());
+    journal::put(&mut d.journal, record);
+    true
+}
+
+fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: OnAbort) -> bool {
+    let Some(job) = record.job.clone() else { return true };
+    let create = format!("create/{}", job.name);
+    if d.world.in_flight.contains(&create) {
+        return false;
+    }
+    let uid = match (&job.uid, d.outcome(&create)) {
+        (Some(uid), _) => uid.clone(),
+        (None, Some((_, Outcome::Created { uid }))) => uid,
+        (None, Some(_)) => {
+            interrupted(d, record, "interrupted before its Job was created");
+            return true;
+        }
+        (None, None) => match d.world.jobs.get(&job.name).map(|s| s.value.clone()) {
+            // Created by a process that did not live to record it; adopted only to be deleted.
+            Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) => view.uid,
+            _ if d.world.refreshed.is_none_or(|at| d.journal.ending.as_ref().is_some_and(|e| at < e.at)) => {
+                d.out.reads.insert("refresh-interrupt".into(), Read::Refresh);
+                return false;
+            }
+            _ => {
+                interrupted(d, record, "interrupted before its Job was created");
+                return true;
+            }
+        },
+    };
+    if job.uid.is_none() {
+        record.job = Some(crate::api::run::JobRecord { uid: Some(uid.clone()), ..job.clone() });
+        journal::put(&mut d.journal, record.clone());
+    }
+    if d.world.in_flight.contains(&format!("start/{}", job.name)) {
+        return false;
+    }
+    let view = d.world.jobs.get(&job.name).and_then(|s| s.value.clone());
+    if job.killed {
+        let delete = Effect::DeleteJob { name: job.name.clone(), uid: uid.clone(), resource_version: None };
+        match d.outcome(&delete.key()) {
+            Some((_, Outcome::Done | Outcome::NotFound)) => {
+                interrupted(d, record, "interrupted: its Job was deleted");
+                return true;
+            }
+            Some((_, Outcome::Conflict(_))) | None if view.is_none() => {
+                interrupted(d, record, "interrupted: its Job is gone");
+                return true;
+            }
+            _ => {}
+        }
+        d.want(delete, Duration::from_secs(1));
+        return false;
+    }
+    match view {
+        // Never started: deleted under the very version that was seen suspended, so that a start still in flight fails,
+        // or the deletion does.
+        Some(v) if v.suspended => {
+            let delete =
+                Effect::DeleteJob { name: job.name.clone(), uid, resource_version: Some(v.resource_version.clone()) };
+            match d.outcome(&delete.key()) {
+                Some((_, Outcome::Done | Outcome::NotFound)) => {
+                    interrupted(d, record, "interrupted before its Job was started");
+                    return true;
+                }
+                Some((_, Outcome::Conflict(_))) => {
+                    d.out.reads.insert(format!("refresh-{}", job.name), Read::Refresh);
+                }
+                _ => {}
+            }
+            d.want(delete, Duration::from_secs(1));
+            false
+        }
+        Some(v) if v.end.is_none() && on_abort == OnAbort::Kill => {
+            record.job = Some(crate::api::run::JobRecord { uid: Some(uid), killed: true, ..job });
+            journal::put(&mut d.journal, record);
+            false
+        }
+        _ => drive_once(d, step),
+    }
+}
+
+/// Judges the attempt under way, and no further one.
+fn drive_once(d: &mut Draft, step: &PlanStep) -> bool {
+    let last = PlanStep { attempts: 1, ..step.clone() };
+    let former = journal::record(&d.journal, &step.name).cloned();
+    let mut out = std::mem::take(&mut d.out);
+    let record = actions::drive(&d.cx(), &last, former.as_ref(), &mut out);
+    d.journal.captures.extend(std::mem::take(&mut out.captures));
+    d.out = out;
+    let over = record.state != StepState::Running;
+    journal::put(&mut d.journal, record);
+    over
+}

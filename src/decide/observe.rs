@@ -1,0 +1,140 @@
+//! PURE. Triggers, armed from the first selector write until Completed, and the observation window.
+
+use crate::api::condition::reasons;
+use crate::api::duration::Duration;
+use crate::api::phase::Phase;
+use crate::api::run::{SwitchState, TrialVerdict, TriggerRecord};
+use crate::api::trigger::{DecideDefault, NoData, Severity};
+use crate::decide::draft::{Draft, later};
+use crate::effect::Read;
+use crate::endpoints::whole_selector;
+use crate::judge;
+use crate::{effect, journal};
+
+/// How often it is tried whether a restore would work (DESIGN §5.5).
+const REHEARSE_EVERY: i64 = 60;
+
+/// Arms triggers, moves them on, and acts on those that fire.
+pub fn watch_triggers(d: &mut Draft) {
+    let armed = matches!(d.journal.phase, Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing);
+    if !armed || d.journal.ending.is_some() {
+        return;
+    }
+    let Some(switch) = &d.journal.switch else { return };
+    if !switch.services.iter().any(|s| s.state == SwitchState::Switched) {
+        return;
+    }
+    rehearse_restore(d);
+    let plan = d.plan;
+    for trigger in &plan.observe.triggers {
+        let former = journal::trigger(&d.journal, &trigger.name).cloned();
+        let mut record = former.unwrap_or_else(|| TriggerRecord {
+            name: trigger.name.clone(),
+            armed_at: Some(d.world.now),
+            ..TriggerRecord::default()
+        });
+        if record.dismissed {
+            continue;
+        }
+        if record.fired_at.is_none() {
+            let mut out = std::mem::take(&mut d.out);
+            let fired = judge::advance(&d.cx(), trigger, &mut record, &mut out);
+            d.out = out;
+            if let Some(why) = fired {
+                record.fired_at = Some(d.now());
+                record.saw = Some(why);
+            }
+        }
+        journal::put_trigger(&mut d.journal, record.clone());
+        if record.fired_at.is_some() {
+            let why = record.saw.clone().unwrap_or_default();
+            fire(d, trigger, &record.name, &format!("trigger {}: {why}", record.name));
+            if d.journal.ending.is_some() {
+                return;
+            }
+        }
+    }
+}
+
+fn fire(d: &mut Draft, trigger: &crate::api::trigger::Trigger, name: &str, text: &str) {
+    match trigger.severity.unwrap_or_default() {
+        Severity::Rollback => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(name)),
+        Severity::Decide => {
+            let back = trigger.default.unwrap_or_default() == DecideDefault::Rollback;
+            d.ask(&format!("trigger/{name}"), text, Some(trigger.within.unwrap_or(Duration::from_mins(15))), back);
+        }
+        Severity::Warn => {
+            d.note(true, reasons::TRIGGER_FIRED, name, text);
+            if let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == name) {
+                t.dismissed = true;
+            }
+        }
+    }
+}
+
+/// Whether a restore would work is known beforehand: a dry run every minute; its answer becomes `CanRollBack`.
+fn rehearse_restore(d: &mut Draft) {
+    let Some(switch) = &d.journal.switch else { return };
+    let minute = d.now().as_second() / REHEARSE_EVERY;
+    let runs = switch
+        .services
+        .iter()
+        .filter(|s| s.state == SwitchState::Switched)
+        .filter_map(|s| {
+            let view = d.world.service(&s.name)?;
+            let to = whole_selector(&view.selector, &d.plan.live.selector);
+            Some(effect::DryRun::Selector { service: s.name.clone(), test: None, to })
+        })
+        .collect::<Vec<_>>();
+    if !runs.is_empty() {
+        d.out.reads.insert(format!("{}{minute}", crate::status::REHEARSAL), Read::DryRun(runs));
+    }
+    if let Ok(next) = jiff::Timestamp::from_second((minute + 1) * REHEARSE_EVERY) {
+        d.out.wake_at(next);
+    }
+}
+
+/// Counts conclusive time until there is enough of it.
+pub fn run(d: &mut Draft) {
+    let Some(mut seen) = d.journal.observation.clone() else { return };
+    let now = d.now();
+    let every = d.plan.observe.every;
+    let elapsed = now.duration_since(seen.counted_to).as_millis().max(0);
+    // Only time that was watched counts: a gap (a restart, a stopped process) is worth two intervals at most.
+    let cap = u64::from(u32::MAX).min(every.as_millis().saturating_mul(2).max(2000));
+    let counts = !d.paused() && d.journal.question.is_none() && conclusive(d);
+    if counts {
+        seen.conclusive_ms = seen.conclusive_ms.saturating_add(u64::try_from(elapsed).unwrap_or(0).min(cap));
+    }
+    seen.counted_to = now;
+    let wanted = d.plan.observe.for_.as_millis();
+    let left = wanted.saturating_sub(seen.conclusive_ms);
+    let since = seen.since;
+    d.journal.observation = Some(seen);
+    if left == 0 {
+        let text = format!("observed for {} without a reason to go back", d.plan.observe.for_);
+        return d.enter(Phase::Finishing, reasons::PROGRESS, &text);
+    }
+    if d.suspended() {
+        return;
+    }
+    let deadline = later(since, d.plan.observe.timeout);
+    if now >= deadline {
+        let text = format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
+        d.ask("observation", &text, None, true);
+        return;
+    }
+    d.out.wake_at(deadline);
+    d.out.wake_at(later(now, Duration::from_millis(left.min(every.as_millis()).max(1))));
+}
+
+/// Whether every trigger that holds the observation has a verdict (DESIGN §6: missing data is never good).
+fn conclusive(d: &Draft) -> bool {
+    d.plan.observe.triggers.iter().all(|t| {
+        if t.no_data.unwrap_or_default() == NoData::Ignore {
+            return true;
+        }
+        journal::trigger(&d.journal, &t.name)
+            .is_some_and(|r| r.dismissed || matches!(r.last, Some(TrialVerdict::Good | TrialVerdict::Bad)))
+    })
+}

@@ -1,0 +1,167 @@
+//! PURE. Decisions of people: each is taken in once, with what came of it; open questions are answered or time out.
+
+use crate::api::condition::reasons;
+use crate::api::decision::{Resolution, Verb};
+use crate::api::phase::Phase;
+use crate::api::run::{DecisionRecord, StepState};
+use crate::decide::draft::Draft;
+use crate::world::DecisionView;
+
+/// Most decisions a run takes in; further ones are ignored, so that a flood cannot fill the journal.
+const MAX_DECISIONS: usize = 200;
+
+/// Takes in every decision that is not in the journal yet.
+pub fn take_in(d: &mut Draft) {
+    let world = d.world;
+    for view in &world.decisions {
+        if d.journal.decisions.len() >= MAX_DECISIONS || d.journal.decisions.iter().any(|r| r.uid == view.uid) {
+            continue;
+        }
+        let result = match refusal(d, view) {
+            Some(why) => format!("refused: {why}"),
+            None => carry_out(d, view),
+        };
+        let verb = view.spec.decision;
+        d.note(false, reasons::DECISION, &format!("{verb:?}"), format!("{verb:?} by {}: {result}", view.spec.by));
+        let at = d.now();
+        d.journal.decisions.push(DecisionRecord {
+            uid: view.uid.clone(),
+            decision: verb,
+            by: view.spec.by.clone(),
+            at,
+            step: view.spec.step.clone(),
+            outcome: view.spec.outcome,
+            comment: view.spec.comment.clone(),
+            result,
+        });
+    }
+}
+
+/// Why a decision does not count, whatever it says.
+fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
+    if view.spec.run_uid != d.world.run_uid || view.spec.cutover != d.plan.cutover {
+        return Some("it names another run".into());
+    }
+    // The admission policy refuses them too; a cluster without the policy must not be weaker here.
+    if view.spec.by.starts_with("system:") {
+        return Some("system users cannot decide".into());
+    }
+    None
+}
+
+fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
+    let spec = &view.spec;
+    let why = match &spec.comment {
+        Some(comment) => format!("{:?} by {}: {comment}", spec.decision, spec.by),
+        None => format!("{:?} by {}", spec.decision, spec.by),
+    };
+    match spec.decision {
+        Verb::Abort if d.journal.ending.is_some() || d.journal.phase.is_over() => "the run is ending already".into(),
+        Verb::Abort if d.journal.switch.is_some() => {
+            "refused: the switch has been made; decide Rollback instead".into()
+        }
+        Verb::Abort => {
+            d.end(Phase::Aborted, reasons::DECISION, &why, None);
+            "accepted".into()
+        }
+        Verb::Rollback if d.journal.ending.is_some() || d.journal.phase.is_over() => "the run is ending already".into(),
+        Verb::Rollback if d.journal.switch.is_none() => {
+            "refused: nothing has been switched; decide Abort instead".into()
+        }
+        Verb::Rollback => {
+            d.end(Phase::RolledBack, reasons::DECISION, &why, None);
+            "accepted".into()
+        }
+        Verb::Suspend => {
+            let now = d.now();
+            d.journal.suspended.get_or_insert(now);
+            "accepted".into()
+        }
+        Verb::Resume => {
+            d.journal.suspended = None;
+            "accepted".into()
+        }
+        Verb::Resolve => resolve(d, view, &why),
+        Verb::Retry => "refused: the run is not over".into(),
+        Verb::Approve | Verb::Reject => "refused: no gate of this run waits for it".into(),
+        Verb::Revalidate => "refused: the run is not completed".into(),
+    }
+}
+
+fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
+    let (Some(step), Some(outcome)) = (view.spec.step.as_deref(), view.spec.outcome) else {
+        return "refused: Resolve needs step and outcome".into();
+    };
+    if step == "decision" {
+        return answer(d, outcome, why);
+    }
+    let now = d.now();
+    let Some(record) = d.journal.steps.iter_mut().find(|r| r.name == step) else {
+        return format!("refused: step {step} has not been started");
+    };
+    if record.state != StepState::Unknown {
+        return format!("refused: the outcome of step {step} is known");
+    }
+    record.state = match outcome {
+        Resolution::Succeeded => StepState::Succeeded,
+        Resolution::Failed => StepState::Failed,
+    };
+    record.ended = Some(now);
+    record.message = Some(why.to_owned());
+    "accepted".into()
+}
+
+/// Answers the open question: `Succeeded` goes on, `Failed` goes back.
+fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
+    let Some(question) = d.journal.question.take() else {
+        return "refused: no question is open".into();
+    };
+    match outcome {
+        Resolution::Succeeded => go_on(d, &question.subject),
+        Resolution::Failed => {
+            let message = format!("{} ({why})", question.text);
+            let trigger = question.subject.strip_prefix("trigger/").map(str::to_owned);
+            d.end(Phase::Failed, reasons::DECISION, &message, trigger.as_deref());
+        }
+    }
+    "accepted".into()
+}
+
+/// Takes the default of a question whose time is up.
+pub fn answer_question(d: &mut Draft) {
+    let Some(question) = d.journal.question.clone() else { return };
+    let Some(until) = question.until else { return };
+    if until > d.now() {
+        d.out.wake_at(until);
+        return;
+    }
+    d.journal.question = None;
+    if question.default_rollback {
+        let message = format!("{}; nobody decided in time", question.text);
+        let trigger = question.subject.strip_prefix("trigger/").map(str::to_owned);
+        let reason = if trigger.is_some() { reasons::TRIGGER_FIRED } else { reasons::TIMEOUT };
+        d.end(Phase::Failed, reason, &message, trigger.as_deref());
+    } else {
+        d.note(true, reasons::TIMEOUT, &question.subject, "nobody decided in time; going on, as the default says");
+        go_on(d, &question.subject);
+    }
+}
+
+/// What going on means for each subject.
+fn go_on(d: &mut Draft, subject: &str) {
+    if let Some(name) = subject.strip_prefix("trigger/") {
+        if let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == name) {
+            t.dismissed = true;
+        }
+    } else if let Some(name) = subject.strip_prefix("step/") {
+        // The failure stays on record; `Skipped` lets the stage go on without calling it a success.
+        if let Some(r) = d.journal.steps.iter_mut().find(|r| r.name == name) {
+            r.state = StepState::Skipped;
+        }
+    } else if subject == "template" {
+        // Accepted as it is now: journaled anew, so that the same change is not asked about again.
+        d.journal.templates = crate::status::templates(d.plan, d.world).unwrap_or_default();
+    } else if subject == "observation" {
+        d.enter(Phase::Finishing, reasons::DECISION, "observation ended by a person");
+    }
+}

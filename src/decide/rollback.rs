@@ -1,0 +1,107 @@
+//! PURE. The way back (DESIGN §5): selectors first, then undos in reverse order, then the rollback's own steps.
+
+use crate::api::phase::Phase;
+use crate::api::run::{RunStatus, StepState};
+use crate::api::step::UndoWhen;
+use crate::decide::draft::Draft;
+use crate::decide::{interrupt, restore, steps};
+use crate::journal;
+use crate::plan::{PlanStep, Stage};
+
+/// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
+pub fn run(d: &mut Draft) {
+    let Some(ending) = d.journal.ending.clone() else { return };
+    if !restore::run(d) {
+        return;
+    }
+    if !interrupt::settle(d) {
+        return;
+    }
+    if !undo_all(d) {
+        return;
+    }
+    let switched = d.journal.switch.as_ref().is_some_and(|s| s.services.iter().any(|s| s.restored_at.is_some()));
+    if ending.phase == Phase::RolledBack && !own_steps(d) {
+        return;
+    }
+    // A Service that vanished may have come back on the target while steps ran.
+    if !restore::run(d) {
+        return;
+    }
+    let Some(ending) = d.journal.ending.clone() else { return };
+    // A switch of which every patch was refused switched nothing.
+    let phase = match (ending.phase, d.journal.phase) {
+        (Phase::RolledBack, Phase::RollingBack) if !switched && nothing_switched(&d.journal) => Phase::Failed,
+        (phase, _) => phase,
+    };
+    if phase != ending.phase
+        && let Some(e) = d.journal.ending.as_mut()
+    {
+        e.phase = phase;
+    }
+    let tail = if ending.incomplete { "; an undo or a step of the rollback failed" } else { "" };
+    let message = format!("{}{tail}", ending.message);
+    d.enter(phase, &ending.reason, &message);
+}
+
+fn nothing_switched(journal: &RunStatus) -> bool {
+    use crate::api::run::SwitchState::{Claimed, Gone, Refused, Restored, Switched};
+    journal.switch.as_ref().is_none_or(|s| {
+        s.services.iter().all(|s| match s.state {
+            Refused => s.switched_at.is_none(),
+            Claimed | Switched | Restored | Gone => false,
+        })
+    })
+}
+
+/// Drives the undo of every step whose `undo.when` holds, in reverse order across phases. A failing one is recorded
+/// and does not stop the ones after it. True when all are over.
+fn undo_all(d: &mut Draft) -> bool {
+    let plan = d.plan;
+    let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
+    for step in forward.rev() {
+        if !undo_due(&d.journal, step) {
+            continue;
+        }
+        let Some(undo) = plan.undo_of(step) else { continue };
+        if !one(d, &undo) {
+            return false;
+        }
+    }
+    true
+}
+
+fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
+    let (Some(undo), Some(record)) = (&step.undo, journal::record(journal, &step.name)) else { return false };
+    match undo.when {
+        // A step left out was never attempted; one skipped over by a person after a failure was (it has an attempt).
+        UndoWhen::Attempted => record.state != StepState::Skipped || record.attempt > 0,
+        UndoWhen::Succeeded => record.state == StepState::Succeeded,
+    }
+}
+
+/// The rollback's own steps, then its checks.
+fn own_steps(d: &mut Draft) -> bool {
+    let plan = d.plan;
+    plan.stage(Stage::Rollback).chain(plan.stage(Stage::RollbackVerify)).all(|step| one(d, step))
+}
+
+/// Drives one execution of the way back. True when it is over; a failure is remembered. One whose outcome is not
+/// known counts as failed: nothing on the way back waits for a person who may be asleep.
+fn one(d: &mut Draft, step: &PlanStep) -> bool {
+    let state = journal::record(&d.journal, &step.name).map(|r| r.state);
+    let over = |s: StepState| journal::is_done(s) || s == StepState::Unknown;
+    if state.is_some_and(over) {
+        return true;
+    }
+    steps::drive(d, step);
+    let Some(record) = journal::record(&d.journal, &step.name).cloned() else { return false };
+    if matches!(record.state, StepState::Failed | StepState::Unknown) {
+        if let Some(e) = d.journal.ending.as_mut() {
+            e.incomplete = true;
+        }
+        let why = record.message.unwrap_or_default();
+        d.note(true, crate::api::condition::reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
+    }
+    over(record.state)
+}

@@ -1,0 +1,169 @@
+//! PURE. Pending, and the stages of steps: one after another, each recorded before the next begins (P2).
+
+use crate::actions;
+use crate::api::condition::reasons;
+use crate::api::duration::Duration;
+use crate::api::phase::Phase;
+use crate::api::run::{Observation, StepState};
+use crate::api::step::OnFailure;
+use crate::decide::draft::Draft;
+use crate::effect::Read;
+use crate::endpoints::{Names, names};
+use crate::journal;
+use crate::plan::{PlanStep, Stage};
+
+/// How long people have for a failed step that asks them, before the default (rollback) is taken.
+const DECIDE_WITHIN: Duration = Duration::from_mins(15);
+
+/// Waits until everything is known, exists and is in its place, and the window is open.
+pub fn pending(d: &mut Draft) {
+    if d.world.refreshed.is_none() {
+        d.out.reads.insert("refresh".into(), Read::Refresh);
+        return;
+    }
+    if d.suspended() {
+        return;
+    }
+    if let Some(window) = &d.plan.window
+        && window.start > d.now()
+    {
+        d.journal.waiting = Some(format!("spec.window opens at {:.0}", window.start));
+        d.out.wake_at(window.start);
+        return;
+    }
+    match waits_for(d) {
+        Some(why) => d.journal.waiting = Some(why),
+        None => d.enter(Phase::Preflight, reasons::PROGRESS, "the run begins"),
+    }
+}
+
+/// What a run cannot begin without, in words; `None` when nothing is missing.
+pub fn waits_for(d: &Draft) -> Option<String> {
+    for name in &d.plan.services {
+        match d.world.services.get(name).map(|s| &s.value) {
+            None => return Some(format!("Service {name} is being looked up")),
+            Some(None) => return Some(format!("spec.services: Service {name} does not exist; create it")),
+            Some(Some(view)) => match names(&view.selector, &d.plan.live, &d.plan.target) {
+                Names::Old => {}
+                Names::Target => return Some(format!("Service {name} points to {} already", d.plan.target.name)),
+                Names::Foreign => {
+                    return Some(format!(
+                        "Service {name} has a selector that is neither side's; point it to {} again",
+                        d.plan.live.name
+                    ));
+                }
+            },
+        }
+    }
+    for side in [&d.plan.target, &d.plan.live] {
+        for w in &side.workloads {
+            match d.world.workloads.get(w).map(|s| &s.value) {
+                None => return Some(format!("{:?} {} is being looked up", w.kind, w.name)),
+                Some(None) => {
+                    return Some(format!(
+                        "spec.sides: {:?} {} of {} does not exist; apply it",
+                        w.kind, w.name, side.name
+                    ));
+                }
+                Some(Some(_)) => {}
+            }
+        }
+    }
+    None
+}
+
+/// Runs a stage; its end enters `next`.
+pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
+    if stage == Stage::Verify && d.journal.templates.is_empty() {
+        match crate::status::templates(d.plan, d.world) {
+            Some(hashes) => d.journal.templates = hashes,
+            None => {
+                d.out.reads.insert("refresh".into(), Read::Refresh);
+                return;
+            }
+        }
+    }
+    let plan = d.plan;
+    for step in plan.stage(stage) {
+        if !run_one(d, step) {
+            return;
+        }
+    }
+    if d.paused() {
+        return; // the next phase begins when the run is resumed
+    }
+    if next == Phase::Observing {
+        let now = d.now();
+        d.journal.observation = Some(Observation { since: now, conclusive_ms: 0, counted_to: now });
+    }
+    let message = format!("{} is done", stage.field());
+    d.enter(next, reasons::PROGRESS, &message);
+}
+
+/// Takes a step further. True when the stage may go on behind it.
+fn run_one(d: &mut Draft, step: &PlanStep) -> bool {
+    let former = journal::record(&d.journal, &step.name).cloned();
+    let state = former.as_ref().map(|r| r.state);
+    match state {
+        Some(StepState::Succeeded | StepState::Skipped) => return true,
+        Some(StepState::Failed) => return after_failure(d, step),
+        Some(StepState::Unknown) => return false,
+        Some(StepState::Running) => {}
+        None if d.paused() => return false,
+        None => {}
+    }
+    drive(d, step);
+    let Some(record) = journal::record(&d.journal, &step.name).cloned() else { return false };
+    match record.state {
+        StepState::Succeeded | StepState::Skipped => true,
+        StepState::Failed => {
+            let why = record.message.clone().unwrap_or_default();
+            d.note(true, reasons::STEP_FAILED, &step.name, format!("step {} failed: {why}", step.name));
+            after_failure(d, step)
+        }
+        StepState::Unknown => {
+            let why = record.message.clone().unwrap_or_default();
+            d.note(true, reasons::OUTCOME_UNKNOWN, &step.name, format!("step {}: {why}; resolve it", step.name));
+            false
+        }
+        StepState::Running => false,
+    }
+}
+
+/// Drives an execution one move further and puts what came of it into the journal.
+pub fn drive(d: &mut Draft, step: &PlanStep) {
+    let former = journal::record(&d.journal, &step.name).cloned();
+    let mut out = std::mem::take(&mut d.out);
+    let record = actions::drive(&d.cx(), step, former.as_ref(), &mut out);
+    for sub in std::mem::take(&mut out.records) {
+        journal::put(&mut d.journal, sub);
+    }
+    d.journal.captures.extend(std::mem::take(&mut out.captures));
+    d.out = out;
+    journal::put(&mut d.journal, record);
+}
+
+/// What a failed step leads to. True when the stage goes on all the same.
+fn after_failure(d: &mut Draft, step: &PlanStep) -> bool {
+    let why = journal::record(&d.journal, &step.name).and_then(|r| r.message.clone()).unwrap_or_default();
+    let text = format!("step {} failed: {why}", step.name);
+    match step.on_failure {
+        OnFailure::Continue => true,
+        OnFailure::Fail => {
+            d.end(Phase::Failed, reasons::STEP_FAILED, &text, None);
+            false
+        }
+        OnFailure::Decide => {
+            d.ask(&format!("step/{}", step.name), &text, Some(DECIDE_WITHIN), true);
+            false
+        }
+        OnFailure::UndoStep => {
+            let Some(undo) = d.plan.undo_of(step) else { return true };
+            let done = |d: &Draft| journal::record(&d.journal, &undo.name).is_some_and(|r| journal::is_done(r.state));
+            if !done(d) {
+                drive(d, &undo);
+            }
+            done(d)
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! PURE. The switch: claimed with uid, resourceVersion and whole selectors (P4), sent only onto enough ready
+//! endpoints (P5), followed until the EndpointSlices converge.
+
+use crate::api::condition::reasons;
+use crate::api::duration::Duration;
+use crate::api::phase::Phase;
+use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
+use crate::decide::changes::newer;
+use crate::decide::draft::{Draft, later};
+use crate::effect::{Effect, Outcome, Read};
+use crate::endpoints::{Names, matches, names, whole_selector};
+
+/// Pause between two tries of a patch that was guarded, in conflict or unanswered.
+const PACE: Duration = Duration::from_millis(250);
+
+/// Runs the phase.
+pub fn run(d: &mut Draft) {
+    if d.journal.switch.is_none() {
+        claim(d);
+    } else {
+        follow(d);
+    }
+}
+
+/// Writes the intent, once a live reading made in this phase shows everything in its place.
+fn claim(d: &mut Draft) {
+    let since = d.journal.phase_since.unwrap_or(d.now());
+    let fresh = d.world.refreshed.is_some_and(|at| at >= since);
+    if d.suspended() {
+        return;
+    }
+    if !fresh {
+        // Nothing is claimed on the word of a watch: an abort or a new release may be younger (FAULTS: stale cache).
+        d.out.reads.insert("refresh-switch".into(), Read::Refresh);
+        return;
+    }
+    if let Some(window) = &d.plan.window {
+        if d.now() > window.end {
+            let why =
+                "spec.window is over; nothing is switched outside it: abort, then release again with a new window";
+            d.journal.waiting = Some(why.into());
+            return;
+        }
+        if d.now() < window.start {
+            d.journal.waiting = Some(format!("spec.window opens at {:.0}", window.start));
+            d.out.wake_at(window.start);
+            return;
+        }
+    }
+    let deadline = later(since, d.plan.switch.timeout);
+    let (Some(wanted), Some(_)) = (d.world.wanted(&d.plan.target), d.world.pods.as_ref()) else {
+        return give_up_at(d, deadline, reasons::TARGET_NOT_READY, "a workload of the target is not known");
+    };
+    let min_ready = d.plan.switch.min_ready.of(wanted);
+    let mut services = vec![];
+    for name in &d.plan.services {
+        let Some(view) = d.world.service(name) else {
+            let text = format!("Service {name} was deleted before the switch");
+            return d.end(Phase::Failed, reasons::SERVICE_REPLACED, &text, None);
+        };
+        if names(&view.selector, &d.plan.live, &d.plan.target) != Names::Old {
+            return; // drift: reported by the conditions, never a way past a gate (P12)
+        }
+        let ready = d.world.ready_on(name, &d.plan.target).unwrap_or(0);
+        if ready < min_ready {
+            let text =
+                format!("{} has {ready} ready endpoints for Service {name}, wanted {min_ready}", d.plan.target.name);
+            return give_up_at(d, deadline, reasons::TARGET_NOT_READY, &text);
+        }
+        services.push(ServiceSwitch {
+            name: name.clone(),
+            uid: view.uid.clone(),
+            resource_version: view.resource_version.clone(),
+            from: view.selector.clone(),
+            to: whole_selector(&view.selector, &d.plan.target.selector),
+            state: SwitchState::Claimed,
+            switched_at: None,
+            restored_at: None,
+            message: None,
+        });
+    }
+    let replicas = [&d.plan.live, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
+    d.journal.replicas = replicas
+        .filter_map(|w| Some((format!("{:?}/{}", w.kind, w.name), d.world.workloads.get(w)?.value.as_ref()?.wanted)))
+        .collect();
+    d.journal.switch =
+        Some(SwitchRecord { claimed_at: d.now(), converged_at: None, restored_at: None, services: services.clone() });
+    let targets = d.plan.target.name.clone();
+    d.note(false, reasons::PROGRESS, "switch", format!("switching {} to {targets}", d.plan.services.join(", ")));
+    for s in &services {
+        send(d, s, min_ready);
+    }
+}
+
+fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str) {
+    if d.now() >= deadline {
+        d.end(Phase::Failed, reason, text, None);
+    } else {
+        d.journal.waiting = Some(text.into());
+        d.out.wake_at(deadline);
+    }
+}
+
+fn send(d: &mut Draft, s: &ServiceSwitch, min_ready: u32) {
+    let effect = Effect::Switch {
+        service: s.name.clone(),
+        uid: s.uid.clone(),
+        resource_version: s.resource_version.clone(),
+        from: s.from.clone(),
+        to: s.to.clone(),
+        min_ready,
+    };
+    d.want(effect, PACE);
+}
+
+/// Records results, tries again what may be, and goes on when everything has converged.
+fn follow(d: &mut Draft) {
+    let Some(mut switch) = d.journal.switch.clone() else { return };
+    let deadline = later(switch.claimed_at, d.plan.switch.timeout);
+    let wanted = d.world.wanted(&d.plan.target).unwrap_or(u32::MAX);
+    let min_ready = d.plan.switch.min_ready.of(wanted);
+    let mut refused = None;
+    for s in &mut switch.services {
+        if s.state == SwitchState::Claimed {
+            settle(d, s, min_ready);
+        }
+        if s.state == SwitchState::Refused {
+            refused = Some(format!("Service {}: {}", s.name, s.message.clone().unwrap_or_default()));
+        }
+    }
+    d.journal.switch = Some(switch.clone());
+    if let Some(why) = refused {
+        return d.end(Phase::RolledBack, reasons::SWITCH_FAILED, &format!("the switch was refused: {why}"), None);
+    }
+    let all_switched = switch.services.iter().all(|s| s.state == SwitchState::Switched);
+    if all_switched && switch.converged_at.is_none() && switch.services.iter().all(|s| converged(d, s, min_ready)) {
+        switch.converged_at = Some(d.now());
+        d.journal.switch = Some(switch.clone());
+    }
+    match switch.converged_at {
+        Some(at) => {
+            let drained = later(at, d.plan.switch.drain);
+            if d.paused() {
+                return;
+            }
+            if d.now() >= drained {
+                let text = format!("{} is live", d.plan.target.name);
+                d.enter(Phase::Confirming, reasons::PROGRESS, &text);
+            } else {
+                d.out.wake_at(drained);
+            }
+        }
+        None if d.now() >= deadline => {
+            let why = switch.services.iter().find_map(|s| s.message.clone());
+            let text = format!(
+                "the switch took longer than {}: {}",
+                d.plan.switch.timeout,
+                why.unwrap_or_else(|| "the endpoints have not converged".into())
+            );
+            d.end(Phase::RolledBack, reasons::SWITCH_FAILED, &text, None);
+        }
+        None => d.out.wake_at(deadline),
+    }
+}
+
+/// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself.
+fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
+    let key = format!("switch/{}/{}", s.name, s.resource_version);
+    match d.outcome(&key) {
+        Some((at, Outcome::Done)) => {
+            s.state = SwitchState::Switched;
+            s.switched_at = Some(at);
+            s.message = None;
+            return;
+        }
+        Some((_, Outcome::Guarded { ready, .. })) => {
+            s.message = Some(format!("{ready} ready endpoints, wanted {min_ready}; nothing was sent"));
+        }
+        Some((_, Outcome::Refused { why, .. })) => {
+            s.state = SwitchState::Refused;
+            s.message = Some(why);
+            return;
+        }
+        Some((_, Outcome::NotFound)) => {
+            s.state = SwitchState::Refused;
+            s.message = Some("it does not exist any more".into());
+            return;
+        }
+        Some((at, Outcome::Conflict(why))) => {
+            s.message = Some(why);
+            // Nothing can be said before the Service has been read again.
+            if d.world.services.get(&s.name).is_none_or(|seen| seen.at < at) {
+                d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+            }
+        }
+        Some((_, Outcome::Transient(why))) => s.message = Some(why),
+        Some((_, Outcome::Created { .. } | Outcome::NameCollision(_) | Outcome::Answered(_))) | None => {}
+    }
+    if d.world.in_flight.contains(&key) {
+        return;
+    }
+    let Some(seen) = d.world.services.get(&s.name) else {
+        d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+        return;
+    };
+    let Some(view) = &seen.value else {
+        s.state = SwitchState::Refused;
+        s.message = Some("it does not exist any more".into());
+        return;
+    };
+    if view.uid != s.uid {
+        s.state = SwitchState::Refused;
+        s.message = Some("it was deleted and created again".into());
+    } else if !newer(view, &s.resource_version) {
+        // Not written since the claim: the same patch may be sent (again); its tests let it succeed once.
+        send(d, s, min_ready);
+    } else if view.selector == s.to {
+        s.state = SwitchState::Switched;
+        s.switched_at = Some(seen.at);
+        s.message = None;
+    } else if names(&view.selector, &d.plan.live, &d.plan.target) == Names::Old {
+        // Written by somebody else first, so the claimed patch can never succeed: claim anew.
+        s.resource_version = view.resource_version.clone();
+        s.from = view.selector.clone();
+        s.to = whole_selector(&view.selector, &d.plan.target.selector);
+        let again = s.clone();
+        send(d, &again, min_ready);
+    } else {
+        s.state = SwitchState::Refused;
+        s.message = Some("its selector is neither side's".into());
+    }
+}
+
+/// Whether the slices name no pod of another side and at least `min_ready` ready endpoints of the target.
+fn converged(d: &Draft, s: &ServiceSwitch, min_ready: u32) -> bool {
+    let (Some(endpoints), Some(pods)) = (d.world.endpoints.get(&s.name), d.world.pods.as_ref()) else { return false };
+    let mut ready = 0;
+    for e in &endpoints.value {
+        let pod = e.pod.as_ref().and_then(|name| pods.value.iter().find(|p| &p.name == name));
+        match pod {
+            Some(p) if matches(&p.labels, &s.to) => ready += u32::from(e.ready),
+            // An endpoint that is not ready takes no traffic; a ready one of another side would.
+            _ if e.ready => return false,
+            _ => {}
+        }
+    }
+    ready >= min_ready
+}

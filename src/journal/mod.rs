@@ -1,0 +1,183 @@
+//! PURE. The run's memory: which transitions are legal, how records are kept, what must be written at once.
+//!
+//! The data itself is [`RunStatus`], as it stands on the wire. Nothing here looks at a clock or a cluster.
+
+use jiff::Timestamp;
+
+use crate::api::phase::Phase;
+use crate::api::run::{Moment, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord};
+
+/// Most transitions kept in the timeline.
+const MAX_MOMENTS: usize = 64;
+
+/// A transition that the lifecycle does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run cannot go from {from} to {to}")]
+pub struct IllegalTransition {
+    /// From.
+    pub from: Phase,
+    /// To.
+    pub to: Phase,
+}
+
+/// Whether the lifecycle (DESIGN §4) has this transition. Total.
+pub fn legal(from: Phase, to: Phase) -> bool {
+    use Phase::*;
+    match from {
+        // A run never rests in Idle, and what is over stays over.
+        Idle | RolledBack | Failed | Aborted | Superseded => false,
+        Pending => matches!(to, Preflight | Failed | Aborted | Superseded),
+        Preflight => matches!(to, Preparing | Failed | Aborted | Superseded),
+        Preparing => matches!(to, Verifying | Failed | Aborted | Superseded),
+        Verifying => matches!(to, Switching | Failed | Aborted | Superseded),
+        // Until the first claim a switch can still be called off without anything to restore.
+        Switching => matches!(to, Confirming | RollingBack | Failed | Aborted | Superseded),
+        Confirming => matches!(to, Observing | RollingBack),
+        Observing => matches!(to, Finishing | RollingBack),
+        Finishing => matches!(to, Completed | RollingBack),
+        Completed => matches!(to, RollingBack),
+        // Failed: every patch of the switch was refused, so nothing was ever switched.
+        RollingBack => matches!(to, RolledBack | Failed),
+    }
+}
+
+/// Enters a phase.
+///
+/// # Errors
+/// When the lifecycle has no such transition; the journal is then unchanged.
+pub fn enter(
+    journal: &mut RunStatus,
+    to: Phase,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), IllegalTransition> {
+    if !legal(journal.phase, to) {
+        return Err(IllegalTransition { from: journal.phase, to });
+    }
+    journal.phase = to;
+    journal.phase_since = Some(now);
+    journal.timeline.push(Moment { at: now, phase: to, reason: reason.into(), message: short(message, 256) });
+    if journal.timeline.len() > MAX_MOMENTS {
+        journal.timeline.remove(0);
+    }
+    Ok(())
+}
+
+/// At most `max` characters.
+pub fn short(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The record of an execution.
+pub fn record<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
+    journal.steps.iter().find(|r| r.name == name)
+}
+
+/// Puts a record in its place; a new one goes to the end, so that the order is that of the starts.
+pub fn put(journal: &mut RunStatus, record: StepRecord) {
+    match journal.steps.iter_mut().find(|r| r.name == record.name) {
+        Some(slot) => *slot = record,
+        None => journal.steps.push(record),
+    }
+}
+
+/// The record of a trigger.
+pub fn trigger<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a TriggerRecord> {
+    journal.triggers.iter().find(|t| t.name == name)
+}
+
+/// Puts a trigger's record in its place.
+pub fn put_trigger(journal: &mut RunStatus, record: TriggerRecord) {
+    match journal.triggers.iter_mut().find(|t| t.name == record.name) {
+        Some(slot) => *slot = record,
+        None => journal.triggers.push(record),
+    }
+}
+
+/// Whether an execution is over, one way or another. `Unknown` is not: a person must say.
+pub fn is_done(state: StepState) -> bool {
+    matches!(state, StepState::Succeeded | StepState::Failed | StepState::Skipped)
+}
+
+/// Whether users may be on the target: a claim exists that is neither refused nor restored.
+pub fn may_be_switched(service: &ServiceSwitch) -> bool {
+    matches!(service.state, SwitchState::Claimed | SwitchState::Switched)
+}
+
+/// The journal without what may be lost in a crash at no cost but time: the state of trials and what conditions say.
+/// Two journals that differ only there may be written later (DESIGN §6: at most every 10 s).
+pub fn durable(journal: &RunStatus) -> RunStatus {
+    let mut d = journal.clone();
+    for t in &mut d.triggers {
+        t.trials = 0;
+        t.last_at = None;
+        t.last = None;
+        t.saw = None;
+        t.bad_in_a_row = 0;
+    }
+    if let Some(o) = &mut d.observation {
+        o.conclusive_ms = 0;
+        o.counted_to = o.since;
+    }
+    for c in &mut d.conditions {
+        c.message.clear();
+        c.reason.clear();
+    }
+    d.waiting = None;
+    for s in &mut d.steps {
+        if s.state == StepState::Running {
+            s.message = None;
+        }
+    }
+    d
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Phase; 15] = [
+        Phase::Idle,
+        Phase::Pending,
+        Phase::Preflight,
+        Phase::Preparing,
+        Phase::Verifying,
+        Phase::Switching,
+        Phase::Confirming,
+        Phase::Observing,
+        Phase::Finishing,
+        Phase::Completed,
+        Phase::RollingBack,
+        Phase::RolledBack,
+        Phase::Failed,
+        Phase::Aborted,
+        Phase::Superseded,
+    ];
+
+    #[test]
+    fn what_is_over_stays_over() {
+        for from in ALL.into_iter().filter(|p| p.is_over()) {
+            assert!(ALL.into_iter().all(|to| !legal(from, to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn whoever_may_be_on_the_target_can_only_go_on_or_back() {
+        for from in [Phase::Confirming, Phase::Observing, Phase::Finishing, Phase::Completed] {
+            assert!(legal(from, Phase::RollingBack), "{from}");
+            assert!(ALL.into_iter().filter(|p| p.is_over()).all(|to| !legal(from, to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn an_illegal_transition_changes_nothing() {
+        let mut journal = RunStatus { phase: Phase::Completed, ..RunStatus::default() };
+        let before = journal.clone();
+        assert!(enter(&mut journal, Phase::Preparing, "x", "x", Timestamp::UNIX_EPOCH).is_err());
+        assert_eq!(journal, before);
+    }
+}

@@ -1,0 +1,314 @@
+//! PURE. Journal → conditions, columns and a message that ends with the next command. Reads no clock, writes nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::condition::{reasons, set, types, unset};
+use crate::api::cutover::{Cutover, CutoverStatus, Release};
+use crate::api::phase::Phase;
+use crate::api::run::{CutoverRun, RunStatus, StepState, SwitchState, TrialVerdict};
+use crate::endpoints::{Names, names};
+use crate::plan::{Plan, Stage};
+use crate::world::{Reading, World};
+
+/// Prefix of the read that rehearses a restore.
+pub const REHEARSAL: &str = "rehearse-restore@";
+
+/// Services of the run whose selector is neither side's.
+pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
+    let foreign = |name: &&String| {
+        world.service(name).is_some_and(|v| names(&v.selector, &plan.live, &plan.target) == Names::Foreign)
+    };
+    plan.services.iter().filter(foreign).cloned().collect()
+}
+
+/// The pod-template hash of each side; `None` while a workload is not known or does not exist.
+pub fn templates(plan: &Plan, world: &World) -> Option<BTreeMap<String, String>> {
+    [&plan.target, &plan.live]
+        .into_iter()
+        .map(|side| {
+            let hashes: Option<Vec<&str>> = side
+                .workloads
+                .iter()
+                .map(|w| Some(world.workloads.get(w)?.value.as_ref()?.template_hash.as_str()))
+                .collect();
+            Some((side.name.clone(), hashes?.join("+")))
+        })
+        .collect()
+}
+
+/// Sets or clears `RollbackBlocked`.
+pub fn block(journal: &mut RunStatus, blocked: Option<&(String, String)>, now: Timestamp) {
+    match blocked {
+        Some((reason, why)) => set(&mut journal.conditions, types::ROLLBACK_BLOCKED, true, reason, why, now),
+        None => unset(&mut journal.conditions, types::ROLLBACK_BLOCKED),
+    }
+}
+
+/// Computes the run's conditions; transition times move only with the status.
+pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
+    let now = world.now;
+    let mut list = std::mem::take(&mut journal.conditions);
+    kstatus(journal, &mut list, now);
+
+    let flag = |list: &mut Vec<Condition>, type_: &str, reason: &str, why: Option<String>| match why {
+        Some(why) => set(list, type_, true, reason, &why, now),
+        None => unset(list, type_),
+    };
+    let over = journal.phase.is_over();
+    let drift = drifted(plan, world);
+    let why = (!drift.is_empty() && !over).then(|| {
+        format!(
+            "Service {} has a selector that is neither side's; point it to {} or {} again",
+            drift.join(", "),
+            plan.live.name,
+            plan.target.name
+        )
+    });
+    flag(&mut list, types::SELECTOR_DRIFT, reasons::SELECTOR_DRIFT, why);
+
+    let unknown = journal.steps.iter().find(|r| r.state == StepState::Unknown).filter(|_| !over);
+    let why = unknown.map(|r| {
+        let what = r.message.as_deref().unwrap_or("its result was lost");
+        format!("step {}: {what}; find out what it did, then decide Resolve with outcome Succeeded or Failed", r.name)
+    });
+    flag(&mut list, types::OUTCOME_UNKNOWN, reasons::OUTCOME_UNKNOWN, why);
+
+    let why = journal.question.as_ref().map(|q| match q.until {
+        Some(until) => {
+            let default = if q.default_rollback { "rolls back" } else { "goes on" };
+            format!("{}; {default} by itself at {until:.0}", q.text)
+        }
+        None => q.text.clone(),
+    });
+    flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
+
+    let silent = journal
+        .triggers
+        .iter()
+        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed && journal.ending.is_none() && !over);
+    let why = silent.map(|t| format!("trigger {} gives no verdict: {}", t.name, t.saw.as_deref().unwrap_or("no data")));
+    flag(&mut list, types::METRICS_INCONCLUSIVE, types::METRICS_INCONCLUSIVE, why);
+
+    let by_field = world.cutover.as_ref().and_then(|c| c.value.as_ref()).is_some_and(|c| c.suspend);
+    let why = (by_field || journal.suspended.is_some()).then(|| {
+        let by = if by_field { "spec.suspend is true" } else { "by a decision; decide Resume to go on" };
+        format!("steps and observation stand still ({by}); triggers and rollback do not")
+    });
+    flag(&mut list, types::SUSPENDED, types::SUSPENDED, why.filter(|_| !over));
+
+    can_roll_back(plan, journal, world, &mut list);
+    journal.conditions = list;
+}
+
+/// Ready, Reconciling and Stalled, as kstatus reads them (DESIGN §4).
+fn kstatus(journal: &RunStatus, list: &mut Vec<Condition>, now: Timestamp) {
+    let phase = journal.phase;
+    let (reason, message) = match &journal.ending {
+        Some(e) => (e.reason.as_str(), e.message.as_str()),
+        None => (phase.as_str(), ""),
+    };
+    let ready = matches!(phase, Phase::Idle | Phase::Completed);
+    let stalled = phase.is_over();
+    set(list, types::READY, ready, reason, message, now);
+    set(list, types::RECONCILING, !ready && !stalled, reason, message, now);
+    set(list, types::STALLED, stalled, reason, message, now);
+}
+
+/// Whether a rollback would work now: the dry run of the restore, and the old side's endpoints (DESIGN §5.5).
+fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec<Condition>) {
+    let Some(switch) = journal.switch.as_ref().filter(|_| journal.phase.after_switch() && journal.ending.is_none())
+    else {
+        unset(list, types::CAN_ROLL_BACK);
+        return;
+    };
+    let refusal = world.readings.iter().filter(|(k, _)| k.starts_with(REHEARSAL)).find_map(|(_, r)| match r {
+        Reading::DryRun(refusals) => refusals.iter().find(|r| !r.transient).map(|r| (r.forbidden, r.why.clone())),
+        _ => None,
+    });
+    if let Some((forbidden, why)) = refusal {
+        let reason = if forbidden { reasons::PERMISSION_MISSING } else { reasons::SWITCH_FAILED };
+        set(list, types::CAN_ROLL_BACK, false, reason, &why, world.now);
+        return;
+    }
+    let wanted = world.wanted(&plan.live).unwrap_or(0);
+    let enough = plan.switch.min_ready.of(wanted);
+    let fewest = switch
+        .services
+        .iter()
+        .filter(|s| s.state == SwitchState::Switched)
+        .filter_map(|s| world.ready_on(&s.name, &plan.live))
+        .min();
+    let Some(ready) = fewest else { return };
+    let message = format!("{} {ready}/{wanted}", plan.live.name);
+    set(list, types::CAN_ROLL_BACK, ready >= enough, "OldSide", &message, world.now);
+}
+
+/// What the controller knows about a Cutover besides its newest run.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The side that all Services point to, where that is one of the two.
+    pub live: Option<String>,
+    /// What stands in the way of starting a run, as (condition type, reason, message).
+    pub problem: Option<(String, String, String)>,
+}
+
+/// The Cutover's status from its newest run (`None`: there is none, or it is of no interest any more).
+/// Fields that only the controller may write (`started`, `runs`, `run`, `releases`) are kept as they are.
+pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: Timestamp) -> CutoverStatus {
+    let old = cutover.status.clone().unwrap_or_default();
+    let mut conditions = old.conditions.clone();
+    for type_ in [
+        types::AWAITING_DECISION,
+        types::CAN_ROLL_BACK,
+        types::ROLLBACK_BLOCKED,
+        types::SELECTOR_DRIFT,
+        types::SERVICE_CONFLICT,
+        types::OUTCOME_UNKNOWN,
+        types::METRICS_INCONCLUSIVE,
+        types::SUSPENDED,
+    ] {
+        let in_run = run.and_then(|r| r.status.as_ref()).and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
+        match in_run {
+            Some(c) => set(&mut conditions, type_, c.status == "True", &c.reason, &c.message, now),
+            None => unset(&mut conditions, type_),
+        }
+    }
+    let live = facts.live.as_ref().map(|side| at_version(side, old.releases.get(side).map(String::as_str)));
+    let mut status = CutoverStatus {
+        observed_generation: cutover.metadata.generation,
+        live,
+        conditions: vec![],
+        target: None,
+        step: None,
+        progress: None,
+        message: None,
+        phase: Some(Phase::Idle),
+        since: old.since,
+        ..old.clone()
+    };
+    let journal = run.and_then(|r| r.status.as_ref());
+    let (reason, message) = match (run, journal, &facts.problem) {
+        (Some(run), Some(journal), _) => {
+            columns(cutover, run, journal, &mut status);
+            kstatus_of(journal)
+        }
+        (_, _, Some((_, reason, message))) => (reason.clone(), message.clone()),
+        _ => (reasons::IDLE.to_owned(), String::new()),
+    };
+    if let Some((type_, reason, message)) = &facts.problem {
+        set(&mut conditions, type_, true, reason, message, now);
+        status.message = Some(message.clone());
+    }
+    let phase = status.phase.unwrap_or_default();
+    let blocked = facts.problem.is_some() && journal.is_none_or(|j| j.phase.is_over() || j.phase == Phase::Completed);
+    let ready = matches!(phase, Phase::Idle | Phase::Completed) && !blocked;
+    let stalled = phase.is_over() || blocked;
+    set(&mut conditions, types::READY, ready, &reason, &message, now);
+    set(&mut conditions, types::RECONCILING, !ready && !stalled, &reason, &message, now);
+    set(&mut conditions, types::STALLED, stalled, &reason, &message, now);
+    for c in &mut conditions {
+        c.observed_generation = cutover.metadata.generation;
+    }
+    if status.phase != old.phase && journal.is_none() {
+        status.since = Some(now);
+    }
+    status.conditions = conditions;
+    status
+}
+
+fn kstatus_of(journal: &RunStatus) -> (String, String) {
+    match &journal.ending {
+        Some(e) => (e.reason.clone(), e.message.clone()),
+        None => (journal.phase.as_str().to_owned(), String::new()),
+    }
+}
+
+/// `green@2.4.0`, or the side alone where the release has no version.
+fn at_version(side: &str, version: Option<&str>) -> String {
+    match version {
+        Some(v) if !v.is_empty() => format!("{side}@{v}"),
+        _ => side.to_owned(),
+    }
+}
+
+/// The name of a release: version, else tag, else revision.
+pub fn release_name(release: &Release) -> Option<&str> {
+    release.version.as_deref().or(release.tag.as_deref()).or(release.revision.as_deref())
+}
+
+fn columns(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, status: &mut CutoverStatus) {
+    status.phase = Some(journal.phase);
+    status.since = journal.phase_since;
+    let plan = serde_json::from_value::<Plan>(run.spec.plan.clone()).ok();
+    let target = plan.as_ref().map_or(cutover.spec.activate.as_str(), |p| p.target.name.as_str());
+    let version = plan.as_ref().map(|p| p.release.clone()).or_else(|| cutover.spec.release.clone());
+    status.target = Some(at_version(target, version.as_ref().and_then(release_name)));
+    if !journal.phase.is_over() && journal.phase != Phase::Completed {
+        let running: Vec<&str> = journal
+            .steps
+            .iter()
+            .filter(|r| matches!(r.state, StepState::Running | StepState::Unknown))
+            .map(|r| r.name.as_str())
+            .take(3)
+            .collect();
+        status.step = (!running.is_empty()).then(|| running.join(","));
+    }
+    if let Some(plan) = &plan {
+        let forward = |s: Stage| !matches!(s, Stage::Rollback | Stage::RollbackVerify);
+        let all = plan.steps.iter().filter(|s| forward(s.stage)).count();
+        let done = plan
+            .steps
+            .iter()
+            .filter(|s| forward(s.stage))
+            .filter(|s| journal.steps.iter().any(|r| r.name == s.name && crate::journal::is_done(r.state)))
+            .count();
+        status.progress = Some(format!("{done}/{all}"));
+    }
+    status.message = Some(message(cutover, run, journal, plan.as_ref()));
+}
+
+/// What goes on, in one line; where a person is needed it ends with the next command.
+fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Option<&Plan>) -> String {
+    let name = run.metadata.name.as_deref().unwrap_or_default();
+    let namespace = cutover.metadata.namespace.as_deref().unwrap_or_default();
+    let look = format!("kubectl describe cutoverrun {name} -n {namespace}");
+    let raised = [
+        types::ROLLBACK_BLOCKED,
+        types::OUTCOME_UNKNOWN,
+        types::AWAITING_DECISION,
+        types::SELECTOR_DRIFT,
+        types::SUSPENDED,
+        types::METRICS_INCONCLUSIVE,
+    ]
+    .into_iter()
+    .find_map(|t| journal.conditions.iter().find(|c| c.type_ == t && c.status == "True"));
+    if let Some(c) = raised.filter(|_| !journal.phase.is_over()) {
+        return format!("{}: {}; next: {look}", c.type_, c.message);
+    }
+    if let Some(e) = &journal.ending {
+        if journal.phase.is_over() {
+            let trouble = if e.incomplete { " (an undo or rollback step failed)" } else { "" };
+            return format!("{}{trouble}; next: {look}", e.message);
+        }
+        return format!("{}; undoing", e.message);
+    }
+    if let Some(why) = &journal.waiting {
+        return format!("waits: {why}");
+    }
+    match journal.phase {
+        Phase::Observing => {
+            let (Some(plan), Some(o)) = (plan, &journal.observation) else { return "observing".into() };
+            format!("observed {}s of {}", o.conclusive_ms / 1000, plan.observe.for_)
+        }
+        Phase::Completed => "done".into(),
+        _ => journal
+            .steps
+            .iter()
+            .find(|r| r.state == StepState::Running)
+            .and_then(|r| r.message.as_ref().map(|m| format!("{}: {m}", r.name)))
+            .unwrap_or_default(),
+    }
+}

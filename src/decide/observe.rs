@@ -87,7 +87,13 @@ fn rehearse_restore(d: &mut Draft) {
         })
         .collect::<Vec<_>>();
     if !runs.is_empty() {
-        d.out.reads.insert(format!("{}{minute}", crate::status::REHEARSAL), Read::DryRun(runs));
+        let key = |minute: i64| format!("{}{minute}", crate::status::REHEARSAL);
+        // The last answer stands until the next one is there, so that `CanRollBack` does not flap.
+        let last = key(minute - 1);
+        if !d.world.readings.contains_key(&key(minute)) && d.world.readings.contains_key(&last) {
+            d.out.reads.insert(last, Read::DryRun(runs.clone()));
+        }
+        d.out.reads.insert(key(minute), Read::DryRun(runs));
     }
     if let Ok(next) = jiff::Timestamp::from_second((minute + 1) * REHEARSE_EVERY) {
         d.out.wake_at(next);

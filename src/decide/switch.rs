@@ -125,12 +125,14 @@ fn follow(d: &mut Draft) {
             settle(d, s, min_ready);
         }
         if s.state == SwitchState::Refused {
-            refused = Some(format!("Service {}: {}", s.name, s.message.clone().unwrap_or_default()));
+            let same = d.world.service(&s.name).is_some_and(|view| view.uid == s.uid);
+            let reason = if same { reasons::SWITCH_FAILED } else { reasons::SERVICE_REPLACED };
+            refused = Some((reason, format!("Service {}: {}", s.name, s.message.clone().unwrap_or_default())));
         }
     }
     d.journal.switch = Some(switch.clone());
-    if let Some(why) = refused {
-        return d.end(Phase::RolledBack, reasons::SWITCH_FAILED, &format!("the switch was refused: {why}"), None);
+    if let Some((reason, why)) = refused {
+        return d.end(Phase::RolledBack, reason, &format!("the switch was refused: {why}"), None);
     }
     let all_switched = switch.services.iter().all(|s| s.state == SwitchState::Switched);
     if all_switched && switch.converged_at.is_none() && switch.services.iter().all(|s| converged(d, s, min_ready)) {

@@ -1,22 +1,99 @@
-//! WRITES. [`Claimed`]`<Effect>` → [`Outcome`]. Each executor makes its own live reads, carries its own tests, and has its
-//! own 2 s time-out; nothing is retried here.
+//! WRITES. [`Claimed`]`<Effect>` → [`Outcome`]. Each executor makes its own live reads, carries its own tests, and each of
+//! its API calls has its own 2 s time limit; nothing is retried here: the driver decides about another try.
+
+use serde_json::Value;
 
 use crate::effect::{Effect, Outcome};
+use crate::net::identity::Identity;
 use crate::observe::Scope;
 
+pub mod call;
 mod claimed;
+mod jobs;
+mod live;
+mod restore;
+mod scale;
+mod switch;
+
 pub use claimed::Claimed;
+
+use call::{CallError, Class};
 
 /// Carries out effects.
 #[derive(Clone)]
 pub struct Actor {
-    #[allow(dead_code)]
     client: kube::Client,
+    identity: Identity,
+}
+
+/// What an executor needs: reads are the operator's own, writes are made as the account.
+struct Hands {
+    /// The operator, for reads.
+    reader: kube::Client,
+    /// The Cutover's ServiceAccount, for writes.
+    writer: kube::Client,
+    namespace: String,
 }
 
 impl Actor {
-    /// Carries out one effect as the Cutover's ServiceAccount.
-    pub async fn act(&self, _scope: &Scope, _effect: &Claimed<Effect>) -> Outcome {
-        Outcome::Done
+    /// Reads with the operator's own client and writes through `identity`.
+    pub fn new(client: kube::Client, identity: Identity) -> Self {
+        Self { client, identity }
     }
+
+    /// Carries out one effect as the Cutover's ServiceAccount.
+    pub async fn act(&self, scope: &Scope, effect: &Claimed<Effect>) -> Outcome {
+        let hands = Hands {
+            reader: self.client.clone(),
+            writer: self.identity.as_account(&scope.namespace, &scope.service_account),
+            namespace: scope.namespace.clone(),
+        };
+        match effect.get() {
+            Effect::CreateJob { name, manifest } => jobs::create(&hands, name, manifest).await,
+            Effect::StartJob { name, uid } => jobs::start(&hands, name, uid).await,
+            Effect::DeleteJob { name, uid, resource_version } => {
+                jobs::delete(&hands, name, uid, resource_version.as_deref()).await
+            }
+            Effect::OwnJob { name, uid } => jobs::own(&hands, scope, name, uid).await,
+            Effect::Send { .. } => Outcome::Transient("requests that change something are not wired up yet".into()),
+            Effect::Switch { service, uid, resource_version, from, to, min_ready } => {
+                let wanted = switch::Wanted { service, uid, resource_version, from, to, min_ready: *min_ready };
+                switch::switch(&hands, &wanted).await
+            }
+            Effect::Restore { service, from, to, guard, fence } => {
+                restore::restore(&hands, &restore::Wanted { service, from, to, guard, fence }).await
+            }
+            Effect::Scale { why: _, workload, uid, from, to, unless_live } => {
+                let wanted = scale::Wanted { workload, uid, from: *from, to: *to, unless_live };
+                scale::scale(&hands, &wanted).await
+            }
+        }
+    }
+}
+
+/// A JSON patch of these operations.
+fn patch(operations: Value) -> Result<kube::api::Patch<()>, CallError> {
+    serde_json::from_value(operations)
+        .map(kube::api::Patch::Json)
+        .map_err(|e| CallError { class: Class::Invalid, text: format!("not a JSON patch: {e}") })
+}
+
+fn patch_params() -> kube::api::PatchParams {
+    kube::api::PatchParams { field_manager: Some(crate::api::FIELD_MANAGER.into()), ..Default::default() }
+}
+
+/// The outcome of a failure that a second reading could not explain better.
+fn failed(error: CallError) -> Outcome {
+    match error.class {
+        Class::NotFound => Outcome::NotFound,
+        Class::Conflict => Outcome::Conflict(error.text),
+        Class::Forbidden => Outcome::Refused { why: error.text, forbidden: true },
+        Class::Invalid => Outcome::Refused { why: error.text, forbidden: false },
+        Class::Transient => Outcome::Transient(error.text),
+    }
+}
+
+/// Whether a failed patch may have failed in its tests, so that the object must be read again.
+fn read_again(error: &CallError) -> bool {
+    matches!(error.class, Class::Invalid | Class::Conflict)
 }

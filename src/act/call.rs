@@ -1,0 +1,151 @@
+//! One API call: its own time limit, no retry, and what its failure means for the caller.
+
+use std::future::Future;
+use std::time::Duration;
+
+/// No API call of a driver lasts longer (DESIGN §8).
+pub const CALL_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a failed call means. Everything that is not certain is `Transient`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The object is not there.
+    NotFound,
+    /// The object is there already, or is not as it was.
+    Conflict,
+    /// A right is missing.
+    Forbidden,
+    /// Refused for good: schema, policy, quota, or a failed `test` of a patch.
+    Invalid,
+    /// 429, 5xx, a time-out, no connection, an answer that cannot be read: nothing is known.
+    Transient,
+}
+
+impl Class {
+    /// The label it is counted under.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Forbidden => "forbidden",
+            Self::Invalid => "invalid",
+            Self::Transient => "transient",
+        }
+    }
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct CallError {
+    /// What it means.
+    pub class: Class,
+    /// What the API server, or the network, said.
+    pub text: String,
+}
+
+impl CallError {
+    /// Nothing is known.
+    pub fn transient(text: impl Into<String>) -> Self {
+        Self { class: Class::Transient, text: text.into() }
+    }
+}
+
+/// Whether an API server's 403 means missing RBAC, for which there is a remedy, and not a quota or a policy.
+fn missing_right(message: &str) -> bool {
+    message.contains("User \"") && message.contains(" cannot ")
+}
+
+/// What an error of the client means.
+pub fn class(error: &kube::Error) -> Class {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            404 => Class::NotFound,
+            409 => Class::Conflict,
+            403 if missing_right(&status.message) => Class::Forbidden,
+            // 401 is a token being rotated, 408 a time-out, 429 a busy server.
+            401 | 408 | 429 => Class::Transient,
+            400..=499 => Class::Invalid,
+            _ => Class::Transient,
+        },
+        _ => Class::Transient,
+    }
+}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        let text = match &error {
+            kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+            other => with_causes(other),
+        };
+        Self { class: class(&error), text: text.chars().take(1000).collect() }
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(c) = cause {
+        let c_text = c.to_string();
+        if !text.contains(&c_text) {
+            text.push_str(": ");
+            text.push_str(&c_text);
+        }
+        cause = c.source();
+    }
+    text
+}
+
+/// Makes one call within [`CALL_LIMIT`].
+pub async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+    call_within(CALL_LIMIT, future).await
+}
+
+/// Makes one call within a limit of its own, for those whose answer is worth nothing later.
+pub async fn call_within<T>(
+    limit: Duration,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(limit, future).await {
+        Ok(answer) => answer.map_err(CallError::from),
+        Err(_) => Err(CallError::transient(format!("the API server did not answer within {} ms", limit.as_millis()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn api(code: u16, reason: &str, message: &str) -> CallError {
+        CallError::from(kube::Error::Api(Box::new(Status::failure(message, reason).with_code(code))))
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_never_final() {
+        for code in [401, 408, 429, 500, 502, 503, 504] {
+            assert_eq!(api(code, "", "busy").class, Class::Transient, "{code}");
+        }
+        for (code, class) in
+            [(404, Class::NotFound), (409, Class::Conflict), (422, Class::Invalid), (413, Class::Invalid)]
+        {
+            assert_eq!(api(code, "", "no").class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_told_from_a_quota() {
+        let rbac = r#"services "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "services" in API group "" in the namespace "a""#;
+        assert_eq!(api(403, "Forbidden", rbac).class, Class::Forbidden);
+        let quota = r#"jobs.batch "x" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1"#;
+        assert_eq!(api(403, "Forbidden", quota).class, Class::Invalid);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_after_two_seconds() {
+        let began = tokio::time::Instant::now();
+        let answer: Result<(), _> = call(std::future::pending()).await;
+        assert_eq!(answer.map_err(|e| e.class), Err(Class::Transient));
+        assert_eq!(began.elapsed(), CALL_LIMIT);
+    }
+}

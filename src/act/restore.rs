@@ -1,0 +1,167 @@
+//! The restore of one Service: reads it live, whatever its uid is now, and puts the old side's selector back unless the
+//! old side is empty. Every restore moves the fence, so that a switch still on its way fails (P4).
+
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use serde_json::{Value, json};
+
+use super::call::{Class, call};
+use super::live::LiveService;
+use super::{Hands, failed, patch, patch_params, read_again};
+use crate::api::ANNOTATION_FENCE;
+use crate::api::run::Selector;
+use crate::effect::{Outcome, RestoreGuard};
+use crate::endpoints::{self, Names};
+
+/// The restore, as it is carried out.
+pub struct Wanted<'a> {
+    pub service: &'a str,
+    pub from: &'a Selector,
+    pub to: &'a Selector,
+    pub guard: &'a RestoreGuard,
+    pub fence: &'a str,
+}
+
+impl Wanted<'_> {
+    /// Which side the selector names: only the keys in which the two differ say so.
+    fn names(&self, selector: &Selector) -> Names {
+        let differing = || self.from.iter().filter(|(k, v)| self.to.get(*k) != Some(*v)).map(|(k, _)| k);
+        let agrees = |side: &Selector| differing().all(|k| selector.get(k) == side.get(k));
+        match (agrees(self.from), agrees(self.to)) {
+            (true, false) => Names::Old,
+            (false, true) => Names::Target,
+            _ => Names::Foreign,
+        }
+    }
+
+    fn fenced(&self, service: &LiveService) -> bool {
+        service.annotations.as_ref().and_then(|a| a.get(ANNOTATION_FENCE)).is_some_and(|f| f == self.fence)
+    }
+
+    /// Tests what was read, sets the fence and, where the Service points to the target, the selector.
+    fn operations(&self, service: &LiveService, selector: bool) -> Value {
+        let mut list = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": service.uid}),
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": service.resource_version}),
+            json!({"op": "test", "path": "/spec/selector", "value": service.selector}),
+        ];
+        if selector {
+            list.push(json!({"op": "replace", "path": "/spec/selector", "value": self.from}));
+        }
+        if service.annotations.is_some() {
+            let path = format!("/metadata/annotations/{}", ANNOTATION_FENCE.replace('~', "~0").replace('/', "~1"));
+            list.push(json!({"op": "add", "path": path, "value": self.fence}));
+        } else {
+            list.push(json!({"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION_FENCE: self.fence}}));
+        }
+        Value::Array(list)
+    }
+}
+
+/// Restores, or says why not.
+pub async fn restore(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
+    let (service, old, target) =
+        tokio::join!(hands.service(wanted.service), hands.pods(wanted.from), hands.pods(wanted.to));
+    let service = match service {
+        Ok(s) => s,
+        Err(e) if e.class == Class::NotFound => return Outcome::NotFound,
+        Err(e) => return Outcome::Transient(format!("the Service cannot be read: {e}")),
+    };
+    let selector = match wanted.names(&service.selector) {
+        Names::Old if wanted.fenced(&service) => return Outcome::Done,
+        Names::Old => false,
+        Names::Target => true,
+        Names::Foreign => return Outcome::Guarded { ready: 0, other: 0, foreign: Some(service.selector) },
+    };
+    if selector {
+        let (old, target) = match (old, target) {
+            (Ok(old), Ok(target)) => (old, target),
+            (Err(e), _) | (_, Err(e)) => return Outcome::Transient(format!("pods cannot be listed: {e}")),
+        };
+        let ready = endpoints::ready_count(&old, wanted.from, &service.ports);
+        let other = endpoints::ready_count(&target, wanted.to, &service.ports);
+        if !wanted.guard.allows(ready, other) {
+            return Outcome::Guarded { ready, other, foreign: None };
+        }
+    }
+    let body = match patch(wanted.operations(&service, selector)) {
+        Ok(body) => body,
+        Err(e) => return failed(e),
+    };
+    let api: Api<Service> = Api::namespaced(hands.writer.clone(), &hands.namespace);
+    match call(api.patch(wanted.service, &patch_params(), &body)).await {
+        Ok(_) => Outcome::Done,
+        Err(e) if read_again(&e) => match hands.service(wanted.service).await {
+            Ok(now) if wanted.names(&now.selector) == Names::Old && wanted.fenced(&now) => Outcome::Done,
+            Ok(now) if now.uid == service.uid && now.resource_version == service.resource_version => match e.class {
+                Class::Conflict => Outcome::Transient(e.text),
+                _ => failed(e),
+            },
+            // Somebody wrote in between: everything is read anew by the next try.
+            Ok(_) => Outcome::Transient(format!("Service {} changed while it was being restored", wanted.service)),
+            Err(again) => Outcome::Transient(format!("the Service cannot be read: {again}")),
+        },
+        Err(e) => failed(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> Selector {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn with(test: impl FnOnce(&Wanted<'_>)) {
+        let (from, to) = (map(&[("app", "web"), ("side", "blue")]), map(&[("app", "web"), ("side", "green")]));
+        let guard = RestoreGuard { min_ready: 1, any: false };
+        test(&Wanted { service: "web", from: &from, to: &to, guard: &guard, fence: "f1" });
+    }
+
+    fn live(selector: Selector, annotations: Option<&[(&str, &str)]>) -> LiveService {
+        let (uid, resource_version) = ("u".to_owned(), "7".to_owned());
+        LiveService { uid, resource_version, selector, ports: vec![], annotations: annotations.map(map) }
+    }
+
+    #[test]
+    fn only_the_keys_of_the_sides_say_where_a_service_points() {
+        with(|w| {
+            assert_eq!(w.names(&map(&[("app", "web"), ("side", "blue")])), Names::Old);
+            assert_eq!(w.names(&map(&[("app", "other"), ("side", "green"), ("more", "x")])), Names::Target);
+            assert_eq!(w.names(&map(&[("app", "web")])), Names::Foreign);
+            assert_eq!(w.names(&map(&[("app", "web"), ("side", "red")])), Names::Foreign);
+        });
+    }
+
+    #[test]
+    fn the_fence_moves_even_where_the_selector_is_right() {
+        with(|w| {
+            let service = live(map(&[("app", "web"), ("side", "blue")]), Some(&[("x", "y")]));
+            let list = w.operations(&service, false);
+            assert_eq!(
+                list[3],
+                json!({"op": "add", "path": "/metadata/annotations/cutover.dev~1fence", "value": "f1"})
+            );
+            assert!(patch(list).is_ok());
+            assert!(!w.fenced(&service));
+            assert!(w.fenced(&live(Selector::new(), Some(&[(ANNOTATION_FENCE, "f1")]))));
+        });
+    }
+
+    #[test]
+    fn a_service_without_annotations_gets_the_map() {
+        with(|w| {
+            let list = w.operations(&live(map(&[("app", "web"), ("side", "green")]), None), true);
+            assert_eq!(list[2]["value"]["side"], "green");
+            assert_eq!(
+                list[3],
+                json!({"op": "replace", "path": "/spec/selector", "value": {"app": "web", "side": "blue"}})
+            );
+            assert_eq!(
+                list[4],
+                json!({"op": "add", "path": "/metadata/annotations", "value": {"cutover.dev/fence": "f1"}})
+            );
+        });
+    }
+}

@@ -230,6 +230,9 @@ pub struct Switch {
 /// What is watched after the switch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.every) || duration(self.every) >= duration('100ms')", "message": "every must be at least 100ms"
+}]))]
 pub struct Observe {
     /// Conclusive time wanted; 5m by default.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
@@ -248,6 +251,9 @@ pub struct Observe {
 
 /// Checks after completion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.every) == has(self.until)", "message": "a repeated follow-up needs both every and until"
+}]))]
 pub struct FollowUp {
     /// Unique.
     #[schemars(schema_with = "schema::name40")]
@@ -303,6 +309,9 @@ pub struct KeepPodLogs {
 
 /// When the switch may happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.start < self.end", "message": "the window's start must be before its end"
+}]))]
 pub struct Window {
     /// Not before.
     pub start: Timestamp,

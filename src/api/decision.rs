@@ -15,6 +15,8 @@ use super::schema;
     namespaced,
     shortname = "cutdec",
     category = "cutovers",
+    selectable = ".spec.cutover",
+    selectable = ".spec.runUID",
     printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
     printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),

@@ -4,6 +4,7 @@
 //! what a field means for a run is decided in [`crate::plan`] and below.
 
 pub mod condition;
+pub mod crd;
 pub mod cutover;
 pub mod decision;
 pub mod duration;

@@ -16,6 +16,8 @@ pub const MAX_TRIGGERS: usize = 20;
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.metric), has(self.probe), has(self.pods), has(self.logs), has(self.alert), has(self.resource), has(self.suite)].filter(x, x).size() == 1",
     "message": "a trigger watches exactly one of metric, probe, pods, logs, alert, resource or suite"
+}, {
+    "rule": "!has(self.every) || duration(self.every) >= duration('100ms')", "message": "every must be at least 100ms"
 }]))]
 pub struct Trigger {
     /// Unique among the triggers.

@@ -1,0 +1,102 @@
+//! The audit log of the API server: what was really written, by whom, how often.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// One completed request.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Such as `patch`.
+    pub verb: String,
+    /// Such as `services` or `cutoverruns/status`.
+    pub resource: String,
+    /// The object, where one is named.
+    pub name: String,
+    /// The user, or whom they acted as.
+    pub user: String,
+    /// HTTP status.
+    pub code: i64,
+    /// A rehearsal.
+    pub dry_run: bool,
+    /// When it was answered.
+    pub at: String,
+    /// The body, where the policy keeps it.
+    pub body: Value,
+}
+
+impl Line {
+    /// Whether it may have changed something.
+    pub fn is_write(&self) -> bool {
+        !self.dry_run && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether it was carried out.
+    pub fn done(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// The selector that a JSON Patch of a Service sets.
+    pub fn selector(&self) -> Option<&Value> {
+        self.body
+            .as_array()?
+            .iter()
+            .find(|op| op["op"] != "test" && op["path"] == "/spec/selector")
+            .map(|op| &op["value"])
+    }
+}
+
+/// Where the audit log stands.
+pub fn path() -> Result<PathBuf> {
+    Ok(std::env::var_os("CUTOVER_AUDIT_LOG")
+        .context("CUTOVER_AUDIT_LOG is not set; use tests/cluster/cluster exec")?
+        .into())
+}
+
+/// The end of the log as it is now, from which a test reads on.
+pub fn end() -> u64 {
+    path().ok().and_then(|p| std::fs::metadata(p).ok()).map_or(0, |m| m.len())
+}
+
+/// All requests about a namespace since `from`.
+pub fn read(namespace: &str, from: u64) -> Result<Vec<Line>> {
+    let path = path()?;
+    let mut file = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
+    // The log is rotated when it is large: then it is read from its start.
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(if length < from { 0 } else { from }))?;
+    let mut bytes = vec![];
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let needle = format!("\"namespace\":\"{namespace}\"");
+    let mut lines = vec![];
+    for line in text.lines().filter(|l| l.contains(&needle)) {
+        // The last line may be half written.
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        if event["objectRef"]["namespace"] != namespace || event["stage"] != "ResponseComplete" {
+            continue;
+        }
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let object = &event["objectRef"];
+        let resource = match object["subresource"].as_str() {
+            Some(sub) => format!("{}/{sub}", text(&object["resource"])),
+            None => text(&object["resource"]),
+        };
+        let body = event["requestObject"].clone();
+        let named = if object["name"].is_string() { &object["name"] } else { &body["metadata"]["name"] };
+        let acted = &event["impersonatedUser"]["username"];
+        lines.push(Line {
+            verb: text(&event["verb"]),
+            resource,
+            name: text(named),
+            user: if acted.is_string() { text(acted) } else { text(&event["user"]["username"]) },
+            code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+            dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")),
+            at: text(&event["stageTimestamp"]),
+            body,
+        });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,428 @@
+//! One test: its namespace, its operator, and what tests do with them.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use cutover::api::decision::Resolution;
+use cutover::api::run::{CutoverRun, RunState};
+use cutover::api::{Cutover, CutoverDecision, CutoverDecisionSpec, Phase, Verb};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::app::{self, Colour, PEOPLE};
+use super::audit::{self, Line};
+use super::cluster;
+use super::operator::Operator;
+use super::wait;
+
+/// The user's right to everything that a test needs is the administrator's; the operator's is its own account's.
+pub struct Case {
+    /// The test.
+    pub name: String,
+    /// Its namespace.
+    pub ns: String,
+    /// The administrator.
+    pub client: Client,
+    /// The operator's log.
+    pub log: PathBuf,
+    /// Where the audit log stood at the start.
+    pub audit_from: u64,
+    dir: PathBuf,
+    operator: Mutex<Option<Operator>>,
+}
+
+/// So many seconds.
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Case {
+    /// A new namespace with the tenant's rights in it.
+    pub async fn new(name: &str) -> Result<Self> {
+        let client = cluster::client(None).await?;
+        cluster::install(&client).await.context("installing the operator's kinds and rights")?;
+        let short: String = name.replace('_', "-").chars().take(40).collect();
+        let unique = format!("{:x}", jiff::Timestamp::now().as_millisecond());
+        let ns = format!("e2e-{}-{unique}", short.trim_matches('-'));
+        let meta = ObjectMeta {
+            name: Some(ns.clone()),
+            labels: Some([("cutover.dev/e2e".to_owned(), "true".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let audit_from = audit::end();
+        namespaces.create(&PostParams::default(), &Namespace { metadata: meta, ..Namespace::default() }).await?;
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&ns);
+        std::fs::create_dir_all(&dir)?;
+        let log = dir.join("operator.log");
+        let name = name.to_owned();
+        let case = Self { name, ns, client, log, audit_from, dir, operator: Mutex::new(None) };
+        case.apply(&app::tenant(&case.ns)).await?;
+        Ok(case)
+    }
+
+    /// A namespaced API.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.ns)
+    }
+
+    /// Applies YAML documents.
+    pub async fn apply(&self, yaml: &str) -> Result<()> {
+        for object in cluster::documents(yaml)? {
+            self.apply_value(&object).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one object.
+    pub async fn apply_value(&self, object: &Value) -> Result<DynamicObject> {
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        cluster::apply(&self.client, object, &self.ns).await.with_context(|| format!("applying {kind} {name}"))
+    }
+
+    /// Applies the application: both colours, and the Service on blue; waits until both are available.
+    pub async fn app(&self, app: &str, blue: Colour, green: Colour) -> Result<()> {
+        self.apply(&app::service(app, "blue")).await?;
+        for colour in [&blue, &green] {
+            self.apply(&app::deployment(app, colour)).await?;
+        }
+        for colour in [&blue, &green] {
+            self.available(&format!("{app}-{}", colour.name)).await?;
+        }
+        Ok(())
+    }
+
+    /// The application `web` with one healthy pod of each colour.
+    pub async fn web(&self) -> Result<()> {
+        self.app("web", Colour::new("blue"), Colour::new("green")).await
+    }
+
+    /// Waits until a Deployment is available as it is now wanted.
+    pub async fn available(&self, name: &str) -> Result<()> {
+        wait::until(self.api::<Deployment>(), &format!("Deployment {name} available"), secs(60), |all| {
+            Ok(all.get(name).and_then(|d| {
+                let (spec, status) = (d.spec.as_ref()?, d.status.as_ref()?);
+                let seen = status.observed_generation == d.metadata.generation;
+                (seen && status.available_replicas.unwrap_or(0) >= spec.replicas.unwrap_or(1)).then_some(())
+            }))
+        })
+        .await
+    }
+
+    /// Applies the Cutover `NAME` of the application `web`; `spec` is merged over its spec.
+    pub async fn cutover(&self, name: &str, spec: &str) -> Result<()> {
+        self.apply_value(&app::cutover(name, "web", spec)?).await.map(|_| ())
+    }
+
+    fn operator(&self) -> MutexGuard<'_, Option<Operator>> {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the operator.
+    pub async fn start(&self) -> Result<()> {
+        self.start_through(None).await
+    }
+
+    /// Starts the operator with another address of the API server.
+    pub async fn start_through(&self, server: Option<&str>) -> Result<()> {
+        let path = self.dir.join("kubeconfig");
+        std::fs::write(&path, cluster::operator_kubeconfig(&self.client, server).await?)?;
+        self.restart_as_before()
+    }
+
+    /// Starts the operator (again) with the kubeconfig it had.
+    pub fn restart_as_before(&self) -> Result<()> {
+        let started = Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.log)?;
+        *self.operator() = Some(started);
+        Ok(())
+    }
+
+    /// Kills the operator with SIGKILL.
+    pub fn kill(&self) {
+        if let Some(operator) = self.operator().as_mut() {
+            operator.kill();
+        }
+        *self.operator() = None;
+    }
+
+    /// Kills the operator and starts it again.
+    pub fn crash(&self) -> Result<()> {
+        self.kill();
+        self.restart_as_before()
+    }
+
+    /// Fails when the operator has ended by itself.
+    pub fn alive(&self) -> Result<()> {
+        match self.operator().as_mut().and_then(Operator::exited) {
+            Some(how) => bail!("the operator ended by itself: {how}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the newest run of a Cutover passes a test.
+    pub async fn run_until<T>(
+        &self,
+        cutover: &str,
+        what: &str,
+        bound: Duration,
+        mut test: impl FnMut(&CutoverRun) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let what = format!("run of {cutover}: {what}");
+        wait::until(self.api::<CutoverRun>(), &what, bound, |all| {
+            self.alive()?;
+            match newest(all.values(), cutover) {
+                Some(run) => test(run),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// Waits until the newest run of a Cutover is in a phase; a run that is over in another one fails at once.
+    pub async fn phase(&self, cutover: &str, phase: Phase, bound: u64) -> Result<CutoverRun> {
+        self.run_until(cutover, phase.as_str(), secs(bound), |run| {
+            let Some(status) = &run.status else { return Ok(None) };
+            if status.phase == phase {
+                return Ok(Some(run.clone()));
+            }
+            let lost = status.phase.is_over() || (status.phase == Phase::Completed && phase != Phase::RolledBack);
+            ensure!(!lost, "the run is {} instead of {phase}: {:?}", status.phase, status.ending);
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Waits until the newest run is over or completed, and closed; says what it is.
+    pub async fn closed(&self, cutover: &str, bound: u64) -> Result<CutoverRun> {
+        self.run_until(cutover, "closed", secs(bound), |run| {
+            Ok(run.status.as_ref().filter(|s| s.state == RunState::Closed).map(|_| run.clone()))
+        })
+        .await
+    }
+
+    /// Waits until the newest run ends so, and is closed; then checks the promises that the audit log can show.
+    pub async fn ends(&self, cutover: &str, phase: Phase, bound: u64) -> Result<CutoverRun> {
+        self.phase(cutover, phase, bound).await?;
+        let run = self.closed(cutover, 20).await?;
+        let ended = run.status.as_ref().map(|s| s.phase);
+        ensure!(ended == Some(phase), "the run ended {ended:?} instead of {phase}");
+        self.promises(&run)?;
+        Ok(run)
+    }
+
+    /// Waits until a Cutover has a condition with this status whose reason and message pass a test.
+    pub async fn condition(&self, cutover: &str, type_: &str, status: bool, bound: u64) -> Result<String> {
+        let wanted = if status { "True" } else { "False" };
+        wait::until(self.api::<Cutover>(), &format!("{cutover}: {type_}={wanted}"), secs(bound), |all| {
+            self.alive()?;
+            let conditions = all.get(cutover).and_then(|c| c.status.as_ref()).map(|s| &s.conditions);
+            let found = conditions.and_then(|list| list.iter().find(|c| c.type_ == type_ && c.status == wanted));
+            Ok(found.map(|c| format!("{}: {}", c.reason, c.message)))
+        })
+        .await
+    }
+
+    /// Waits until a Service points to a side.
+    pub async fn points_to(&self, service: &str, side: &str, bound: u64) -> Result<()> {
+        wait::until(self.api::<Service>(), &format!("Service {service} on {side}"), secs(bound), |all| {
+            Ok(all.get(service).and_then(side_of).filter(|s| s == side).map(|_| ()))
+        })
+        .await
+    }
+
+    /// The side that a Service points to now.
+    pub async fn side(&self, service: &str) -> Result<String> {
+        let service = self.api::<Service>().get(service).await?;
+        side_of(&service).context("the Service has no selector with a side")
+    }
+
+    /// Merges a patch into an object by the administrator.
+    pub async fn merge<K>(&self, name: &str, patch: Value) -> Result<()>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
+    {
+        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// The pods of a side.
+    pub async fn pods(&self, app: &str, side: &str) -> Result<Vec<Pod>> {
+        let params = ListParams::default().labels(&format!("app={app},side={side}"));
+        Ok(self.api::<Pod>().list(&params).await?.items)
+    }
+
+    /// Sends a request to the control port of every pod of a side.
+    pub async fn control(&self, app: &str, side: &str, path: &str, body: Value) -> Result<()> {
+        for pod in self.pods(app, side).await? {
+            let ip = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).context("a pod has no address")?;
+            let port = if path.starts_with("/api") { 8080 } else { 8081 };
+            let url = format!("http://{ip}:{port}{path}");
+            let answer = reqwest::Client::builder().no_proxy().build()?.post(&url).json(&body).send().await?;
+            ensure!(answer.status().is_success(), "{url}: {}", answer.status());
+        }
+        Ok(())
+    }
+
+    /// Sets faults of every pod of a side.
+    pub async fn fault(&self, app: &str, side: &str, fault: Value) -> Result<()> {
+        self.control(app, side, "/fault", fault).await
+    }
+
+    /// Starts load on a Service: so many fresh connections and kept-alive requests a second.
+    pub async fn load(&self, service: &str, fresh: f64, keepalive: f64) -> Result<sample::load::LoadHandle> {
+        let service = self.api::<Service>().get(service).await?;
+        let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
+        let mut config = sample::load::LoadConfig::new(&format!("http://{ip}:80/"))?;
+        config.fresh_rate = fresh;
+        config.keepalive_rate = keepalive;
+        config.max_duration = secs(120);
+        Ok(sample::load::Load::start(config))
+    }
+
+    /// A person's decision about the newest run.
+    pub async fn decide(&self, cutover: &str, verb: Verb) -> Result<()> {
+        self.decide_as(PEOPLE[0], PEOPLE[0], cutover, verb, None).await
+    }
+
+    /// A person's answer to a lost outcome or an open question (`decision`).
+    pub async fn resolve(&self, cutover: &str, step: &str, outcome: Resolution) -> Result<()> {
+        self.decide_as(PEOPLE[0], PEOPLE[0], cutover, Verb::Resolve, Some((step, outcome))).await
+    }
+
+    /// A decision that `user` creates and that says it is by `by`.
+    pub async fn decide_as(
+        &self,
+        user: &str,
+        by: &str,
+        cutover: &str,
+        verb: Verb,
+        about: Option<(&str, Resolution)>,
+    ) -> Result<()> {
+        let runs = self.api::<CutoverRun>().list(&ListParams::default()).await?;
+        let run = newest(runs.items.iter(), cutover).context("there is no run to decide about")?;
+        let spec = CutoverDecisionSpec {
+            cutover: cutover.to_owned(),
+            run_uid: run.uid().unwrap_or_default(),
+            decision: verb,
+            gate: None,
+            role: None,
+            token: None,
+            step: about.map(|(step, _)| step.to_owned()),
+            outcome: about.map(|(_, outcome)| outcome),
+            comment: Some(self.name.clone()),
+            by: by.to_owned(),
+        };
+        let mut decision = CutoverDecision::new("", spec);
+        decision.metadata = ObjectMeta { generate_name: Some(format!("{cutover}-")), ..ObjectMeta::default() };
+        let api: Api<CutoverDecision> = Api::namespaced(cluster::client(Some(user)).await?, &self.ns);
+        api.create(&PostParams::default(), &decision).await?;
+        Ok(())
+    }
+
+    /// What the API server was asked in this namespace.
+    pub fn audit(&self) -> Result<Vec<Line>> {
+        audit::read(&self.ns, self.audit_from)
+    }
+
+    /// Selector writes of the operator that the API server carried out on a Service, by the side they set.
+    pub fn selector_writes(&self, service: &str) -> Result<Vec<String>> {
+        let lines = self.audit()?;
+        let ours = lines.iter().filter(|l| l.resource == "services" && l.name == service && l.is_write() && l.done());
+        let ours = ours.filter(|l| l.user.ends_with(":cutover") || l.user == cluster::operator_user());
+        Ok(ours.filter_map(|l| Some(l.selector()?["side"].as_str()?.to_owned())).collect())
+    }
+
+    /// The promises that the audit log can show: P1 (Jobs), P4 (Services), P7 (a closed run writes nothing), and that
+    /// the operator itself never writes a user's object.
+    pub fn promises(&self, run: &CutoverRun) -> Result<()> {
+        let lines = self.audit()?;
+        let status = run.status.clone().unwrap_or_default();
+        let restored = status.phase == Phase::RolledBack;
+        for service in status.switch.iter().flat_map(|s| &s.services) {
+            let writes = self.selector_writes(&service.name)?;
+            let count = |side: &str| writes.iter().filter(|w| *w == side).count();
+            ensure!(count("green") <= 1, "P4: {} was switched {} times", service.name, count("green"));
+            ensure!(
+                count("blue") <= usize::from(restored),
+                "P4: {} was restored {} times",
+                service.name,
+                count("blue")
+            );
+        }
+        for job in status.steps.iter().filter_map(|s| s.job.as_ref()) {
+            let of = |verb: &str, what: &dyn Fn(&Line) -> bool| {
+                lines
+                    .iter()
+                    .filter(|l| l.resource == "jobs" && l.name == job.name && l.done() && l.is_write())
+                    .filter(|l| l.verb == verb && what(l))
+                    .count()
+            };
+            let created = of("create", &|_| true);
+            let started = of("patch", &|l| l.body.to_string().contains("suspend"));
+            ensure!(created <= 1 && started <= 1, "P1: {} was created {created} and started {started} times", job.name);
+        }
+        let operator = cluster::operator_user();
+        let users = |l: &&Line| l.is_write() && l.user == operator && l.done();
+        for line in lines.iter().filter(users) {
+            let own = ["cutover", "events", "leases"].iter().any(|kind| line.resource.starts_with(kind));
+            ensure!(own, "the operator itself wrote {} {}", line.resource, line.name);
+        }
+        let name = run.name_any();
+        let last = lines
+            .iter()
+            .rposition(|l| l.resource == "cutoverruns/status" && l.name == name && l.is_write() && l.done());
+        for line in lines.iter().skip(last.map_or(0, |n| n + 1)).filter(|l| l.is_write()) {
+            let late = line.user == operator || line.user.ends_with(":cutover");
+            let free = line.resource == "events" || line.resource.starts_with("cutover");
+            ensure!(!late || free, "P7: after the run was closed: {} {} {}", line.verb, line.resource, line.name);
+        }
+        Ok(())
+    }
+
+    /// Deletes the namespace. The operator releases its finalizers; without one the administrator does.
+    pub async fn remove(&self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(&self.ns, &DeleteParams::default()).await?;
+        let gone = async {
+            wait::until(self.api::<CutoverRun>(), "runs gone", secs(15), |all| Ok(all.is_empty().then_some(())))
+                .await?;
+            wait::until(self.api::<Cutover>(), "Cutovers gone", secs(10), |all| Ok(all.is_empty().then_some(()))).await
+        };
+        let running = self.operator().is_some();
+        let released = if running { gone.await } else { Ok(()) };
+        if !running || released.is_err() {
+            let none = json!({"metadata": {"finalizers": null}});
+            for run in self.api::<CutoverRun>().list(&ListParams::default()).await? {
+                let _ = self.merge::<CutoverRun>(&run.name_any(), none.clone()).await;
+            }
+            for cutover in self.api::<Cutover>().list(&ListParams::default()).await? {
+                let _ = self.merge::<Cutover>(&cutover.name_any(), none.clone()).await;
+            }
+        }
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+        released.context("the namespace hangs")
+    }
+}
+
+/// The newest run of a Cutover.
+pub fn newest<'a>(runs: impl Iterator<Item = &'a CutoverRun>, cutover: &str) -> Option<&'a CutoverRun> {
+    let number = |r: &CutoverRun| r.name_any().rsplit('-').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    runs.filter(|r| r.spec.cutover == cutover)
+        .max_by_key(|r| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), number(r)))
+}
+
+fn side_of(service: &Service) -> Option<String> {
+    service.spec.as_ref()?.selector.as_ref()?.get("side").cloned()
+}

@@ -1,0 +1,92 @@
+//! What every end-to-end test stands on: a namespace with rights and a sample application, an operator process, bounded
+//! waits, and a full account of what happened when a test fails. Talks to the cluster that `KUBECONFIG` names.
+
+pub mod app;
+pub mod audit;
+pub mod case;
+pub mod cluster;
+pub mod operator;
+pub mod proxy;
+pub mod report;
+pub mod wait;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use futures::FutureExt;
+
+pub use case::Case;
+
+/// Tests that run at a time, whatever `--test-threads` says; the machine has two cores.
+struct Seats {
+    taken: Mutex<usize>,
+    free: Condvar,
+}
+
+static SEATS: Seats = Seats { taken: Mutex::new(0), free: Condvar::new() };
+
+struct Seat;
+
+impl Seat {
+    fn take() -> Self {
+        let most = std::env::var("CUTOVER_E2E_PARALLEL").ok().and_then(|n| n.parse().ok()).unwrap_or(2).max(1);
+        let mut taken = SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken >= most {
+            taken = SEATS.free.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken += 1;
+        Self
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        *SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        SEATS.free.notify_one();
+    }
+}
+
+/// Runs one test in a namespace of its own, which is deleted at the end; a failure prints what is known.
+pub fn e2e<F>(name: &str, body: F)
+where
+    F: AsyncFnOnce(&Case) -> anyhow::Result<()>,
+{
+    if std::env::var("CUTOVER_E2E").is_ok_and(|v| v == "skip") {
+        eprintln!("{name}: skipped, since CUTOVER_E2E=skip");
+        return;
+    }
+    assert!(
+        std::env::var_os("KUBECONFIG").is_some(),
+        "KUBECONFIG is not set: run the end-to-end tests inside the test cluster \
+         (tests/cluster/cluster exec cargo test --test e2e), or set CUTOVER_E2E=skip"
+    );
+    let _seat = Seat::take();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a tokio runtime");
+    runtime.block_on(async {
+        let began = std::time::Instant::now();
+        let case = Case::new(name).await.expect("a namespace for the test");
+        let result = AssertUnwindSafe(body(&case)).catch_unwind().await;
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(panic) => Some(
+                panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                    .unwrap_or_else(|| "panicked".into()),
+            ),
+        };
+        if let Some(why) = &failure {
+            eprintln!("{}", report::of(&case, why).await);
+        }
+        let keep = failure.is_some() && std::env::var("CUTOVER_E2E_KEEP").is_ok();
+        let cleaned = if keep { Ok(()) } else { case.remove().await };
+        eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+        if let Some(why) = failure {
+            panic!("{name}: {why}");
+        }
+        cleaned.expect("the namespace is released at the end of the test");
+    });
+}

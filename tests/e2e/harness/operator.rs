@@ -1,0 +1,59 @@
+//! The operator as a process of its own: started with its own account's rights, limited to one namespace, killed at will.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// A running operator.
+pub struct Operator {
+    child: Child,
+}
+
+impl Operator {
+    /// Starts it. Its log is appended to `log`.
+    pub fn start(namespace: &str, kubeconfig: &Path, log: &Path) -> Result<Self> {
+        let out = open(log)?;
+        let err = out.try_clone()?;
+        let child = Command::new(env!("CARGO_BIN_EXE_cutover"))
+            .args(["run", "--namespace", namespace, "--listen", "127.0.0.1:0"])
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", std::env::var("CUTOVER_E2E_LOG").unwrap_or_else(|_| "info,cutover=debug".into()))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .context("the operator does not start")?;
+        Ok(Self { child })
+    }
+
+    /// Ends it with SIGKILL, as a crash does.
+    pub fn kill(&mut self) {
+        // An error says that it has ended already, which `exited` reports.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// How it ended, if it did by itself.
+    pub fn exited(&mut self) -> Option<String> {
+        self.child.try_wait().ok().flatten().map(|status| status.to_string())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(path).with_context(|| path.display().to_string())
+}
+
+/// The last lines of a log.
+pub fn tail(path: &PathBuf, lines: usize) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,8 @@
+//! End-to-end tests: the operator as a process, on a real cluster, with real pods, Jobs, requests, metrics and load.
+//!
+//! They run inside the cluster's network: `tests/cluster/cluster exec cargo test --test e2e`. Each test has a namespace
+//! and an operator of its own; what was written is counted in the API server's audit log.
+
+mod harness;
+
+mod good;

@@ -1,9 +1,20 @@
 //! PURE. `Cutover` → [`Plan`], or every refusal with its field and remedy; variables; CEL, JSONPath, regex.
 
+mod action;
 pub mod expr;
 mod expr_check;
+mod job;
+mod refuse;
+mod request;
+mod resolve;
+mod scope;
 pub mod select;
+mod steps;
+mod suite;
+mod triggers;
 mod types;
 pub mod vars;
 
+pub use refuse::Refusal;
+pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};
 pub use types::*;

@@ -233,7 +233,26 @@ pub struct PlanSuite {
     pub steps: Vec<PlanStep>,
 }
 
+/// Why a stored plan cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Written by another version of the operator: steps stop, a restore never does.
+    #[error("the plan has form {0}, and this operator knows form {PLAN_VERSION}: run the operator that wrote it")]
+    UnknownVersion(u32),
+    /// Not a plan at all.
+    #[error("the plan cannot be read: {0}")]
+    Malformed(String),
+}
+
 impl Plan {
+    /// Reads a plan that a run holds.
+    pub fn from_value(version: u32, value: &serde_json::Value) -> Result<Self, PlanError> {
+        if version != PLAN_VERSION {
+            return Err(PlanError::UnknownVersion(version));
+        }
+        Self::deserialize(value).map_err(|e| PlanError::Malformed(e.to_string()))
+    }
+
     /// The steps of a stage, in order.
     pub fn stage(&self, stage: Stage) -> impl DoubleEndedIterator<Item = &PlanStep> {
         self.steps.iter().filter(move |s| s.stage == stage)

@@ -1,0 +1,134 @@
+//! PURE. Jobs: what is filled in and what is refused before the API server's dry run sees them.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde_json::{Value, json};
+
+use crate::api::duration::Duration;
+use crate::api::step::{EnvVar, Job};
+
+use super::refuse::Refusals;
+use super::select;
+
+/// How long a Job may run unless it says.
+pub(super) const DEADLINE: Duration = Duration::from_mins(10);
+/// What a step waits beyond its Job's deadline: for the image, and for the pods to end.
+pub(super) const GRACE: Duration = Duration::from_mins(2);
+
+/// The Job with its defaults filled in. `timeout`: what the step itself says.
+pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at: &str, refusals: &mut Refusals) -> Job {
+    let mut out = job.clone();
+    out.on_abort.get_or_insert_default();
+    let deadline = *out.deadline.get_or_insert_with(|| match timeout {
+        // Only the step's timeout is given: leave a quarter of it for the pod to start and end.
+        Some(t) if t < Duration::from_millis(DEADLINE.as_millis() + GRACE.as_millis()) => {
+            Duration::from_millis((t.as_millis() * 3 / 4).max(1000))
+        }
+        _ => DEADLINE,
+    });
+    refusals.require(
+        deadline.as_millis() >= 1000,
+        format!("{at}.deadline"),
+        "the deadline is shorter than a second",
+        "give at least 1s",
+    );
+    if let (Some(timeout), Some(deadline)) = (timeout, job.deadline) {
+        refusals.require(
+            timeout >= deadline,
+            format!("{at}.deadline"),
+            format!("the deadline {deadline} is longer than the step's timeout {timeout}"),
+            "make the step's timeout longer, or leave it out",
+        );
+    }
+    match (&mut out.template, &job.from) {
+        (Some(template), None) => check_template(template, &format!("{at}.template"), refusals),
+        (None, Some(_)) => refusals.require(
+            !(job.command.is_empty() && job.args.is_empty()),
+            at,
+            "a Job from a side's container would run the application once more",
+            "give the command to run",
+        ),
+        _ => refusals.add(at, "a job has either template or from", "give exactly one of them"),
+    }
+    refusals.require(
+        job.read_only || !read_only,
+        format!("{at}.readOnly"),
+        "preflight only reads",
+        "say readOnly: true if the Job changes nothing, or move the step to prepare",
+    );
+    for (i, pattern) in job.expect_log.iter().enumerate() {
+        if let Err(why) = select::check_regex(pattern) {
+            refusals.add(format!("{at}.expectLog[{i}]"), why, "correct the regular expression");
+        }
+    }
+    for (i, capture) in job.capture.iter().enumerate() {
+        if let Err(why) = select::check_path(&capture.path) {
+            refusals.add(format!("{at}.capture[{i}].path"), why, "correct the path");
+        }
+    }
+    check_env(&job.env, &format!("{at}.env"), refusals);
+    if let Some(dry_run) = &job.dry_run {
+        refusals.require(
+            !dry_run.command.is_empty(),
+            format!("{at}.dryRun.command"),
+            "the dry run has no command",
+            "give the command that only pretends",
+        );
+    }
+    out
+}
+
+fn check_env(env: &[EnvVar], at: &str, refusals: &mut Refusals) {
+    for (i, var) in env.iter().enumerate() {
+        let legal = !var.name.is_empty() && var.name.chars().all(|c| c.is_ascii_graphic() && c != '=');
+        refusals.require(
+            legal,
+            format!("{at}[{i}].name"),
+            format!("{:?} cannot name a variable", var.name),
+            "use letters, digits and _",
+        );
+        refusals.require(
+            !(var.value.is_some() && var.value_from.is_some()),
+            format!("{at}[{i}]"),
+            "a variable has either value or valueFrom",
+            "keep one",
+        );
+        refusals.require(
+            !var.name.starts_with("CUTOVER_"),
+            format!("{at}[{i}].name"),
+            "variables that begin with CUTOVER_ are set by the operator",
+            "choose another name",
+        );
+        refusals.require(
+            env.iter().take(i).all(|other| other.name != var.name),
+            format!("{at}[{i}].name"),
+            format!("{} is there twice", var.name),
+            "keep one",
+        );
+    }
+}
+
+/// Refuses templates that are none, and says `restartPolicy: Never` where nothing is said.
+fn check_template(template: &mut Value, at: &str, refusals: &mut Refusals) {
+    if let Err(why) = serde_json::from_value::<PodTemplateSpec>(template.clone()) {
+        refusals.add(
+            at,
+            format!("this is not a pod template: {why}"),
+            "write metadata and spec as in a Job's template",
+        );
+        return;
+    }
+    let containers = template["spec"]["containers"].as_array();
+    if containers.is_none_or(Vec::is_empty) {
+        refusals.add(format!("{at}.spec.containers"), "the template has no container", "give at least one");
+        return;
+    }
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let policy = spec.entry("restartPolicy").or_insert_with(|| json!("Never"));
+    if policy != "Never" {
+        refusals.add(
+            format!("{at}.spec.restartPolicy"),
+            "a Job runs at most once, so its containers are never restarted",
+            "say Never or leave it out; use the step's retry",
+        );
+    }
+}

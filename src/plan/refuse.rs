@@ -1,0 +1,134 @@
+//! PURE. Refusals: what is wrong with a Cutover, where, and what to write instead. And what this version does not do yet.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where, such as `spec.prepare.steps[2].http.expect[0]`.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.field, self.message, self.remedy)
+    }
+}
+
+/// All refusals of a Cutover, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(pub Vec<Refusal>);
+
+impl Refusals {
+    /// Adds one.
+    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Refusal { field: field.into(), message: message.into(), remedy: remedy.into() });
+    }
+
+    /// Adds one unless `ok`.
+    pub fn require(
+        &mut self,
+        ok: bool,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        if !ok {
+            self.add(field, message, remedy);
+        }
+    }
+}
+
+/// What kind of object a row of [`NOT_YET`] speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// `spec`.
+    Spec,
+    /// A step, a step of a suite, or an undo.
+    Step,
+    /// A trigger.
+    Trigger,
+}
+
+/// The fields of the API that this version refuses, since it would otherwise have to skip them. Whoever builds one deletes
+/// its line. `[]` stands for every entry of a list, `=X` for that value alone; false and empty lists count as absent.
+const NOT_YET: &[(Of, &str, &str)] = &[
+    (Of::Spec, "followUp", "check after completion by other means"),
+    (Of::Spec, "retire", "scale the old side down yourself once you are sure"),
+    (Of::Spec, "notify", "watch the Cutover's conditions and Events"),
+    (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
+    (Of::Step, "tls", "check certificates in a Job"),
+    (Of::Step, "resource", "check objects in a Job"),
+    (Of::Step, "logs", "check logs in a Job"),
+    (Of::Step, "setEnv", "change workloads in a Job"),
+    (Of::Step, "restart", "restart workloads in a Job"),
+    (Of::Step, "cronJobs", "suspend and resume CronJobs in a Job"),
+    (Of::Step, "undoRollout", "undo the rollout in a Job"),
+    (Of::Step, "approval", "apply the Cutover once the people have agreed"),
+    (Of::Step, "keepOnRetry", "leave it out: a retried run repeats the step"),
+    (Of::Step, "onFailure=UndoStep", "use Fail, Continue or Decide"),
+    (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),
+    (Of::Step, "job.capture[].sensitive", "let the Job handle the secret value itself"),
+    (Of::Trigger, "logs", "count log lines by a metric"),
+    (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
+    (Of::Trigger, "resource", "watch by a metric or a probe"),
+    (Of::Trigger, "suite", "write one probe for each check"),
+    (Of::Trigger, "until=Retired", "leave it out: triggers are armed until the run is Completed"),
+    (Of::Trigger, "metric.count", "use sustained"),
+    (Of::Trigger, "metric.within", "use sustained"),
+    (Of::Trigger, "metric.relativeTo", "use above or below"),
+    (Of::Trigger, "metric.factor", "use above or below"),
+    (Of::Trigger, "metric.guardQuery", "let the query itself give no value while the dependency is down"),
+    (Of::Trigger, "metric.errors", "use query with above and sustained"),
+    (Of::Trigger, "metric.total", "use query with above and sustained"),
+    (Of::Trigger, "metric.slow", "use query with above and sustained"),
+    (Of::Trigger, "metric.limit", "use query with above and sustained"),
+    (Of::Trigger, "pods.memory", "use a metric trigger"),
+    (Of::Trigger, "pods.cpu", "use a metric trigger"),
+    (Of::Trigger, "pods.memoryGrowing", "use a metric trigger"),
+];
+
+/// Refuses what `object`, found at `at`, uses of the fields that are not built yet.
+pub(super) fn not_yet(of: Of, object: &Value, at: &str, refusals: &mut Refusals) {
+    for (_, path, remedy) in NOT_YET.iter().filter(|(kind, ..)| *kind == of) {
+        let (path, wanted) = path.split_once('=').map_or((*path, None), |(p, w)| (p, Some(w)));
+        for (field, value) in lookup(object, path, at) {
+            let used = match (value, wanted) {
+                (value, Some(wanted)) => value == wanted,
+                (Value::Null | Value::Bool(false), None) => false,
+                (Value::Array(list), None) => !list.is_empty(),
+                _ => true,
+            };
+            if used {
+                let what = wanted.map_or_else(String::new, |w| format!(" {w}"));
+                let name = path.rsplit('.').next().unwrap_or(path);
+                refusals.add(field, format!("this version does not do {name}{what} yet"), *remedy);
+            }
+        }
+    }
+}
+
+/// Every value that a dotted path leads to, with the path to it.
+fn lookup<'v>(object: &'v Value, path: &str, at: &str) -> Vec<(String, &'v Value)> {
+    let mut found = vec![(at.to_owned(), object)];
+    for key in path.split('.') {
+        let (key, each) = key.strip_suffix("[]").map_or((key, false), |k| (k, true));
+        let mut next = vec![];
+        for (field, value) in found {
+            let Some(value) = value.get(key) else { continue };
+            let field = format!("{field}.{key}");
+            match value.as_array() {
+                Some(list) if each => next.extend(list.iter().enumerate().map(|(i, v)| (format!("{field}[{i}]"), v))),
+                _ => next.push((field, value)),
+            }
+        }
+        found = next;
+    }
+    found
+}

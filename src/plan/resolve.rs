@@ -1,0 +1,374 @@
+//! PURE. `Cutover` → [`Plan`]: every default filled in, or every reason why this version cannot run it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::cutover::{CutoverSpec, Prometheus, Side, Steps};
+use crate::api::duration::Duration;
+use crate::api::step::{OnFailure, Rollout, SideRef, Step};
+
+use super::action;
+use super::refuse::{Of, Refusal, Refusals, not_yet};
+use super::request;
+use super::scope::Scope;
+use super::steps::{self, Cx};
+use super::triggers::{self, count_or_percent};
+use super::{Action, MinReady, Plan, PlanSide, PlanStep, PlanSwitch, Stage};
+
+/// Most steps of a Cutover, those of suites included.
+pub const MAX_STEPS: usize = 200;
+/// Largest spec.
+pub const MAX_SPEC: usize = 256 * 1024;
+/// Largest plan: the run that holds it has room for its journal beside it.
+const MAX_PLAN: usize = 320 * 1024;
+/// Longest name of a Cutover.
+const MAX_NAME: usize = 40;
+/// The account where none is named.
+const ACCOUNT: &str = "cutover";
+
+/// Resolves the Cutover `name`, whose Services point to the side named `live`. `has_default_prometheus`: the operator was
+/// started with one. All refusals are returned, not the first alone.
+pub fn resolve(
+    name: &str,
+    namespace: &str,
+    spec: &CutoverSpec,
+    live: &str,
+    has_default_prometheus: bool,
+) -> Result<Plan, Vec<Refusal>> {
+    let mut refusals = Refusals::default();
+    too_large(name, spec, &mut refusals);
+    if !refusals.0.is_empty() {
+        return Err(refusals.0); // looking closer at something this large would cost too much
+    }
+    match serde_json::to_value(spec) {
+        Ok(value) => not_yet(Of::Spec, &value, "spec", &mut refusals),
+        Err(why) => refusals.add("spec", format!("the spec cannot be read: {why}"), "write it anew"),
+    }
+    services(spec, &mut refusals);
+    sides(&spec.sides, &mut refusals);
+    rest(spec, &mut refusals);
+    let Some((target, live)) = target_and_live(spec, live, &mut refusals) else { return Err(refusals.0) };
+    let release = spec.release.clone().unwrap_or_default();
+    let mut scope = Scope::new(&release);
+    for (i, follow_up) in spec.follow_up.iter().enumerate() {
+        scope.take_name(&follow_up.name, &format!("spec.followUp[{i}].name"), &mut refusals);
+        for (j, step) in follow_up.steps.iter().enumerate() {
+            scope.take_name(&step.name, &format!("spec.followUp[{i}].steps[{j}].name"), &mut refusals);
+        }
+    }
+    let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
+    let mut cx =
+        Cx { refusals: &mut refusals, scope, target: &target.workloads, live: &live.workloads, has_prometheus };
+    let mut plan_steps = vec![permissions()];
+    let of = |steps: &Option<Steps>| steps.as_ref().map(|s| s.steps.clone()).unwrap_or_default();
+    for (stage, list) in [(Stage::Preflight, of(&spec.preflight)), (Stage::Prepare, of(&spec.prepare))] {
+        plan_steps.extend(steps::stage(&mut cx, stage, &list, &format!("spec.{}.steps", stage.field())));
+    }
+    let verify = steps::stage(&mut cx, Stage::Verify, &of(&spec.verify), "spec.verify.steps");
+    if !plan_steps.iter().chain(&verify).any(|s| waits_for_target(s, &target)) {
+        plan_steps.push(target_rollout());
+    }
+    plan_steps.extend(verify);
+    plan_steps.extend(steps::stage(&mut cx, Stage::Confirm, &of(&spec.confirm), "spec.confirm.steps"));
+    // Triggers are armed during Confirming and Observing: they see what was captured up to there.
+    let observe = triggers::resolve(spec.observe.as_ref(), &mut cx.scope, has_prometheus, cx.refusals);
+    plan_steps.extend(steps::stage(&mut cx, Stage::Finish, &of(&spec.finish), "spec.finish.steps"));
+    if let Some(rollback) = &spec.rollback {
+        plan_steps.extend(steps::stage(&mut cx, Stage::Rollback, &rollback.steps, "spec.rollback.steps"));
+        let verify = of(&rollback.verify);
+        plan_steps.extend(steps::stage(&mut cx, Stage::RollbackVerify, &verify, "spec.rollback.verify.steps"));
+    }
+    let switch = switch(spec, &mut refusals);
+    let account = spec.service_account_name.trim();
+    let plan = Plan {
+        cutover: name.to_owned(),
+        namespace: namespace.to_owned(),
+        release,
+        service_account: if account.is_empty() { ACCOUNT.to_owned() } else { account.to_owned() },
+        prometheus: spec.prometheus.clone(),
+        services: spec.services.iter().map(|s| s.name.clone()).collect(),
+        target,
+        live,
+        steps: plan_steps,
+        switch,
+        observe,
+        window: spec.window.clone(),
+        drift_policy: spec.drift_policy.unwrap_or_default(),
+        follow_up: spec.follow_up.clone(),
+        retire: spec.retire.clone(),
+    };
+    let size = serde_json::to_vec(&plan).map_or(usize::MAX, |v| v.len());
+    refusals.require(
+        size <= MAX_PLAN,
+        "spec",
+        format!("the resolved plan has {} KiB, more than {} KiB", size / 1024, MAX_PLAN / 1024),
+        "use fewer or shorter steps",
+    );
+    if refusals.0.is_empty() { Ok(plan) } else { Err(refusals.0) }
+}
+
+/// Refuses by name what is too large to look at.
+fn too_large(name: &str, spec: &CutoverSpec, refusals: &mut Refusals) {
+    refusals.require(
+        name.len() <= MAX_NAME,
+        "metadata.name",
+        format!("the name has {} characters, more than {MAX_NAME}", name.len()),
+        "choose a shorter one: Jobs and runs are named after it",
+    );
+    let size = serde_json::to_vec(spec).map_or(usize::MAX, |v| v.len());
+    refusals.require(
+        size <= MAX_SPEC,
+        "spec",
+        format!("the spec has {} KiB, more than {} KiB", size / 1024, MAX_SPEC / 1024),
+        "move templates and bodies out of it, for example into images and Secrets",
+    );
+    let phases = [&spec.preflight, &spec.prepare, &spec.verify, &spec.confirm, &spec.finish];
+    let rollback = spec.rollback.iter().flat_map(|r| r.steps.iter().chain(r.verify.iter().flat_map(|v| &v.steps)));
+    let in_suites = |s: &Step| s.suite.as_ref().map_or(0, |suite| suite.steps.len());
+    let steps = phases.into_iter().flatten().flat_map(|p| &p.steps).chain(rollback);
+    let count: usize =
+        steps.map(|s| 1 + in_suites(s)).sum::<usize>() + spec.follow_up.iter().map(|f| f.steps.len()).sum::<usize>();
+    refusals.require(
+        count <= MAX_STEPS,
+        "spec",
+        format!("there are {count} steps, more than {MAX_STEPS}"),
+        "put several checks into one Job",
+    );
+}
+
+fn services(spec: &CutoverSpec, refusals: &mut Refusals) {
+    refusals.require(!spec.services.is_empty(), "spec.services", "no Service is named", "name the Services to switch");
+    refusals.require(
+        spec.services.len() <= 8,
+        "spec.services",
+        "more than 8 Services are named",
+        "use several Cutovers",
+    );
+    let mut seen = BTreeSet::new();
+    for (i, service) in spec.services.iter().enumerate() {
+        let field = format!("spec.services[{i}].name");
+        refusals.require(!service.name.is_empty(), &field, "the Service has no name", "name it");
+        refusals.require(seen.insert(&service.name), field, format!("{} is named twice", service.name), "name it once");
+    }
+}
+
+fn sides(sides: &[Side], refusals: &mut Refusals) {
+    refusals.require(sides.len() == 2, "spec.sides", format!("there are {} sides", sides.len()), "give exactly two");
+    for (i, side) in sides.iter().enumerate() {
+        let at = format!("spec.sides[{i}]");
+        refusals.require(!side.name.is_empty(), format!("{at}.name"), "the side has no name", "name it, such as blue");
+        refusals.require(
+            !side.selector.is_empty(),
+            format!("{at}.selector"),
+            "the selector is empty",
+            "give the labels that only this side's pods have",
+        );
+        for (key, value) in &side.selector {
+            refusals.require(
+                is_label_key(key) && is_label_value(value),
+                format!("{at}.selector"),
+                format!("{key}={value} is not a label"),
+                "use a label of the side's pods",
+            );
+        }
+        refusals.require(
+            !side.workloads.is_empty(),
+            format!("{at}.workloads"),
+            "no workload is named",
+            "name what runs the side",
+        );
+        let unique: BTreeSet<_> = side.workloads.iter().collect();
+        refusals.require(
+            unique.len() == side.workloads.len(),
+            format!("{at}.workloads"),
+            "a workload is named twice",
+            "name it once",
+        );
+    }
+    let [a, b] = sides else { return };
+    refusals.require(a.name != b.name, "spec.sides[1].name", "both sides have the same name", "give them two names");
+    let within = |x: &BTreeMap<_, _>, y: &BTreeMap<_, _>| x.iter().all(|(k, v)| y.get(k) == Some(v));
+    if within(&a.selector, &b.selector) || within(&b.selector, &a.selector) {
+        refusals.add(
+            "spec.sides",
+            "the sides overlap: pods of one side match the selector of the other",
+            "give both sides the same keys, at least one of them with different values",
+        );
+    } else {
+        refusals.require(
+            a.selector.keys().eq(b.selector.keys()),
+            "spec.sides",
+            "the selectors of the two sides have different keys",
+            "give both sides the same keys",
+        );
+    }
+    for shared in a.workloads.iter().filter(|w| b.workloads.contains(w)) {
+        refusals.add(
+            "spec.sides",
+            format!("{:?} {} is a workload of both sides", shared.kind, shared.name),
+            "every workload belongs to one side",
+        );
+    }
+}
+
+fn rest(spec: &CutoverSpec, refusals: &mut Refusals) {
+    if let Some(window) = &spec.window {
+        refusals.require(
+            window.start < window.end,
+            "spec.window",
+            "the window ends before it begins",
+            "swap or correct start and end",
+        );
+    }
+    if let Some(release) = &spec.release
+        && let Some(label) = &release.pod_label
+    {
+        refusals.require(
+            is_label_key(label),
+            "spec.release.podLabel",
+            format!("{label:?} is not the key of a label"),
+            "name a label of the target's pods",
+        );
+        let version = release.version.as_deref();
+        refusals.require(
+            version.is_some_and(is_label_value),
+            "spec.release.version",
+            "with podLabel, version must be set and be the value of a label",
+            "set version to what the target's pods carry, or leave podLabel out",
+        );
+    }
+    if let Some(prometheus) = &spec.prometheus {
+        check_prometheus(prometheus, refusals);
+    }
+}
+
+fn check_prometheus(prometheus: &Prometheus, refusals: &mut Refusals) {
+    let at = "spec.prometheus";
+    refusals.require(
+        prometheus.service.is_some() != prometheus.url.is_some(),
+        at,
+        "prometheus has either service or url",
+        "give exactly one of them",
+    );
+    if let Some(url) = &prometheus.url {
+        refusals.require(
+            !url.contains("${"),
+            format!("{at}.url"),
+            "variables are not expanded here",
+            "write the URL out",
+        );
+        request::check_url(url, &format!("{at}.url"), refusals);
+    }
+    request::check_headers_from(&prometheus.headers_from, at, refusals);
+}
+
+fn target_and_live(spec: &CutoverSpec, live: &str, refusals: &mut Refusals) -> Option<(PlanSide, PlanSide)> {
+    let side = |name: &str| {
+        spec.sides.iter().find(|s| s.name == name).map(|s| PlanSide {
+            name: s.name.clone(),
+            selector: s.selector.clone(),
+            workloads: s.workloads.clone(),
+        })
+    };
+    let (target, from) = (side(&spec.activate), side(live));
+    let names: Vec<_> = spec.sides.iter().map(|s| s.name.as_str()).collect();
+    refusals.require(
+        target.is_some(),
+        "spec.activate",
+        format!("{:?} is not the name of a side", spec.activate),
+        format!("name one of {}", names.join(", ")),
+    );
+    refusals.require(
+        from.is_some(),
+        "spec.sides",
+        format!("the Services point to {live:?}, which is not the name of a side"),
+        "name the side that is live as it was named before",
+    );
+    refusals.require(
+        spec.activate != live,
+        "spec.activate",
+        format!("{live} is live already"),
+        "name the other side to start a run",
+    );
+    target.zip(from)
+}
+
+fn switch(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanSwitch {
+    let given = spec.switch.clone().unwrap_or_default();
+    let min_ready = given.min_ready.as_deref().map_or(Some(MinReady::Percent(100)), count_or_percent);
+    refusals.require(
+        min_ready.is_some_and(|m| !matches!(m, MinReady::Count(0) | MinReady::Percent(0))),
+        "spec.switch.minReady",
+        "this is not a number or per cent above 0",
+        "write for example \"100%\" or \"2\"",
+    );
+    let timeout = given.timeout.unwrap_or(Duration::from_secs(60));
+    refusals.require(
+        !timeout.is_zero(),
+        "spec.switch.timeout",
+        "a timeout of 0s leaves no time",
+        "give some time, such as 60s",
+    );
+    PlanSwitch {
+        min_ready: min_ready.unwrap_or(MinReady::Percent(100)),
+        drain: given.drain.unwrap_or_default(),
+        timeout,
+    }
+}
+
+/// Dry runs of everything the run will write, before anything is written.
+fn permissions() -> PlanStep {
+    let action = Action::Permissions {};
+    inserted("cutover-permissions", Stage::Preflight, 10, action)
+}
+
+/// The wait for the target that every run has, whether or not it is written.
+fn target_rollout() -> PlanStep {
+    let rollout = Rollout { side: Some(SideRef::Target), workloads: vec![], replicas: None };
+    inserted("cutover-target-rollout", Stage::Verify, 1, Action::Rollout(rollout))
+}
+
+fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> PlanStep {
+    let every = Duration::from_secs(5);
+    PlanStep {
+        name: name.to_owned(),
+        stage,
+        critical: true,
+        when: None,
+        timeout: action::timeout(&action, attempts, every),
+        attempts,
+        every,
+        needs: vec![],
+        after: vec![],
+        on_failure: OnFailure::Fail,
+        action,
+        undo: None,
+    }
+}
+
+/// Whether a step makes the run wait for the whole target in any case.
+fn waits_for_target(step: &PlanStep, target: &PlanSide) -> bool {
+    let Action::Rollout(rollout) = &step.action else { return false };
+    step.stage != Stage::Preflight
+        && step.when.is_none()
+        && step.needs.is_empty()
+        && step.on_failure != OnFailure::Continue
+        && action::covers(rollout, &target.workloads)
+}
+
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(p, n)| (Some(p), n));
+    let dns = |p: &str| {
+        !p.is_empty()
+            && p.len() <= 253
+            && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+    };
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(dns)
+}
+
+fn is_label_value(value: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    value.len() <= 63
+        && ends(value.chars().next())
+        && ends(value.chars().last())
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}

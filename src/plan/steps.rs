@@ -1,0 +1,256 @@
+//! PURE. Steps: defaults filled in, what may stand where, and the steps that are inserted.
+
+use crate::api::duration::Duration;
+use crate::api::step::{Job, OnFailure, Retry, Step, Undo, WorkloadRef};
+
+use super::action::{self, Place};
+use super::refuse::{Of, Refusals, not_yet};
+use super::scope::{self, MAX_NAME, Scope};
+use super::suite;
+use super::{Action, PlanStep, PlanUndo, Stage};
+
+/// Pause between attempts unless the step says.
+const EVERY: Duration = Duration::from_secs(5);
+/// Most attempts.
+const MAX_ATTEMPTS: u32 = 20;
+/// End of the name of a dry run's step.
+const DRY_RUN: &str = "-dry-run";
+
+/// What steps are resolved with.
+pub(super) struct Cx<'a> {
+    /// What was refused so far.
+    pub refusals: &'a mut Refusals,
+    /// What exists so far.
+    pub scope: Scope,
+    /// Workloads of the side being activated.
+    pub target: &'a [WorkloadRef],
+    /// Workloads of the side that is live.
+    pub live: &'a [WorkloadRef],
+    /// Whether metrics can be asked for.
+    pub has_prometheus: bool,
+}
+
+/// Resolves the steps of a stage, found at `at`.
+pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<PlanStep> {
+    let mut out = vec![];
+    for (i, step) in steps.iter().enumerate() {
+        let at = format!("{at}[{i}]");
+        cx.scope.take_name(&step.name, &format!("{at}.name"), cx.refusals);
+        if let Some(resolved) = one(cx, stage, step, &at) {
+            out.extend(resolved);
+        }
+        cx.scope.take_captures(scope::captures(&step.action, &at), cx.refusals);
+        cx.scope.steps.insert(step.name.clone());
+    }
+    out
+}
+
+fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>> {
+    match serde_json::to_value(step) {
+        Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
+        Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
+    }
+    let others = [step.suite.is_some(), step.approval.is_some(), step.undo_rollout.is_some()];
+    let named = action::count(&step.action) + others.into_iter().filter(|given| *given).count();
+    cx.refusals.require(
+        named == 1,
+        at,
+        format!("a step has exactly one action, this one has {named}"),
+        "split or complete it",
+    );
+    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+        cx.scope.check(&usage, cx.refusals);
+    }
+    for (i, needed) in step.needs.iter().enumerate() {
+        cx.scope.check_step(needed, &format!("{at}.needs[{i}]"), cx.refusals);
+    }
+    cx.refusals.require(
+        step.after.is_empty(),
+        format!("{at}.after"),
+        "after orders the steps of a suite; these run one after another anyway",
+        "leave it out, or use needs",
+    );
+    timeout_is_some_time(step.timeout, at, cx.refusals);
+    let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
+    let on_failure = on_failure(stage, step, at, cx.refusals);
+    let place = Place { stage, in_suite: false, undo: false };
+    let action = match &step.suite {
+        Some(suite) => {
+            cx.refusals.require(
+                attempts == 1,
+                format!("{at}.retry"),
+                "a suite is not retried as a whole",
+                "give the steps of the suite a retry",
+            );
+            Action::Suite(suite::resolve(cx, stage, suite, &format!("{at}.suite")))
+        }
+        None => action::resolve(cx, place, &step.action, step.timeout, at)?,
+    };
+    let resolved = PlanStep {
+        name: step.name.clone(),
+        stage,
+        critical: step.critical,
+        when: step.when.clone(),
+        timeout: step.timeout.unwrap_or_else(|| action::timeout(&action, attempts, every)),
+        attempts,
+        every,
+        needs: step.needs.clone(),
+        after: vec![],
+        on_failure,
+        undo: undo(cx, stage, step, &action, at),
+        action,
+    };
+    action::fits(&resolved, at, cx.refusals);
+    Some(with_dry_run(cx, resolved, at))
+}
+
+/// What a failure leads to: what the step says, else what its place says.
+fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> OnFailure {
+    let of_stage = match stage {
+        Stage::Preflight | Stage::Prepare | Stage::Verify | Stage::Confirm => OnFailure::Fail,
+        Stage::Finish => OnFailure::Decide,
+        Stage::Rollback | Stage::RollbackVerify => OnFailure::Continue,
+    };
+    match step.on_failure {
+        Some(said) => {
+            refusals.require(
+                step.critical || said == OnFailure::Continue,
+                format!("{at}.onFailure"),
+                format!("critical: false means Continue, not {said:?}"),
+                "leave out one of the two",
+            );
+            let rollback = matches!(stage, Stage::Rollback | Stage::RollbackVerify);
+            refusals.require(
+                !rollback || said == OnFailure::Continue,
+                format!("{at}.onFailure"),
+                "a failing step of a rollback does not stop the ones after it",
+                "leave it out",
+            );
+            said
+        }
+        None if !step.critical => OnFailure::Continue,
+        None => of_stage,
+    }
+}
+
+/// Attempts and the pause between them.
+pub(super) fn attempts(retry: Option<&Retry>, at: &str, refusals: &mut Refusals) -> (u32, Duration) {
+    let Some(retry) = retry else { return (1, EVERY) };
+    refusals.require(
+        (1..=MAX_ATTEMPTS).contains(&retry.attempts),
+        format!("{at}.retry.attempts"),
+        format!("{} attempts are not possible", retry.attempts),
+        format!("give 1 to {MAX_ATTEMPTS}"),
+    );
+    (retry.attempts.clamp(1, MAX_ATTEMPTS), retry.every.unwrap_or(EVERY))
+}
+
+/// Refuses a timeout of nothing.
+pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals: &mut Refusals) {
+    refusals.require(
+        timeout.is_none_or(|t| !t.is_zero()),
+        format!("{at}.timeout"),
+        "a timeout of 0s leaves no time",
+        "give some time, or leave it out",
+    );
+}
+
+fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Option<PlanUndo> {
+    let Some(undo) = &step.undo else {
+        return match action {
+            Action::Scale(_) if may_be_undone(stage) => Some(PlanUndo {
+                when: Default::default(),
+                timeout: action::timeout(action, 1, EVERY),
+                action: Action::Unscale { step: step.name.clone() },
+            }),
+            _ => None,
+        };
+    };
+    let at = format!("{at}.undo");
+    match stage {
+        Stage::Preflight => cx.refusals.add(
+            &at,
+            "preflight only reads, so there is nothing to undo",
+            "move the step to prepare, or leave undo out",
+        ),
+        Stage::Rollback | Stage::RollbackVerify => cx.refusals.add(&at, "a rollback is not undone", "leave undo out"),
+        _ => {}
+    }
+    explicit_undo(cx, stage, step, undo, &at)
+}
+
+fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) -> Option<PlanUndo> {
+    match serde_json::to_value(undo) {
+        Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
+        Err(why) => cx.refusals.add(at, format!("the undo cannot be read: {why}"), "write it anew"),
+    }
+    let named = action::count(&undo.action);
+    cx.refusals.require(
+        named == 1,
+        at,
+        format!("an undo has exactly one action, this one has {named}"),
+        "give exactly one",
+    );
+    // An undo may use what its own step captured.
+    let mut scope = cx.scope.clone();
+    scope.captures.extend(scope::captures(&step.action, at).into_iter().map(|(name, _)| name));
+    scope.steps.insert(step.name.clone());
+    for usage in scope::usages(None, &undo.action, at) {
+        scope.check(&usage, cx.refusals);
+    }
+    for (_, field) in scope::captures(&undo.action, at) {
+        cx.refusals.add(field, "nothing comes after an undo that could use a capture", "leave it out");
+    }
+    timeout_is_some_time(undo.timeout, at, cx.refusals);
+    let place = Place { stage, in_suite: false, undo: true };
+    let action = action::resolve(cx, place, &undo.action, undo.timeout, at)?;
+    let timeout = undo.timeout.unwrap_or_else(|| action::timeout(&action, 1, EVERY));
+    Some(PlanUndo { when: undo.when, timeout, action })
+}
+
+fn may_be_undone(stage: Stage) -> bool {
+    !matches!(stage, Stage::Preflight | Stage::Rollback | Stage::RollbackVerify)
+}
+
+/// A Job's dry run becomes a step before it, which must succeed.
+fn with_dry_run(cx: &mut Cx, mut step: PlanStep, at: &str) -> Vec<PlanStep> {
+    let Action::Job(job) = &mut step.action else { return vec![step] };
+    let Some(dry_run) = job.dry_run.take() else { return vec![step] };
+    let pretend = Job {
+        command: dry_run.command,
+        args: vec![],
+        expect_log: vec![],
+        expect: vec![],
+        capture: vec![],
+        ..job.clone()
+    };
+    let name = free_name(&step.name, &cx.scope);
+    cx.scope.take_name(&name, &format!("{at}.job.dryRun"), cx.refusals);
+    cx.scope.steps.insert(name.clone());
+    let first = PlanStep { name: name.clone(), action: Action::Job(pretend), undo: None, ..step.clone() };
+    if step.on_failure == OnFailure::Continue {
+        // The run goes on after a failed dry run, but not into the Job itself.
+        let passed = format!("steps['{name}'].outcome == 'Succeeded'");
+        let both = step.when.as_ref().map_or(passed.clone(), |when| format!("({when}) && {passed}"));
+        cx.refusals.require(
+            both.len() <= super::expr::MAX_LEN,
+            format!("{at}.when"),
+            "the condition is too long to be combined with the dry run's",
+            "shorten it",
+        );
+        step.when = Some(both);
+    }
+    step.needs.push(name);
+    vec![first, step]
+}
+
+/// `NAME-dry-run`, shortened and numbered until it is free.
+fn free_name(step: &str, scope: &Scope) -> String {
+    let cut = |room: usize| step.chars().take(room).collect::<String>().trim_end_matches('-').to_owned();
+    let first = format!("{}{DRY_RUN}", cut(MAX_NAME - DRY_RUN.len()));
+    if !scope.has_name(&first) {
+        return first;
+    }
+    let numbered = |n: u32| format!("{}-{n}{DRY_RUN}", cut(MAX_NAME - DRY_RUN.len() - 4));
+    (2..=999).map(numbered).find(|name| !scope.has_name(name)).unwrap_or(first)
+}

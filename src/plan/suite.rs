@@ -1,0 +1,170 @@
+//! PURE. Suites: parallel steps, ordered only where one uses what another captured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::duration::Duration;
+use crate::api::step::{OnFailure, Suite, SuiteStep};
+
+use super::action::{self, Place};
+use super::refuse::{Of, not_yet};
+use super::scope::{self, Scope};
+use super::steps::{self, Cx};
+use super::{PlanStep, PlanSuite, Stage};
+
+/// The suite with its defaults and its order filled in.
+pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
+    cx.refusals.require(!suite.steps.is_empty(), format!("{at}.steps"), "the suite has no steps", "give at least one");
+    cx.refusals.require(
+        suite.pass_rate.is_none_or(|p| p <= 100),
+        format!("{at}.passRate"),
+        "more than 100 per cent cannot pass",
+        "give 0 to 100",
+    );
+    let at = format!("{at}.steps");
+    for (i, step) in suite.steps.iter().enumerate() {
+        cx.scope.take_name(&step.name, &format!("{at}[{i}].name"), cx.refusals);
+    }
+    let order = order(cx, &suite.steps, &at);
+    let before = cx.scope.clone();
+    let mut out = vec![];
+    for (i, step) in suite.steps.iter().enumerate() {
+        let at = format!("{at}[{i}]");
+        let after = order.get(i).cloned().unwrap_or_default();
+        let mut scope = before.clone();
+        for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
+            scope.steps.insert(earlier.name.clone());
+            scope.captures.extend(scope::captures(&earlier.action, &at).into_iter().map(|(name, _)| name));
+        }
+        out.extend(one(cx, stage, step, &scope, after, &at));
+    }
+    for (i, step) in suite.steps.iter().enumerate() {
+        cx.scope.take_captures(scope::captures(&step.action, &format!("{at}[{i}]")), cx.refusals);
+        cx.scope.steps.insert(step.name.clone());
+    }
+    PlanSuite {
+        pass_rate: suite.pass_rate.unwrap_or(100),
+        max_critical_failures: suite.max_critical_failures.unwrap_or(0),
+        steps: out,
+    }
+}
+
+fn one(
+    cx: &mut Cx,
+    stage: Stage,
+    step: &SuiteStep,
+    scope: &Scope,
+    after: BTreeSet<String>,
+    at: &str,
+) -> Option<PlanStep> {
+    match serde_json::to_value(step) {
+        Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
+        Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
+    }
+    let named = action::count(&step.action);
+    cx.refusals.require(
+        named == 1,
+        at,
+        format!("a step of a suite has exactly one action, this one has {named}"),
+        "split or complete it",
+    );
+    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+        scope.check(&usage, cx.refusals);
+    }
+    steps::timeout_is_some_time(step.timeout, at, cx.refusals);
+    let (attempts, every) = steps::attempts(step.retry.as_ref(), at, cx.refusals);
+    let place = Place { stage, in_suite: true, undo: false };
+    let action = action::resolve(cx, place, &step.action, step.timeout, at)?;
+    let resolved = PlanStep {
+        name: step.name.clone(),
+        stage,
+        critical: step.critical,
+        when: step.when.clone(),
+        timeout: step.timeout.unwrap_or_else(|| action::timeout(&action, attempts, every)),
+        attempts,
+        every,
+        needs: vec![],
+        after: after.into_iter().collect(),
+        // The suite as a whole passes or fails by its pass rate.
+        on_failure: OnFailure::Continue,
+        action,
+        undo: None,
+    };
+    action::fits(&resolved, at, cx.refusals);
+    Some(resolved)
+}
+
+/// For each step the ones it waits for: those it names, and those whose captures or outcomes it uses.
+fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
+    let names: BTreeSet<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+    let mut captured_by: BTreeMap<String, &str> = BTreeMap::new();
+    for step in steps {
+        for (name, _) in scope::captures(&step.action, at) {
+            captured_by.entry(name).or_insert(&step.name);
+        }
+    }
+    let mut out = vec![];
+    for (i, step) in steps.iter().enumerate() {
+        let at = format!("{at}[{i}]");
+        let mut after = BTreeSet::new();
+        for (j, name) in step.after.iter().enumerate() {
+            let known = names.contains(name.as_str()) && *name != step.name;
+            cx.refusals.require(
+                known,
+                format!("{at}.after[{j}]"),
+                format!("{name:?} is not another step of this suite"),
+                "name one, or leave it out",
+            );
+            if known {
+                after.insert(name.clone());
+            }
+        }
+        for usage in scope::usages(step.when.as_deref(), &step.action, &at) {
+            let (captures, outcomes) = scope::refers_to(&usage);
+            let makers = captures.iter().filter_map(|c| captured_by.get(c).copied());
+            let named = outcomes.iter().map(String::as_str).filter(|s| names.contains(s));
+            after.extend(makers.chain(named).filter(|s| *s != step.name).map(str::to_owned));
+        }
+        out.push(after);
+    }
+    refuse_cycles(cx, steps, &out, at);
+    out
+}
+
+/// Takes away steps that wait for nothing until none is left; what remains waits for itself.
+fn refuse_cycles(cx: &mut Cx, steps: &[SuiteStep], order: &[BTreeSet<String>], at: &str) {
+    let mut left: BTreeMap<&str, &BTreeSet<String>> = steps.iter().map(|s| s.name.as_str()).zip(order).collect();
+    loop {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, after)| !after.iter().any(|a| left.contains_key(a.as_str())))
+            .map(|(n, _)| *n)
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        for name in free {
+            left.remove(name);
+        }
+    }
+    if !left.is_empty() {
+        let names: Vec<&str> = left.into_keys().collect();
+        cx.refusals.add(
+            at,
+            format!("these steps wait for one another: {}", names.join(", ")),
+            "remove an after, or a use of a capture, from one of them",
+        );
+    }
+}
+
+/// The time of the longest chain of steps that wait for one another.
+pub(super) fn longest_path(suite: &PlanSuite) -> Duration {
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    // Each round settles at least one more link of every chain; a cycle (refused) ends with the rounds.
+    for _ in 0..suite.steps.len() {
+        for step in &suite.steps {
+            let start = step.after.iter().filter_map(|a| ends.get(a.as_str())).max().copied().unwrap_or(0);
+            ends.insert(&step.name, start.saturating_add(step.timeout.as_millis()));
+        }
+    }
+    Duration::from_millis(ends.into_values().max().unwrap_or(0))
+}

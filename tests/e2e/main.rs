@@ -5,4 +5,11 @@
 
 mod harness;
 
+mod changes;
+mod crash;
+mod deletion;
+mod faults;
 mod good;
+mod people;
+mod permissions;
+mod triggers;

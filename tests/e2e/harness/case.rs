@@ -145,6 +145,11 @@ impl Case {
         Ok(())
     }
 
+    /// Starts a second operator beside the first; it ends when it is dropped.
+    pub fn another(&self) -> Result<Operator> {
+        Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.dir.join("second.log"))
+    }
+
     /// Kills the operator with SIGKILL.
     pub fn kill(&self) {
         if let Some(operator) = self.operator().as_mut() {

@@ -5,6 +5,8 @@ use tokio::task::JoinSet;
 
 use crate::api::cutover::Prometheus;
 use crate::effect::Read;
+use crate::net::Net;
+use crate::net::identity::Identity;
 use crate::plan::Plan;
 use crate::world::{Reading, Sighting};
 
@@ -25,19 +27,29 @@ pub struct Scope {
 
 /// Reads for one run.
 #[derive(Clone)]
+#[allow(dead_code)]
 pub struct Observer {
-    #[allow(dead_code)]
     client: kube::Client,
+    identity: Identity,
+    net: Net,
+    default_prometheus: Option<Prometheus>,
 }
 
 impl Observer {
+    /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. A Prometheus that the operator's
+    /// flags name may be at a private address.
+    pub fn new(client: kube::Client, identity: Identity, net: Net, default_prometheus: Option<Prometheus>) -> Self {
+        Self { client, identity, net, default_prometheus }
+    }
+
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
     pub fn watch(&self, _scope: &Scope, _plan: &Plan, _tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
         JoinSet::new()
     }
 
     /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] only if all could be read.
-    pub async fn refresh(&self, _scope: &Scope, _plan: &Plan) -> Vec<Sighting> {
+    /// Of `known_jobs`, those that are not there are reported as such.
+    pub async fn refresh(&self, _scope: &Scope, _plan: &Plan, _known_jobs: &[String]) -> Vec<Sighting> {
         vec![]
     }
 

@@ -4,6 +4,7 @@ pub mod act;
 pub mod actions;
 pub mod api;
 pub mod decide;
+pub mod driver;
 pub mod effect;
 pub mod endpoints;
 pub mod journal;

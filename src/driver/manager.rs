@@ -1,0 +1,265 @@
+//! Watches runs that are not closed, and keeps one driver for each. A driver that breaks is started again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, End, drive};
+use crate::api::run::CutoverRun;
+
+/// A watch ends and begins anew at least this often, so that a dead connection is noticed.
+pub const WATCH_SECONDS: u32 = 60;
+/// Pauses before a broken driver is started again.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Left to a driver to end by itself once its run is not active any more.
+const AFTER_LEFT: Duration = Duration::from_secs(5);
+/// Pause between two tries of a watch that fails.
+pub const WATCH_RETRY: Duration = Duration::from_secs(2);
+
+/// What the controller hears of active runs.
+#[derive(Clone, Debug)]
+pub enum RunSeen {
+    /// It is not closed.
+    Active(Arc<CutoverRun>),
+    /// It closed, or is gone.
+    Left(Arc<CutoverRun>),
+    /// All that are not closed have been told.
+    Listed,
+}
+
+/// How watches are doing, for the health of the operator.
+pub trait Watched: Send + Sync {
+    /// A watch said something, or was (re)connected.
+    fn alive(&self, kind: &'static str);
+    /// A watch failed.
+    fn failed(&self, kind: &'static str, why: &str);
+}
+
+/// Where an operator looks: everywhere, or in some namespaces only.
+#[derive(Clone, Debug, Default)]
+pub struct Namespaces(pub Vec<String>);
+
+impl Namespaces {
+    /// One API for each watch that is needed.
+    pub fn apis<K>(&self, client: &kube::Client) -> Vec<Api<K>>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        if self.0.is_empty() {
+            vec![Api::all(client.clone())]
+        } else {
+            self.0.iter().map(|n| Api::namespaced(client.clone(), n)).collect()
+        }
+    }
+}
+
+struct Driven {
+    namespace: String,
+    name: String,
+    stop: CancellationToken,
+    broken: u32,
+}
+
+/// Watches and drives until `stop`; then waits for the drivers to end.
+pub async fn run(
+    cx: Arc<Context>,
+    namespaces: Namespaces,
+    health: Arc<dyn Watched>,
+    tell: mpsc::Sender<RunSeen>,
+    stop: CancellationToken,
+) {
+    let mut streams = watches(&cx.client, &namespaces);
+    let mut lists: Vec<Option<HashMap<String, Arc<CutoverRun>>>> =
+        streams.iter().map(|_| Some(HashMap::new())).collect();
+    let mut known: HashMap<String, (usize, Arc<CutoverRun>)> = HashMap::new();
+    let mut driven: HashMap<String, Driven> = HashMap::new();
+    let mut drivers: JoinSet<(String, Result<End, String>)> = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = drivers.join_next() => {
+                // A driver's panic is caught inside its task; the task itself does not fail.
+                let Ok((uid, how)) = ended else { continue };
+                match how {
+                    Ok(End::Closed | End::Gone | End::Stopped) => {
+                        driven.remove(&uid);
+                    }
+                    Err(why) => if let Some(d) = driven.get_mut(&uid) {
+                        cx.meter.panicked();
+                        d.broken += 1;
+                        let pause = (RESTART.0 * d.broken).min(RESTART.1);
+                        tracing::error!(namespace = %d.namespace, run = %d.name, "a driver broke: {why}; it starts again in {pause:?}");
+                        start(&cx, &mut drivers, &uid, d, pause);
+                    }
+                }
+                cx.meter.active(driven.len());
+            }
+            Some((index, event)) = streams.next() => {
+                let mut heard = vec![];
+                match event {
+                    Ok(event) => {
+                        health.alive("runs");
+                        take_in(index, event, &mut lists, &mut known, &mut heard);
+                    }
+                    Err(e) => {
+                        health.failed("runs", &e.to_string());
+                        tracing::warn!(error = %e, "the watch of runs failed");
+                    }
+                }
+                for seen in heard {
+                    if let RunSeen::Active(run) = &seen {
+                        let uid = run.uid().unwrap_or_default();
+                        if !driven.contains_key(&uid) {
+                            let namespace = run.namespace().unwrap_or_default();
+                            let d = Driven { namespace, name: run.name_any(), stop: stop.child_token(), broken: 0 };
+                            start(&cx, &mut drivers, &uid, &d, Duration::ZERO);
+                            driven.insert(uid, d);
+                            cx.meter.active(driven.len());
+                        }
+                    }
+                    if let RunSeen::Left(run) = &seen
+                        && let Some(d) = run.uid().and_then(|uid| driven.get(&uid))
+                    {
+                        // Mostly the driver's own doing; one whose run was taken away by force ends here.
+                        let stop = d.stop.clone();
+                        tokio::spawn(async move {
+                            tokio::time::sleep(AFTER_LEFT).await;
+                            stop.cancel();
+                        });
+                    }
+                    // A controller that is gone is not told; the process is then about to end.
+                    tell.send(seen).await.ok();
+                }
+            }
+        }
+    }
+    for d in driven.values() {
+        d.stop.cancel();
+    }
+    while drivers.join_next().await.is_some() {}
+}
+
+fn start(
+    cx: &Arc<Context>,
+    drivers: &mut JoinSet<(String, Result<End, String>)>,
+    uid: &str,
+    d: &Driven,
+    pause: Duration,
+) {
+    let (cx, uid, namespace, name, stop) =
+        (cx.clone(), uid.to_owned(), d.namespace.clone(), d.name.clone(), d.stop.clone());
+    drivers.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => return (uid, Ok(End::Stopped)),
+            () = tokio::time::sleep(pause) => {}
+        }
+        tracing::info!(namespace, run = name, "driving");
+        let task =
+            futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(drive(cx, &namespace, &name, &uid, stop)));
+        let end = task.await.map_err(|panic| super::hands::panic_text(panic.as_ref()));
+        tracing::info!(namespace, run = name, ?end, "driver ended");
+        (uid, end)
+    });
+}
+
+type Stream = BoxStream<'static, (usize, Result<Event<DeserializeGuard<CutoverRun>>, watcher::Error>)>;
+
+fn watches(client: &kube::Client, namespaces: &Namespaces) -> SelectAll<Stream> {
+    let config = watcher::Config::default().fields("status.state!=Closed").timeout(WATCH_SECONDS);
+    let streams = namespaces
+        .apis::<DeserializeGuard<CutoverRun>>(client)
+        .into_iter()
+        .enumerate()
+        .map(|(index, api)| paced(watcher(api, config.clone())).map(move |event| (index, event)).boxed());
+    futures::stream::select_all(streams)
+}
+
+/// A watch that waits a moment after each failure: a backoff of its own, so that no other watch is held up by it.
+pub fn paced<K: Send + 'static>(
+    stream: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+) -> BoxStream<'static, watcher::Result<Event<K>>> {
+    stream
+        .then(|event| async move {
+            if event.is_err() {
+                tokio::time::sleep(WATCH_RETRY).await;
+            }
+            event
+        })
+        .boxed()
+}
+
+fn take_in(
+    index: usize,
+    event: Event<DeserializeGuard<CutoverRun>>,
+    lists: &mut [Option<HashMap<String, Arc<CutoverRun>>>],
+    known: &mut HashMap<String, (usize, Arc<CutoverRun>)>,
+    heard: &mut Vec<RunSeen>,
+) {
+    match event {
+        Event::Apply(guard) => {
+            if let Some(run) = readable(guard) {
+                known.insert(run.uid().unwrap_or_default(), (index, run.clone()));
+                heard.push(RunSeen::Active(run));
+            }
+        }
+        Event::Delete(guard) => {
+            if let Some(run) = readable(guard) {
+                known.remove(&run.uid().unwrap_or_default());
+                heard.push(RunSeen::Left(run));
+            }
+        }
+        Event::Init => {
+            if let Some(list) = lists.get_mut(index) {
+                *list = Some(HashMap::new());
+            }
+        }
+        Event::InitApply(guard) => {
+            if let (Some(run), Some(Some(list))) = (readable(guard), lists.get_mut(index)) {
+                list.insert(run.uid().unwrap_or_default(), run);
+            }
+        }
+        Event::InitDone => {
+            let Some(list) = lists.get_mut(index).and_then(Option::take) else { return };
+            let gone: Vec<String> = known
+                .iter()
+                .filter(|(uid, (i, _))| *i == index && !list.contains_key(*uid))
+                .map(|(u, _)| u.clone())
+                .collect();
+            for uid in gone {
+                if let Some((_, run)) = known.remove(&uid) {
+                    heard.push(RunSeen::Left(run));
+                }
+            }
+            for (uid, run) in list {
+                known.insert(uid, (index, run.clone()));
+                heard.push(RunSeen::Active(run));
+            }
+            if lists.iter().all(Option::is_none) {
+                heard.push(RunSeen::Listed);
+            }
+        }
+    }
+}
+
+/// One run that cannot be read does not stop the others.
+fn readable(guard: DeserializeGuard<CutoverRun>) -> Option<Arc<CutoverRun>> {
+    match guard.0 {
+        Ok(run) => Some(Arc::new(run)),
+        Err(e) => {
+            let (namespace, name) = (e.metadata.namespace.as_deref(), e.metadata.name.as_deref());
+            tracing::error!(namespace, run = name, error = %e.error, "a run cannot be read; run the operator that wrote it");
+            None
+        }
+    }
+}

@@ -15,7 +15,7 @@ const GIVE_UP: Duration = Duration::from_mins(5);
 pub fn run(d: &mut Draft) {
     let mut open = false;
     let since = d.journal.phase_since.unwrap_or(d.now());
-    let late = d.now() >= crate::decide::draft::later(since, GIVE_UP);
+    let late = d.now() >= crate::journal::later(since, GIVE_UP);
     for i in 0..d.journal.steps.len() {
         let Some(job) = d.journal.steps.get(i).and_then(|r| r.job.clone()) else { continue };
         let Some(uid) = job.uid.clone() else { continue };
@@ -34,7 +34,7 @@ pub fn run(d: &mut Draft) {
             continue;
         }
         open = true;
-        d.out.wake_at(crate::decide::draft::later(d.now(), PACE));
+        d.out.wake_at(crate::journal::later(d.now(), PACE));
         d.want(effect, PACE);
     }
     if !open {

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::{Decision, Note, urgency};
-use crate::actions::{Cx, Out};
+use crate::actions::{self, Cx, Out};
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, Question, RunStatus};
 use crate::effect::{Effect, EffectKey, Outcome};
-use crate::journal;
+use crate::journal::{self, later};
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -124,21 +124,9 @@ impl<'a> Draft<'a> {
 
     /// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.
     pub fn want(&mut self, effect: Effect, pace: Duration) {
-        let key = effect.key();
-        if self.world.in_flight.contains(&key) {
-            return;
-        }
-        if self.world.outcomes.contains_key(&key) && !self.out.consumed.contains(&key) {
-            return;
-        }
-        if let Some(tried) = self.world.tried.get(&key) {
-            let due = later(*tried, pace);
-            if due > self.now() {
-                self.out.wake_at(due);
-                return;
-            }
-        }
-        self.out.effects.push(effect);
+        let mut out = std::mem::take(&mut self.out);
+        actions::want(&self.cx(), effect, pace, &mut out);
+        self.out = out;
     }
 
     /// Drops a reason that stands once already.
@@ -161,9 +149,4 @@ impl<'a> Draft<'a> {
             wake: self.out.wake,
         }
     }
-}
-
-/// `at` + `d`; the end of time where that is past it.
-pub fn later(at: Timestamp, d: Duration) -> Timestamp {
-    at.checked_add(d.signed()).unwrap_or(Timestamp::MAX)
 }

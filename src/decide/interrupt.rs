@@ -40,7 +40,7 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         }
     };
     if !settled {
-        d.out.wake_at(crate::decide::draft::later(d.now(), Duration::from_secs(5)));
+        d.out.wake_at(crate::journal::later(d.now(), Duration::from_secs(5)));
     }
     settled
 }

@@ -5,9 +5,10 @@ use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{SwitchState, TrialVerdict, TriggerRecord};
 use crate::api::trigger::{DecideDefault, NoData, Severity};
-use crate::decide::draft::{Draft, later};
+use crate::decide::draft::Draft;
 use crate::effect::Read;
 use crate::endpoints::whole_selector;
+use crate::journal::later;
 use crate::judge;
 use crate::{effect, journal};
 

@@ -4,10 +4,11 @@ use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{ServiceSwitch, SwitchState};
 use crate::decide::changes::newer;
-use crate::decide::draft::{Draft, later};
+use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, RestoreGuard};
 use crate::endpoints::{Names, names};
 use crate::journal;
+use crate::journal::later;
 
 /// Pause between two tries of a due restore.
 const PACE: Duration = Duration::from_millis(250);

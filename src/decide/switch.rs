@@ -6,9 +6,10 @@ use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::decide::changes::newer;
-use crate::decide::draft::{Draft, later};
+use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, Read};
 use crate::endpoints::{Names, matches, names, whole_selector};
+use crate::journal::later;
 
 /// Pause between two tries of a patch that was guarded, in conflict or unanswered.
 const PACE: Duration = Duration::from_millis(250);

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Moment, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord};
 
@@ -62,6 +63,11 @@ pub fn enter(
         journal.timeline.remove(0);
     }
     Ok(())
+}
+
+/// `at` + `d`; the end of time where that is past it.
+pub fn later(at: Timestamp, d: Duration) -> Timestamp {
+    at.checked_add(d.signed()).unwrap_or(Timestamp::MAX)
 }
 
 /// At most `max` characters.

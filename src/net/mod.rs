@@ -1,39 +1,61 @@
-//! Requests out: the address rules (resolve, check, pin), the HTTP client, Prometheus; and whose name API requests carry.
+//! Requests out: the address rules (resolve, check, pin), the connection, Prometheus; and whose name API requests carry.
+//!
+//! Decides nothing about a run. Everything is bounded in time and size, nothing is sent twice.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
-use crate::effect::Request;
-use crate::world::HttpAnswer;
-
 pub mod address;
+mod body;
 pub mod identity;
+pub mod keys;
+pub mod prometheus;
+pub mod request;
+mod resolve;
+mod wire;
 
 pub use address::AddressRules;
 
 /// Sends requests under the address rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Net {
-    rules: Arc<RwLock<AddressRules>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    rules: RwLock<Arc<AddressRules>>,
+    resolver: resolve::Resolver,
+    roots: wire::Roots,
 }
 
 impl Net {
     /// Under these rules; names are resolved by the system's name servers, or by `dns`. Never fails: what is missing
     /// (name servers, root certificates) fails the requests that need it.
-    pub fn new(rules: AddressRules, _dns: Option<SocketAddr>) -> Self {
-        Self { rules: Arc::new(RwLock::new(rules)) }
+    pub fn new(rules: AddressRules, dns: Option<SocketAddr>) -> Self {
+        Self::with_roots(rules, dns, wire::Roots::default())
+    }
+
+    fn with_roots(rules: AddressRules, dns: Option<SocketAddr>, roots: wire::Roots) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                rules: RwLock::new(Arc::new(rules)),
+                resolver: resolve::Resolver::new(dns),
+                roots,
+            }),
+        }
     }
 
     /// Replaces [`AddressRules::deny`]; nodes come and go.
     pub fn deny(&self, deny: Vec<IpNet>) {
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).deny = deny;
+        Arc::make_mut(&mut self.inner.rules.write().unwrap_or_else(PoisonError::into_inner)).deny = deny;
     }
 
-    /// Sends a request to each of its addresses, or its URL. Secrets and ConfigMaps in it are read with `account`, a
-    /// client that acts as the Cutover's ServiceAccount. Bounded by the request's own timeout.
-    pub async fn request(&self, _account: &kube::Client, _namespace: &str, _request: &Request) -> Vec<HttpAnswer> {
-        vec![]
+    fn rules(&self) -> Arc<AddressRules> {
+        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! Carries out an [`effect::Request`](crate::effect::Request): Secrets in, addresses checked and pinned, one answer each.
+//!
+//! Errors name hosts, headers, Secrets and keys; never a value, a query string or a user of a URL.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::Full;
+use kube::Client;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::Net;
+use super::address::Origin;
+use super::body::{self, File};
+use super::keys::{self, Data, Source, Unread};
+use super::wire::{self, Route};
+use crate::api::Duration;
+use crate::api::step::{HeaderFrom, KeyRef, Method, Scheme};
+use crate::effect::{Address, Request};
+use crate::world::{HttpAnswer, HttpError, HttpResponse};
+
+/// Longest body of an answer.
+pub const BODY_LIMIT: usize = 64 * 1024;
+/// Where a request does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses asked at once.
+const AT_ONCE: usize = 64;
+
+/// Set by the connection, and not by whoever writes a header.
+const OURS: [&str; 8] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"];
+
+/// A URL or an address, ready to be asked.
+pub(super) struct Target {
+    pub(super) to: SocketAddr,
+    pub(super) tls: Option<String>,
+    pub(super) host: String,
+    pub(super) path: String,
+}
+
+impl Net {
+    /// Sends a request to each of its addresses, or its URL. Secrets and ConfigMaps in it are read with `account`, a
+    /// client that acts as the Cutover's ServiceAccount. Bounded by the request's own timeout.
+    pub async fn request(&self, account: &Client, namespace: &str, request: &Request) -> Vec<HttpAnswer> {
+        let span = if request.timeout.is_zero() { DEFAULT_TIMEOUT } else { request.timeout };
+        let deadline = Instant::now() + span.std();
+        let content = async { Content::read(account, namespace, request).await };
+        let content = match timeout_at(deadline, content).await {
+            Ok(content) => content,
+            Err(_) => Err("Secrets and ConfigMaps of the request: no time left".into()),
+        };
+        let content = content.map_err(HttpError::NotSent);
+
+        if let Some(url) = &request.url {
+            let result = async {
+                let content = content.as_ref().map_err(Clone::clone)?;
+                let target = self.url(url, request.host.as_deref(), Origin::Url, deadline).await?;
+                self.ask(request, &target, content, deadline).await
+            };
+            return vec![HttpAnswer { from: named(url), result: result.await }];
+        }
+        if request.to.is_empty() {
+            let result = Err(HttpError::NotSent("there is nobody to ask".into()));
+            return vec![HttpAnswer { from: String::new(), result }];
+        }
+        let content = &content;
+        let answers = request.to.iter().map(async |address| {
+            let result = async {
+                let content = content.as_ref().map_err(Clone::clone)?;
+                self.ask(request, &self.address(request, address)?, content, deadline).await
+            };
+            HttpAnswer { from: address.name.clone(), result: result.await }
+        });
+        futures::stream::iter(answers).buffered(AT_ONCE).collect().await
+    }
+
+    async fn ask(
+        &self,
+        request: &Request,
+        target: &Target,
+        content: &Content,
+        deadline: Instant,
+    ) -> Result<HttpResponse, HttpError> {
+        let message = message(method(request.method), target, &content.headers, content.body.clone())?;
+        let route =
+            Route { to: target.to, tls: target.tls.clone(), deadline, limit: BODY_LIMIT, roots: &self.inner.roots };
+        wire::exchange(&route, message).await
+    }
+
+    fn address(&self, request: &Request, address: &Address) -> Result<Target, HttpError> {
+        let ip: IpAddr =
+            address.ip.parse().map_err(|_| HttpError::NotSent(format!("{} has no usable address", address.name)))?;
+        self.rules()
+            .check(ip, Origin::Cluster)
+            .map_err(|why| HttpError::NotSent(format!("{} may not be asked: {ip} is {why}", address.name)))?;
+        let to = SocketAddr::new(ip, address.port);
+        let server = || request.host.clone().unwrap_or_else(|| ip.to_string());
+        Ok(Target {
+            to,
+            tls: (request.scheme == Scheme::Https).then(server),
+            host: request.host.clone().unwrap_or_else(|| to.to_string()),
+            path: request.path.clone(),
+        })
+    }
+
+    /// Checks a URL and pins its address.
+    pub(super) async fn url(
+        &self,
+        text: &str,
+        host: Option<&str>,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Result<Target, HttpError> {
+        let refuse = |why: String| HttpError::NotSent(why);
+        let url = Url::parse(text).map_err(|e| refuse(format!("the URL is not valid: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse(format!("the URL's scheme is {}: only http and https are spoken", url.scheme())));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("the URL carries a user or a password: use headersFrom with a Secret".into()));
+        }
+        let (Some(name), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(refuse("the URL has no host".into()));
+        };
+        let rules = self.rules();
+        let pinned = timeout_at(deadline, self.inner.resolver.pin(name.to_owned(), &rules, origin)).await;
+        let ip = pinned.map_err(|_| refuse(format!("{name} cannot be resolved: no time left")))?.map_err(refuse)?;
+        let bare = match url.host() {
+            // without the brackets
+            Some(url::Host::Ipv6(ip)) => ip.to_string(),
+            _ => name.to_string(),
+        };
+        let authority = url.port().map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
+        let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        Ok(Target {
+            to: SocketAddr::new(ip, port),
+            tls: (url.scheme() == "https").then(|| host.map_or(bare, str::to_owned)),
+            host: host.map_or(authority, str::to_owned),
+            path,
+        })
+    }
+}
+
+/// The host of a URL, for evidence; the rest of it may carry what nobody should read.
+fn named(url: &str) -> String {
+    Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Headers and body, Secrets filled in.
+struct Content {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Content {
+    async fn read(account: &Client, namespace: &str, request: &Request) -> Result<Self, String> {
+        let from_headers = request.headers_from.iter().map(|h| Source::Secret(h.secret.name.clone()));
+        let from_body = request.body_from.iter().map(|k| Source::Secret(k.name.clone()));
+        let from_files = request.files.iter().filter_map(|f| match (&f.secret, &f.config_map) {
+            (Some(key), _) => Some(Source::Secret(key.name.clone())),
+            (None, Some(key)) => Some(Source::ConfigMap(key.name.clone())),
+            (None, None) => None,
+        });
+        let read = keys::read_all(account, namespace, from_headers.chain(from_body).chain(from_files)).await;
+
+        let mut headers = HeaderMap::new();
+        for header in &request.headers {
+            let value = HeaderValue::from_str(&header.value);
+            let value =
+                value.map_err(|_| format!("header {}: its value has characters no header may have", header.name));
+            headers.append(header_name(&header.name)?, value?);
+        }
+        for header in &request.headers_from {
+            let (name, value) = secret_header(header, &read)?;
+            headers.append(name, value);
+        }
+        if let Some(key) = &request.idempotency_key {
+            let value = HeaderValue::from_str(key).map_err(|_| "the Idempotency-Key is not valid".to_owned())?;
+            headers.entry(HeaderName::from_static("idempotency-key")).or_insert(value);
+        }
+
+        let (media_type, body) = if !request.files.is_empty() {
+            let files = request.files.iter().map(|f| {
+                let source = match (&f.secret, &f.config_map) {
+                    (Some(key), _) => (Source::Secret(key.name.clone()), key),
+                    (None, Some(key)) => (Source::ConfigMap(key.name.clone()), key),
+                    (None, None) => return Err(format!("file {}: neither configMap nor secret is named", f.name)),
+                };
+                Ok(File {
+                    field: &f.name,
+                    name: &f.filename,
+                    media_type: f.content_type.as_deref().unwrap_or("application/octet-stream"),
+                    content: value(&read, &source.0, source.1)?,
+                })
+            });
+            body::multipart(&request.form, &files.collect::<Result<Vec<_>, String>>()?)
+        } else if !request.form.is_empty() {
+            ("application/x-www-form-urlencoded".into(), body::urlencoded(&request.form))
+        } else {
+            let body = match (&request.body, &request.body_from) {
+                (Some(text), _) => Some(Bytes::from(text.clone())),
+                (None, Some(key)) => Some(value(&read, &Source::Secret(key.name.clone()), key)?),
+                (None, None) => None,
+            };
+            match body {
+                Some(body) => (body::media_type(&body).into(), body),
+                None => return Ok(Self { headers, body: Bytes::new() }),
+            }
+        };
+        let media_type = HeaderValue::from_str(&media_type).map_err(|_| "the media type is not valid".to_owned())?;
+        if request.files.is_empty() {
+            headers.entry(CONTENT_TYPE).or_insert(media_type);
+        } else {
+            // the boundary in it is ours
+            headers.insert(CONTENT_TYPE, media_type);
+        }
+        Ok(Self { headers, body })
+    }
+}
+
+type Read = std::collections::BTreeMap<Source, Result<Data, Unread>>;
+
+fn value(read: &Read, source: &Source, key: &KeyRef) -> Result<Bytes, String> {
+    match read.get(source) {
+        Some(Ok(data)) => data.values.get(&key.key).cloned().ok_or_else(|| format!("{source} has no key {}", key.key)),
+        Some(Err(why)) => Err(why.clone().text()),
+        None => Err(format!("{source} was not read")),
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    let parsed: HeaderName = name.parse().map_err(|_| format!("header {name:?}: not the name of a header"))?;
+    match parsed.as_str() {
+        "host" => Err("header Host: use the field host".into()),
+        ours if OURS.contains(&ours) => Err(format!("header {name}: set by the connection itself, leave it out")),
+        _ => Ok(parsed),
+    }
+}
+
+fn secret_header(header: &HeaderFrom, read: &Read) -> Result<(HeaderName, HeaderValue), String> {
+    let source = Source::Secret(header.secret.name.clone());
+    let secret = value(read, &source, &header.secret)?;
+    // A line break at the end is how most editors and `echo` write Secrets.
+    let mut line = header.prefix.clone().unwrap_or_default().into_bytes();
+    line.extend_from_slice(secret.trim_ascii_end());
+    let mut value = HeaderValue::from_bytes(&line).map_err(|_| {
+        format!("header {}: key {} of {source} has characters no header may have", header.name, header.secret.key)
+    })?;
+    value.set_sensitive(true);
+    Ok((header_name(&header.name)?, value))
+}
+
+/// Headers from Secrets alone, for Prometheus.
+pub(super) async fn secret_headers(
+    account: &Client,
+    namespace: &str,
+    headers: &[HeaderFrom],
+) -> Result<HeaderMap, String> {
+    let read = keys::read_all(account, namespace, headers.iter().map(|h| Source::Secret(h.secret.name.clone()))).await;
+    headers.iter().map(|h| secret_header(h, &read)).collect()
+}
+
+/// Puts a message together.
+pub(super) fn message(
+    method: http::Method,
+    target: &Target,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<http::Request<Full<Bytes>>, HttpError> {
+    let path: http::uri::PathAndQuery =
+        target.path.parse().map_err(|_| HttpError::NotSent("the path is not valid: percent-encode it".into()))?;
+    let host = HeaderValue::from_str(&target.host).map_err(|_| HttpError::NotSent("the host is not valid".into()))?;
+    let mut message = http::Request::new(Full::new(body));
+    *message.method_mut() = method;
+    *message.uri_mut() = path.into();
+    let all = message.headers_mut();
+    all.insert(HOST, host);
+    all.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    all.insert(USER_AGENT, HeaderValue::from_static(concat!("cutover/", env!("CARGO_PKG_VERSION"))));
+    for name in headers.keys() {
+        all.remove(name);
+    }
+    for (name, value) in headers {
+        all.append(name, value.clone());
+    }
+    all.insert(CONNECTION, HeaderValue::from_static("close"));
+    Ok(message)
+}
+
+fn method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Options => http::Method::OPTIONS,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    }
+}

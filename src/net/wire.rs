@@ -1,0 +1,186 @@
+//! One request over one new connection to one pinned address. No redirect, no proxy, no cookie, nothing is tried twice.
+//!
+//! A new connection each time, since a kept one stays with the pod it was made to when the Service has long been
+//! switched. The connection is made here and not by a client library, so that *not sent* is known and not guessed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::world::{HttpError, HttpResponse};
+
+/// Longest head of an answer.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// Root certificates of the system, read when first wanted. Without any only `https` fails.
+#[derive(Default)]
+pub(super) struct Roots(OnceLock<Result<Arc<ClientConfig>, String>>);
+
+impl Roots {
+    fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        let made = self.0.get_or_init(|| {
+            let found = rustls_native_certs::load_native_certs();
+            let mut store = rustls::RootCertStore::empty();
+            let (usable, _) = store.add_parsable_certificates(found.certs);
+            if usable == 0 {
+                return Err("this system has no root certificates, so https cannot be used: the operator's image \
+                            needs a CA bundle, or SSL_CERT_FILE"
+                    .into());
+            }
+            configure(store)
+        });
+        made.clone()
+    }
+
+    /// Roots of a test's own.
+    #[cfg(test)]
+    pub(super) fn of(store: rustls::RootCertStore) -> Self {
+        Self(OnceLock::from(configure(store)))
+    }
+}
+
+fn configure(store: rustls::RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("TLS cannot be set up: {e}"))?;
+    let mut config = builder.with_root_certificates(store).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Where to, how long, how much.
+pub(super) struct Route<'a> {
+    /// The pinned address.
+    pub(super) to: SocketAddr,
+    /// The server's name, if TLS is spoken.
+    pub(super) tls: Option<String>,
+    /// When everything must be over.
+    pub(super) deadline: Instant,
+    /// Longest body of an answer.
+    pub(super) limit: usize,
+    /// Root certificates.
+    pub(super) roots: &'a Roots,
+}
+
+/// Sends and waits for the whole answer.
+pub(super) async fn exchange(route: &Route<'_>, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError> {
+    let to = route.to;
+    let late = |what: &str| HttpError::NotSent(format!("{what} {to}: no time left"));
+    let tcp = timeout_at(route.deadline, TcpStream::connect(to)).await.map_err(|_| late("connection to"))?;
+    let tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
+    // Without it, a request whose body is a segment of its own would wait for an acknowledgement; it works without too.
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let Some(name) = &route.tls else { return converse(route, TokioIo::new(tcp), request).await };
+
+    let config = route.roots.config().map_err(HttpError::NotSent)?;
+    let server = match name.parse::<IpAddr>() {
+        Ok(ip) => ServerName::IpAddress(ip.into()),
+        Err(_) => ServerName::try_from(name.clone())
+            .map_err(|_| HttpError::NotSent(format!("{name:?} cannot be the name of a TLS server")))?,
+    };
+    let tls = timeout_at(route.deadline, TlsConnector::from(config).connect(server, tcp)).await;
+    let tls = tls.map_err(|_| late("TLS handshake with"))?;
+    let tls = tls.map_err(|e| HttpError::NotSent(format!("TLS handshake with {name} at {to} failed: {e}")))?;
+    converse(route, TokioIo::new(tls), request).await
+}
+
+async fn converse<T>(
+    route: &Route<'_>,
+    io: TokioIo<T>,
+    request: Request<Full<Bytes>>,
+) -> Result<HttpResponse, HttpError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let made = hyper::client::conn::http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await;
+    let (mut sender, connection) = made.map_err(|e| HttpError::NotSent(format!("connection not usable: {e}")))?;
+    let began = Instant::now();
+    let talk = async {
+        let answer = sender.try_send_request(request).await.map_err(|mut e| {
+            let text = cause(e.error());
+            // Given back: the connection broke before a byte of it was written.
+            if e.take_message().is_some() { HttpError::NotSent(text) } else { HttpError::Lost(text) }
+        })?;
+        let (head, body) = answer.into_parts();
+        let body = collect(body, route.limit).await?;
+        Ok(HttpResponse {
+            status: head.status.as_u16(),
+            headers: headers(&head.headers),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            latency_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    // The connection is driven here and not in a task of its own: dropping this future closes it.
+    let both = async {
+        tokio::pin!(talk, connection);
+        tokio::select! {
+            biased;
+            done = &mut talk => done,
+            // Closed after the answer: what it has read is still to be collected. An error of it reaches `talk` too.
+            _closed = &mut connection => talk.await,
+        }
+    };
+    match timeout_at(route.deadline, both).await {
+        Ok(done) => done,
+        Err(_) => Err(HttpError::Lost(format!("no full answer within {}", rounded(began.elapsed())))),
+    }
+}
+
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| HttpError::Lost(format!("answer broke off: {}", cause(&e))))?;
+        if let Ok(data) = frame.into_data() {
+            if all.len() + data.len() > limit {
+                return Err(HttpError::Lost(format!("answer larger than {} KiB", limit / 1024)));
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(all.freeze())
+}
+
+fn headers(map: &http::HeaderMap) -> std::collections::BTreeMap<String, String> {
+    let mut all = std::collections::BTreeMap::<String, String>::new();
+    for (name, value) in map {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        all.entry(name.as_str().to_owned())
+            .and_modify(|joined| {
+                joined.push_str(", ");
+                joined.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    all
+}
+
+/// The error with its causes: hyper keeps `connection reset` and the like one level down.
+fn cause(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(inner) = next {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        next = inner.source();
+    }
+    text
+}
+
+fn rounded(span: Duration) -> crate::api::Duration {
+    crate::api::Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}

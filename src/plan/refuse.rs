@@ -132,3 +132,16 @@ fn lookup<'v>(object: &'v Value, path: &str, at: &str) -> Vec<(String, &'v Value
     }
     found
 }
+
+/// The rows of [`NOT_YET`] that none of `found` came from.
+#[cfg(test)]
+pub(super) fn unseen(found: &[Refusal]) -> Vec<&'static str> {
+    let hit = |path: &str, remedy: &str| {
+        let end = path.split_once('=').map_or(path, |(p, _)| p);
+        let last = end.rsplit("[]").next().unwrap_or(end);
+        found
+            .iter()
+            .any(|r| r.remedy == remedy && r.field.ends_with(last) && r.message.starts_with("this version does not do"))
+    };
+    NOT_YET.iter().filter(|(_, path, remedy)| !hit(path, remedy)).map(|(_, path, _)| *path).collect()
+}

@@ -39,13 +39,13 @@ pub(super) fn resolve(http: &Http, place: Place, at: &str, refusals: &mut Refusa
     }
     let all = http.pods == Some(Pods::All);
     refusals.require(
-        !(all && !http.capture.is_empty()),
+        !all || http.capture.is_empty(),
         format!("{at}.capture"),
         "with pods: All it is not clear from which pod to capture",
         "capture in a request of its own, without pods: All",
     );
     refusals.require(
-        !(place.repeated && !http.capture.is_empty()),
+        !place.repeated || http.capture.is_empty(),
         format!("{at}.capture"),
         "a trigger captures nothing",
         "capture in a step",

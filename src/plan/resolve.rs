@@ -372,3 +372,6 @@ fn is_label_value(value: &str) -> bool {
         && ends(value.chars().last())
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

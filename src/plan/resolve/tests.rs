@@ -1,0 +1,355 @@
+//! A Cutover in, a plan or refusals out.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::plan::{PLAN_VERSION, PlanError, undo_name};
+
+const MINIMAL: &str = r#"
+services: [{name: web}]
+sides:
+- {name: blue, selector: {version: blue}, workloads: [{kind: Deployment, name: web-blue}]}
+- {name: green, selector: {version: green}, workloads: [{kind: Deployment, name: web-green}]}
+activate: green
+"#;
+
+/// The minimal spec with some fields replaced.
+fn spec(fields: &str) -> CutoverSpec {
+    let parse = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let mut value = parse(MINIMAL);
+    if let (Some(base), Value::Object(more)) = (value.as_object_mut(), parse(fields)) {
+        base.extend(more);
+    }
+    serde_json::from_value(value).unwrap_or_else(|e| panic!("{e}\n{fields}"))
+}
+
+fn plan(fields: &str) -> Plan {
+    resolve("web", "prod", &spec(fields), "blue", false).unwrap_or_else(|r| panic!("{}\n{fields}", shown(&r)))
+}
+
+fn refusals(fields: &str) -> Vec<Refusal> {
+    resolve("web", "prod", &spec(fields), "blue", false).err().unwrap_or_default()
+}
+
+fn shown(refusals: &[Refusal]) -> String {
+    refusals.iter().map(|r| format!("{r}\n")).collect()
+}
+
+#[test]
+fn a_minimal_cutover_is_safe() {
+    let want = json!({
+        "cutover": "web",
+        "namespace": "prod",
+        "release": {},
+        "serviceAccount": "cutover",
+        "services": ["web"],
+        "target": {"name": "green", "selector": {"version": "green"}, "workloads": [{"kind": "Deployment", "name": "web-green"}]},
+        "live": {"name": "blue", "selector": {"version": "blue"}, "workloads": [{"kind": "Deployment", "name": "web-blue"}]},
+        "steps": [
+            {
+                "name": "cutover-permissions", "stage": "preflight", "critical": true, "timeout": "1m", "attempts": 10,
+                "every": "5s", "onFailure": "Fail", "action": {"permissions": {}},
+            },
+            {
+                "name": "cutover-target-rollout", "stage": "verify", "critical": true, "timeout": "10m", "attempts": 1,
+                "every": "5s", "onFailure": "Fail", "action": {"rollout": {"side": "Target"}},
+            },
+        ],
+        "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "1m"},
+        "observe": {
+            "for": "5m", "every": "15s", "timeout": "15m",
+            "triggers": [
+                {
+                    "name": "cutover-crash-loop", "every": "15s", "severity": "Rollback", "within": "15m", "default": "Rollback",
+                    "noData": "Hold", "until": "Completed", "pods": {"crashLoop": true},
+                },
+                {
+                    "name": "cutover-ready", "every": "15s", "severity": "Rollback", "within": "15m", "default": "Rollback",
+                    "noData": "Hold", "until": "Completed", "pods": {"readyBelow": "1"},
+                },
+            ],
+        },
+        "driftPolicy": "Report",
+    });
+    let plan = plan("{}");
+    assert_eq!(serde_json::to_value(&plan).ok(), Some(want.clone()));
+    assert_eq!(Plan::from_value(PLAN_VERSION, &want), Ok(plan), "a stored plan is read as it was");
+}
+
+#[test]
+fn a_plan_of_another_form_is_told_from_a_broken_one() {
+    assert_eq!(Plan::from_value(PLAN_VERSION + 1, &json!({})), Err(PlanError::UnknownVersion(PLAN_VERSION + 1)));
+    assert!(matches!(Plan::from_value(PLAN_VERSION, &json!({"cutover": "x"})), Err(PlanError::Malformed(_))));
+}
+
+/// The manifest of the design, without what is not built yet.
+const FULL: &str = r#"
+release: {version: "2.4.0", revision: "9902729", tag: release-gate-pass, podLabel: app.kubernetes.io/version}
+serviceAccountName: deployer
+prometheus: {service: {name: prometheus, port: 9090}}
+preflight:
+  steps:
+  - name: secrets
+    config: {secret: web-config, keys: [{name: DATABASE_URL}, {name: STRIPE_SECRET_KEY, matches: "^sk_live_"}], rotatedWithin: 720h}
+  - name: baseline
+    metric: {query: 'job:error_ratio:5m{app="web"}', expect: "value < 0.01", captureAs: baselineErrors}
+prepare:
+  steps:
+  - name: backup
+    job:
+      template: {spec: {containers: [{name: b, image: "backup:${release.tag}", env: [{name: OF, value: "${live}"}]}]}}
+      deadline: 30m
+      expectLog: ["^backup bytes=[1-9][0-9]{6,}"]
+  - name: migrate
+    job: {from: {side: Target, container: api}, command: [npm, run, "migrate:deploy"], dryRun: {command: [npm, run, pretend]}, deadline: 15m}
+    undo: {job: {from: {side: Target}, command: [npm, run, "migrate:undo"]}, when: Attempted}
+  - name: more
+    scale: {side: Target, replicas: 10}
+  - name: green-ready
+    rollout: {side: Target}
+verify:
+  steps:
+  - name: smoke
+    suite:
+      passRate: 90
+      steps:
+      - name: health
+        http: {path: /api/health, expect: ["status == 200", "json.status == 'ok'", "latency < duration('2s')"]}
+      - name: pack
+        http:
+          method: POST
+          path: /api/v1/audit/packs/generate
+          headersFrom: [{name: Authorization, secret: {name: tokens, key: qa}}]
+          body: '{"limit":10000}'
+          capture: [{name: packId, path: $.pack_id, record: true}]
+      - name: pack-valid
+        http: {method: POST, path: "/api/v1/audit/packs/${packId}/verify", expect: ["json.valid == true"]}
+switch: {minReady: 80%, drain: 30s, timeout: 90s}
+confirm:
+  steps:
+  - {name: live, http: {path: "/p/${packId}", pods: null}}
+  - {name: public, critical: false, http: {url: "https://shop.example.com/health?p=${packId}"}, retry: {attempts: 5, every: 10s}}
+observe:
+  for: 30m
+  every: 1s
+  triggers:
+  - {name: errors, metric: {query: 'errors', above: "0.05", sustained: 5m}, severity: Rollback}
+  - {name: slow, metric: {query: 'slow', above: "3", sustained: 5m}, severity: Decide}
+  - {name: crashes, pods: {restarts: {moreThan: 3, within: 10m}}}
+  - {name: down, probe: {http: {path: /health}}}
+finish: {steps: [{name: pause, wait: {for: 2m}}]}
+rollback:
+  steps: [{name: flush, http: {method: DELETE, path: /cache}}]
+  verify: {steps: [{name: old-works, http: {path: /health}, when: "captures.baselineErrors < 0.01"}]}
+window: {start: "2026-11-20T22:00:00Z", end: "2026-11-21T02:00:00Z"}
+driftPolicy: Rollback
+"#;
+
+#[test]
+fn every_default_is_filled_in() {
+    let plan = plan(FULL);
+    let names: Vec<_> = plan.steps.iter().map(|s| format!("{}/{}", s.stage.field(), s.name)).collect();
+    assert_eq!(
+        names,
+        [
+            "preflight/cutover-permissions",
+            "preflight/secrets",
+            "preflight/baseline",
+            "prepare/backup",
+            "prepare/migrate-dry-run",
+            "prepare/migrate",
+            "prepare/more",
+            "prepare/green-ready",
+            "verify/smoke",
+            "confirm/live",
+            "confirm/public",
+            "finish/pause",
+            "rollback/flush",
+            "rollback.verify/old-works",
+        ],
+        "no rollout is inserted where there is one"
+    );
+    let step = |name: &str| plan.step(name).map(|s| serde_json::to_value(s).unwrap_or_default()).unwrap_or_default();
+    assert_eq!(step("secrets")["timeout"], "30s");
+    assert_eq!(step("backup")["timeout"], "32m");
+    assert_eq!(step("backup")["action"]["job"]["template"]["spec"]["restartPolicy"], "Never");
+    assert_eq!(step("backup")["action"]["job"]["onAbort"], "Wait");
+    assert_eq!(step("migrate-dry-run")["action"]["job"]["command"], json!(["npm", "run", "pretend"]));
+    assert_eq!(step("migrate-dry-run")["undo"], Value::Null);
+    assert_eq!(step("migrate")["needs"], json!(["migrate-dry-run"]));
+    assert_eq!(step("migrate")["action"]["job"]["dryRun"], Value::Null);
+    assert_eq!(step("migrate")["undo"]["timeout"], "12m");
+    assert_eq!(step("migrate")["undo"]["action"]["job"]["deadline"], "10m");
+    assert_eq!(
+        step("more")["undo"],
+        json!({"when": "Attempted", "timeout": "10m", "action": {"unscale": {"step": "more"}}})
+    );
+    assert_eq!(step("smoke")["action"]["suite"]["passRate"], 90);
+    assert_eq!(step("smoke")["timeout"], "10m");
+    assert_eq!(step("pack-valid")["after"], json!(["pack"]), "whoever uses a capture waits for it");
+    assert_eq!(step("health")["after"], Value::Null);
+    let health = json!({"to": "Target", "method": "GET", "scheme": "http", "pods": "Any"});
+    for (field, want) in health.as_object().into_iter().flatten() {
+        assert_eq!(&step("health")["action"]["http"][field], want, "{field}");
+    }
+    assert_eq!(step("live")["action"]["http"]["to"], "Live");
+    assert_eq!(step("live")["onFailure"], "Fail");
+    assert_eq!(
+        (step("public")["onFailure"].clone(), step("public")["timeout"].clone()),
+        (json!("Continue"), json!("1m40s"))
+    );
+    assert_eq!((step("pause")["onFailure"].clone(), step("pause")["timeout"].clone()), (json!("Decide"), json!("3m")));
+    assert_eq!(step("flush")["onFailure"], "Continue");
+    assert_eq!(plan.switch.min_ready, MinReady::Percent(80));
+    assert_eq!(plan.observe.timeout, Duration::from_mins(90));
+    let triggers: Vec<_> = plan.observe.triggers.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(triggers, ["errors", "slow", "crashes", "down"], "named triggers stand in for the default ones");
+    let down = serde_json::to_value(&plan.observe.triggers[3]).unwrap_or_default();
+    assert_eq!((&down["probe"]["failing"], &down["every"]), (&json!(3), &json!("1s")));
+    assert_eq!((&down["probe"]["http"]["to"], &down["probe"]["http"]["method"]), (&json!("Live"), &json!("GET")));
+    let migrate = plan.step("migrate").and_then(|s| plan.undo_of(s));
+    assert_eq!(migrate.map(|u| u.name), Some(undo_name("migrate")));
+}
+
+#[test]
+fn a_dry_run_that_failed_keeps_its_job_from_running_even_where_the_run_goes_on() {
+    let plan = plan(
+        r#"
+prepare: {steps: [
+  {name: a-name-that-is-thirty-nine-characters-lo, critical: false, when: "release.version == '1'", job: {from: {side: Live}, command: [x], dryRun: {command: [pretend]}}},
+  {name: a-name-that-is-thirty-nine-characters-l, critical: false, job: {from: {side: Live}, command: [x], dryRun: {command: [pretend]}}}]}
+"#,
+    );
+    let step = |i: usize| plan.steps.get(i).map(|s| (s.name.as_str(), s.when.as_deref()));
+    let first = "a-name-that-is-thirty-nine-chara-dry-run";
+    let second = "a-name-that-is-thirty-nine-c-2-dry-run";
+    assert_eq!(step(1), Some((first, Some("release.version == '1'"))));
+    let both = format!("(release.version == '1') && steps['{first}'].outcome == 'Succeeded'");
+    assert_eq!(step(2), Some(("a-name-that-is-thirty-nine-characters-lo", Some(both.as_str()))));
+    assert_eq!(step(3), Some((second, None)));
+    let own = format!("steps['{second}'].outcome == 'Succeeded'");
+    assert_eq!(step(4), Some(("a-name-that-is-thirty-nine-characters-l", Some(own.as_str()))));
+}
+
+#[test]
+fn a_job_is_given_less_time_than_its_step() {
+    let of = |fields: &str| {
+        let plan = plan(&format!("prepare: {{steps: [{{name: a, {fields}}}]}}"));
+        let step = plan.step("a").map(|s| serde_json::to_value(s).unwrap_or_default()).unwrap_or_default();
+        (step["timeout"].as_str().map(str::to_owned), step["action"]["job"]["deadline"].as_str().map(str::to_owned))
+    };
+    let pair = |a: &str, b: &str| (Some(a.to_owned()), Some(b.to_owned()));
+    assert_eq!(of("job: {from: {side: Live}, command: [x]}"), pair("12m", "10m"));
+    assert_eq!(of("timeout: 2m, job: {from: {side: Live}, command: [x]}"), pair("2m", "1m30s"));
+    assert_eq!(of("timeout: 1h, job: {from: {side: Live}, command: [x]}"), pair("1h", "10m"));
+    assert_eq!(
+        of("retry: {attempts: 2, every: 1m}, job: {from: {side: Live}, command: [x], deadline: 4m}"),
+        pair("12m", "4m")
+    );
+}
+
+#[test]
+fn a_rollout_is_inserted_unless_one_certainly_happens() {
+    let inserted = |fields: &str| plan(fields).step("cutover-target-rollout").is_some();
+    assert!(!inserted("prepare: {steps: [{name: a, rollout: {side: Target}}]}"));
+    assert!(!inserted("verify: {steps: [{name: a, rollout: {workloads: [{kind: Deployment, name: web-green}]}}]}"));
+    for fields in [
+        "verify: {steps: [{name: a, rollout: {side: Live}}]}",
+        "verify: {steps: [{name: a, critical: false, rollout: {side: Target}}]}",
+        "verify: {steps: [{name: a, when: \"release.version == '1'\", rollout: {side: Target}}]}",
+        "preflight: {steps: [{name: a, rollout: {side: Target}}]}",
+        "confirm: {steps: [{name: a, rollout: {side: Target}}]}",
+    ] {
+        assert!(inserted(fields), "{fields}");
+    }
+}
+
+/// What is wrong with each: the field, and a part of the message.
+#[test]
+fn every_mistake_is_refused_by_its_field() {
+    let table = include_str!("refusals.txt");
+    let mut seen = 0;
+    for case in table.split("\n\n").filter(|c| !c.trim().is_empty() && !c.starts_with('#')) {
+        let mut lines = case.lines().filter(|l| !l.starts_with('#'));
+        let (want, fields) = (lines.next().unwrap_or_default(), lines.collect::<Vec<_>>().join("\n"));
+        let found = refusals(&fields);
+        assert!(
+            found.iter().any(|r| r.to_string().starts_with(want)),
+            "{fields}\nwanted {want}\nfound {}",
+            shown(&found)
+        );
+        assert!(found.len() <= 3, "one mistake, one or two refusals:\n{fields}\n{}", shown(&found));
+        assert!(found.iter().all(|r| !r.field.is_empty() && !r.message.is_empty() && !r.remedy.is_empty()));
+        seen += 1;
+    }
+    assert!(seen > 100, "only {seen} cases were read");
+}
+
+#[test]
+fn everything_that_is_not_built_yet_is_refused_by_its_field() {
+    let found = refusals(include_str!("unbuilt.yaml"));
+    let missing = crate::plan::refuse::unseen(&found);
+    assert!(missing.is_empty(), "not refused: {missing:?}\n{}", shown(&found));
+}
+
+#[test]
+fn all_refusals_are_told_at_once() {
+    let found =
+        refusals("{prepare: {steps: [{name: X}, {name: a, http: {path: x, expect: [')']}}]}, switch: {minReady: 0%}}");
+    let fields: Vec<_> = found.iter().map(|r| r.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.prepare.steps[0].name",
+            "spec.prepare.steps[0]",
+            "spec.prepare.steps[1].http.expect[0]",
+            "spec.prepare.steps[1].http.path",
+            "spec.switch.minReady"
+        ]
+    );
+    assert_eq!(
+        found.first().map(ToString::to_string).as_deref(),
+        Some(
+            "spec.prepare.steps[0].name: \"X\" is not a name; use at most 40 lower-case letters, digits and dashes, beginning and ending with a letter or digit"
+        )
+    );
+}
+
+#[test]
+fn the_sides_decide_what_is_live() {
+    let of = |live: &str, activate: &str| {
+        let spec = CutoverSpec { activate: activate.into(), ..spec("{}") };
+        resolve("web", "prod", &spec, live, false).map(|p| (p.target.name, p.live.name)).map_err(|r| shown(&r))
+    };
+    assert_eq!(of("blue", "green"), Ok(("green".into(), "blue".into())));
+    assert_eq!(of("green", "blue"), Ok(("blue".into(), "green".into())));
+    assert!(of("green", "green").is_err_and(|e| e.starts_with("spec.activate: green is live already")));
+    assert!(of("blue", "red").is_err_and(|e| e.contains("\"red\" is not the name of a side; name one of blue, green")));
+    assert!(of("red", "green").is_err_and(|e| e.contains("the Services point to \"red\"")));
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_name() {
+    let many = |n: usize| {
+        let steps: Vec<_> = (0..n).map(|i| format!("{{name: s{i}, wait: {{for: 1s}}}}")).collect();
+        format!("prepare: {{steps: [{}]}}", steps.join(", "))
+    };
+    assert_eq!(plan(&many(200)).steps.len(), 202);
+    assert_eq!(
+        shown(&refusals(&many(300))),
+        "spec: there are 300 steps, more than 200; put several checks into one Job\n"
+    );
+    let wide =
+        format!("prepare: {{steps: [{{name: a, http: {{path: /, method: POST, body: {}}}}}]}}", "x".repeat(300 * 1024));
+    assert!(shown(&refusals(&wide)).starts_with("spec: the spec has 300 KiB, more than 256 KiB;"));
+    let long = resolve(&"x".repeat(41), "prod", &spec("{}"), "blue", false).err().unwrap_or_default();
+    assert!(shown(&long).starts_with("metadata.name: the name has 41 characters, more than 40;"));
+}
+
+#[test]
+fn a_default_prometheus_is_enough_for_metrics() {
+    let spec = spec("preflight: {steps: [{name: a, metric: {query: up}}]}");
+    assert!(resolve("web", "prod", &spec, "blue", true).is_ok());
+    let found = resolve("web", "prod", &spec, "blue", false).err().unwrap_or_default();
+    assert!(shown(&found).starts_with("spec.preflight.steps[0].metric: no Prometheus is known; set spec.prometheus"));
+}

@@ -3,6 +3,9 @@
 //! Types, defaults, bounds and the CEL rules that the API server checks. No behaviour lives here:
 //! what a field means for a run is decided in [`crate::plan`] and below.
 
+// The arguments of kube's `printcolumn(…)` are taken for repeated attributes.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod condition;
 pub mod crd;
 pub mod cutover;

@@ -139,15 +139,15 @@ fn with_both_sides_empty_the_rollback_is_blocked_loudly_and_goes_on_by_itself() 
 fn a_target_without_enough_ready_pods_is_never_switched_to() {
     e2e("target_not_ready", async |t: &Case| {
         t.web().await?;
-        t.fault("web", "green", json!({"ready": false})).await?;
-        wait::until(t.api::<Deployment>(), "green not available", secs(20), |all| {
-            let status = all.get("web-green").and_then(|d| d.status.as_ref());
-            Ok(status.is_some_and(|s| s.ready_replicas.unwrap_or(0) == 0).then_some(()))
+        t.start().await?;
+        // The rollout is good; readiness is lost between the last check and the switch.
+        t.cutover("shop", "verify: {steps: [{name: hold, wait: {for: 4s}}]}\nswitch: {timeout: 4s}\n").await?;
+        t.run_until("shop", "the last check", secs(30), |run| {
+            let hold = run.status.as_ref().and_then(|s| s.steps.iter().find(|s| s.name == "hold"));
+            Ok(hold.map(|_| ()))
         })
         .await?;
-        t.start().await?;
-        // With steps of its own the manifest does not wait for the rollout: the switch itself has to look.
-        t.cutover("shop", "prepare: {steps: [{name: go, wait: {for: 100ms}}]}\nswitch: {timeout: 3s}\n").await?;
+        t.fault("web", "green", json!({"ready": false})).await?;
         let run = t.ends("shop", Phase::Failed, 90).await?;
         let ending = run.status.and_then(|s| s.ending).context("ending")?;
         ensure!(ending.message.contains("green") || ending.message.contains("ready"), "{ending:?}");

@@ -7,9 +7,9 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::app;
 use crate::harness::case::secs;
 use crate::harness::{Case, e2e, wait};
+use crate::harness::{app, cluster};
 
 const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms}\n";
 
@@ -82,7 +82,7 @@ fn without_the_right_to_patch_services_nothing_begins_and_the_remedy_is_named() 
 fn without_the_right_to_act_as_the_account_the_remedy_is_named() {
     e2e("no_impersonation", async |t: &Case| {
         t.web().await?;
-        t.api::<RoleBinding>().delete("cutover-impersonation", &DeleteParams::default()).await?;
+        t.api::<RoleBinding>().delete("cutover-impersonate", &DeleteParams::default()).await?;
         t.start().await?;
         t.cutover("shop", WATCHING).await?;
         let message = says(t, &["impersonate"]).await?;
@@ -133,7 +133,7 @@ spec:
     namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {ns}}}}}
     resourceRules: [{{apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [services], resourceNames: [web]}}]
   validations:
-  - {{expression: "request.dryRun || !has(object.spec.selector) || object.spec.selector['side'] != 'green'", message: "frozen by the test"}}
+  - {{expression: "(has(request.dryRun) && request.dryRun) || !has(object.spec.selector) || object.spec.selector['side'] != 'green'", message: "frozen by the test"}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -222,7 +222,8 @@ spec: {{policyName: {policy}, validationActions: [Deny]}}
         .await?;
         let restored = async {
             wait::poll("status is frozen", secs(15), async || {
-                let runs = t.api::<CutoverRun>();
+                let operator = cluster::client(Some(&cluster::operator_user())).await?;
+                let runs: kube::api::Api<CutoverRun> = kube::api::Api::namespaced(operator, &t.ns);
                 let run = runs.list(&kube::api::ListParams::default()).await?.items.pop().context("a run")?;
                 let name = run.metadata.name.clone().unwrap_or_default();
                 let params = kube::api::PatchParams { dry_run: true, ..Default::default() };

@@ -1,5 +1,7 @@
 //! What is applied: the operator's installation, a tenant's rights, the sample application in two colours, a Prometheus.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result};
 
 /// The account that the operator acts as in every test namespace.
@@ -7,88 +9,46 @@ pub const ACCOUNT: &str = "cutover";
 /// People with every verb on `cutovers/run`.
 pub const PEOPLE: [&str; 2] = ["jane@example.com", "omar@example.com"];
 
-/// The files that install the operator, in the order of their names: kinds first, then rights and policies.
+/// A YAML file of the repository.
+fn file(path: &Path) -> Result<(String, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok((path.display().to_string(), text))
+}
+
+/// The files that install the operator, without the operator itself: kinds, then rights and policies.
 pub fn installation() -> Result<Vec<(String, String)>> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![("system".to_owned(), SYSTEM.to_owned())];
-    for folder in ["crds", "deploy"] {
-        let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
-        let mut paths: Vec<_> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-        paths.retain(|p| p.extension().is_some_and(|e| e == "yaml"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![file(&root.join("deploy/access/namespace.yaml"))?];
+    for folder in ["crds", "deploy/access", "deploy/admission"] {
+        let folder = root.join(folder);
+        let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<PathBuf>>>()?;
+        paths.retain(|p| p.extension().is_some_and(|e| e == "yaml") && !p.ends_with("kustomization.yaml"));
         paths.sort();
         for path in paths {
-            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            files.push((path.display().to_string(), text));
+            files.push(file(&path)?);
         }
     }
     Ok(files)
 }
 
-const SYSTEM: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: cutover-system}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: cutover-operator, namespace: cutover-system}
-"#;
-
-/// The rights that a tenant grants: the account's own, the operator's impersonation of it, the people's verbs.
-pub fn tenant(namespace: &str) -> String {
+/// What a team applies in its namespace, as `deploy/tenant` has it, and people who are on call.
+pub fn tenant(namespace: &str) -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/tenant");
+    let mut all = String::new();
+    for name in ["account.yaml", "operator.yaml", "people.yaml"] {
+        let (_, text) = file(&root.join(name))?;
+        all.push_str(&text.replace("namespace: prod", &format!("namespace: {namespace}")));
+        all.push_str("\n---\n");
+    }
     let people: Vec<String> =
         PEOPLE.iter().map(|p| format!("{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {p}}}")).collect();
-    let people = people.join(", ");
-    format!(
-        r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {ACCOUNT}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: cutover}}
-rules:
-- {{apiGroups: [""], resources: [services], verbs: [get, patch]}}
-- {{apiGroups: [""], resources: [secrets, configmaps], verbs: [get]}}
-- {{apiGroups: [""], resources: [pods, pods/log], verbs: [get, list]}}
-- {{apiGroups: [batch], resources: [jobs], verbs: [get, list, create, patch, delete]}}
-- {{apiGroups: [apps], resources: [deployments, statefulsets], verbs: [get, patch]}}
-- {{apiGroups: [apps], resources: [deployments/scale, statefulsets/scale], verbs: [get, patch, update]}}
-- {{apiGroups: [cutover.dev], resources: [cutoverruns/finalizers], verbs: [update]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: cutover}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: cutover}}
-subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: cutover-impersonation}}
-rules:
-- {{apiGroups: [""], resources: [serviceaccounts], resourceNames: [{ACCOUNT}], verbs: [impersonate]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: cutover-impersonation}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: cutover-impersonation}}
-subjects: [{{kind: ServiceAccount, name: cutover-operator, namespace: cutover-system}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: people}}
-rules:
-- {{apiGroups: [cutover.dev], resources: [cutoverdecisions], verbs: [create, get, list]}}
-- {{apiGroups: [cutover.dev], resources: [cutovers/run], verbs: [abort, rollback, retry, resolve, suspend, resume]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: people}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: people}}
-subjects: [{people}]
-"#
-    )
+    all.push_str(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: cutover-on-call}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: cutover-on-call}}\nsubjects: [{}]\n",
+        people.join(", ")
+    ));
+    Ok(all)
 }
 
 /// One colour of the sample application.

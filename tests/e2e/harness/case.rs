@@ -62,7 +62,7 @@ impl Case {
         let log = dir.join("operator.log");
         let name = name.to_owned();
         let case = Self { name, ns, client, log, audit_from, dir, operator: Mutex::new(None) };
-        case.apply(&app::tenant(&case.ns)).await?;
+        case.apply(&app::tenant(&case.ns)?).await?;
         Ok(case)
     }
 
@@ -407,12 +407,16 @@ impl Case {
         let running = self.operator().is_some();
         let released = if running { gone.await } else { Ok(()) };
         if !running || released.is_err() {
-            let none = json!({"metadata": {"finalizers": null}});
-            for run in self.api::<CutoverRun>().list(&ListParams::default()).await? {
-                let _ = self.merge::<CutoverRun>(&run.name_any(), none.clone()).await;
+            // In the operator's name, since a policy leaves its finalizers to it alone.
+            let client = cluster::client(Some(&cluster::operator_user())).await?;
+            let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            let runs: Api<CutoverRun> = Api::namespaced(client.clone(), &self.ns);
+            for run in runs.list(&ListParams::default()).await? {
+                let _ = runs.patch(&run.name_any(), &PatchParams::default(), &none).await;
             }
-            for cutover in self.api::<Cutover>().list(&ListParams::default()).await? {
-                let _ = self.merge::<Cutover>(&cutover.name_any(), none.clone()).await;
+            let cutovers: Api<Cutover> = Api::namespaced(client, &self.ns);
+            for cutover in cutovers.list(&ListParams::default()).await? {
+                let _ = cutovers.patch(&cutover.name_any(), &PatchParams::default(), &none).await;
             }
         }
         self.kill();

@@ -1,0 +1,110 @@
+//! What the pages show is true: every Cutover in README, docs and examples parses and resolves, and every file they
+//! link to exists.
+
+use std::path::{Path, PathBuf};
+
+use cutover::api::Cutover;
+
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = vec![root.join("README.md"), root.join("tests/cluster/README.md")];
+    found.extend(files(&root.join("docs"), "md"));
+    found
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
+    let mut found = vec![];
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|e| e == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut open: Option<String> = None;
+    for line in text.lines() {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(block), None) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, Some(lang)) if lang.trim() == language => open = Some(String::new()),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+/// The Cutovers of a YAML text, each resolved as if the Services pointed to the other side.
+fn check(origin: &str, yaml: &str) -> usize {
+    let mut count = 0;
+    for document in yaml.split("\n---") {
+        if !document.lines().any(|l| l.trim() == "kind: Cutover") {
+            continue;
+        }
+        let cutover: Cutover =
+            serde_saphyr::from_str(document).unwrap_or_else(|e| panic!("{origin}: not a Cutover: {e}\n{document}"));
+        let name = cutover.metadata.name.clone().unwrap_or_default();
+        let live = cutover.spec.sides.iter().find(|s| s.name != cutover.spec.activate);
+        let live = live.unwrap_or_else(|| panic!("{origin}: {name} has no other side"));
+        if let Err(refusals) = cutover::plan::resolve(&name, "docs", &cutover.spec, &live.name, false) {
+            let list: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+            panic!("{origin}: {name} would be refused:\n{}", list.join("\n"));
+        }
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn every_manifest_resolves() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        for block in blocks(&text, "yaml") {
+            count += check(&page.display().to_string(), &block);
+        }
+    }
+    for file in files(&root.join("examples"), "yaml") {
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        count += check(&file.display().to_string(), &text);
+    }
+    assert!(count >= 2, "only {count} manifests found: are the pages where they were?");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap_or_default();
+            let target = page.parent().unwrap_or(Path::new(".")).join(file);
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_make_target_of_the_readme_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
+    let makefile = std::fs::read_to_string(root.join("Makefile")).expect("Makefile");
+    for line in blocks(&readme, "sh").iter().flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        if let Some(target) = line.split_whitespace().skip_while(|w| *w != "make").nth(1) {
+            assert!(makefile.lines().any(|l| l.starts_with(&format!("{target}:"))), "no target {target} in the Makefile");
+        }
+    }
+}

@@ -82,8 +82,30 @@ pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, Strin
     }
     match program.execute(&context) {
         Ok(cel::Value::Bool(b)) => Ok(b),
-        Ok(other) => Err(format!("the expression gives {}, not true or false", other.type_of())),
+        Ok(other) => Err(format!("the expression gives {}, not true or false", kind(&other))),
         Err(e) => Err(explain(&e, &facts.chains, vars)),
+    }
+}
+
+/// Evaluates with variables whose types alone are meant, to find operations that can never work, such as a `double` times
+/// an `int`. What depends on values, or on variables that are not given, is no error here.
+pub fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), String> {
+    let program = compile(expr)?;
+    expr_check::examine(program.expression())?;
+    let mut context = Context::default();
+    for (name, var) in vars {
+        context.add_variable_from_value(name.as_str(), to_cel(var, &mut 0));
+    }
+    match program.execute(&context) {
+        Ok(cel::Value::Bool(_)) => Ok(()),
+        Ok(other) => Err(format!("the expression gives {}, not true or false", kind(&other))),
+        Err(
+            e @ (ExecutionError::UnsupportedBinaryOperator(..)
+            | ExecutionError::ValuesNotComparable(..)
+            | ExecutionError::NoSuchOverload(_)
+            | ExecutionError::UnsupportedIndex(..)),
+        ) => Err(explain(&e, &[], vars)),
+        Err(_) => Ok(()),
     }
 }
 
@@ -133,9 +155,16 @@ fn json_to_cel(value: &Value, largest: &mut usize) -> cel::Value {
     }
 }
 
+/// A type by its name in the language.
+fn kind(value: &cel::Value) -> String {
+    match value {
+        cel::Value::Float(_) => "double".to_owned(),
+        other => other.type_of().to_string(),
+    }
+}
+
 /// Puts an error of the interpreter into words. Its own texts print values, which may be secret.
 fn explain(error: &ExecutionError, chains: &[Chain], vars: &BTreeMap<String, Var>) -> String {
-    let kind = |v: &cel::Value| v.type_of().to_string();
     match error {
         ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_) | ExecutionError::UndeclaredReference(_) => {
             let named = match error {
@@ -187,12 +216,13 @@ fn plain(function: &str) -> String {
 fn missing(chain: &Chain, vars: &BTreeMap<String, Var>) -> Option<String> {
     let mut path = chain.root.clone();
     let Some(var) = vars.get(&chain.root) else { return Some(path) };
-    let Var::Json(mut at) = var.clone() else { return None };
+    let Var::Json(value) = var else { return None };
+    let mut at = value;
     for seg in &chain.path {
         let (next, shown) = match seg {
-            Seg::Key(k) if expr_check::is_ident(k) => (at.get(k.as_str()).cloned(), format!(".{k}")),
-            Seg::Key(k) => (at.get(k.as_str()).cloned(), format!("['{k}']")),
-            Seg::Index(i) => (at.get(*i).cloned(), format!("[{i}]")),
+            Seg::Key(k) if expr_check::is_ident(k) => (at.get(k.as_str()), format!(".{k}")),
+            Seg::Key(k) => (at.get(k.as_str()), format!("['{k}']")),
+            Seg::Index(i) => (at.get(*i), format!("[{i}]")),
         };
         path.push_str(&shown);
         match next {
@@ -260,6 +290,7 @@ mod tests {
             ("json.none == null", true),
             ("int('41') == 41 && double('1.5') > 1", true),
             ("has(json.a) ? json.a == 1 : status == 200", true),
+            ("status == 200.0 && json.items[0].p * 2.0 == 1", true),
         ] {
             assert_eq!(compile_check(expr, &HTTP), Ok(()), "{expr}");
             assert_eq!(eval(expr), Ok(want), "{expr}");

@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
 use crate::api::cutover::Release;
+use crate::api::duration::Duration;
 use crate::api::step::Actions;
 
+use super::expr::{self, Var};
 use super::refuse::Refusals;
-use super::{expr, vars};
+use super::vars;
 
 /// Prefix of the names that the operator itself gives to steps and triggers.
 pub(super) const RESERVED: &str = "cutover-";
 /// Longest name of a step or trigger.
 pub(super) const MAX_NAME: usize = 40;
+/// Most captures of a Cutover.
+const MAX_CAPTURES: usize = 64;
 
 /// Variables of every expression.
 const COMMON: [&str; 4] = ["captures", "release", "now", "steps"];
@@ -98,18 +104,30 @@ pub(super) fn usages(when: Option<&str>, actions: &Actions, at: &str) -> Vec<Usa
     out
 }
 
-/// What an action captures: names and where they stand.
-pub(super) fn captures(actions: &Actions, at: &str) -> Vec<(String, String)> {
+/// Something that an action captures.
+#[derive(Clone, Debug)]
+pub(super) struct Captured {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub field: String,
+    /// It is a `double` for certain: the value of a metric.
+    pub number: bool,
+}
+
+/// What an action captures.
+pub(super) fn captures(actions: &Actions, at: &str) -> Vec<Captured> {
     let mut out = vec![];
     for (name, list) in
         [("http", actions.http.as_ref().map(|a| &a.capture)), ("job", actions.job.as_ref().map(|a| &a.capture))]
     {
         for (i, c) in list.into_iter().flatten().enumerate() {
-            out.push((c.name.clone(), format!("{at}.{name}.capture[{i}].name")));
+            let field = format!("{at}.{name}.capture[{i}].name");
+            out.push(Captured { name: c.name.clone(), field, number: false });
         }
     }
     if let Some(name) = actions.metric.as_ref().and_then(|m| m.capture_as.as_ref()) {
-        out.push((name.clone(), format!("{at}.metric.captureAs")));
+        out.push(Captured { name: name.clone(), field: format!("{at}.metric.captureAs"), number: true });
     }
     out
 }
@@ -135,6 +153,8 @@ pub(super) struct Scope {
     release: BTreeSet<&'static str>,
     /// All names in use, with the field of each.
     names: BTreeMap<String, String>,
+    /// Those of them that are numbers for certain.
+    numbers: BTreeSet<String>,
     /// All captures, with the field of each.
     all_captures: BTreeMap<String, String>,
 }
@@ -186,8 +206,8 @@ impl Scope {
     }
 
     /// Takes the captures of an action, which later steps may use.
-    pub fn take_captures(&mut self, found: Vec<(String, String)>, refusals: &mut Refusals) {
-        for (name, field) in found {
+    pub fn take_captures(&mut self, found: Vec<Captured>, refusals: &mut Refusals) {
+        for Captured { name, field, number } in found {
             let ident = name.len() <= MAX_NAME
                 && name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -199,11 +219,18 @@ impl Scope {
             );
             match self.all_captures.get(&name) {
                 Some(other) => refusals.add(
-                    field,
+                    &field,
                     format!("{name:?} is captured at {other} too"),
                     "give every capture its own name",
                 ),
-                None => drop(self.all_captures.insert(name.clone(), field)),
+                None => drop(self.all_captures.insert(name.clone(), field.clone())),
+            }
+            if self.all_captures.len() == MAX_CAPTURES + 1 {
+                let remedy = "capture only what later steps use: the run holds them all";
+                refusals.add(&field, format!("there are more than {MAX_CAPTURES} captures"), remedy);
+            }
+            if number {
+                self.numbers.insert(name.clone());
             }
             self.captures.insert(name);
         }
@@ -221,6 +248,13 @@ impl Scope {
                     }
                     for name in &refs.steps {
                         self.check_step(name, field, refusals);
+                    }
+                    if let Err(why) = expr::check_types(text, &self.typical(names)) {
+                        refusals.add(
+                            field,
+                            why,
+                            "correct the expression; numbers that are calculated with have a decimal point (2.0)",
+                        );
                     }
                 }
             },
@@ -253,6 +287,22 @@ impl Scope {
                 }
             },
         }
+    }
+
+    /// A value of the right type for each variable whose type is known.
+    fn typical(&self, names: &[&str]) -> BTreeMap<String, Var> {
+        let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
+        let values: [(&str, Var); 8] = [
+            ("status", json!(200).into()),
+            ("exitCode", json!(0).into()),
+            ("value", json!(0.5).into()),
+            ("headers", json!({}).into()),
+            ("body", json!("").into()),
+            ("captures", serde_json::Value::Object(captures).into()),
+            ("latency", Var::Duration(Duration::from_secs(1))),
+            ("now", Var::Time(jiff::Timestamp::UNIX_EPOCH)),
+        ];
+        values.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, var)| (name.to_owned(), var)).collect()
     }
 
     fn check_capture(&self, name: &str, field: &str, shown: &str, refusals: &mut Refusals) {

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// Longest JSONPath and longest regular expression.
 pub const MAX_LEN: usize = 256;
+/// Largest value that is captured, as JSON.
+const MAX_VALUE: usize = 2048;
 /// Largest compiled regular expression.
 const MAX_COMPILED: usize = 1 << 20;
 /// Deepest bracket in a JSONPath.
@@ -26,13 +28,18 @@ pub fn check_path(path: &str) -> Result<(), String> {
         .map_err(|e| format!("{path:?} is not a JSONPath (RFC 9535): {}", one_line(&e.to_string())))
 }
 
-/// The first value that `path` selects in `value`.
+/// The first value that `path` selects in `value`, if it is small enough to be kept in the run.
 pub fn first(value: &Value, path: &str) -> Result<Value, String> {
     bounded_path(path)?;
     let query =
         parse_json_path(path).map_err(|e| format!("{path:?} is not a JSONPath: {}", one_line(&e.to_string())))?;
     let found = js_path_process(&query, value).map_err(|e| format!("{path}: {}", one_line(&e.to_string())))?;
-    found.into_iter().next().map(|r| r.val.clone()).ok_or_else(|| format!("{path} selects nothing in the answer"))
+    let value =
+        found.into_iter().next().map(|r| r.val).ok_or_else(|| format!("{path} selects nothing in the answer"))?;
+    if serde_json::to_vec(value).map_or(usize::MAX, |v| v.len()) > MAX_VALUE {
+        return Err(format!("{path} selects more than {MAX_VALUE} bytes: capture a single value"));
+    }
+    Ok(value.clone())
 }
 
 /// Whether `pattern` is a regular expression of bounded size.
@@ -130,6 +137,8 @@ mod tests {
         assert_eq!(first(&body, "$.items[?@.ok == true].id"), Ok(json!(8)));
         assert_eq!(first(&body, "$..id"), Ok(json!(7)));
         assert_eq!(first(&body, "$.a.b"), Ok(json!(null)));
+        let large = json!({"a": "x".repeat(3000)});
+        assert_eq!(first(&large, "$.a"), Err("$.a selects more than 2048 bytes: capture a single value".into()));
         assert_eq!(first(&body, "$.nope"), Err("$.nope selects nothing in the answer".into()));
     }
 

@@ -193,13 +193,13 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     );
     // An undo may use what its own step captured.
     let mut scope = cx.scope.clone();
-    scope.captures.extend(scope::captures(&step.action, at).into_iter().map(|(name, _)| name));
+    scope.captures.extend(scope::captures(&step.action, at).into_iter().map(|c| c.name));
     scope.steps.insert(step.name.clone());
     for usage in scope::usages(None, &undo.action, at) {
         scope.check(&usage, cx.refusals);
     }
-    for (_, field) in scope::captures(&undo.action, at) {
-        cx.refusals.add(field, "nothing comes after an undo that could use a capture", "leave it out");
+    for captured in scope::captures(&undo.action, at) {
+        cx.refusals.add(captured.field, "nothing comes after an undo that could use a capture", "leave it out");
     }
     timeout_is_some_time(undo.timeout, at, cx.refusals);
     let place = Place { stage, in_suite: false, undo: true };

@@ -33,7 +33,7 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
             scope.steps.insert(earlier.name.clone());
-            scope.captures.extend(scope::captures(&earlier.action, &at).into_iter().map(|(name, _)| name));
+            scope.captures.extend(scope::captures(&earlier.action, &at).into_iter().map(|c| c.name));
         }
         out.extend(one(cx, stage, step, &scope, after, &at));
     }
@@ -98,8 +98,8 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
     let names: BTreeSet<&str> = steps.iter().map(|s| s.name.as_str()).collect();
     let mut captured_by: BTreeMap<String, &str> = BTreeMap::new();
     for step in steps {
-        for (name, _) in scope::captures(&step.action, at) {
-            captured_by.entry(name).or_insert(&step.name);
+        for captured in scope::captures(&step.action, at) {
+            captured_by.entry(captured.name).or_insert(&step.name);
         }
     }
     let mut out = vec![];

@@ -353,3 +353,15 @@ fn a_default_prometheus_is_enough_for_metrics() {
     let found = resolve("web", "prod", &spec, "blue", false).err().unwrap_or_default();
     assert!(shown(&found).starts_with("spec.preflight.steps[0].metric: no Prometheus is known; set spec.prometheus"));
 }
+
+#[test]
+fn a_run_does_not_hold_any_number_of_captures() {
+    let capturing = |n: usize| {
+        let one = |i| format!("{{name: s{i}, http: {{path: /, capture: [{{name: c{i}, path: $.a}}]}}}}");
+        format!("prepare: {{steps: [{}]}}", (0..n).map(one).collect::<Vec<_>>().join(", "))
+    };
+    assert_eq!(refusals(&capturing(64)), []);
+    let found = refusals(&capturing(70));
+    assert_eq!(found.len(), 1);
+    assert!(shown(&found).starts_with("spec.prepare.steps[64].http.capture[0].name: there are more than 64 captures;"));
+}

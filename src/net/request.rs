@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
@@ -68,13 +69,19 @@ impl Net {
             return vec![HttpAnswer { from: String::new(), result }];
         }
         let content = &content;
-        let answers = request.to.iter().map(async |address| {
-            let result = async {
-                let content = content.as_ref().map_err(Clone::clone)?;
-                self.ask(request, &self.address(request, address)?, content, deadline).await
-            };
-            HttpAnswer { from: address.name.clone(), result: result.await }
-        });
+        let answers: Vec<BoxFuture<'_, HttpAnswer>> = request
+            .to
+            .iter()
+            .map(|address| -> BoxFuture<'_, _> {
+                Box::pin(async move {
+                    let result = async {
+                        let content = content.as_ref().map_err(Clone::clone)?;
+                        self.ask(request, &self.address(request, address)?, content, deadline).await
+                    };
+                    HttpAnswer { from: address.name.clone(), result: result.await }
+                })
+            })
+            .collect();
         futures::stream::iter(answers).buffered(AT_ONCE).collect().await
     }
 

@@ -1,14 +1,45 @@
 //! READS. Cluster and network → [`Sighting`]s and [`Reading`]s. Imports no decision, writes nothing.
+//!
+//! What the operator's own account must be allowed (cluster-wide; everything else is read or tried as the Cutover's
+//! ServiceAccount):
+//!
+//! | group | resource | verbs | for |
+//! |---|---|---|---|
+//! | `cutover.dev` | cutovers, cutoverdecisions | get, list, watch | the Cutover and people's words |
+//! | core | services, pods | get, list, watch | selectors, ports, readiness, restarts |
+//! | core | namespaces | get | a namespace that is going away |
+//! | core | pods/log | get | what a Job wrote |
+//! | core | nodes | list | addresses that no request may go to |
+//! | `discovery.k8s.io` | endpointslices | get, list, watch | convergence; addresses of the API server |
+//! | `apps` | deployments, statefulsets | get, list, watch | counts and templates |
+//! | `batch` | jobs | get, list, watch | Jobs of a run |
+//! | core | serviceaccounts | impersonate | granted by a namespace, for the one account |
+//!
+//! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name, and dry runs of every write.
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::api::cutover::Prometheus;
-use crate::effect::Read;
+use crate::effect::{Read, Request};
 use crate::net::Net;
 use crate::net::identity::Identity;
+use crate::net::prometheus::Query;
 use crate::plan::Plan;
-use crate::world::{Reading, Sighting};
+use crate::world::{QueryAnswer, Reading, Sighting};
+
+mod configuration;
+pub mod convert;
+mod dry_run;
+pub mod health;
+mod job_result;
+pub mod machines;
+mod metrics;
+mod refresh;
+pub mod scope;
+mod waits;
+mod watch;
 
 /// Whose eyes: namespace, account and Prometheus as the Cutover has them now.
 #[derive(Clone, Debug)]
@@ -25,36 +56,98 @@ pub struct Scope {
     pub run_uid: String,
 }
 
-/// Reads for one run.
+/// Reads for any run. Cheap to clone.
 #[derive(Clone)]
-#[allow(dead_code)]
 pub struct Observer {
     client: kube::Client,
     identity: Identity,
     net: Net,
     default_prometheus: Option<Prometheus>,
+    places: metrics::Places,
+    waits: waits::Waits,
+    health: health::WatchHealth,
 }
 
 impl Observer {
     /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. A Prometheus that the operator's
     /// flags name may be at a private address.
     pub fn new(client: kube::Client, identity: Identity, net: Net, default_prometheus: Option<Prometheus>) -> Self {
-        Self { client, identity, net, default_prometheus }
+        Self {
+            client,
+            identity,
+            net,
+            default_prometheus,
+            places: metrics::Places::default(),
+            waits: waits::Waits::default(),
+            health: health::WatchHealth::default(),
+        }
+    }
+
+    /// How the watches of all runs fare.
+    pub fn watch_health(&self) -> &health::WatchHealth {
+        &self.health
     }
 
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
-    pub fn watch(&self, _scope: &Scope, _plan: &Plan, _tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
-        JoinSet::new()
+    pub fn watch(&self, scope: &Scope, plan: &Plan, tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
+        let watches = watch::Watches {
+            client: self.client.clone(),
+            scope: scope.clone(),
+            waits: self.waits.clone(),
+            health: self.health.clone(),
+            tx,
+        };
+        watches.start(plan)
     }
 
     /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] only if all could be read.
     /// Of `known_jobs`, those that are not there are reported as such.
-    pub async fn refresh(&self, _scope: &Scope, _plan: &Plan, _known_jobs: &[String]) -> Vec<Sighting> {
-        vec![]
+    pub async fn refresh(&self, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
+        refresh::refresh(self, scope, plan, known_jobs).await
     }
 
     /// Answers any read but [`Read::Refresh`]. Bounded in time and size by the read itself.
-    pub async fn read(&self, _scope: &Scope, _read: &Read) -> Reading {
-        Reading::Refreshed
+    pub async fn read(&self, scope: &Scope, read: &Read) -> Reading {
+        match read {
+            Read::Http(request) => Reading::Http(self.http(scope, request).await),
+            Read::Query { query, at, timeout } => Reading::Query(self.query(scope, query, *at, *timeout).await),
+            Read::Keys { config, container } => {
+                Reading::Keys(configuration::read(self, scope, config, container.as_ref()).await)
+            }
+            Read::JobResult { job, uid, log } => {
+                Reading::Job(job_result::read(&self.client, &scope.namespace, job, uid, *log).await)
+            }
+            Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
+            Read::Refresh => Reading::Refreshed,
+        }
+    }
+
+    /// A client that acts as the ServiceAccount.
+    fn account(&self, scope: &Scope) -> kube::Client {
+        self.identity.as_account(&scope.namespace, &scope.service_account)
+    }
+
+    async fn http(&self, scope: &Scope, request: &Request) -> Vec<crate::world::HttpAnswer> {
+        self.net.request(&self.account(scope), &scope.namespace, request).await
+    }
+
+    async fn query(
+        &self,
+        scope: &Scope,
+        query: &str,
+        at: Option<Timestamp>,
+        timeout: crate::api::Duration,
+    ) -> QueryAnswer {
+        let Some(prometheus) = scope.prometheus.as_ref().or(self.default_prometheus.as_ref()) else {
+            return QueryAnswer::Inconclusive("no Prometheus is configured: set spec.prometheus".into());
+        };
+        let by_flag = self.default_prometheus.as_ref().and_then(|p| p.url.as_ref());
+        let place = self.places.find(&self.client, &scope.namespace, prometheus, by_flag).await;
+        let place = match place {
+            Ok(place) => place,
+            Err(why) => return QueryAnswer::Inconclusive(format!("Prometheus: {why}")),
+        };
+        let query = Query { place: &place, headers: &prometheus.headers_from, query, at, timeout };
+        self.net.query(&self.account(scope), &scope.namespace, &query).await
     }
 }

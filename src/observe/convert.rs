@@ -1,0 +1,294 @@
+//! PURE. Objects of the API → the views of [`crate::world`]. Total: what is missing in an object is missing in its view.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::DynamicObject;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
+use crate::world::{
+    ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView, ServiceView,
+    TargetPort, WorkloadView,
+};
+
+fn uid(meta: &ObjectMeta) -> String {
+    meta.uid.clone().unwrap_or_default()
+}
+
+fn version(meta: &ObjectMeta) -> String {
+    meta.resource_version.clone().unwrap_or_default()
+}
+
+fn count(n: Option<i32>) -> u32 {
+    n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+}
+
+/// The Cutover; whether its namespace is going is somebody else's reading.
+pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
+    let spec = &cutover.spec;
+    CutoverView {
+        uid: uid(&cutover.metadata),
+        deleting: cutover.metadata.deletion_timestamp.is_some(),
+        namespace_going,
+        activate: spec.activate.clone(),
+        release: spec.release.clone().unwrap_or_default(),
+        suspend: spec.suspend,
+        service_account: spec.service_account_name.clone(),
+        prometheus: spec.prometheus.clone(),
+    }
+}
+
+/// A person's word.
+pub fn decision(decision: &CutoverDecision) -> DecisionView {
+    let created = decision.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+    DecisionView { uid: uid(&decision.metadata), created, spec: decision.spec.clone() }
+}
+
+/// In the order of their creation; the uid decides between those of one second, so that the order never changes.
+pub fn order(decisions: &mut [DecisionView]) {
+    decisions.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+}
+
+/// A Service.
+pub fn service(service: &Service) -> ServiceView {
+    let spec = service.spec.as_ref();
+    let ports = spec.into_iter().flat_map(|s| s.ports.iter().flatten()).filter_map(|p| {
+        let port = u16::try_from(p.port).ok()?;
+        let target = match &p.target_port {
+            // 0 and nothing mean the port itself
+            None | Some(IntOrString::Int(0)) => TargetPort::Number(port),
+            Some(IntOrString::Int(n)) => TargetPort::Number(u16::try_from(*n).ok()?),
+            Some(IntOrString::String(name)) => TargetPort::Name(name.clone()),
+        };
+        Some(PortView { name: p.name.clone(), port, target })
+    });
+    ServiceView {
+        uid: uid(&service.metadata),
+        resource_version: version(&service.metadata),
+        selector: spec.and_then(|s| s.selector.clone()).unwrap_or_default(),
+        ports: ports.collect(),
+        cluster_ip: spec.and_then(|s| s.cluster_ip.clone()).filter(|ip| !ip.is_empty() && ip != "None"),
+        external_name: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
+        deleting: service.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+/// A Deployment or StatefulSet, read untyped so that its template is whole.
+pub fn workload(object: &DynamicObject) -> WorkloadView {
+    let at = |path: &str| object.data.pointer(path);
+    let number = |path: &str| at(path).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let template = at("/spec/template").cloned().unwrap_or_default();
+    let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
+    let stuck = at("/status/conditions").and_then(Value::as_array).into_iter().flatten().find_map(|c| {
+        let text = |key: &str| c.get(key).and_then(Value::as_str);
+        let no_progress = text("type") == Some("Progressing") && text("status") == Some("False");
+        no_progress.then(|| format!("{}: {}", text("reason").unwrap_or("?"), text("message").unwrap_or("")))
+    });
+    WorkloadView {
+        uid: uid(&object.metadata),
+        resource_version: version(&object.metadata),
+        generation: object.metadata.generation.unwrap_or(0),
+        observed_generation: at("/status/observedGeneration").and_then(Value::as_i64).unwrap_or(0),
+        wanted: number("/spec/replicas").unwrap_or(1),
+        updated: number("/status/updatedReplicas").unwrap_or(0),
+        available: number("/status/availableReplicas").unwrap_or(0),
+        replicas: number("/status/replicas").unwrap_or(0),
+        template_hash: hash(&template),
+        pod_labels: labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+            .collect(),
+        template,
+        stuck,
+    }
+}
+
+/// A short hash of a value that does not depend on the order of keys or on members that say nothing (`null`).
+pub fn hash(value: &Value) -> String {
+    fn write(value: &Value, to: &mut Sha256) {
+        match value {
+            Value::Object(map) => {
+                let sorted: BTreeMap<&String, &Value> = map.iter().filter(|(_, v)| !v.is_null()).collect();
+                to.update(b"{");
+                for (key, value) in sorted {
+                    to.update(Value::String(key.clone()).to_string());
+                    to.update(b":");
+                    write(value, to);
+                    to.update(b",");
+                }
+                to.update(b"}");
+            }
+            Value::Array(list) => {
+                to.update(b"[");
+                for value in list {
+                    write(value, to);
+                    to.update(b",");
+                }
+                to.update(b"]");
+            }
+            simple => to.update(simple.to_string()),
+        }
+    }
+    let mut hasher = Sha256::new();
+    write(value, &mut hasher);
+    hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// A pod.
+pub fn pod(pod: &Pod) -> PodView {
+    let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
+    let ready = status
+        .and_then(|s| s.conditions.as_ref())
+        .is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    let ports = spec
+        .into_iter()
+        .flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()))
+        .flat_map(|c| c.ports.iter().flatten())
+        .filter_map(|p| Some((p.name.clone()?, u16::try_from(p.container_port).ok()?)));
+    let containers = status
+        .into_iter()
+        .flat_map(|s| s.init_container_statuses.iter().flatten().chain(s.container_statuses.iter().flatten()))
+        .map(container);
+    PodView {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        uid: uid(&pod.metadata),
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
+        ip: status.and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        ready,
+        terminating: pod.metadata.deletion_timestamp.is_some() || ended(pod),
+        ports: ports.collect(),
+        containers: containers.collect(),
+    }
+}
+
+fn ended(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+fn waiting(status: &ContainerStatus) -> Option<&str> {
+    status.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
+}
+
+fn container(status: &ContainerStatus) -> ContainerView {
+    let now = status.state.as_ref().and_then(|s| s.terminated.as_ref());
+    let last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    let terminated = now.or(last).map(|t| {
+        let reason = t.reason.clone().unwrap_or_else(|| format!("exit code {}", t.exit_code));
+        (reason, t.finished_at.as_ref().map(|at| at.0))
+    });
+    ContainerView {
+        name: status.name.clone(),
+        restarts: count(Some(status.restart_count)),
+        waiting: waiting(status).map(str::to_owned),
+        terminated,
+    }
+}
+
+/// The endpoints in all slices of a Service. A pod that two slices name (one for each family of addresses) counts
+/// once, and as ready only if both say so.
+pub fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Vec<EndpointView> {
+    let mut by_pod = BTreeMap::<String, bool>::new();
+    let mut nameless = vec![];
+    for endpoint in slices.into_iter().flat_map(|s| s.endpoints.iter().flatten()) {
+        let conditions = endpoint.conditions.as_ref();
+        // A condition that is not there: ready, and not terminating.
+        let ready = conditions.and_then(|c| c.ready).unwrap_or(true)
+            && !conditions.and_then(|c| c.terminating).unwrap_or(false);
+        let target = endpoint.target_ref.as_ref().filter(|t| t.kind.as_deref() == Some("Pod"));
+        match target.and_then(|t| t.name.clone()) {
+            Some(pod) => {
+                by_pod.entry(pod).and_modify(|r| *r &= ready).or_insert(ready);
+            }
+            None => nameless.push(EndpointView { pod: None, ready }),
+        }
+    }
+    let named = by_pod.into_iter().map(|(pod, ready)| EndpointView { pod: Some(pod), ready });
+    named.chain(nameless).collect()
+}
+
+/// Reasons for which a container waits and that do not go away by waiting a little.
+const CANNOT_START: [&str; 9] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// Why a pod of a Job cannot start, if it cannot.
+pub fn cannot_start(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    all.filter_map(waiting).find(|reason| CANNOT_START.contains(reason))
+}
+
+/// Whether a pod belongs to this Job and not to another of the same name.
+pub fn is_of(pod: &Pod, job: &ObjectMeta) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    job.uid.as_ref().is_some_and(|uid| owners.clone().any(|o| o.uid == *uid))
+}
+
+/// A Job with its pods. `since` says when a pod (by its uid) was first seen unable to start.
+pub fn job<'a>(
+    job: &Job,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    mut since: impl FnMut(&str) -> Timestamp,
+) -> JobView {
+    let meta = &job.metadata;
+    let label = |key: &str| meta.labels.as_ref().and_then(|l| l.get(key)).cloned();
+    let attempt = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION_ATTEMPT));
+    let run = label(LABEL_RUN);
+    let status = job.status.as_ref();
+    let mut left = 0u32;
+    let mut waiting = None;
+    for pod in pods.into_iter().filter(|p| is_of(p, meta) && !ended(p)) {
+        left += 1;
+        if let Some(reason) = cannot_start(pod) {
+            waiting = Some((reason.to_owned(), since(pod.metadata.uid.as_deref().unwrap_or_default())));
+        }
+    }
+    let counted = status.map_or(0, |s| count(s.active) + count(s.terminating));
+    JobView {
+        uid: uid(meta),
+        resource_version: version(meta),
+        owned: meta.owner_references.iter().flatten().any(|o| o.kind == "CutoverRun" && Some(&o.uid) == run.as_ref()),
+        run,
+        step: label(LABEL_STEP).zip(attempt).map(|(step, attempt)| format!("{step}#{attempt}")),
+        suspended: job.spec.as_ref().and_then(|s| s.suspend).unwrap_or(false),
+        started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
+        end: job_end(job),
+        pods_left: counted.max(left),
+        waiting,
+        deleting: meta.deletion_timestamp.is_some(),
+    }
+}
+
+fn job_end(job: &Job) -> Option<JobEnd> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let holds = |kind: &str| conditions.iter().find(|c| c.type_ == kind && c.status == "True");
+    if holds("Complete").is_some() {
+        return Some(JobEnd::Complete);
+    }
+    // FailureTarget comes first, and is what decides; Failed only once the pods are gone.
+    let failed = holds("Failed").or_else(|| holds("FailureTarget"))?;
+    Some(JobEnd::Failed {
+        reason: failed.reason.clone().unwrap_or_default(),
+        message: failed.message.clone().unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+#[path = "convert_tests.rs"]
+mod tests;

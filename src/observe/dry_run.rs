@@ -1,0 +1,175 @@
+//! Answers [`Read::DryRun`](crate::effect::Read::DryRun): every write that a run may need, tried on the API server as the
+//! ServiceAccount with `dryRun: All`, so that admission and rights are asked and nothing is stored.
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::{Observer, Scope, scope};
+use crate::api::FIELD_MANAGER;
+use crate::api::step::WorkloadRef;
+use crate::effect::DryRun;
+use crate::net::keys::{CALL_LIMIT, brief};
+use crate::world::DryRunRefusal;
+
+/// Tried at once.
+const AT_ONCE: usize = 8;
+
+/// Why a write would not be made.
+struct Refusal {
+    why: String,
+    forbidden: bool,
+    transient: bool,
+}
+
+impl Refusal {
+    fn transient(why: String) -> Self {
+        Self { why, forbidden: false, transient: true }
+    }
+    fn last(why: String) -> Self {
+        Self { why, forbidden: false, transient: false }
+    }
+}
+
+pub(super) async fn all(observer: &Observer, scope: &Scope, runs: &[DryRun]) -> Vec<DryRunRefusal> {
+    let tries =
+        Tries { reader: observer.client.clone(), account: observer.account(scope), namespace: &scope.namespace };
+    let tries = &tries;
+    let answers: Vec<BoxFuture<'_, Option<DryRunRefusal>>> = runs
+        .iter()
+        .map(|run| -> BoxFuture<'_, _> {
+            Box::pin(async move {
+                let Refusal { why, forbidden, transient } = tries.one(run).await.err()?;
+                Some(DryRunRefusal { what: what(run), why: brief(&why), forbidden, transient })
+            })
+        })
+        .collect();
+    let answers: Vec<_> = futures::stream::iter(answers).buffered(AT_ONCE).collect().await;
+    answers.into_iter().flatten().collect()
+}
+
+fn what(run: &DryRun) -> String {
+    match run {
+        DryRun::Job { step, .. } => format!("create jobs for step {step}"),
+        DryRun::Selector { service, .. } => format!("patch services/{service}"),
+        DryRun::Scale { workload } => format!("patch {}/{}", plural(workload), workload.name),
+    }
+}
+
+fn plural(workload: &WorkloadRef) -> String {
+    scope::resource(workload.kind).plural
+}
+
+struct Tries<'a> {
+    reader: Client,
+    account: Client,
+    namespace: &'a str,
+}
+
+impl Tries<'_> {
+    async fn one(&self, run: &DryRun) -> Result<(), Refusal> {
+        match run {
+            DryRun::Job { manifest, .. } => self.job(manifest).await,
+            DryRun::Selector { service, test, to } => {
+                let api = Api::<Service>::namespaced(self.account.clone(), self.namespace);
+                let mut operations = vec![];
+                operations
+                    .extend(test.iter().map(|from| json!({"op": "test", "path": "/spec/selector", "value": from})));
+                // `add` sets a member that is there already, and one that is not
+                operations.push(json!({"op": "add", "path": "/spec/selector", "value": to}));
+                call(api.patch(service, &params(), &patch(operations)?)).await.map(drop)
+            }
+            DryRun::Scale { workload } => self.scale(workload).await,
+        }
+    }
+
+    async fn job(&self, manifest: &Value) -> Result<(), Refusal> {
+        let resource = ApiResource::erase::<Job>(&());
+        let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
+        let object: DynamicObject = serde_json::from_value(manifest.clone())
+            .map_err(|e| Refusal::last(format!("the manifest is not an object: {e}")))?;
+        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+        match tokio::time::timeout(CALL_LIMIT, api.create(&params, &object)).await {
+            // The Job of a former try, which says that it is admitted.
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
+            Ok(answer) => answer.map(drop).map_err(refusal),
+            Err(_) => Err(late()),
+        }
+    }
+
+    /// The patch that changes replicas, to the count that is there.
+    async fn scale(&self, workload: &WorkloadRef) -> Result<(), Refusal> {
+        let resource = scope::resource(workload.kind);
+        let reader = Api::<DynamicObject>::namespaced_with(self.reader.clone(), self.namespace, &resource);
+        let Some(now) = call(reader.get_opt(&workload.name)).await? else {
+            return Err(Refusal::last(format!("{:?} {} does not exist", workload.kind, workload.name)));
+        };
+        let replicas = now.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+        let operations = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": now.metadata.uid}),
+            json!({"op": "add", "path": "/spec/replicas", "value": replicas}),
+        ];
+        let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
+        call(api.patch(&workload.name, &params(), &patch(operations)?)).await.map(drop)
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+fn patch(operations: Vec<Value>) -> Result<Patch<()>, Refusal> {
+    let operations = serde_json::from_value(Value::Array(operations));
+    operations.map(Patch::Json).map_err(|e| Refusal::last(format!("the patch cannot be made: {e}")))
+}
+
+async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(CALL_LIMIT, future).await {
+        Ok(answer) => answer.map_err(refusal),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> Refusal {
+    Refusal::transient("the API server did not answer within 2s".into())
+}
+
+fn refusal(error: kube::Error) -> Refusal {
+    let kube::Error::Api(status) = error else { return Refusal::transient(error.to_string()) };
+    let why = status.message.clone();
+    match status.code {
+        // RBAC's own wording; a quota or a policy says 403 too, and is no missing right.
+        403 => Refusal { forbidden: why.contains("User \"") && why.contains(" cannot "), transient: false, why },
+        // 401: a token being rotated; 409: somebody wrote in between.
+        401 | 408 | 409 | 429 => Refusal::transient(why),
+        400..=499 => Refusal::last(why),
+        _ => Refusal::transient(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn said(code: u16, message: &str) -> Refusal {
+        refusal(kube::Error::Api(Box::new(Status::failure(message, "").with_code(code))))
+    }
+
+    #[test]
+    fn a_missing_right_is_told_from_a_quota_and_from_a_busy_server() {
+        let rbac = said(403, "services \"web\" is forbidden: User \"system:serviceaccount:a:b\" cannot patch resource");
+        assert!(rbac.forbidden && !rbac.transient);
+        let quota = said(403, "pods \"x\" is forbidden: exceeded quota: q");
+        assert!(!quota.forbidden && !quota.transient);
+        for code in [401, 409, 429, 500, 503] {
+            assert!(said(code, "busy").transient, "{code}");
+        }
+        assert!(!said(422, "invalid").transient);
+    }
+}

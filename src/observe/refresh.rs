@@ -1,0 +1,152 @@
+//! Everything read live and at once, past every watch and cache.
+
+use std::collections::BTreeMap;
+
+use futures::future::{BoxFuture, join_all};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt};
+
+use super::{Observer, Scope, convert, scope, watch};
+use crate::api::step::WorkloadRef;
+use crate::api::{Cutover, CutoverDecision};
+use crate::net::keys::CALL_LIMIT;
+use crate::plan::Plan;
+use crate::world::Sighting;
+
+/// Sightings of one part, or what could not be read and why.
+type Part = Result<Vec<Sighting>, String>;
+
+/// One call within its time.
+async fn call<T>(what: &str, future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+    match tokio::time::timeout(CALL_LIMIT, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{what}: {error}")),
+        Err(_) => Err(format!("{what}: no answer within 2s")),
+    }
+}
+
+pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
+    let began = Timestamp::now();
+    let live = Live { observer, scope };
+    let mut parts: Vec<BoxFuture<'_, Part>> = vec![
+        Box::pin(live.cutover(&plan.cutover)),
+        Box::pin(live.decisions()),
+        Box::pin(live.pods(plan)),
+        Box::pin(live.jobs(known_jobs)),
+    ];
+    for service in &plan.services {
+        parts.push(Box::pin(live.service(service)));
+        parts.push(Box::pin(live.endpoints(service)));
+    }
+    for workload in scope::workloads(plan) {
+        parts.push(Box::pin(live.workload(workload)));
+    }
+    let mut complete = true;
+    let mut sightings = vec![];
+    for part in join_all(parts).await {
+        match part {
+            Ok(seen) => sightings.extend(seen),
+            Err(error) => {
+                complete = false;
+                tracing::warn!(run = scope.run, error, "a live reading failed");
+            }
+        }
+    }
+    if complete {
+        sightings.push(Sighting::Refreshed(began));
+    }
+    sightings
+}
+
+#[derive(Clone, Copy)]
+struct Live<'a> {
+    observer: &'a Observer,
+    scope: &'a Scope,
+}
+
+impl Live<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.observer.client.clone(), &self.scope.namespace)
+    }
+
+    async fn cutover(self, name: &str) -> Part {
+        let found = call("Cutover", self.api::<DeserializeGuard<Cutover>>().get_opt(name)).await?;
+        let view = match found.map(|guard| guard.0) {
+            None => None,
+            Some(Err(error)) => return Err(format!("Cutover {name} cannot be read: {error}")),
+            Some(Ok(object)) => {
+                let deleting = object.metadata.deletion_timestamp.is_some();
+                let going = deleting && watch::going(&self.observer.client, &self.scope.namespace).await?;
+                Some(convert::cutover(&object, going))
+            }
+        };
+        Ok(vec![Sighting::Cutover(view)])
+    }
+
+    async fn decisions(self) -> Part {
+        let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid));
+        let list = call("decisions", self.api::<DeserializeGuard<CutoverDecision>>().list(&params)).await?;
+        let mut views: Vec<_> = list.items.into_iter().filter_map(watch::readable).collect();
+        convert::order(&mut views);
+        Ok(vec![Sighting::Decisions(views)])
+    }
+
+    async fn pods(self, plan: &Plan) -> Part {
+        let params = ListParams::default().labels(&scope::pods(plan));
+        let list = call("pods", self.api::<Pod>().list(&params)).await?;
+        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).collect())])
+    }
+
+    async fn service(self, name: &str) -> Part {
+        let found = call(name, self.api::<Service>().get_opt(name)).await?;
+        Ok(vec![Sighting::Service(name.to_owned(), found.as_ref().map(convert::service))])
+    }
+
+    async fn endpoints(self, service: &str) -> Part {
+        let params = ListParams::default().labels(&scope::slices(service));
+        let list = call("EndpointSlices", self.api::<EndpointSlice>().list(&params)).await?;
+        Ok(vec![Sighting::Endpoints(service.to_owned(), convert::endpoints(&list.items))])
+    }
+
+    async fn workload(self, workload: WorkloadRef) -> Part {
+        let resource = scope::resource(workload.kind);
+        let client = self.observer.client.clone();
+        let api = Api::<DynamicObject>::namespaced_with(client, &self.scope.namespace, &resource);
+        let found = call(&workload.name, api.get_opt(&workload.name)).await?;
+        Ok(vec![Sighting::Workload(workload, found.as_ref().map(convert::workload))])
+    }
+
+    /// Jobs by label; those known and not among them by name, since a label can be taken away.
+    async fn jobs(self, known: &[String]) -> Part {
+        let params = ListParams::default().labels(&scope::jobs(&self.scope.run_uid));
+        let (jobs, pods) = (self.api::<Job>(), self.api::<Pod>());
+        // Jobs first: a pod made in between belongs to a Job that is listed or to none of ours.
+        let list = call("Jobs", jobs.list(&params)).await?;
+        let pods = call("pods of Jobs", pods.list(&params)).await?.items;
+        let mut found: BTreeMap<String, Option<Job>> =
+            list.items.into_iter().map(|job| (job.name_any(), Some(job))).collect();
+        let missing = known.iter().filter(|name| !found.contains_key(*name));
+        let looked = missing.map(async |name| {
+            let job = call("Job", jobs.get_opt(name)).await?;
+            Ok::<_, String>((name.clone(), job))
+        });
+        for one in join_all(looked).await {
+            let (name, job) = one?;
+            found.insert(name, job);
+        }
+        let now = Timestamp::now();
+        let waits = &self.observer.waits;
+        pods.iter().for_each(|pod| waits.see(pod, now));
+        let view = |job: Job| convert::job(&job, &pods, |uid| waits.since(uid, now));
+        Ok(found.into_iter().map(|(name, job)| Sighting::Job(name, job.map(view))).collect())
+    }
+}

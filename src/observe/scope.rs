@@ -1,0 +1,73 @@
+//! PURE. Which objects a run looks at, read off its plan.
+
+use std::collections::BTreeSet;
+
+use kube::core::ApiResource;
+
+use crate::api::LABEL_RUN;
+use crate::api::step::{WorkloadKind, WorkloadRef};
+use crate::plan::{Action, Plan, PlanStep};
+
+/// Workloads of both sides and of every step and undo.
+pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
+    fn add(step: &PlanStep, all: &mut BTreeSet<WorkloadRef>) {
+        let undo = step.undo.as_ref().map(|u| &u.action);
+        for action in std::iter::once(&step.action).chain(undo) {
+            match action {
+                Action::Rollout(rollout) => all.extend(rollout.workloads.iter().cloned()),
+                Action::Scale(scale) => all.extend(scale.workloads.iter().cloned()),
+                Action::Suite(suite) => suite.steps.iter().for_each(|step| add(step, all)),
+                // `job.from` and `config.from` name sides; an unscale is of workloads that its step names.
+                Action::Permissions {}
+                | Action::Job(_)
+                | Action::Http(_)
+                | Action::Config(_)
+                | Action::Metric(_)
+                | Action::Unscale { .. }
+                | Action::Wait(_) => {}
+            }
+        }
+    }
+    let mut all: BTreeSet<WorkloadRef> = plan.target.workloads.iter().chain(&plan.live.workloads).cloned().collect();
+    plan.steps.iter().for_each(|step| add(step, &mut all));
+    all
+}
+
+/// Pods that carry a selector value of either side.
+pub fn pods(plan: &Plan) -> String {
+    let keys: BTreeSet<&String> = plan.target.selector.keys().chain(plan.live.selector.keys()).collect();
+    let terms = keys.into_iter().map(|key| {
+        let values = [plan.live.selector.get(key), plan.target.selector.get(key)];
+        let values: BTreeSet<&str> = values.into_iter().flatten().map(String::as_str).collect();
+        format!("{key} in ({})", values.into_iter().collect::<Vec<_>>().join(","))
+    });
+    terms.collect::<Vec<_>>().join(",")
+}
+
+/// One object.
+pub fn name(name: &str) -> String {
+    format!("metadata.name={name}")
+}
+
+/// EndpointSlices of a Service.
+pub fn slices(service: &str) -> String {
+    format!("kubernetes.io/service-name={service}")
+}
+
+/// Jobs of a run, and their pods.
+pub fn jobs(run_uid: &str) -> String {
+    format!("{LABEL_RUN}={run_uid}")
+}
+
+/// Decisions on a run.
+pub fn decisions(run_uid: &str) -> String {
+    format!("spec.runUID={run_uid}")
+}
+
+/// How a kind of workload is read.
+pub fn resource(kind: WorkloadKind) -> ApiResource {
+    match kind {
+        WorkloadKind::Deployment => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
+        WorkloadKind::StatefulSet => ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
+    }
+}

@@ -8,6 +8,6 @@ mod serve;
 mod tally;
 
 pub use config::{LoadConfig, duration};
-pub use report::{ColourSeen, Latency, Loss, MarkReport, PoolReport, Report};
+pub use report::{ColourSeen, Latency, Loss, MarkReport, PoolReport, Report, Span};
 pub use runner::{Load, LoadHandle};
 pub use serve::serve;

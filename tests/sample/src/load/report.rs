@@ -76,6 +76,21 @@ pub struct PoolReport {
     pub lost_kinds: BTreeMap<String, u64>,
     /// The first 20 losses.
     pub losses: Vec<Loss>,
+    /// When the first and the last answer with 5xx came; `None` without one.
+    #[serde(default)]
+    pub app_errors_at: Option<Span>,
+    /// When the first and the last lost request began; `None` without one.
+    #[serde(default)]
+    pub lost_at: Option<Span>,
+}
+
+/// The first and the last time of something, RFC 3339.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Span {
+    /// The first time.
+    pub first: String,
+    /// The last time.
+    pub last: String,
 }
 
 /// Percentiles of latency in ms.

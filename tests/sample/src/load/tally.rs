@@ -2,7 +2,7 @@
 
 use super::{
     client::Outcome,
-    report::{ColourSeen, Latency, Loss, MarkReport, PoolReport},
+    report::{ColourSeen, Latency, Loss, MarkReport, PoolReport, Span},
 };
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
@@ -35,6 +35,8 @@ pub struct Tally {
     colours: BTreeMap<String, Seen>,
     lost_kinds: BTreeMap<String, u64>,
     losses: Vec<Loss>,
+    app_errors_at: Option<(Timestamp, Timestamp)>,
+    lost_at: Option<(Timestamp, Timestamp)>,
 }
 
 /// How one request went.
@@ -68,6 +70,8 @@ impl Tally {
             colours: BTreeMap::new(),
             lost_kinds: BTreeMap::new(),
             losses: Vec::new(),
+            app_errors_at: None,
+            lost_at: None,
         }
     }
 
@@ -82,7 +86,10 @@ impl Tally {
         match sample.outcome {
             Outcome::Answer { status, colour } => {
                 match status {
-                    500.. => self.app_errors += 1,
+                    500.. => {
+                        self.app_errors += 1;
+                        widen(&mut self.app_errors_at, sample.ended);
+                    }
                     400.. => self.answered_4xx += 1,
                     _ => self.ok += 1,
                 }
@@ -95,6 +102,7 @@ impl Tally {
             }
             Outcome::Lost { kind, error } => {
                 self.lost += 1;
+                widen(&mut self.lost_at, sample.began);
                 *self.lost_kinds.entry((*kind).to_owned()).or_default() += 1;
                 if self.losses.len() < MAX_LOSSES {
                     self.losses.push(Loss {
@@ -149,6 +157,8 @@ impl Tally {
             colours: self.colours(),
             lost_kinds: self.lost_kinds.clone(),
             losses: self.losses.clone(),
+            app_errors_at: self.app_errors_at.map(span),
+            lost_at: self.lost_at.map(span),
         }
     }
 
@@ -184,6 +194,16 @@ impl Tally {
         let report = |seen: &Seen| ColourSeen { count: seen.count, first: text(seen.first), last: text(seen.last) };
         self.colours.iter().map(|(colour, seen)| (colour.clone(), report(seen))).collect()
     }
+}
+
+/// Answers may be counted in another order than they came.
+fn widen(span: &mut Option<(Timestamp, Timestamp)>, at: Timestamp) {
+    let (first, last) = span.unwrap_or((at, at));
+    *span = Some((first.min(at), last.max(at)));
+}
+
+fn span((first, last): (Timestamp, Timestamp)) -> Span {
+    Span { first: text(first), last: text(last) }
 }
 
 /// A time as RFC 3339 with milliseconds.
@@ -223,6 +243,9 @@ mod tests {
         assert_eq!((pool.ok, pool.answered_4xx, pool.app_errors), (2, 1, 1));
         assert_eq!((pool.lost, pool.not_sent, pool.in_flight, pool.sent), (30, 1, 1, 35));
         assert_eq!((pool.losses.len(), pool.lost_kinds["reset"]), (20, 30));
+        let lost_at = pool.lost_at.unwrap();
+        assert_eq!((lost_at.first.as_str(), lost_at.last.as_str()), ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.029Z"));
+        assert_eq!(pool.app_errors_at.unwrap().first, "1970-01-01T00:00:02.000Z");
         assert_eq!(pool.losses[19].at, "1970-01-01T00:00:00.019Z");
         let blue = &pool.colours["blue"];
         assert_eq!(blue.count, 4);

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
-use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Cluster {
         let mut object = object.clone();
         object["metadata"]["namespace"] = json!(self.namespace);
         // Role bindings of example files leave the namespace of their own accounts to the one who applies them.
-        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+        for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
             if subject["kind"] == "ServiceAccount" && subject["namespace"].is_null() {
                 subject["namespace"] = json!(self.namespace);
             }
@@ -51,7 +51,9 @@ impl Cluster {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let params = PatchParams::apply("creditai-delivery").force();
-        api.patch(&name, &params, &Patch::Apply(&object)).await.with_context(|| format!("cannot apply {kind} {name}"))?;
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("cannot apply {kind} {name}"))?;
         Ok(())
     }
 
@@ -63,13 +65,23 @@ impl Cluster {
         Ok(())
     }
 
-    /// Applies the files that a kustomization lists; it may not do anything but list them.
+    /// Applies the files that a kustomization lists, in our namespace instead of the one that it names.
     pub async fn apply_folder(&self, folder: &Path) -> Result<()> {
-        let read = |file: &Path| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+        let read =
+            |file: &Path| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
         let list: Value = serde_saphyr::from_str(&read(&folder.join("kustomization.yaml"))?)?;
         for file in list["resources"].as_array().context("the kustomization lists no resources")? {
             let file = folder.join(file.as_str().context("a resource is not a file name")?);
-            self.apply_all(&documents(&read(&file)?)?).await?;
+            let mut objects = documents(&read(&file)?)?;
+            for subject in objects
+                .iter_mut()
+                .flat_map(|o| o.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten())
+            {
+                if subject["namespace"] == list["namespace"] {
+                    subject["namespace"] = json!(self.namespace);
+                }
+            }
+            self.apply_all(&objects).await?;
         }
         Ok(())
     }
@@ -142,7 +154,9 @@ impl Cluster {
             Ok((!all.is_empty() && all.iter().all(is_rolled_out)).then_some(()))
         });
         ready.await?.with_context(|| {
-            format!("no operator runs in namespace {namespace}: install it with `make demo` or `kubectl apply -k deploy`")
+            format!(
+                "no operator runs in namespace {namespace}: install it with `make demo` or `kubectl apply -k deploy`"
+            )
         })?;
         let kinds: Api<cutover::api::Cutover> = Api::namespaced(self.client.clone(), &self.namespace);
         kinds.list(&Default::default()).await.context("the cluster does not know Cutovers: apply crds/")?;
@@ -175,5 +189,5 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
 /// Whether a pod takes requests.
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    pod.meta().deletion_timestamp.is_none() && conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    pod.metadata.deletion_timestamp.is_none() && conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }

@@ -100,7 +100,8 @@ impl Scenery {
     /// The Deployment of the side that gets the release.
     pub fn deployment(&self, release: &Release) -> Result<Value> {
         let name = format!("creditai-{}", release.side);
-        let found = self.application()?.into_iter().find(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name);
+        let found =
+            self.application()?.into_iter().find(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name);
         let mut deployment = found.with_context(|| format!("application.yaml has no Deployment {name}"))?;
         let template = &mut deployment["spec"]["template"];
         template["metadata"]["labels"]["app.kubernetes.io/version"] = json!(release.version);

@@ -50,11 +50,8 @@ impl Screen {
     /// One line, or several.
     pub fn line(&self, text: &str) {
         // Nobody reads on, for example `make demo | head`: the demonstration still has to clean up.
-        let _ = if self.to_stderr {
-            writeln!(std::io::stderr(), "{text}")
-        } else {
-            writeln!(std::io::stdout(), "{text}")
-        };
+        let _ =
+            if self.to_stderr { writeln!(std::io::stderr(), "{text}") } else { writeln!(std::io::stdout(), "{text}") };
     }
 
     /// A line in one look.

@@ -244,7 +244,10 @@ mod tests {
         assert_eq!((pool.lost, pool.not_sent, pool.in_flight, pool.sent), (30, 1, 1, 35));
         assert_eq!((pool.losses.len(), pool.lost_kinds["reset"]), (20, 30));
         let lost_at = pool.lost_at.unwrap();
-        assert_eq!((lost_at.first.as_str(), lost_at.last.as_str()), ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.029Z"));
+        assert_eq!(
+            (lost_at.first.as_str(), lost_at.last.as_str()),
+            ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.029Z")
+        );
         assert_eq!(pool.app_errors_at.unwrap().first, "1970-01-01T00:00:02.000Z");
         assert_eq!(pool.losses[19].at, "1970-01-01T00:00:00.019Z");
         let blue = &pool.colours["blue"];

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::effect::{Effect, Outcome};
+use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::observe::Scope;
 
@@ -24,6 +25,7 @@ use call::{CallError, Class};
 pub struct Actor {
     client: kube::Client,
     identity: Identity,
+    net: Net,
 }
 
 /// What an executor needs: reads are the operator's own, writes are made as the account.
@@ -36,9 +38,9 @@ struct Hands {
 }
 
 impl Actor {
-    /// Reads with the operator's own client and writes through `identity`.
-    pub fn new(client: kube::Client, identity: Identity) -> Self {
-        Self { client, identity }
+    /// Reads with the operator's own client, writes through `identity`, and sends requests through `net`.
+    pub fn new(client: kube::Client, identity: Identity, net: Net) -> Self {
+        Self { client, identity, net }
     }
 
     /// Carries out one effect as the Cutover's ServiceAccount.
@@ -55,7 +57,10 @@ impl Actor {
                 jobs::delete(&hands, name, uid, resource_version.as_deref()).await
             }
             Effect::OwnJob { name, uid } => jobs::own(&hands, scope, name, uid).await,
-            Effect::Send { .. } => Outcome::Transient("requests that change something are not wired up yet".into()),
+            // Once: whether an answer came is for the step to judge (P1).
+            Effect::Send { key: _, request } => {
+                Outcome::Answered(self.net.request(&hands.writer, &hands.namespace, request).await)
+            }
             Effect::Switch { service, uid, resource_version, from, to, min_ready } => {
                 let wanted = switch::Wanted { service, uid, resource_version, from, to, min_ready: *min_ready };
                 switch::switch(&hands, &wanted).await

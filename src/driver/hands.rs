@@ -139,8 +139,9 @@ impl Driver {
             return None;
         }
         let (cx, scope, plan, post) = (self.cx.clone(), self.scope(), self.plan.clone(), self.post.letters.clone());
-        let jobs: Vec<String> =
-            self.journal.steps.iter().filter_map(|s| s.job.as_ref()).map(|j| j.name.clone()).collect();
+        // From the journal: after a restart nothing else knows of a Job that has been deleted meanwhile.
+        let recorded = self.journal.steps.iter().filter_map(|r| r.job.as_ref()).filter(|j| j.uid.is_some() && !j.owned);
+        let jobs: Vec<String> = recorded.map(|j| j.name.clone()).collect();
         Some(self.tasks.spawn(async move {
             loop {
                 let began = Timestamp::now();

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod actions;
 pub mod api;
+pub mod controller;
 pub mod decide;
 pub mod driver;
 pub mod effect;
@@ -11,6 +12,7 @@ pub mod journal;
 pub mod judge;
 pub mod net;
 pub mod observe;
+pub mod operator;
 pub mod plan;
 pub mod status;
 pub mod world;

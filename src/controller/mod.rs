@@ -1,0 +1,277 @@
+//! The Cutover kind: starts runs, projects the newest one to the Cutover's status, holds finalizers, prunes history.
+//! Never touches a Service. An idle Cutover costs no request: it is looked at only when something about it changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{BoxStream, select_all};
+use futures::{FutureExt, StreamExt};
+use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::act::call::{CallError, Class};
+use crate::api::cutover::Cutover;
+use crate::api::decision::CutoverDecision;
+use crate::api::{FINALIZER, LABEL_CUTOVER};
+use crate::driver::manager::{Namespaces, RunSeen, WATCH_SECONDS, Watched, paced};
+use crate::driver::meter::Meter;
+use crate::driver::publish::Publisher;
+use crate::net::identity::Identity;
+
+mod access;
+mod intent;
+mod known;
+mod prune;
+mod queue;
+mod reconcile;
+mod start;
+
+pub use access::operator_name;
+use known::Known;
+use queue::{Key, Queue};
+
+/// Looks under way at the same time.
+const AT_ONCE: usize = 16;
+/// Pauses after looks that failed.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// What all looks share.
+pub struct Controller {
+    client: kube::Client,
+    identity: Identity,
+    publisher: Publisher,
+    meter: Meter,
+    /// The operator's own user name.
+    operator: String,
+    /// Whether the operator's flags name a Prometheus.
+    default_prometheus: bool,
+    known: Known,
+    starts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Controller {
+    /// With the operator's own client.
+    pub fn new(
+        client: kube::Client,
+        identity: Identity,
+        publisher: Publisher,
+        meter: Meter,
+        operator: String,
+        default_prometheus: bool,
+    ) -> Self {
+        let (known, starts) = (Known::default(), Mutex::default());
+        Self { client, identity, publisher, meter, operator, default_prometheus, known, starts }
+    }
+
+    fn start_lock(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.entry(namespace.to_owned()).or_default().clone()
+    }
+}
+
+/// Selects the runs of a Cutover.
+fn runs_of(cutover: &str) -> ListParams {
+    ListParams::default().labels(&format!("{LABEL_CUTOVER}={cutover}"))
+}
+
+enum Heard {
+    Cutover(watcher::Result<Event<DeserializeGuard<Cutover>>>),
+    Decision(watcher::Result<Event<DeserializeGuard<CutoverDecision>>>),
+}
+
+/// Watches and looks until `stop`.
+pub async fn run(
+    cx: Arc<Controller>,
+    namespaces: Namespaces,
+    health: Arc<dyn Watched>,
+    mut runs: mpsc::Receiver<RunSeen>,
+    stop: CancellationToken,
+) {
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
+    for api in namespaces.apis::<DeserializeGuard<Cutover>>(&cx.client) {
+        watches.push(paced(watcher(api, config.clone())).map(Heard::Cutover).boxed());
+    }
+    let cutover_lists = watches.len();
+    for api in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client) {
+        watches.push(paced(watcher(api, config.clone())).map(Heard::Decision).boxed());
+    }
+    // Nothing is looked at before all Cutovers, decisions and active runs are known.
+    let mut lists_missing = (cutover_lists, watches.len() - cutover_lists, true);
+    let mut watches = select_all(watches);
+    let mut queue = Queue::default();
+    let mut looks: JoinSet<(Key, Result<Option<Duration>, CallError>)> = JoinSet::new();
+    let mut failures: HashMap<Key, u32> = HashMap::new();
+    loop {
+        while lists_missing == (0, 0, false) && looks.len() < AT_ONCE {
+            let Some(key) = queue.take() else { break };
+            looks.spawn(guarded(cx.clone(), key));
+        }
+        let alarm = queue.next().filter(|_| looks.len() < AT_ONCE && lists_missing == (0, 0, false));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = looks.join_next() => {
+                let Ok((key, result)) = ended else { continue };
+                let pause = after(&cx, &key, result, &mut failures);
+                queue.done(key, pause);
+            }
+            Some(seen) = runs.recv() => match seen {
+                RunSeen::Active(run) => {
+                    let key = Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() };
+                    cx.known.active(run);
+                    queue.now(key);
+                }
+                RunSeen::Left(run) => {
+                    cx.known.left(&run);
+                    queue.now(Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() });
+                }
+                RunSeen::Listed => lists_missing.2 = false,
+            },
+            Some(heard) = watches.next() => match heard {
+                Heard::Cutover(Ok(event)) => {
+                    health.alive("cutovers");
+                    if matches!(event, Event::InitDone) {
+                        lists_missing.0 = lists_missing.0.saturating_sub(1);
+                    }
+                    cutover_seen(&cx, event, &mut queue);
+                }
+                Heard::Decision(Ok(event)) => {
+                    health.alive("decisions");
+                    match event {
+                        Event::InitDone => lists_missing.1 = lists_missing.1.saturating_sub(1),
+                        Event::Apply(guard) | Event::InitApply(guard) => {
+                            if let Ok(decision) = guard.0 && let Some(key) = cx.known.decision(&decision) {
+                                queue.now(key);
+                            }
+                        }
+                        Event::Delete(_) | Event::Init => {}
+                    }
+                }
+                Heard::Cutover(Err(e)) => {
+                    health.failed("cutovers", &e.to_string());
+                    tracing::warn!(error = %e, "the watch of Cutovers failed");
+                }
+                Heard::Decision(Err(e)) => {
+                    health.failed("decisions", &e.to_string());
+                    tracing::warn!(error = %e, "the watch of decisions failed");
+                }
+            },
+            () = until(alarm) => {}
+        }
+    }
+    // A look is a few calls of at most 2 s; each leaves a state from which the next one goes on.
+    let end = tokio::time::Instant::now() + Duration::from_secs(5);
+    while let Ok(Some(_)) = tokio::time::timeout_at(end, looks.join_next()).await {}
+}
+
+async fn until(alarm: Option<tokio::time::Instant>) {
+    match alarm {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A look whose panic is an error of that Cutover alone.
+async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Result<Option<Duration>, CallError>) {
+    let look = std::panic::AssertUnwindSafe(reconcile::look(&cx, key.clone())).catch_unwind().await;
+    let result = look.unwrap_or_else(|_| {
+        cx.meter.panicked();
+        Err(CallError { class: Class::Invalid, text: "a defect: looking at the Cutover panicked".into() })
+    });
+    (key, result)
+}
+
+fn after(
+    cx: &Controller,
+    key: &Key,
+    result: Result<Option<Duration>, CallError>,
+    failures: &mut HashMap<Key, u32>,
+) -> Option<Duration> {
+    match result {
+        Ok(pause) => {
+            failures.remove(key);
+            pause
+        }
+        // Somebody else wrote: look again with what stands there now.
+        Err(e) if e.class == Class::Conflict => Some(Duration::from_millis(50)),
+        Err(e) => {
+            cx.meter.api_error(e.class);
+            let count = failures.entry(key.clone()).or_default();
+            *count = count.saturating_add(1);
+            let pause = RETRY.0.saturating_mul(2u32.saturating_pow((*count - 1).min(8))).min(RETRY.1);
+            tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %e, ?pause, "a look failed");
+            Some(pause)
+        }
+    }
+}
+
+fn cutover_seen(cx: &Controller, event: Event<DeserializeGuard<Cutover>>, queue: &mut Queue) {
+    let (guard, gone) = match event {
+        Event::Apply(guard) | Event::InitApply(guard) => (guard, false),
+        Event::Delete(guard) => (guard, true),
+        Event::Init | Event::InitDone => return,
+    };
+    let key = Key { namespace: guard.namespace().unwrap_or_default(), name: guard.name_any() };
+    if gone {
+        cx.known.cutover_gone(&key);
+        queue.forget(&key);
+        return;
+    }
+    match guard.0 {
+        Ok(cutover) => {
+            cx.known.cutover(&key, &cutover);
+            if !is_quiet(&cutover) && !cx.known.is_our_write(&key, &cutover) {
+                queue.now(key);
+            }
+        }
+        // Told by the look.
+        Err(_) => queue.now(key),
+    }
+}
+
+/// Whether nothing about the Cutover needs a look: everything wanted was started, and what was started is over.
+fn is_quiet(cutover: &Cutover) -> bool {
+    let Some(status) = &cutover.status else { return false };
+    cutover.metadata.deletion_timestamp.is_none()
+        && status.observed_generation == cutover.metadata.generation
+        && !cutover.finalizers().iter().any(|f| f == FINALIZER)
+        && status.started.as_ref() == Some(&intent::wanted(&cutover.spec))
+        && status.run.as_ref().is_none_or(|r| r.uid.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_idle_cutover_costs_no_look() {
+        let object = json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "web", "generation": 3},
+            "spec": {
+                "services": [{"name": "web"}], "activate": "blue",
+                "sides": [
+                    {"name": "blue", "selector": {"side": "blue"}, "workloads": []},
+                    {"name": "green", "selector": {"side": "green"}, "workloads": []},
+                ],
+            },
+            "status": {"observedGeneration": 3, "started": {"activate": "blue"}, "runs": 1, "run": {"name": "web-1", "uid": "u"}},
+        });
+        let with = |path: &str, value: serde_json::Value| {
+            let mut o = object.clone();
+            *o.pointer_mut(path).expect("there") = value;
+            serde_json::from_value::<Cutover>(o).expect("a Cutover")
+        };
+        assert!(is_quiet(&with("/metadata/generation", json!(3))));
+        assert!(!is_quiet(&with("/metadata/generation", json!(4))));
+        assert!(!is_quiet(&with("/spec/activate", json!("green"))));
+        assert!(!is_quiet(&with("/status/run", json!({"name": "web-2"}))));
+        assert!(!is_quiet(&with("/metadata", json!({"name": "web", "generation": 3, "finalizers": [FINALIZER]}))));
+    }
+}

@@ -1,0 +1,122 @@
+//! Which Cutovers are to be looked at, and when: each at most once at a time, the earliest first.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A Cutover by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What waits to be looked at.
+#[derive(Debug, Default)]
+pub struct Queue {
+    due: BTreeSet<(Instant, Key)>,
+    at: HashMap<Key, Instant>,
+    busy: HashSet<Key>,
+    again: HashSet<Key>,
+}
+
+impl Queue {
+    /// To be looked at now, or once the present look is over.
+    pub fn now(&mut self, key: Key) {
+        if self.busy.contains(&key) {
+            self.again.insert(key);
+        } else {
+            self.schedule(key, Instant::now());
+        }
+    }
+
+    /// To be looked at after a while, or sooner where that is due already.
+    pub fn after(&mut self, key: Key, pause: Duration) {
+        self.schedule(key, Instant::now() + pause);
+    }
+
+    fn schedule(&mut self, key: Key, at: Instant) {
+        match self.at.get(&key) {
+            Some(known) if *known <= at => {}
+            known => {
+                if let Some(known) = known {
+                    self.due.remove(&(*known, key.clone()));
+                }
+                self.at.insert(key.clone(), at);
+                self.due.insert((at, key));
+            }
+        }
+    }
+
+    /// When the next is due.
+    pub fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The next that is due, which is then busy until [`Queue::done`].
+    pub fn take(&mut self) -> Option<Key> {
+        let (at, _) = self.due.first()?;
+        if *at > Instant::now() {
+            return None;
+        }
+        let (_, key) = self.due.pop_first()?;
+        self.at.remove(&key);
+        self.busy.insert(key.clone());
+        Some(key)
+    }
+
+    /// A look is over.
+    pub fn done(&mut self, key: Key, after: Option<Duration>) {
+        self.busy.remove(&key);
+        if self.again.remove(&key) {
+            self.now(key);
+        } else if let Some(pause) = after {
+            self.after(key, pause);
+        }
+    }
+
+    /// It does not exist any more.
+    pub fn forget(&mut self, key: &Key) {
+        if let Some(at) = self.at.remove(key) {
+            self.due.remove(&(at, key.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "a".into(), name: name.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_heard_during_a_look_leads_to_another_one() {
+        let mut queue = Queue::default();
+        queue.now(key("web"));
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.now(key("web"));
+        assert_eq!(queue.take(), None, "never two looks at once");
+        queue.done(key("web"), None);
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.done(key("web"), None);
+        assert_eq!((queue.take(), queue.next()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_time_wins() {
+        let mut queue = Queue::default();
+        queue.after(key("web"), Duration::from_secs(30));
+        queue.after(key("web"), Duration::from_secs(5));
+        queue.after(key("web"), Duration::from_secs(60));
+        assert_eq!(queue.next(), Some(Instant::now() + Duration::from_secs(5)));
+        assert_eq!(queue.take(), None);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(queue.take(), Some(key("web")));
+        assert_eq!(queue.next(), None, "one look for all three");
+    }
+}

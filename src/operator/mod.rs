@@ -1,0 +1,180 @@
+//! The process: flags, clients, telemetry, health, and the tasks that make up the operator.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use ipnet::IpNet;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::act::Actor;
+use crate::api::cutover::Prometheus;
+use crate::controller::{self, Controller};
+use crate::driver::Context;
+use crate::driver::manager::{self, Namespaces};
+use crate::driver::meter::Meter;
+use crate::driver::publish::Publisher;
+use crate::net::identity::Identity;
+use crate::net::{AddressRules, Net};
+use crate::observe::Observer;
+
+mod cluster;
+mod health;
+mod http;
+mod telemetry;
+
+use health::Health;
+
+/// How long an ending operator may take; a second less than half of what Kubernetes gives it here.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// Flags of `cutover run`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Flags {
+    /// Only Cutovers of this namespace; may be repeated. Without it: all.
+    #[arg(long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+    /// Prometheus for Cutovers that name none, such as http://prometheus.monitoring.svc:9090.
+    #[arg(long, value_name = "URL")]
+    pub prometheus: Option<String>,
+    /// A private range that URLs in Cutovers may reach; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    pub allow_private: Vec<IpNet>,
+    /// URLs in Cutovers may not reach public addresses.
+    #[arg(long)]
+    pub forbid_public: bool,
+    /// Name server for URLs in Cutovers, instead of the system's.
+    #[arg(long, value_name = "IP:PORT")]
+    pub dns: Option<SocketAddr>,
+    /// Where /metrics, /readyz and /livez are served.
+    #[arg(long, alias = "metrics-addr", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// Log lines for people or for machines. RUST_LOG filters them.
+    #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
+    pub log_format: telemetry::Format,
+}
+
+/// Runs until a signal.
+///
+/// # Errors
+/// When flags are wrong, the cluster is not configured, or the address cannot be listened on.
+pub fn run(flags: Flags) -> anyhow::Result<()> {
+    telemetry::start(flags.log_format)?;
+    let default_prometheus = flags.prometheus.as_deref().map(prometheus).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(serve(flags, default_prometheus))
+}
+
+fn prometheus(url: &str) -> anyhow::Result<Prometheus> {
+    let parsed: ::http::Uri = url.parse().with_context(|| format!("--prometheus {url}: not a URL"))?;
+    if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
+        bail!("--prometheus {url}: write http://HOST:PORT or https://HOST");
+    }
+    Ok(Prometheus { url: Some(url.to_owned()), ..Prometheus::default() })
+}
+
+async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind(flags.listen)
+        .await
+        .with_context(|| format!("--listen {}: cannot be listened on", flags.listen))?;
+    let (client, endpoint) = cluster::connect().await?;
+    let meter = Meter::new().context("metrics")?;
+    let health = Arc::new(Health::new());
+    let identity = Identity::new(client.clone());
+    let rules = AddressRules {
+        allow_private: flags.allow_private.clone(),
+        allow_public: !flags.forbid_public,
+        deny: cluster::own_addresses(&endpoint),
+        ..AddressRules::default()
+    };
+    let net = Net::new(rules, flags.dns);
+    let operator = operator_name(&client).await;
+    let publisher = Publisher::start(client.clone(), meter.clone(), instance());
+    let drivers = Arc::new(Context {
+        client: client.clone(),
+        actor: Actor::new(client.clone(), identity.clone(), net.clone()),
+        observer: Observer::new(client.clone(), identity.clone(), net.clone(), default_prometheus.clone()),
+        publisher: publisher.clone(),
+        meter: meter.clone(),
+    });
+    let controller = Arc::new(Controller::new(
+        client.clone(),
+        identity,
+        publisher,
+        meter.clone(),
+        operator.clone(),
+        default_prometheus.is_some(),
+    ));
+    let namespaces = Namespaces(flags.namespaces.clone());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), operator, namespaces = ?flags.namespaces, listen = ?listener.local_addr(), "started");
+
+    let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
+    tokio::spawn(cluster::probe(client.clone(), health.clone(), stop.clone()));
+    tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
+    let (tell, runs) = mpsc::channel(256);
+    let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), health.clone(), tell, stop.clone()));
+    let control = tokio::spawn(controller::run(controller, namespaces, health.clone(), runs, stop.clone()));
+
+    let mut work = tokio::spawn(async move { tokio::try_join!(manage, control).map(drop) });
+    tokio::select! {
+        signal = signalled() => {
+            tracing::info!(signal = signal?, "stopping");
+        }
+        // Neither ends by itself: whatever happened, a new process is better than half of this one.
+        ended = &mut work => {
+            stop.cancel();
+            bail!("a part of the operator ended: {ended:?}");
+        }
+    }
+    health.stopping();
+    stop.cancel();
+    if tokio::time::timeout(LAST_WORDS, &mut work).await.is_err() {
+        tracing::warn!("not everything ended in time; what was under way is picked up by the next operator");
+    }
+    server.abort();
+    Ok(())
+}
+
+/// Who the operator is, for the commands it prints. Asked again until the API server answers.
+async fn operator_name(client: &kube::Client) -> String {
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match controller::operator_name(client).await {
+            Ok(name) => return name,
+            Err(e) => tracing::warn!(error = %e, "the API server does not say who the operator is; asking again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+fn instance() -> String {
+    std::env::var("POD_NAME").unwrap_or_else(|_| format!("cutover-{}", std::process::id()))
+}
+
+async fn signalled() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT")?;
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prometheus_that_is_no_url_is_refused_by_flag() {
+        for bad in ["prometheus:9090", "ftp://x", "/metrics", "http://"] {
+            let error = prometheus(bad).expect_err(bad).to_string();
+            assert!(error.contains("--prometheus"), "{error}");
+        }
+        assert!(prometheus("http://prometheus.monitoring.svc:9090").is_ok());
+    }
+}

@@ -34,7 +34,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether steps, observation and clocks of approvals stand still: suspended, or a Service has a foreign selector.
+    /// Never on the way back.
     pub fn paused(&self) -> bool {
+        if self.journal.ending.is_some() {
+            return false;
+        }
         self.suspended() || !self.drifted().is_empty()
     }
 

@@ -76,6 +76,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     if journal.state == RunState::Closed {
         return d.finish();
     }
+    d.journal.phase_since.get_or_insert(world.now);
     // 1. What people and the world have changed; a rollback is decided before anything else.
     people::take_in(&mut d);
     changes::apply(&mut d);

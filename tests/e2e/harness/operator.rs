@@ -16,7 +16,7 @@ impl Operator {
     pub fn start(namespace: &str, kubeconfig: &Path, log: &Path) -> Result<Self> {
         let out = open(log)?;
         let err = out.try_clone()?;
-        let child = Command::new(env!("CARGO_BIN_EXE_cutover"))
+        let child = Command::new(program())
             .args(["run", "--namespace", namespace, "--listen", "127.0.0.1:0"])
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", std::env::var("CUTOVER_E2E_LOG").unwrap_or_else(|_| "info,cutover=debug".into()))
@@ -56,4 +56,9 @@ pub fn tail(path: &PathBuf, lines: usize) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The program built with these tests, or the one that `CUTOVER_E2E_OPERATOR` names.
+fn program() -> PathBuf {
+    std::env::var_os("CUTOVER_E2E_OPERATOR").map_or_else(|| env!("CARGO_BIN_EXE_cutover").into(), PathBuf::from)
 }

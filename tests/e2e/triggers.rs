@@ -146,15 +146,19 @@ fn when_all_pods_of_the_new_side_die_the_old_side_is_live_again_at_once() {
         t.phase("shop", Phase::Observing, 30).await?;
         let load = t.load("web", 50.0, 0.0).await?;
         let run = t.ends("shop", Phase::RolledBack, 40).await?;
-        // Whoever asks now is answered by the old side.
+        // Once the cluster's proxy has followed the selector, everybody is answered by the old side.
         load.mark("restored");
+        wait::poll("an answer of blue", secs(10), async || {
+            Ok(load.snapshot().mark("restored").filter(|m| m.colours.contains_key("blue")).map(|_| ()))
+        })
+        .await?;
+        load.mark("settled");
         wait::poll("answers of blue", secs(10), async || {
-            let report = load.snapshot();
-            Ok(report.mark("restored").filter(|m| m.ok > 20).map(|_| ()))
+            Ok(load.snapshot().mark("settled").filter(|m| m.ok > 20).map(|_| ()))
         })
         .await?;
         let report = load.stop().await;
-        let after = report.mark("restored").context("mark")?;
+        let after = report.mark("settled").context("mark")?;
         ensure!(after.lost == 0 && !after.colours.contains_key("green"), "{after:?}");
         let ending = run.status.and_then(|s| s.ending).context("ending")?;
         ensure!(ending.reason == "TriggerFired", "{ending:?}");

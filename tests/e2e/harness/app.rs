@@ -132,25 +132,11 @@ spec:
     )
 }
 
-/// A Prometheus that scrapes every sample pod of the namespace each second.
+/// A Prometheus that scrapes every pod of the application `web` each second. It asks the cluster's DNS, since Debian's
+/// Prometheus knows no Kubernetes discovery.
 pub fn prometheus(namespace: &str) -> String {
     format!(
         r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: prometheus}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: prometheus}}
-rules: [{{apiGroups: [""], resources: [pods], verbs: [get, list, watch]}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: prometheus}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: prometheus}}
-subjects: [{{kind: ServiceAccount, name: prometheus, namespace: {namespace}}}]
----
 apiVersion: v1
 kind: ConfigMap
 metadata: {{name: prometheus}}
@@ -159,10 +145,16 @@ data:
     global: {{scrape_interval: 1s, scrape_timeout: 1s}}
     scrape_configs:
     - job_name: pods
-      kubernetes_sd_configs: [{{role: pod, namespaces: {{names: [{namespace}]}}}}]
-      relabel_configs:
-      - {{source_labels: [__meta_kubernetes_pod_container_port_name], regex: http, action: keep}}
-      - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
+      dns_sd_configs: [{{names: [pods.{namespace}.svc.cluster.local], type: A, port: 8080, refresh_interval: 1s}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: pods}}
+spec:
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector: {{app: web}}
+  ports: [{{port: 8080}}]
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -173,7 +165,7 @@ spec:
   template:
     metadata: {{labels: {{app: prometheus}}}}
     spec:
-      serviceAccountName: prometheus
+      automountServiceAccountToken: false
       terminationGracePeriodSeconds: 1
       volumes:
       - {{name: config, configMap: {{name: prometheus}}}}

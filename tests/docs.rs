@@ -104,7 +104,10 @@ fn every_make_target_of_the_readme_exists() {
     let makefile = std::fs::read_to_string(root.join("Makefile")).expect("Makefile");
     for line in blocks(&readme, "sh").iter().flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()) {
         if let Some(target) = line.split_whitespace().skip_while(|w| *w != "make").nth(1) {
-            assert!(makefile.lines().any(|l| l.starts_with(&format!("{target}:"))), "no target {target} in the Makefile");
+            assert!(
+                makefile.lines().any(|l| l.starts_with(&format!("{target}:"))),
+                "no target {target} in the Makefile"
+            );
         }
     }
 }

@@ -5,10 +5,10 @@
 //! up in the status.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cel::objects::{Key, Map};
-use cel::{Context, ExecutionError, Program};
+use cel::{Context, Env, ExecutionError, Program};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ use super::expr_check::{self, Chain, Seg};
 pub const MAX_LEN: usize = 512;
 /// Steps of loops that one evaluation may take, estimated from the sizes of what is looped over.
 const MAX_COST: u128 = 2_000_000;
+
+/// The functions of the language. Building it takes longer than most evaluations; it never changes.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// The value of a variable.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +73,7 @@ pub fn references(expr: &str, names: &[&str]) -> Result<References, String> {
 pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, String> {
     let program = compile(expr)?;
     let facts = expr_check::examine(program.expression())?;
-    let mut context = Context::default();
+    let mut context = Context::with_env(Arc::clone(&ENV));
     let mut largest = facts.largest_literal;
     for name in &facts.variables {
         let Some(var) = vars.get(name) else { continue };
@@ -92,7 +95,7 @@ pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, Strin
 pub fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), String> {
     let program = compile(expr)?;
     expr_check::examine(program.expression())?;
-    let mut context = Context::default();
+    let mut context = Context::with_env(Arc::clone(&ENV));
     for (name, var) in vars {
         context.add_variable_from_value(name.as_str(), to_cel(var, &mut 0));
     }

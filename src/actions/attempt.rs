@@ -1,50 +1,81 @@
-//! PURE. What all executions share: attempts, pauses between them, the time limit, `when` and `needs`.
+//! PURE. What all steps share, those of suites and undos included: conditions, attempts, pauses between them, and the
+//! time-out over all of them. Knows no action but by [`super::advance`] and what a time-out must not leave behind.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
-
-use super::{Cx, Out, Verdict, advance};
-use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
-use crate::effect::Effect;
-use crate::journal::{later, short};
-use crate::plan::expr::{self, Var};
+use crate::journal;
+use crate::plan::expr;
 use crate::plan::{Action, PlanStep};
 
-/// Most bytes of evidence kept for an execution.
-const MAX_EVIDENCE: usize = 1024;
+use super::{Cx, Out, Verdict, advance, evidence, expect, http, job};
+use crate::journal::later;
 
-/// Drives an execution one move further and returns its record. A record that is not `Running` comes back as it is.
+/// Takes an execution one move further, beginning it when there is no record. Captures and the records of sub-steps go
+/// into `out`. An execution that is over is returned as it is.
 pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Out) -> StepRecord {
     let now = cx.world.now;
     let mut record = match record {
-        Some(r) if r.state != StepState::Running => return r.clone(),
-        Some(r) => r.clone(),
-        None => match begin(cx, step) {
-            Ok(record) => record,
-            Err(over) => return over,
-        },
+        Some(record) => record.clone(),
+        None => begin(cx, step),
     };
-    let began = record.attempt_at.unwrap_or(now);
-    if began > now {
-        out.wake_at(began);
+    if record.state != StepState::Running {
         return record;
     }
     let deadline = later(record.started.unwrap_or(now), step.timeout);
-    let verdict = advance(cx, step, &mut record, out);
-    match verdict {
-        Some(verdict) => conclude(cx, step, &mut record, verdict, out),
-        None if now >= deadline => time_out(step, &mut record, out, now),
-        None => out.wake_at(deadline),
+    if record.between {
+        let due = record.attempt_at.unwrap_or(now);
+        if now >= deadline {
+            let message = timed_out(step, &record);
+            return end(cx, record, StepState::Failed, Some(message));
+        }
+        if due > now || cx.holds() {
+            out.wake_at(if due > now { due.min(deadline) } else { deadline });
+            return record;
+        }
+        record.between = false;
+        record.attempt_at = Some(now);
     }
-    record
+    let verdict = if now < deadline {
+        out.wake_at(deadline);
+        advance(cx, step, &mut record, out)
+    } else {
+        late(cx, step, &mut record, out)
+    };
+    match verdict {
+        None => record,
+        Some(Verdict::Pass { evidence, captures }) => {
+            out.captures.extend(captures);
+            record.evidence = evidence.map(evidence::fit);
+            end(cx, record, StepState::Succeeded, None)
+        }
+        Some(Verdict::Unknown { message }) => end(cx, record, StepState::Unknown, Some(message)),
+        Some(Verdict::Fail { message, evidence }) => {
+            record.evidence = evidence.map(evidence::fit);
+            let next = later(now, step.every);
+            if record.attempt >= step.attempts || next >= deadline {
+                return end(cx, record, StepState::Failed, Some(message));
+            }
+            let message = format!("attempt {} of {} failed: {message}", record.attempt, step.attempts);
+            record.message = Some(journal::short(&message, MAX_MESSAGE));
+            record.attempt += 1;
+            record.attempt_at = Some(next);
+            record.between = true;
+            // The Job of the former attempt still gets its owner when the run closes. What a change found before it
+            // stays: the second attempt must not take the changed value for the original.
+            record.former_jobs.extend(record.job.take());
+            record.sent = None;
+            out.wake_at(next);
+            record
+        }
+    }
 }
 
-/// The first record of an execution; `Err` when it is over before it began.
-fn begin(cx: &Cx, step: &PlanStep) -> Result<StepRecord, StepRecord> {
+/// Longest message of a record.
+const MAX_MESSAGE: usize = 512;
+
+/// The record of an execution that begins now, or is left out.
+fn begin(cx: &Cx, step: &PlanStep) -> StepRecord {
     let now = cx.world.now;
-    let fresh = StepRecord {
+    let record = StepRecord {
         name: step.name.clone(),
         state: StepState::Running,
         attempt: 1,
@@ -52,115 +83,182 @@ fn begin(cx: &Cx, step: &PlanStep) -> Result<StepRecord, StepRecord> {
         attempt_at: Some(now),
         ..StepRecord::default()
     };
-    let over = |state: StepState, why: String| StepRecord {
-        state,
-        attempt: 0,
-        ended: Some(now),
-        message: Some(why),
-        ..fresh.clone()
+    let left_out = |mut record: StepRecord, why: String| {
+        record.attempt = 0;
+        end(cx, record, StepState::Skipped, Some(why))
     };
-    let skipped = |name: &&String| cx.journal.steps.iter().any(|r| &r.name == *name && r.state == StepState::Skipped);
-    if let Some(name) = step.needs.iter().find(skipped) {
-        return Err(over(StepState::Skipped, format!("skipped: it needs {name}, which was skipped")));
+    let skipped = |name: &&String| journal::record(cx.journal, name).is_some_and(|r| r.state == StepState::Skipped);
+    if let Some(needed) = step.needs.iter().find(skipped) {
+        return left_out(record, format!("step {needed}, which it needs, was skipped"));
     }
-    if let Some(when) = &step.when {
-        match expr::eval_bool(when, &common_vars(cx)) {
-            Ok(true) => {}
-            Ok(false) => return Err(over(StepState::Skipped, format!("skipped: {when} is false"))),
-            Err(why) => return Err(over(StepState::Failed, format!("when: {why}"))),
-        }
+    match step.when.as_ref().map(|when| (when, expr::eval_bool(when, &expect::vars(cx)))) {
+        None | Some((_, Ok(true))) => record,
+        Some((when, Ok(false))) => left_out(record, format!("when: {when} is false")),
+        Some((when, Err(why))) => end(cx, record, StepState::Failed, Some(format!("when: {when}: {why}"))),
     }
-    Ok(fresh)
 }
 
-/// The variables every expression has: `captures`, `release`, `now`, `steps`.
-pub fn common_vars(cx: &Cx) -> BTreeMap<String, Var> {
-    let captures: serde_json::Map<String, Value> = cx.journal.captures.clone().into_iter().collect();
-    let outcome = |s: StepState| match s {
-        StepState::Running => "Running",
-        StepState::Succeeded => "Succeeded",
-        StepState::Failed => "Failed",
-        StepState::Skipped => "Skipped",
-        StepState::Unknown => "Unknown",
-    };
-    let steps: serde_json::Map<String, Value> =
-        cx.journal.steps.iter().map(|r| (r.name.clone(), json!({"outcome": outcome(r.state)}))).collect();
-    let release = &cx.plan.release;
-    let release = json!({
-        "version": release.version.as_deref().unwrap_or(""),
-        "revision": release.revision.as_deref().unwrap_or(""),
-        "tag": release.tag.as_deref().unwrap_or(""),
-    });
-    BTreeMap::from([
-        ("captures".into(), Var::Json(Value::Object(captures))),
-        ("release".into(), Var::Json(release)),
-        ("now".into(), Var::Time(cx.world.now)),
-        ("steps".into(), Var::Json(Value::Object(steps))),
-    ])
+fn end(cx: &Cx, mut record: StepRecord, state: StepState, message: Option<String>) -> StepRecord {
+    record.state = state;
+    record.ended = Some(cx.world.now);
+    record.between = false;
+    record.message = message.map(|m| journal::short(&m, MAX_MESSAGE));
+    record
 }
 
-fn conclude(cx: &Cx, step: &PlanStep, record: &mut StepRecord, verdict: Verdict, out: &mut Out) {
-    let now = cx.world.now;
-    match verdict {
-        Verdict::Pass { evidence, captures } => {
-            record.state = StepState::Succeeded;
-            record.ended = Some(now);
-            record.message = None;
-            record.evidence = evidence.map(bounded);
-            out.captures.extend(captures);
+fn timed_out(step: &PlanStep, record: &StepRecord) -> String {
+    let last = record.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+    format!("timed out after {}{last}", step.timeout)
+}
+
+/// The time is up. What has been started is brought to an end that is known; what passed in time, or was never seen
+/// because nobody looked, may still pass.
+fn late(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    match &step.action {
+        // Its steps end by themselves: their own time-outs are cut at the suite's.
+        Action::Suite(_) => advance(cx, step, record, out),
+        Action::Job(job) if record.job.is_some() => {
+            let message = timed_out(step, record);
+            job::late(cx, step, job, record, out, &message)
         }
-        Verdict::Unknown { message } => {
-            record.state = StepState::Unknown;
-            record.ended = Some(now);
-            record.message = Some(short(&message, 512));
-        }
-        Verdict::Fail { message, evidence } => {
-            record.message = Some(short(&message, 512));
-            record.evidence = evidence.map(bounded);
-            let next = later(now, step.every);
-            let in_time = next < later(record.started.unwrap_or(now), step.timeout);
-            if record.attempt < step.attempts && in_time {
-                record.attempt += 1;
-                record.attempt_at = Some(next);
-                record.job = None;
-                record.sent = None;
-                out.wake_at(next);
-            } else {
-                record.state = StepState::Failed;
-                record.ended = Some(now);
+        Action::Http(http) if record.sent.is_some() => http::late(cx, step, http, record, out),
+        _ => {
+            let mut seen = record.clone();
+            let mut unused = Out::default();
+            match advance(cx, step, &mut seen, &mut unused) {
+                Some(pass @ Verdict::Pass { .. }) => {
+                    *record = seen;
+                    out.consumed.extend(unused.consumed);
+                    Some(pass)
+                }
+                Some(Verdict::Fail { message, evidence }) => {
+                    Some(Verdict::Fail { message: format!("timed out after {}: {message}", step.timeout), evidence })
+                }
+                Some(Verdict::Unknown { .. }) | None => Some(Verdict::fail(timed_out(step, record))),
             }
         }
     }
 }
 
-/// The time limit is over: a Job is deleted first, a request under way has an outcome nobody knows.
-fn time_out(step: &PlanStep, record: &mut StepRecord, out: &mut Out, now: jiff::Timestamp) {
-    let why = match &record.message {
-        Some(message) => format!("timed out after {}: {message}", step.timeout),
-        None => format!("timed out after {}", step.timeout),
-    };
-    if matches!(step.action, Action::Job(_))
-        && let Some(job) = record.job.as_mut()
-        && let Some(uid) = job.uid.clone()
-        && !job.killed
-    {
-        job.killed = true;
-        record.message = Some(short(&why, 512));
-        out.effects.push(Effect::DeleteJob { name: job.name.clone(), uid, resource_version: None });
-        out.wake_at(later(now, Duration::from_secs(1)));
-        return;
-    }
-    if record.job.as_ref().is_some_and(|j| j.killed) {
-        out.wake_at(later(now, Duration::from_secs(1)));
-        return; // `job` says when it is gone
-    }
-    record.state = if record.sent.is_some() { StepState::Unknown } else { StepState::Failed };
-    record.ended = Some(now);
-    record.message = Some(short(&why, 512));
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// Evidence within its bound; what is too large is said to be.
-fn bounded(evidence: Value) -> Value {
-    let size = evidence.to_string().len();
-    if size <= MAX_EVIDENCE { evidence } else { json!({"omitted": format!("{size} bytes, more than {MAX_EVIDENCE}")}) }
+    use super::*;
+    use crate::actions::fixtures::{Fixture, answer, http as get, pod, step};
+    use crate::api::duration::Duration;
+    use crate::api::run::Ending;
+    use crate::api::step::Wait;
+    use crate::plan::Stage;
+    use crate::world::Reading;
+
+    fn check() -> PlanStep {
+        step("check", Stage::Verify, Action::Http(get(json!({"path": "/"}))))
+    }
+
+    fn answered(status: u16) -> Fixture {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-a", "green")]);
+        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(status, "")]));
+        f
+    }
+
+    fn put(f: &mut Fixture, name: &str, state: StepState) {
+        f.journal.steps.push(StepRecord { name: name.into(), state, ..StepRecord::default() });
+    }
+
+    #[test]
+    fn a_step_left_out_says_why_and_was_never_attempted() {
+        let mut f = answered(200);
+        put(&mut f, "first", StepState::Skipped);
+        put(&mut f, "second", StepState::Failed);
+        let table = [
+            (None, vec!["first"], StepState::Skipped, "step first, which it needs, was skipped"),
+            (None, vec!["second"], StepState::Succeeded, ""),
+            (Some("release.version == '1'"), vec![], StepState::Skipped, "when: release.version == '1' is false"),
+            (Some("steps['second'].outcome == 'Failed'"), vec![], StepState::Succeeded, ""),
+            (Some("captures.nope == 1"), vec![], StepState::Failed, "captures.nope is missing"),
+        ];
+        for (when, needs, state, text) in table {
+            let needs = needs.into_iter().map(str::to_owned).collect();
+            let s = PlanStep { when: when.map(str::to_owned), needs, ..check() };
+            let (r, _) = f.drive(&s, None);
+            assert!(r.state == state && r.message.unwrap_or_default().contains(text), "{when:?}");
+            assert_eq!(r.attempt == 0, state == StepState::Skipped, "{when:?}");
+        }
+    }
+
+    #[test]
+    fn attempts_go_on_until_one_passes_or_none_is_left() {
+        let mut f = answered(500);
+        let s = PlanStep { attempts: 2, ..check() };
+        let (r, out) = f.drive(&s, None);
+        assert!(r.state == StepState::Running && r.between && r.attempt == 2);
+        assert!(r.message.as_ref().is_some_and(|m| m.starts_with("attempt 1 of 2 failed: green-a: status 500")));
+        assert_eq!(out.wake, Some(later(f.world.now, s.every)));
+        assert_eq!(f.drive(&s, Some(&r)).0, r, "nothing happens in the pause");
+        f.after(5);
+        f.world.readings.insert("check#2".into(), Reading::Http(vec![answer(500, "")]));
+        let (over, _) = f.drive(&s, Some(&r));
+        assert_eq!((over.state, over.attempt), (StepState::Failed, 2));
+        f.world.readings.insert("check#2".into(), Reading::Http(vec![answer(200, "")]));
+        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
+        assert_eq!(f.drive(&s, Some(&over)).0, over, "what is over stays over");
+    }
+
+    #[test]
+    fn while_suspended_no_attempt_begins_unless_the_run_is_on_its_way_back() {
+        let mut f = answered(500);
+        let s = PlanStep { attempts: 3, ..check() };
+        let (r, _) = f.drive(&s, None);
+        f.after(60);
+        f.paused = true;
+        let (held, out) = f.drive(&s, Some(&r));
+        assert!(held == r && out.reads.is_empty());
+        f.journal.ending = Some(Ending {
+            phase: crate::api::phase::Phase::RolledBack,
+            reason: "x".into(),
+            message: "x".into(),
+            at: f.world.now,
+            trigger: None,
+            incomplete: false,
+            scaled_at: None,
+        });
+        assert!(f.drive(&s, Some(&r)).1.reads.contains_key("check#2"));
+        f.journal.ending = None;
+        f.paused = false;
+        let (r, out) = f.drive(&s, Some(&r));
+        assert!(!r.between && out.reads.contains_key("check#2"));
+    }
+
+    #[test]
+    fn the_time_out_bounds_all_attempts_and_asks_for_nothing_more() {
+        let mut f = Fixture::new();
+        let s = PlanStep { attempts: 9, timeout: Duration::from_secs(20), ..check() };
+        let (r, out) = f.drive(&s, None);
+        assert_eq!(out.wake, Some(later(f.world.now, s.timeout)));
+        f.after(20);
+        let (late, out) = f.drive(&s, Some(&r));
+        assert!(late.state == StepState::Failed && out.reads.is_empty(), "{late:?}");
+        assert_eq!(late.message.as_deref(), Some("timed out after 20s: the pods are being looked up"));
+        // No attempt is begun that could not end in time.
+        let mut f = answered(500);
+        let s = PlanStep { attempts: 9, timeout: Duration::from_secs(4), ..check() };
+        assert_eq!(f.drive(&s, None).0.state, StepState::Failed);
+        // An answer that came in time and is only looked at now still counts.
+        let (r, _) = Fixture::new().drive(&s, None);
+        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, "")]));
+        f.after(60);
+        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
+    }
+
+    #[test]
+    fn a_pause_as_long_as_its_time_out_passes() {
+        let mut f = Fixture::new();
+        let wait = Wait { for_: Duration::from_secs(30) };
+        let s = PlanStep { timeout: Duration::from_secs(30), ..step("w", Stage::Prepare, Action::Wait(wait)) };
+        let (r, _) = f.drive(&s, None);
+        f.after(30);
+        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
+    }
 }

@@ -1,150 +1,197 @@
-//! PURE. `config`: keys that must be there, and what their values must be. Values appear nowhere: not in messages, not
-//! in evidence.
+//! PURE. Keys of a Secret, a ConfigMap or a container's environment. Values are compared here and appear nowhere.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Cx, Out, Verdict};
+use crate::api::duration::Duration;
 use crate::api::run::StepRecord;
 use crate::api::step::{Config, ConfigKey};
 use crate::effect::Read;
-use crate::plan::select;
+use crate::plan::{PlanStep, select};
 use crate::world::{KeysAnswer, Reading};
 
-/// Reads once an attempt and judges every key.
-pub fn advance(cx: &Cx, config: &Config, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let key = format!("{}#{}", record.name, record.attempt);
-    let Some(Reading::Keys(answer)) = cx.world.readings.get(&key) else {
-        let container = match container(cx, config) {
-            Ok(container) => container,
-            Err(why) => return Some(Verdict::fail(why)),
-        };
-        out.reads.insert(key, Read::Keys { config: config.clone(), container });
-        return None;
+use super::request::NoRequest;
+use super::{Cx, Out, Verdict, manifest, read_key, span};
+
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, step: &PlanStep, config: &Config, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let key = read_key(step, record);
+    if let Some(Reading::Keys(answer)) = cx.world.readings.get(&key) {
+        return Some(judge(cx, config, answer));
+    }
+    let container = match config.from.as_ref().map(|from| manifest::find_container(cx, from)) {
+        None => None,
+        Some(Ok((_, container))) => Some(container),
+        Some(Err(NoRequest::Wait(why) | NoRequest::Nobody(why))) => {
+            record.message = Some(why);
+            return None;
+        }
+        Some(Err(NoRequest::Fail(why))) => return Some(Verdict::fail(format!("config.{why}"))),
     };
-    let what = source(config);
-    Some(match answer {
-        KeysAnswer::NotFound => Verdict::fail(format!("{what} does not exist; create it")),
-        KeysAnswer::Refused(why) => Verdict::fail(format!("{what} cannot be read: {why}")),
-        KeysAnswer::Found { values, rotated } => judge(cx.world.now, config, &what, values, rotated),
-    })
+    record.message = Some(format!("reading {}", source(config)));
+    out.reads.insert(key, Read::Keys { config: config.clone(), container });
+    None
 }
 
 fn source(config: &Config) -> String {
     match (&config.secret, &config.config_map, &config.from) {
         (Some(name), _, _) => format!("Secret {name}"),
-        (_, Some(name), _) => format!("ConfigMap {name}"),
-        _ => "the container's environment".into(),
+        (None, Some(name), _) => format!("ConfigMap {name}"),
+        (None, None, Some(from)) => {
+            let container = from.container.as_ref().map(|c| format!(" of container {c}")).unwrap_or_default();
+            format!("the environment{container} of {:?}", from.side)
+        }
+        (None, None, None) => "nothing".into(),
     }
 }
 
-fn container(cx: &Cx, config: &Config) -> Result<Option<Value>, String> {
-    let Some(from) = &config.from else { return Ok(None) };
-    let side = cx.plan.side(from.side);
-    let found = side
-        .workloads
-        .iter()
-        .filter_map(|w| cx.world.workloads.get(w)?.value.as_ref())
-        .filter_map(|view| view.template.pointer("/spec/containers")?.as_array())
-        .flatten()
-        .find(|c| from.container.as_ref().is_none_or(|n| c["name"].as_str() == Some(n)));
-    found
-        .cloned()
-        .map(Some)
-        .ok_or_else(|| format!("from.container: no such container in the workloads of {}", side.name))
-}
-
-fn judge(
-    now: Timestamp,
-    config: &Config,
-    what: &str,
-    values: &BTreeMap<String, String>,
-    rotated: &BTreeMap<String, Timestamp>,
-) -> Verdict {
-    let mut verdicts = Map::new();
-    let mut wrong = vec![];
+fn judge(cx: &Cx, config: &Config, answer: &KeysAnswer) -> Verdict {
+    let of = source(config);
+    let (values, rotated) = match answer {
+        KeysAnswer::Found { values, rotated } => (values, rotated),
+        KeysAnswer::NotFound => return Verdict::fail(format!("{of} does not exist")),
+        KeysAnswer::Refused(why) => return Verdict::fail(format!("{of} cannot be read: {why}")),
+    };
+    let mut evidence = Map::new();
+    let mut failed = vec![];
     for key in &config.keys {
-        let verdict = judge_key(key, values.get(&key.name)).and_then(|said| match config.rotated_within {
-            Some(within) if values.contains_key(&key.name) => {
-                let at = rotated.get(&key.name).or_else(|| rotated.get("")).ok_or_else(|| {
-                    format!(
-                        "inconclusive: when it was rotated is not known; set the annotation cutover.dev/rotated-at.{} \
-                         to an RFC 3339 time",
-                        key.name
-                    )
-                })?;
-                if now.duration_since(*at) <= within.signed() {
-                    Ok("rotated")
-                } else {
-                    Err(format!("rotated at {at:.0}, wanted within {within}"))
-                }
-            }
-            _ => Ok(said),
-        });
-        match verdict {
-            Ok(said) => verdicts.insert(key.name.clone(), json!(said)),
-            Err(why) => {
-                wrong.push(format!("{}: {why}", key.name));
-                verdicts.insert(key.name.clone(), json!("wrong"))
-            }
+        let verdict = match judge_key(key, values.get(&key.name)) {
+            Ok(_) if !values.contains_key(&key.name) => Ok("absent, optional".to_owned()),
+            Ok(fine) => match config.rotated_within {
+                Some(within) => rotation(key, within, rotated, cx.world.now).map(|()| fine.to_owned()),
+                None => Ok(fine.to_owned()),
+            },
+            Err(why) => Err(why),
         };
+        if let Err(why) = &verdict {
+            failed.push(format!("key {}: {why}", key.name));
+        }
+        evidence.insert(key.name.clone(), Value::String(verdict.unwrap_or_else(|why| why)));
     }
-    let evidence = Some(Value::Object(verdicts));
-    if wrong.is_empty() {
-        return Verdict::pass(evidence);
+    let evidence = Some(json!({"of": of, "keys": evidence}));
+    if failed.is_empty() {
+        Verdict::Pass { evidence, captures: BTreeMap::new() }
+    } else {
+        Verdict::Fail { message: format!("{of}: {}", failed.join("; ")), evidence }
     }
-    Verdict::Fail { message: format!("{what}: {}", wrong.join("; ")), evidence }
 }
 
 fn judge_key(key: &ConfigKey, value: Option<&String>) -> Result<&'static str, String> {
     let Some(value) = value else {
-        return if key.optional { Ok("absent, optional") } else { Err("the key is missing; set it".into()) };
+        return if key.optional { Ok("absent") } else { Err("missing".into()) };
     };
-    if value.is_empty() && key.equals.is_none() && key.matches.is_none() && !key.optional {
-        return Err("the value is empty; set it".into());
-    }
     if key.equals.as_ref().is_some_and(|wanted| wanted != value) {
-        return Err("the value is not the one wanted (equals)".into());
+        return Err("is not the wanted value".into());
     }
-    if key.not_equals.as_ref().is_some_and(|bad| bad == value) {
-        return Err("the value is one it must not be (notEquals)".into());
+    if key.not_equals.as_ref() == Some(value) {
+        return Err("has the value it must not have".into());
     }
-    if let Some(pattern) = &key.matches {
-        match select::matches(pattern, value) {
-            Ok(true) => {}
-            Ok(false) => return Err(format!("the value does not match {pattern}")),
-            Err(why) => return Err(format!("matches: {why}")),
-        }
+    match key.matches.as_ref().map(|pattern| (pattern, select::matches(pattern, value))) {
+        None | Some((_, Ok(true))) => {}
+        Some((pattern, Ok(false))) => return Err(format!("does not match {pattern}")),
+        Some((_, Err(why))) => return Err(format!("matches: {why}")),
     }
-    Ok("present")
+    if value.is_empty() && !key.optional && key.equals.is_none() && key.matches.is_none() {
+        return Err("is empty".into());
+    }
+    let checked = key.equals.is_some() || key.not_equals.is_some() || key.matches.is_some();
+    Ok(if checked { "as wanted" } else { "present" })
+}
+
+fn rotation(
+    key: &ConfigKey,
+    within: Duration,
+    rotated: &BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Result<(), String> {
+    let Some(at) = rotated.get(&key.name) else {
+        return Err(format!(
+            "inconclusive: when it was changed is not known; set the annotation cutover.dev/rotated-at.{} or \
+             cutover.dev/rotated-at to the time, such as {now:.0}",
+            key.name
+        ));
+    };
+    if span(*at, now) > within {
+        return Err(format!("was changed at {at:.0}, longer ago than {within}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actions::fixtures::{Fixture, step};
+    use crate::api::run::StepState;
+    use crate::plan::{Action, Stage};
 
-    #[test]
-    fn values_appear_in_no_verdict() {
-        let config: Config = serde_saphyr::from_str(
-            "{secret: s, keys: [{name: A, equals: x}, {name: B, matches: '^sk_'}, {name: C}, {name: D, notEquals: hunter2}]}",
-        )
-        .expect("config");
-        let secret = "hunter2".to_owned();
-        let values = ["A", "B", "C", "D"].map(|k| (k.to_owned(), secret.clone())).into();
-        let verdict = judge(Timestamp::UNIX_EPOCH, &config, "Secret s", &values, &BTreeMap::new());
-        let Verdict::Fail { message, evidence } = verdict else { panic!("{verdict:?}") };
-        assert!(message.contains("A:") && message.contains("B:") && message.contains("D:"), "{message}");
-        assert!(!message.contains(&secret) && !evidence.map(|e| e.to_string()).unwrap_or_default().contains(&secret));
+    fn config(value: Value) -> PlanStep {
+        step("secrets", Stage::Preflight, Action::Config(serde_json::from_value(value).expect("a config")))
+    }
+
+    fn found() -> KeysAnswer {
+        let values = [("LIVE", "sk_live_1"), ("TEST", "sk_test_1"), ("EMPTY", "")];
+        KeysAnswer::Found {
+            values: values.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            rotated: [("LIVE".to_owned(), "2025-12-31T00:00:00Z".parse().expect("a time"))].into(),
+        }
     }
 
     #[test]
-    fn a_missing_key_is_named_and_an_optional_one_is_not_missed() {
-        let config: Config =
-            serde_saphyr::from_str("{secret: s, keys: [{name: A}, {name: B, optional: true}]}").expect("config");
-        let verdict = judge(Timestamp::UNIX_EPOCH, &config, "Secret s", &BTreeMap::new(), &BTreeMap::new());
-        let Verdict::Fail { message, .. } = verdict else { panic!("{verdict:?}") };
-        assert_eq!(message, "Secret s: A: the key is missing; set it");
+    fn verdicts_name_keys_and_never_values() {
+        let keys = |k: Value| json!({"secret": "s", "keys": [k]});
+        let table = [
+            (keys(json!({"name": "LIVE"})), true, "present"),
+            (keys(json!({"name": "LIVE", "matches": "^sk_live_"})), true, "as wanted"),
+            (keys(json!({"name": "TEST", "matches": "^sk_live_"})), false, "key TEST: does not match ^sk_live_"),
+            (keys(json!({"name": "TEST", "equals": "other"})), false, "key TEST: is not the wanted value"),
+            (keys(json!({"name": "TEST", "notEquals": "sk_test_1"})), false, "has the value it must not have"),
+            (keys(json!({"name": "EMPTY"})), false, "key EMPTY: is empty"),
+            (keys(json!({"name": "NONE"})), false, "Secret s: key NONE: missing"),
+            (keys(json!({"name": "NONE", "optional": true})), true, "absent, optional"),
+            (json!({"secret": "s", "keys": [{"name": "LIVE"}], "rotatedWithin": "48h"}), true, "present"),
+            (json!({"secret": "s", "keys": [{"name": "LIVE"}], "rotatedWithin": "12h"}), false, "2025-12-31T00:00:00Z"),
+            (
+                json!({"secret": "s", "keys": [{"name": "TEST"}], "rotatedWithin": "48h"}),
+                false,
+                "inconclusive: when it was changed is not known; set the annotation cutover.dev/rotated-at.TEST",
+            ),
+        ];
+        for (manifest, passes, text) in table {
+            let mut f = Fixture::new();
+            f.world.readings.insert("secrets#1".into(), Reading::Keys(found()));
+            let (r, _) = f.drive(&config(manifest.clone()), None);
+            let said = format!("{} {}", r.message.clone().unwrap_or_default(), r.evidence.clone().unwrap_or_default());
+            assert_eq!(r.state == StepState::Succeeded, passes, "{manifest} {said}");
+            assert!(said.contains(text), "{said}");
+            let secret = said.replace("^sk_live_", "").contains("sk_");
+            assert!(!secret, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let refused = KeysAnswer::Refused("secrets is forbidden".into());
+        for (answer, text) in [(KeysAnswer::NotFound, "Secret s does not exist"), (refused, "cannot be read")] {
+            let mut f = Fixture::new();
+            f.world.readings.insert("secrets#1".into(), Reading::Keys(answer));
+            let (r, _) = f.drive(&config(json!({"secret": "s", "keys": [{"name": "A"}]})), None);
+            assert!(r.state == StepState::Failed && r.message.is_some_and(|m| m.contains(text)));
+        }
+    }
+
+    #[test]
+    fn an_environment_is_that_of_the_named_container() {
+        let mut f = Fixture::new();
+        let from = |c: &str| config(json!({"from": {"side": "Target", "container": c}, "keys": [{"name": "A"}]}));
+        let (_, out) = f.drive(&from("proxy"), None);
+        let Some(Read::Keys { container: Some(container), .. }) = out.reads.get("secrets#1") else { panic!("no read") };
+        assert_eq!(container["name"], "proxy");
+        let (r, _) = f.drive(&from("nope"), None);
+        assert!(r.message.is_some_and(|m| m.starts_with("config.from.container: green has no container")));
+        f.world.workloads.clear();
+        let (r, out) = f.drive(&from("proxy"), None);
+        assert!(r.state == StepState::Running && out.reads.is_empty());
     }
 }

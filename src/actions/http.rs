@@ -1,172 +1,373 @@
-//! PURE. `http`: one request and what is expected of the answer. One that may change something is claimed before it is
-//! sent and sent at most once an attempt; a lost answer is *unknown* unless the request is idempotent (P1).
+//! PURE. One request and what is expected of the answer. A request that may change something is sent at most once an
+//! attempt: claimed first, and an answer that was lost is [`Verdict::Unknown`] unless the manifest says `idempotent`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use super::{Cx, Out, Verdict, common_vars, targets};
-use crate::api::duration::Duration;
 use crate::api::run::StepRecord;
-use crate::api::step::{Header, Http, Pods, To};
+use crate::api::step::Http;
 use crate::effect::{Effect, Outcome, Read, Request};
-use crate::plan::expr::{Var, eval_bool};
-use crate::plan::select;
-use crate::plan::vars::{Escape, Vars};
+use crate::plan::PlanStep;
+use crate::plan::expr::Var;
 use crate::world::{HttpAnswer, HttpError, HttpResponse, Reading};
 
-/// How long one request may take.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+use super::request::{NoRequest, build, timeout};
+use super::{Cx, Out, Verdict, expect, read_key};
 
-/// Takes the attempt one move further. `default_to` is the stage's.
-pub fn advance(cx: &Cx, http: &Http, default_to: To, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let key = format!("{}#{}", record.name, record.attempt);
-    if http.method.unwrap_or_default().is_safe() {
-        if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
-            return Some(judge(cx, http, answers, false));
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let key = read_key(step, record);
+    if !http.method.unwrap_or_default().is_safe() {
+        return send(cx, step, http, key, record, out);
+    }
+    if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
+        return Some(judge(cx, http, answers));
+    }
+    match request(cx, step, http, record) {
+        Ok(request) => {
+            record.message = Some(format!("waiting for {}", whom(&request)));
+            out.reads.insert(key, Read::Http(request));
+            None
         }
-        match request(cx, http, default_to) {
-            Ok(request) => out.reads.insert(key, Read::Http(request)),
-            Err(why) => return Some(Verdict::fail(why)),
-        };
-        record.message = Some("asking".into());
-        return None;
+        Err(why) => no_request(why, record),
     }
+}
+
+fn request(cx: &Cx, step: &PlanStep, http: &Http, record: &StepRecord) -> Result<Request, NoRequest> {
+    let safe = http.method.unwrap_or_default().is_safe();
+    let key = (!safe).then(|| idempotency_key(cx, step, http, record));
+    build(cx, http, step.stage.default_side(), timeout(step.timeout, step.attempts), key)
+}
+
+fn whom(request: &Request) -> String {
+    match request.to.as_slice() {
+        [] => "the answer".into(),
+        [one] => format!("the answer of {}", one.name),
+        [first, ..] => format!("the answers of {} and {} more", first.name, request.to.len() - 1),
+    }
+}
+
+fn no_request(why: NoRequest, record: &mut StepRecord) -> Option<Verdict> {
+    match why {
+        NoRequest::Wait(why) | NoRequest::Nobody(why) => {
+            record.message = Some(why);
+            None
+        }
+        NoRequest::Fail(why) => Some(Verdict::fail(why)),
+    }
+}
+
+/// The same for every attempt of an idempotent request, so that the receiver can tell that it is the same.
+fn idempotency_key(cx: &Cx, step: &PlanStep, http: &Http, record: &StepRecord) -> String {
+    let attempt = if http.idempotent { 0 } else { record.attempt };
+    let hash = Sha256::digest(format!("{}\n{}\n{attempt}", cx.world.run_uid, step.name));
+    hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+fn send(cx: &Cx, step: &PlanStep, http: &Http, key: String, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
     let effect_key = format!("send/{key}");
-    match super::take(cx, &effect_key, out) {
-        Some(Outcome::Answered(answers)) => return Some(judge(cx, http, &answers, !http.idempotent)),
-        Some(Outcome::Refused { why, .. } | Outcome::Conflict(why)) => return Some(Verdict::fail(why)),
-        Some(Outcome::NotFound) => return Some(Verdict::fail("there is nobody to ask")),
-        Some(Outcome::Transient(why)) if !http.idempotent => return Some(Verdict::Unknown { message: why }),
-        Some(_) | None => {}
-    }
-    if cx.world.in_flight.contains(&effect_key) {
-        return None;
-    }
-    if record.sent.is_some() && !http.idempotent {
-        let message = "the operator stopped before the answer was recorded; the request may have been sent".to_owned();
-        return Some(Verdict::Unknown { message });
-    }
-    let mut request = match request(cx, http, default_to) {
-        Ok(request) => request,
-        Err(why) => return Some(Verdict::fail(why)),
+    let again = if record.sent.is_none() {
+        true
+    } else {
+        match out.outcome(cx, &effect_key).map(|(_, outcome)| outcome) {
+            Some(Outcome::Answered(answers)) => return Some(judge_sent(cx, http, &answers)),
+            Some(Outcome::Refused { why, .. }) => return Some(Verdict::fail(format!("not sent: {why}"))),
+            Some(Outcome::NotFound) => return Some(Verdict::fail("not sent: what it needs is not there")),
+            Some(Outcome::Conflict(why) | Outcome::NameCollision(why) | Outcome::Transient(why))
+                if !http.idempotent =>
+            {
+                return Some(lost(&why));
+            }
+            Some(other) if !http.idempotent => return Some(lost(&format!("{other:?}"))),
+            Some(_) => true,
+            None if cx.world.in_flight.contains(&effect_key) => return None,
+            // Recorded by an earlier decision and not under way: the process that sent it, or was about to, is gone.
+            None if !http.idempotent => return Some(lost("the operator was restarted before the answer was recorded")),
+            None => true,
+        }
     };
-    // The same for every attempt where a repeat is harmless, so that a server that knows the key can tell.
-    let attempt = if http.idempotent { String::new() } else { format!("-{}", record.attempt) };
-    request.idempotency_key = Some(format!("{}-{}{attempt}", cx.world.run_uid, record.name.replace('/', "-")));
-    record.sent.get_or_insert(cx.world.now);
-    record.message = Some("sent".into());
-    super::want(cx, Effect::Send { key, request }, Duration::from_secs(1), out);
+    if again {
+        match request(cx, step, http, record) {
+            Ok(request) => {
+                record.sent.get_or_insert(cx.world.now);
+                record.message = Some(format!("sent; waiting for {}", whom(&request)));
+                out.want(cx, Effect::Send { key, request });
+            }
+            Err(why) => return no_request(why, record),
+        }
+    }
     None
 }
 
-/// The request, expanded and addressed.
-///
-/// # Errors
-/// In words, naming field and remedy.
-pub fn request(cx: &Cx, http: &Http, default_to: To) -> Result<Request, String> {
-    let vars = Vars::new(cx.plan, &cx.journal.captures);
-    let expand = |text: &str, escape: Escape| vars.expand(text, escape).map_err(|e| e.to_string());
-    let pairs = |list: &[Header], escape: Escape| -> Result<Vec<Header>, String> {
-        list.iter().map(|h| Ok(Header { name: h.name.clone(), value: expand(&h.value, escape)? })).collect()
-    };
-    let mut request = Request {
-        scheme: http.scheme.unwrap_or_default(),
-        host: http.host.clone(),
-        method: http.method.unwrap_or_default(),
-        headers: pairs(&http.headers, Escape::Header)?,
-        headers_from: http.headers_from.clone(),
-        body: http.body.as_deref().map(|b| expand(b, Escape::Json)).transpose()?,
-        body_from: http.body_from.as_ref().map(|b| b.secret.clone()),
-        form: pairs(&http.form, Escape::Form)?,
-        files: http.files.clone(),
-        timeout: REQUEST_TIMEOUT,
-        ..Request::default()
-    };
-    if let Some(url) = &http.url {
-        request.url = Some(expand(url, Escape::PathSegment)?);
-        return Ok(request);
-    }
-    request.path = expand(http.path.as_deref().unwrap_or("/"), Escape::PathSegment)?;
-    request.to = match http.to.unwrap_or(default_to) {
-        To::Live => vec![targets::service(cx, http.port.as_deref())?],
-        To::Target => {
-            let mut pods = targets::pods(cx, http.port.as_deref())?;
-            if pods.is_empty() {
-                return Err(format!("{} has no ready pod to ask", cx.plan.target.name));
-            }
-            if http.pods.unwrap_or_default() == Pods::Any {
-                pods.truncate(1);
-            }
-            pods
-        }
-    };
-    Ok(request)
+fn lost(why: &str) -> Verdict {
+    Verdict::unknown(format!(
+        "the request was sent and its answer is not known: {why}; say idempotent: true if it may be sent again"
+    ))
 }
 
-/// Judges all answers; every one must meet every expectation. `once`: a lost answer leaves the outcome unknown.
-pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer], once: bool) -> Verdict {
-    if answers.is_empty() {
-        return Verdict::fail("there was nobody to ask");
+/// The step's time is up while the request may be under way.
+pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let key = format!("send/{}", read_key(step, record));
+    if cx.world.in_flight.contains(&key) {
+        return None; // it has a time-out of its own
     }
-    let mut evidence = Map::new();
-    let mut captures = BTreeMap::new();
+    let mut answered = Out::default();
+    if cx.world.outcomes.contains_key(&key)
+        && let Some(verdict) = send(cx, step, http, read_key(step, record), record, &mut answered)
+    {
+        out.consumed.extend(answered.consumed);
+        return Some(verdict);
+    }
+    let why = format!("timed out after {}", step.timeout);
+    Some(if http.idempotent { Verdict::fail(why) } else { lost(&why) })
+}
+
+fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
+    let not_known = answers.iter().find_map(|a| match &a.result {
+        Err(HttpError::Lost(why)) => Some(format!("{}: {why}", a.from)),
+        Err(HttpError::NotSent(_)) | Ok(_) => None,
+    });
+    match not_known {
+        Some(why) if !http.idempotent => lost(&why),
+        _ => judge(cx, http, answers),
+    }
+}
+
+/// Judges answers: each must meet every expectation; the first one's body is captured from.
+pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
+    let Some(first) = answers.first() else { return Verdict::fail("there was nobody to ask") };
+    let several = answers.len() > 1;
+    let base = expect::vars(cx);
     for answer in answers {
-        let from = &answer.from;
-        let response = match &answer.result {
-            Ok(r) => r,
-            Err(HttpError::NotSent(why)) => return Verdict::fail(format!("{from}: {why}")),
-            Err(HttpError::Lost(why)) if once => {
-                return Verdict::Unknown { message: format!("{from}: the answer was lost: {why}") };
+        let fail = |why: String| {
+            let mut evidence = shown(answer);
+            evidence.insert("failed".into(), Value::String(why.clone()));
+            if several {
+                evidence.insert("asked".into(), answers.len().into());
             }
-            Err(HttpError::Lost(why)) => return Verdict::fail(format!("{from}: {why}")),
+            Verdict::Fail { message: format!("{}: {why}", answer.from), evidence: Some(Value::Object(evidence)) }
         };
-        evidence.insert("status".into(), json!(response.status));
-        evidence.insert("latencyMs".into(), json!(response.latency_ms));
-        let body: Value = serde_json::from_str(&response.body).unwrap_or(Value::Null);
-        if let Err(why) = meets(cx, http, response, &body) {
-            evidence.insert("from".into(), json!(from));
-            return Verdict::Fail { message: format!("{from}: {why}"), evidence: Some(Value::Object(evidence)) };
-        }
-        for c in &http.capture {
-            match select::first(&body, &c.path) {
-                Ok(value) => {
-                    if c.record {
-                        evidence.insert(c.name.clone(), value.clone());
-                    }
-                    captures.insert(c.name.clone(), value);
-                }
-                Err(why) => {
-                    let message = format!("{from}: capture {}: {why}", c.name);
-                    return Verdict::Fail { message, evidence: Some(Value::Object(evidence)) };
+        match &answer.result {
+            Err(HttpError::NotSent(why)) => return fail(format!("not sent: {why}")),
+            Err(HttpError::Lost(why)) => return fail(format!("no answer: {why}")),
+            Ok(response) => {
+                if let Some(why) = unexpected(http, response, &base) {
+                    return fail(why);
                 }
             }
         }
     }
-    if answers.len() > 1 {
-        evidence.insert("asked".into(), json!(answers.len()));
+    let body = first.result.as_ref().ok().and_then(|r| serde_json::from_str::<Value>(&r.body).ok());
+    let mut evidence = shown(first);
+    if several {
+        evidence.insert("asked".into(), answers.len().into());
+        let slowest = answers.iter().filter_map(|a| a.result.as_ref().ok()).map(|r| r.latency_ms).max();
+        evidence.insert("slowestMs".into(), json!(slowest));
     }
-    Verdict::Pass { evidence: Some(Value::Object(evidence)), captures }
+    match expect::capture(&http.capture, body.as_ref()) {
+        Err(why) => {
+            evidence.insert("failed".into(), Value::String(why.clone()));
+            Verdict::Fail { message: format!("{}: {why}", first.from), evidence: Some(Value::Object(evidence)) }
+        }
+        Ok((captures, recorded)) => {
+            if !recorded.is_empty() {
+                evidence.insert("captures".into(), Value::Object(recorded));
+            }
+            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures }
+        }
+    }
 }
 
-/// The first expectation that is not met, in words.
-fn meets(cx: &Cx, http: &Http, response: &HttpResponse, body: &Value) -> Result<(), String> {
+fn shown(answer: &HttpAnswer) -> Map<String, Value> {
+    let mut shown = Map::from_iter([("from".to_owned(), json!(answer.from))]);
+    if let Ok(response) = &answer.result {
+        shown.insert("status".into(), response.status.into());
+        shown.insert("latencyMs".into(), response.latency_ms.into());
+    }
+    shown
+}
+
+/// Why an answer is not what was expected. The body is never shown.
+fn unexpected(http: &Http, response: &HttpResponse, base: &BTreeMap<String, Var>) -> Option<String> {
     if http.expect.is_empty() {
         let ok = (200..300).contains(&response.status);
-        return if ok { Ok(()) } else { Err(format!("status {}, any 2xx is wanted", response.status)) };
+        return (!ok).then(|| format!("status {} is not 2xx", response.status));
     }
-    let mut vars = common_vars(cx);
-    vars.insert("status".into(), Var::Json(json!(response.status)));
+    let json = serde_json::from_str::<Value>(&response.body);
+    let not_json = json.is_err();
+    let mut vars = base.clone();
+    vars.insert("status".into(), Var::Json(response.status.into()));
     vars.insert("headers".into(), Var::Json(json!(response.headers)));
-    vars.insert("body".into(), Var::Json(json!(response.body)));
-    vars.insert("json".into(), Var::Json(body.clone()));
-    vars.insert("latency".into(), Var::Duration(Duration::from_millis(response.latency_ms)));
-    for expect in &http.expect {
-        match eval_bool(expect, &vars) {
-            Ok(true) => {}
-            Ok(false) => return Err(format!("{expect} does not hold (status {})", response.status)),
-            Err(why) => return Err(format!("{expect}: {why} (status {})", response.status)),
+    vars.insert("body".into(), Var::Json(Value::String(response.body.clone())));
+    vars.insert("json".into(), Var::Json(json.unwrap_or(Value::Null)));
+    vars.insert("latency".into(), Var::Duration(crate::api::duration::Duration::from_millis(response.latency_ms)));
+    let why = expect::first_failing(&http.expect, &vars)?;
+    let hint = if not_json && why.contains("json") { "; the body is not JSON" } else { "" };
+    Some(format!("{why} (status {}, {} ms{hint})", response.status, response.latency_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::drive;
+    use crate::actions::fixtures::{Fixture, answer, http, pod, step};
+    use crate::api::run::StepState;
+    use crate::plan::{Action, Stage};
+
+    fn get(value: Value) -> PlanStep {
+        step("check", Stage::Verify, Action::Http(http(value)))
+    }
+
+    fn with_pod() -> Fixture {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-a", "green")]);
+        f
+    }
+
+    fn state(r: &StepRecord) -> (StepState, String) {
+        (r.state, r.message.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_get_is_asked_for_until_it_is_answered() {
+        let mut f = with_pod();
+        let s = get(json!({"path": "/", "expect": ["status == 200", "json.ok == true", "latency < duration('1s')"]}));
+        let (first, out) = f.drive(&s, None);
+        assert!(out.reads.contains_key("check#1") && first.state == StepState::Running);
+        let (again, out) = f.drive(&s, Some(&first));
+        assert!(out.reads.contains_key("check#1"), "asked for until the verdict");
+        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, r#"{"ok":true}"#)]));
+        let (done, _) = f.drive(&s, Some(&again));
+        assert_eq!(done.state, StepState::Succeeded);
+        assert_eq!(done.evidence, Some(json!({"from": "green-a", "status": 200, "latencyMs": 12})));
+    }
+
+    #[test]
+    fn failures_name_the_expectation_and_never_the_body() {
+        let table = [
+            (json!({"path": "/"}), 503, "SECRET", "status 503 is not 2xx"),
+            (json!({"path": "/", "expect": ["status == 200"]}), 500, "SECRET", "expect[0] status == 200 is false"),
+            (json!({"path": "/", "expect": ["json.a == 1"]}), 200, "SECRET", "the body is not JSON"),
+            (json!({"path": "/", "expect": ["json.a == 1"]}), 200, "{\"b\":\"SECRET\"}", "json.a is missing"),
+            (
+                json!({"path": "/", "capture": [{"name": "x", "path": "$.x"}]}),
+                200,
+                "{\"b\":\"SECRET\"}",
+                "capture[0] x",
+            ),
+        ];
+        for (manifest, status, body, wanted) in table {
+            let mut f = with_pod();
+            let s = get(manifest);
+            f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(status, body)]));
+            let (r, _) = f.drive(&s, None);
+            let text = format!("{:?} {:?}", r.message, r.evidence);
+            assert!(r.state == StepState::Failed && text.contains(wanted) && !text.contains("SECRET"), "{text}");
         }
     }
-    Ok(())
+
+    #[test]
+    fn with_all_pods_one_bad_answer_fails() {
+        let mut f = with_pod();
+        let s = get(json!({"path": "/", "pods": "All"}));
+        let mut bad = answer(500, "");
+        bad.from = "green-b".into();
+        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, ""), bad]));
+        let (r, _) = f.drive(&s, None);
+        assert!(r.message.is_some_and(|m| m.starts_with("green-b: status 500")));
+    }
+
+    #[test]
+    fn a_lost_answer_fails_a_get_and_the_next_attempt_asks_anew() {
+        let mut f = with_pod();
+        let s = PlanStep { attempts: 2, ..get(json!({"path": "/"})) };
+        let lost = HttpAnswer { from: "green-a".into(), result: Err(HttpError::Lost("timed out".into())) };
+        f.world.readings.insert("check#1".into(), Reading::Http(vec![lost]));
+        let (r, out) = f.drive(&s, None);
+        assert!(r.between && r.attempt == 2 && out.wake == r.attempt_at);
+        f.after(5);
+        let (r, out) = f.drive(&s, Some(&r));
+        assert!(!r.between && out.reads.contains_key("check#2"));
+    }
+
+    fn post(idempotent: bool) -> PlanStep {
+        get(json!({"path": "/", "method": "POST", "body": "{}", "idempotent": idempotent}))
+    }
+
+    #[test]
+    fn a_post_is_claimed_with_its_sending_and_sent_once() {
+        let mut f = with_pod();
+        let s = post(false);
+        let (claimed, out) = f.drive(&s, None);
+        assert!(claimed.sent.is_some());
+        let [Effect::Send { key, request }] = out.effects.as_slice() else { panic!("{:?}", out.effects) };
+        assert!(key == "check#1" && request.idempotency_key.is_some());
+        f.world.in_flight.insert("send/check#1".into());
+        let (waiting, out) = f.drive(&s, Some(&claimed));
+        assert!(out.effects.is_empty() && waiting.state == StepState::Running);
+        f.world.in_flight.clear();
+        f.outcome("send/check#1", Outcome::Answered(vec![answer(201, "{}")]));
+        let (done, out) = f.drive(&s, Some(&waiting));
+        assert!(done.state == StepState::Succeeded && out.consumed == ["send/check#1"]);
+    }
+
+    #[test]
+    fn after_a_restart_a_sent_request_is_unknown_unless_idempotent() {
+        let f = with_pod();
+        let (claimed, _) = f.drive(&post(false), None);
+        let (r, out) = f.drive(&post(false), Some(&claimed));
+        assert!(r.state == StepState::Unknown && out.effects.is_empty(), "{r:?}");
+        let (claimed, first) = f.drive(&post(true), None);
+        let (r, again) = f.drive(&post(true), Some(&claimed));
+        assert_eq!((r.state, first.effects), (StepState::Running, again.effects), "the same request, key included");
+    }
+
+    #[test]
+    fn answers_to_a_post() {
+        let not_sent = || HttpAnswer { from: "green-a".into(), result: Err(HttpError::NotSent("refused".into())) };
+        let lost = || HttpAnswer { from: "green-a".into(), result: Err(HttpError::Lost("reset".into())) };
+        let table = [
+            (false, Outcome::Answered(vec![not_sent()]), StepState::Failed),
+            (false, Outcome::Answered(vec![lost()]), StepState::Unknown),
+            (true, Outcome::Answered(vec![lost()]), StepState::Failed),
+            (false, Outcome::Refused { why: "no Secret".into(), forbidden: false }, StepState::Failed),
+            (false, Outcome::Transient("?".into()), StepState::Unknown),
+            (true, Outcome::Transient("?".into()), StepState::Running),
+        ];
+        for (idempotent, outcome, wanted) in table {
+            let mut f = with_pod();
+            let (claimed, _) = f.drive(&post(idempotent), None);
+            f.outcome("send/check#1", outcome.clone());
+            let (r, _) = f.drive(&post(idempotent), Some(&claimed));
+            assert_eq!(r.state, wanted, "{idempotent} {outcome:?} {:?}", state(&r));
+        }
+    }
+
+    #[test]
+    fn the_key_is_new_for_each_attempt_unless_idempotent() {
+        let f = with_pod();
+        for (idempotent, same) in [(true, true), (false, false)] {
+            let Action::Http(h) = &post(idempotent).action else { panic!("http") };
+            let at = |attempt| {
+                idempotency_key(&f.cx(), &post(idempotent), h, &StepRecord { attempt, ..StepRecord::default() })
+            };
+            assert_eq!(at(1) == at(2), same);
+        }
+    }
+
+    #[test]
+    fn time_out_of_a_sent_request_is_unknown_but_an_answer_still_counts() {
+        let mut f = with_pod();
+        let s = post(false);
+        let (claimed, _) = f.drive(&s, None);
+        f.after(3600);
+        f.world.in_flight.insert("send/check#1".into());
+        assert_eq!(drive(&f.cx(), &s, Some(&claimed), &mut Out::default()).state, StepState::Running);
+        f.world.in_flight.clear();
+        assert_eq!(f.drive(&s, Some(&claimed)).0.state, StepState::Unknown);
+        f.outcome("send/check#1", Outcome::Answered(vec![answer(200, "")]));
+        assert_eq!(f.drive(&s, Some(&claimed)).0.state, StepState::Succeeded);
+    }
 }

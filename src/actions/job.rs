@@ -1,255 +1,321 @@
-//! PURE. `job` (P1): at most one start for each run, step and attempt, for ever. The name is claimed, the Job created
-//! suspended, its uid recorded, then it is started by a patch that tests the uid. Recorded and gone is *unknown*: a
-//! person says what it did; it is never created again.
+//! PURE. One Job, at most once (P1): its name is claimed, it is created suspended, its uid recorded, and only then it is
+//! started by a patch that tests the uid. Every move follows from the record alone, so that a restart may come anywhere.
+//!
+//! A Job that is recorded and gone is [`Verdict::Unknown`]: what it did is not known, and it is never created again.
 
-use std::collections::BTreeMap;
+use jiff::Timestamp;
 
-use serde_json::{Value, json};
-
-use super::{Cx, Out, Verdict, common_vars};
 use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
 use crate::effect::{Effect, Outcome, Read};
+use crate::plan::PlanStep;
+use crate::world::{JobEnd, JobView};
+
+use super::job_result;
+use super::permissions::remedy;
+use super::request::NoRequest;
+use super::{Cx, Out, Verdict, manifest};
 use crate::journal::later;
-use crate::plan::expr::{Var, eval_bool};
-use crate::plan::select;
-use crate::world::{JobEnd, JobResult, JobView, Reading};
 
-pub use super::job_manifest::{Missing, manifest};
+/// How long pods may take to end after their Job has.
+pub(super) const PODS_END: Duration = Duration::from_secs(60);
+/// How long a pod may wait for something that will not come by itself.
+const CANNOT_START: Duration = Duration::from_secs(20);
+/// A Job that was created and not seen for this long is looked for live.
+const NOT_SEEN: Duration = Duration::from_secs(5);
 
-/// Pause between two tries of a write whose result is not known.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long a pod may wait for its image before the attempt fails.
-const IMAGE_GRACE: Duration = Duration::from_secs(20);
-/// How long after its end or deadline a Job's pods may still be there.
-const TERMINATION_GRACE: Duration = Duration::from_secs(60);
+/// Reasons for which a pod that waits will wait for ever.
+const HOPELESS: [&str; 7] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
 
-/// Takes the attempt one move further.
-pub fn advance(cx: &Cx, spec: &Job, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let Some(job) = record.job.clone() else { return claim(cx, spec, record, out) };
-    let Some(uid) = job.uid.clone() else { return created(cx, spec, record, &job.name, out) };
-    // The uid may only have been taken into the journal by this very decision: it is started by the next one.
-    let written = cx.journal.steps.iter().any(|r| {
-        r.name == record.name && r.job.as_ref().is_some_and(|j| j.name == job.name && j.uid.as_deref() == Some(&uid))
-    });
-    if job.killed {
-        return killed(cx, record, &job.name, &uid, out);
-    }
-    let start = Effect::StartJob { name: job.name.clone(), uid: uid.clone() };
-    let started = take(cx, &start.key(), out);
-    match &started {
-        Some(Outcome::NotFound | Outcome::Conflict(_)) => return Some(gone(&job.name)),
-        Some(Outcome::Refused { why, .. }) => {
-            return Some(Verdict::fail(format!("Job {} cannot be started: {why}", job.name)));
-        }
-        _ => {}
-    }
-    let Some(seen) = cx.world.jobs.get(&job.name) else {
-        if written {
-            want(cx, start, out);
-        }
-        out.reads.insert(format!("{}#{}-refresh", record.name, record.attempt), Read::Refresh);
-        return None;
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, step: &PlanStep, job: &Job, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let Some(claim) = record.job.clone() else {
+        let name = manifest::name(&cx.world.run_uid, &step.name, record.attempt);
+        return create(cx, step, job, JobRecord { name, ..JobRecord::default() }, record, out);
     };
-    let Some(view) = seen.value.clone() else {
-        return Some(gone(&job.name));
-    };
-    if view.uid != uid {
-        return Some(Verdict::Unknown {
-            message: format!("Job {} was deleted and another one of that name created", job.name),
-        });
+    let Some(uid) = claim.uid.clone() else { return created(cx, step, job, claim, record, out) };
+    if claim.ended.is_some() {
+        return job_result::advance(cx, step, job, &claim, record, out);
     }
-    if view.suspended && view.end.is_none() {
-        if written {
-            want(cx, start, out);
-        }
-        record.message = Some(format!("Job {} is being started", job.name));
-        return None;
+    if claim.killed {
+        return gone(cx, &claim, &uid, record, out);
     }
-    if let Some(j) = record.job.as_mut()
-        && j.started.is_none()
-    {
-        j.started = view.started.or(Some(cx.world.now));
-    }
-    running(cx, spec, record, &view, out)
+    watch(cx, step, job, claim, &uid, record, out)
 }
 
-fn gone(name: &str) -> Verdict {
-    Verdict::Unknown { message: format!("Job {name} was deleted before its result was recorded") }
-}
-
-/// Claims the name and wants the Job created.
-fn claim(cx: &Cx, spec: &Job, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let body = match manifest(cx, &record.name, spec, record.attempt, Missing::Fail) {
-        Ok(body) => body,
-        Err(why) => return Some(Verdict::fail(why)),
-    };
-    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    record.job = Some(JobRecord { name: name.clone(), ..JobRecord::default() });
-    record.message = Some(format!("Job {name} is being created"));
-    out.effects.push(Effect::CreateJob { name, manifest: body });
-    None
-}
-
-/// Takes in what came of the creation; after a crash it is tried again, and finds its own Job.
-fn created(cx: &Cx, spec: &Job, record: &mut StepRecord, name: &str, out: &mut Out) -> Option<Verdict> {
-    match take(cx, &format!("create/{name}"), out) {
-        Some(Outcome::Created { uid }) => {
-            record.job = Some(JobRecord { name: name.into(), uid: Some(uid), ..JobRecord::default() });
-            record.message = Some(format!("Job {name} is created"));
-            // Starting waits for the record: the next decision does it.
-            out.wake_at(cx.world.now);
+/// Claims the name and asks for the Job. Safe to repeat: the executor finds the one that is there.
+fn create(
+    cx: &Cx,
+    step: &PlanStep,
+    job: &Job,
+    claim: JobRecord,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    let manifest = match manifest::build(cx, step, job, record.attempt, false) {
+        Ok(manifest) => manifest,
+        Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
+            record.message = Some(why);
             return None;
         }
-        Some(Outcome::NameCollision(why)) => return Some(Verdict::fail(format!("Job {name}: {why}"))),
-        Some(Outcome::Refused { why, forbidden }) => {
-            let account = &cx.plan.service_account;
-            let remedy = if forbidden {
-                format!("; grant ServiceAccount {account} the verbs create, get, patch and delete on jobs.batch")
-            } else {
-                String::new()
-            };
-            return Some(Verdict::fail(format!("Job {name} is refused: {why}{remedy}")));
+        Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
+    };
+    record.message = Some(format!("Job {} is being created", claim.name));
+    out.want(cx, Effect::CreateJob { name: claim.name.clone(), manifest });
+    record.job = Some(claim);
+    None
+}
+
+fn created(
+    cx: &Cx,
+    step: &PlanStep,
+    job: &Job,
+    mut claim: JobRecord,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    match out.outcome(cx, &format!("create/{}", claim.name)) {
+        Some((at, Outcome::Created { uid })) => {
+            record.message = Some(format!("Job {} is created", claim.name));
+            claim.uid = Some(uid);
+            claim.created = Some(at);
+            record.job = Some(claim);
+            // Started by the next decision, which finds the uid in a journal that is written.
+            out.wake_at(cx.world.now);
+            None
         }
-        Some(Outcome::Transient(why)) => record.message = Some(format!("Job {name} cannot be created yet: {why}")),
+        Some((_, Outcome::NameCollision(why))) => Some(Verdict::fail(why)),
+        Some((_, Outcome::Refused { why, forbidden })) => {
+            let remedy = if forbidden { format!("; {}", remedy(cx, "create", "jobs")) } else { String::new() };
+            Some(Verdict::fail(format!("Job {} cannot be created: {why}{remedy}", claim.name)))
+        }
+        Some((_, Outcome::Transient(why) | Outcome::Conflict(why))) => {
+            let waiting = create(cx, step, job, claim, record, out);
+            record.message = Some(format!("the Job is not created yet: {why}"));
+            waiting
+        }
+        Some((_, other)) => Some(Verdict::fail(format!("Job {} cannot be created: {other:?}", claim.name))),
+        None => create(cx, step, job, claim, record, out),
+    }
+}
+
+/// From the recorded uid to the end.
+fn watch(
+    cx: &Cx,
+    step: &PlanStep,
+    job: &Job,
+    mut claim: JobRecord,
+    uid: &str,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    let view = match find(cx, &claim, uid) {
+        Found::Job(view) => Some(view),
+        Found::NotSeenYet => None,
+        Found::Gone => return Some(gone_for_good(&claim.name)),
+        Found::Other => {
+            return Some(Verdict::unknown(format!("Job {} was replaced by another of that name", claim.name)));
+        }
+    };
+    if let Some(end) = view.and_then(|v| v.end.as_ref()) {
+        claim.ended = Some(cx.world.now);
+        claim.failure = match end {
+            JobEnd::Complete => None,
+            JobEnd::Failed { reason, message } if message.is_empty() => Some(reason.clone()),
+            JobEnd::Failed { reason, message } => Some(format!("{reason}: {message}")),
+        };
+        record.job = Some(claim.clone());
+        return job_result::advance(cx, step, job, &claim, record, out);
+    }
+    if claim.started.is_none() {
+        match start(cx, view, &mut claim, uid, record, out) {
+            Started::Yes => record.job = Some(claim.clone()),
+            Started::NotYet => {}
+            Started::Never(why) => return kill(cx, claim, uid, &why, record, out),
+            Started::Lost => return Some(gone_for_good(&claim.name)),
+        }
+    }
+    if view.is_none() {
+        // Created a moment ago and not seen yet; or gone while nobody looked, which a live read tells apart.
+        let since = claim.created.or(record.attempt_at).unwrap_or(cx.world.now);
+        let due = later(since, NOT_SEEN);
+        if cx.world.now >= due {
+            out.reads.insert(format!("{}#{}/job", step.name, record.attempt), Read::Refresh);
+        } else {
+            out.wake_at(due);
+        }
+    }
+    if let Some((reason, since)) = view.and_then(|v| v.waiting.as_ref())
+        && HOPELESS.contains(&reason.as_str())
+    {
+        let due = later(*since, CANNOT_START);
+        if cx.world.now >= due {
+            let why = format!("the pod of Job {} cannot start: {reason}", claim.name);
+            return kill(cx, claim, uid, &why, record, out);
+        }
+        record.message = Some(format!("the pod of Job {} waits: {reason}", claim.name));
+        out.wake_at(due);
+    }
+    let started = claim.started?;
+    let overdue = later(manifest::must_end(job, started), PODS_END);
+    if cx.world.now >= overdue {
+        return Some(Verdict::unknown(format!(
+            "Job {} is past its deadline of {} by more than {PODS_END} and its end has not been seen",
+            claim.name,
+            manifest::deadline(job)
+        )));
+    }
+    out.wake_at(overdue);
+    None
+}
+
+fn gone_for_good(name: &str) -> Verdict {
+    Verdict::unknown(format!("Job {name} is gone, and what it did is not known"))
+}
+
+enum Found<'a> {
+    Job(&'a JobView),
+    NotSeenYet,
+    Gone,
+    Other,
+}
+
+fn find<'a>(cx: &Cx<'a>, claim: &JobRecord, uid: &str) -> Found<'a> {
+    let after_creation = |at: Timestamp| claim.created.is_none_or(|created| at > created);
+    match cx.world.jobs.get(&claim.name) {
+        Some(seen) => match &seen.value {
+            Some(view) if view.uid == uid => Found::Job(view),
+            Some(_) => Found::Other,
+            None if after_creation(seen.at) => Found::Gone,
+            None => Found::NotSeenYet,
+        },
+        // Everything was read live since, and it was not among it.
+        None if cx.world.refreshed.is_some_and(after_creation) => Found::Gone,
+        None => Found::NotSeenYet,
+    }
+}
+
+enum Started {
+    Yes,
+    NotYet,
+    Never(String),
+    Lost,
+}
+
+fn start(
+    cx: &Cx,
+    view: Option<&JobView>,
+    claim: &mut JobRecord,
+    uid: &str,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Started {
+    let effect = Effect::StartJob { name: claim.name.clone(), uid: uid.to_owned() };
+    let outcome = out.outcome(cx, &effect.key());
+    if let Some(view) = view.filter(|v| !v.suspended) {
+        claim.started = Some(view.started.unwrap_or(cx.world.now));
+        record.message = Some(format!("Job {} is running", claim.name));
+        return Started::Yes;
+    }
+    match outcome {
+        Some((at, Outcome::Done)) => {
+            claim.started = Some(at);
+            record.message = Some(format!("Job {} is started", claim.name));
+            return Started::Yes;
+        }
+        Some((_, Outcome::NotFound | Outcome::Conflict(_))) => return Started::Lost,
+        Some((_, Outcome::Refused { why, forbidden })) => {
+            let remedy = if forbidden { format!("; {}", remedy(cx, "patch", "jobs")) } else { String::new() };
+            return Started::Never(format!("Job {} cannot be started: {why}{remedy}", claim.name));
+        }
+        Some((_, Outcome::Transient(why))) => record.message = Some(format!("the Job is not started yet: {why}")),
+        Some((_, other)) => record.message = Some(format!("the Job is not started yet: {other:?}")),
+        None => {}
+    }
+    out.want(cx, effect);
+    Started::NotYet
+}
+
+/// Claims the deletion; the reason stays in the record until the Job is gone.
+fn kill(
+    cx: &Cx,
+    mut claim: JobRecord,
+    uid: &str,
+    why: &str,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    claim.killed = true;
+    record.message = Some(why.to_owned());
+    out.want(cx, Effect::DeleteJob { name: claim.name.clone(), uid: uid.to_owned(), resource_version: None });
+    record.job = Some(claim);
+    None
+}
+
+/// Waits until a Job of which the deletion is claimed is gone, and fails for the recorded reason.
+fn gone(cx: &Cx, claim: &JobRecord, uid: &str, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let failed = |record: &StepRecord, more: &str| {
+        let why = record.message.clone().unwrap_or_else(|| format!("Job {} was deleted", claim.name));
+        Some(Verdict::fail(format!("{why}{more}")))
+    };
+    let effect = Effect::DeleteJob { name: claim.name.clone(), uid: uid.to_owned(), resource_version: None };
+    match out.outcome(cx, &effect.key()) {
+        Some((_, Outcome::Done | Outcome::NotFound)) => return failed(record, ""),
+        Some((_, Outcome::Refused { why, forbidden })) => {
+            let remedy = if forbidden { format!("; {}", remedy(cx, "delete", "jobs")) } else { String::new() };
+            return failed(record, &format!("; Job {} could not be deleted: {why}{remedy}", claim.name));
+        }
         Some(_) | None => {}
     }
-    match manifest(cx, &record.name, spec, record.attempt, Missing::Fail) {
-        Ok(manifest) => want(cx, Effect::CreateJob { name: name.into(), manifest }, out),
-        Err(why) => return Some(Verdict::fail(why)),
+    match find(cx, claim, uid) {
+        Found::Gone | Found::Other => failed(record, ""),
+        Found::Job(_) | Found::NotSeenYet => {
+            out.want(cx, effect);
+            None
+        }
     }
-    None
 }
 
-fn running(cx: &Cx, spec: &Job, record: &mut StepRecord, view: &JobView, out: &mut Out) -> Option<Verdict> {
-    let now = cx.world.now;
-    let name = record.job.as_ref().map(|j| j.name.clone()).unwrap_or_default();
-    let Some(end) = &view.end else {
-        if view.deleting && view.pods_left == 0 {
-            return Some(gone(&name));
-        }
-        if let Some((reason, since)) = &view.waiting {
-            let limit = later(*since, IMAGE_GRACE);
-            record.message = Some(format!("its pod cannot start: {reason}"));
-            if now >= limit {
-                if let Some(j) = record.job.as_mut() {
-                    j.killed = true;
-                }
-                out.wake_at(now);
-                return None;
-            }
-            out.wake_at(limit);
-        } else {
-            record.message = Some(format!("Job {name} is running"));
-        }
-        let deadline = spec.deadline.unwrap_or(Duration::from_mins(10));
-        let overdue = later(later(view.started.unwrap_or(now), deadline), TERMINATION_GRACE);
-        if now >= overdue {
-            return Some(Verdict::Unknown { message: format!("Job {name} has not ended 60s after its deadline") });
-        }
-        out.wake_at(overdue);
-        return None;
-    };
-    if view.pods_left > 0 {
-        let ended = record.ended.get_or_insert(now);
-        let limit = later(*ended, TERMINATION_GRACE);
-        if now >= limit {
-            record.ended = None;
-            return Some(Verdict::Unknown { message: format!("pods of Job {name} are still there 60s after its end") });
-        }
-        out.wake_at(limit);
-        record.message = Some(format!("Job {name} has ended; its pods are terminating"));
-        return None;
+/// The step's time is up: a running Job is killed first; one that ended, or is being killed already, is waited for.
+pub fn late(
+    cx: &Cx,
+    step: &PlanStep,
+    job: &Job,
+    record: &mut StepRecord,
+    out: &mut Out,
+    message: &str,
+) -> Option<Verdict> {
+    let Some(claim) = record.job.clone() else { return Some(Verdict::fail(message)) };
+    if claim.killed || claim.ended.is_some() {
+        return advance(cx, step, job, record, out);
     }
-    let key = format!("{}#{}-result", record.name, record.attempt);
-    let Some(Reading::Job(result)) = cx.world.readings.get(&key) else {
-        let log = !spec.expect_log.is_empty() || spec.keep_log.unwrap_or(0) > 0;
-        out.reads.insert(key, Read::JobResult { job: name, uid: view.uid.clone(), log });
-        return None;
-    };
-    record.ended = None;
-    Some(judge(cx, spec, &name, end, result))
-}
-
-/// A Job deleted by us: it is over once nothing of it is left.
-fn killed(cx: &Cx, record: &mut StepRecord, name: &str, uid: &str, out: &mut Out) -> Option<Verdict> {
-    let why = record.message.clone().unwrap_or_else(|| "it was deleted".into());
-    let delete = Effect::DeleteJob { name: name.into(), uid: uid.into(), resource_version: None };
-    match take(cx, &delete.key(), out) {
-        Some(Outcome::Done | Outcome::NotFound) => return Some(Verdict::fail(why)),
-        Some(Outcome::Refused { why: refusal, .. }) => {
-            return Some(Verdict::Unknown { message: format!("{why}; its Job {name} cannot be deleted: {refusal}") });
+    let Some(uid) = claim.uid.clone() else {
+        // Never started: nothing has happened. One that exists all the same is deleted by its uid.
+        let create = format!("create/{}", claim.name);
+        if cx.world.in_flight.contains(&create) {
+            return None;
         }
-        _ => {}
-    }
-    if cx.world.jobs.get(name).is_some_and(|s| s.value.as_ref().is_none_or(|v| v.uid != uid)) {
-        return Some(Verdict::fail(why));
-    }
-    want(cx, delete, out);
-    None
-}
-
-fn judge(cx: &Cx, spec: &Job, name: &str, end: &JobEnd, result: &JobResult) -> Verdict {
-    let mut evidence = json!({"job": name, "exitCode": result.exit_code});
-    if let (Some(log), Some(n)) = (&result.log, spec.keep_log.filter(|n| *n > 0)) {
-        let lines: Vec<&str> = log.lines().collect();
-        let from = lines.len().saturating_sub(n as usize);
-        let kept: Vec<String> = lines[from..].iter().map(|l| crate::journal::short(l, 80)).collect();
-        evidence["log"] = json!(kept);
-    }
-    let fail = |message: String, evidence: &Value| Verdict::Fail { message, evidence: Some(evidence.clone()) };
-    if let JobEnd::Failed { reason, message } = end {
-        let code = result.exit_code.map_or_else(|| reason.clone(), |c| format!("exit code {c}"));
-        let more = if message.is_empty() { String::new() } else { format!(" ({reason}: {message})") };
-        return fail(format!("Job {name} failed with {code}{more}"), &evidence);
-    }
-    if !spec.expect_log.is_empty() {
-        let Some(log) = &result.log else {
-            let why = result.problem.as_deref().unwrap_or("it is gone");
-            return fail(format!("expectLog: the log cannot be read: {why}"), &evidence);
+        let uid = match (out.outcome(cx, &create), cx.world.jobs.get(&claim.name).map(|s| &s.value)) {
+            (Some((_, Outcome::Created { uid })), _) => uid,
+            (_, Some(Some(view))) if view.run.as_deref() == Some(cx.world.run_uid.as_str()) => view.uid.clone(),
+            _ => return Some(Verdict::fail(message)),
         };
-        for pattern in &spec.expect_log {
-            match select::matches_line(pattern, log) {
-                Ok(true) => {}
-                Ok(false) => return fail(format!("expectLog: no line matches {pattern}"), &evidence),
-                Err(why) => return fail(format!("expectLog: {why}"), &evidence),
-            }
-        }
-        evidence["expectLog"] = json!("matched");
+        let claim = JobRecord { uid: Some(uid.clone()), created: Some(cx.world.now), ..claim };
+        return kill(cx, claim, &uid, message, record, out);
+    };
+    match find(cx, &claim, &uid) {
+        // Its end came in time and is only being taken in now.
+        Found::Job(view) if view.end.is_some() => advance(cx, step, job, record, out),
+        Found::Gone | Found::Other => advance(cx, step, job, record, out),
+        Found::Job(_) | Found::NotSeenYet => kill(cx, claim, &uid, message, record, out),
     }
-    let message: Value = result.message.as_deref().and_then(|m| serde_json::from_str(m).ok()).unwrap_or(Value::Null);
-    let mut vars = common_vars(cx);
-    vars.insert("exitCode".into(), Var::Json(json!(result.exit_code.unwrap_or(0))));
-    vars.insert("json".into(), Var::Json(message.clone()));
-    for expect in &spec.expect {
-        match eval_bool(expect, &vars) {
-            Ok(true) => {}
-            Ok(false) => return fail(format!("{expect} does not hold"), &evidence),
-            Err(why) => return fail(format!("expect {expect}: {why}"), &evidence),
-        }
-    }
-    let mut captures = BTreeMap::new();
-    for c in &spec.capture {
-        match select::first(&message, &c.path) {
-            Ok(value) => {
-                if c.record {
-                    evidence[&c.name] = value.clone();
-                }
-                captures.insert(c.name.clone(), value);
-            }
-            Err(why) => return fail(format!("capture {}: {why}", c.name), &evidence),
-        }
-    }
-    Verdict::Pass { evidence: Some(evidence), captures }
-}
-
-/// Takes the result of an effect, once.
-fn take(cx: &Cx, key: &str, out: &mut Out) -> Option<Outcome> {
-    super::take(cx, key, out)
-}
-
-/// Wants an effect unless it is under way, answered, or was tried a moment ago.
-fn want(cx: &Cx, effect: Effect, out: &mut Out) {
-    super::want(cx, effect, AGAIN, out);
 }

@@ -16,18 +16,29 @@ use crate::world::World;
 
 mod attempt;
 mod config;
+mod evidence;
+pub mod expect;
 pub mod http;
-mod job;
-mod job_manifest;
+pub mod job;
+mod job_result;
+#[cfg(test)]
+mod job_tests;
+pub mod manifest;
 mod metric;
 mod permissions;
+pub mod request;
 mod rollout;
 mod scale;
 mod suite;
-pub mod targets;
 mod wait;
 
-pub use attempt::{common_vars, drive};
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+pub use attempt::drive;
+
+/// Pause before an effect of which nothing is known is tried again.
+pub const PACE: Duration = Duration::from_secs(1);
 
 /// What an action may look at.
 pub struct Cx<'a> {
@@ -39,6 +50,19 @@ pub struct Cx<'a> {
     pub world: &'a World,
     /// No new attempt begins.
     pub paused: bool,
+}
+
+impl Cx<'_> {
+    /// Whether no new attempt may begin. A run on its way back is never held up (DESIGN §4).
+    pub fn holds(&self) -> bool {
+        self.paused && self.journal.ending.is_none()
+    }
+
+    /// The account that everything is done as: the live value, or the plan's while that is not known.
+    pub fn account(&self) -> &str {
+        let live = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
+        live.map_or(self.plan.service_account.as_str(), |c| c.service_account.as_str())
+    }
 }
 
 /// What an action wants, collected over all actions of one decision.
@@ -63,6 +87,39 @@ impl Out {
     pub fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
     }
+
+    /// The result of an effect and when it came, if there is one not yet taken in. Taking it consumes it.
+    pub fn outcome(&mut self, cx: &Cx, key: &str) -> Option<(Timestamp, Outcome)> {
+        if self.consumed.iter().any(|k| k == key) {
+            return None;
+        }
+        let seen = cx.world.outcomes.get(key)?;
+        self.consumed.push(key.to_owned());
+        Some((seen.at, seen.value.clone()))
+    }
+
+    /// Wants an effect at the usual pace; see [`want`].
+    pub fn want(&mut self, cx: &Cx, effect: Effect) {
+        want(cx, effect, PACE, self);
+    }
+}
+
+/// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.
+pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
+    let key = effect.key();
+    let answered = cx.world.outcomes.get(&key);
+    if cx.world.in_flight.contains(&key) || (answered.is_some() && !out.consumed.contains(&key)) {
+        return;
+    }
+    // A result that this very decision has taken in is a try that has just ended.
+    let last = answered.map(|seen| seen.at).max(cx.world.tried.get(&key).copied());
+    if let Some(due) = last.map(|at| later(at, pace))
+        && due > cx.world.now
+    {
+        out.wake_at(due);
+        return;
+    }
+    out.effects.push(effect);
 }
 
 /// How an attempt of an action ended.
@@ -90,13 +147,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// It did what it should, and captured nothing.
-    pub fn pass(evidence: Option<Value>) -> Self {
-        Self::Pass { evidence, captures: BTreeMap::new() }
+    /// Passed, with what was seen.
+    pub fn pass(evidence: Value) -> Self {
+        Self::Pass { evidence: Some(evidence), captures: BTreeMap::new() }
     }
-    /// It did not, for this reason.
+    /// Failed before anything was seen.
     pub fn fail(message: impl Into<String>) -> Self {
         Self::Fail { message: message.into(), evidence: None }
+    }
+    /// Not known.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::Unknown { message: message.into() }
     }
 }
 
@@ -104,42 +165,25 @@ impl Verdict {
 /// Called again and again with the same record until it returns a verdict; must ask for the same reads and effects until then.
 pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
     match &step.action {
-        Action::Permissions {} => permissions::advance(cx, record, out),
-        Action::Job(x) => job::advance(cx, x, record, out),
-        Action::Http(x) => http::advance(cx, x, step.stage.default_side(), record, out),
-        Action::Suite(x) => suite::advance(cx, x, record, out),
-        Action::Config(x) => config::advance(cx, x, record, out),
-        Action::Rollout(x) => rollout::advance(cx, x, record, out),
-        Action::Metric(x) => metric::advance(cx, x, record, out),
-        Action::Scale(x) => scale::advance(cx, x, record, out),
-        Action::Unscale { step } => scale::undo(cx, step, record, out),
-        Action::Wait(x) => wait::advance(cx, x, record, out),
+        Action::Permissions {} => permissions::advance(cx, step, record, out),
+        Action::Job(job) => job::advance(cx, step, job, record, out),
+        Action::Http(http) => http::advance(cx, step, http, record, out),
+        Action::Suite(suite) => suite::advance(cx, step, suite, record, out),
+        Action::Config(config) => config::advance(cx, step, config, record, out),
+        Action::Rollout(rollout) => rollout::advance(cx, rollout, record),
+        Action::Metric(metric) => metric::advance(cx, step, metric, record, out),
+        Action::Scale(scale) => scale::advance(cx, step, scale, record, out),
+        Action::Unscale { step: of } => scale::undo(cx, step, of, record, out),
+        Action::Wait(wait) => wait::advance(cx, wait, record, out),
     }
 }
 
-/// The result of an effect, if there is one not yet taken in. Taking it consumes it.
-fn take(cx: &Cx, key: &str, out: &mut Out) -> Option<Outcome> {
-    if out.consumed.iter().any(|k| k == key) {
-        return None;
-    }
-    let seen = cx.world.outcomes.get(key)?;
-    out.consumed.push(key.to_owned());
-    Some(seen.value.clone())
+/// The key of the read that an attempt makes.
+pub fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
+    format!("{}#{}", step.name, record.attempt)
 }
 
-/// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.
-pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
-    let key = effect.key();
-    let answered = cx.world.outcomes.contains_key(&key) && !out.consumed.contains(&key);
-    if answered || cx.world.in_flight.contains(&key) {
-        return;
-    }
-    if let Some(tried) = cx.world.tried.get(&key) {
-        let due = later(*tried, pace);
-        if due > cx.world.now {
-            out.wake_at(due);
-            return;
-        }
-    }
-    out.effects.push(effect);
+/// From `from` to `to`; nothing when that is negative, as after a step of the clock.
+pub fn span(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
 }

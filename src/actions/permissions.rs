@@ -1,108 +1,291 @@
-//! PURE. The first step of every run: dry runs of every Job and every patch the run may need, the restore's included,
-//! as the ServiceAccount. What would be refused at night is refused before anything is changed.
+//! PURE. First in preflight: everything that the run will write is tried by the API server before anything is done, as
+//! the account that will do it: every Job, both patches of every Service, every workload that may have to be scaled.
+
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Cx, Out, Verdict, job};
 use crate::api::duration::Duration;
 use crate::api::run::StepRecord;
+use crate::api::step::{Job, WorkloadRef};
 use crate::effect::{DryRun, Read};
 use crate::endpoints::whole_selector;
-use crate::journal::later;
-use crate::plan::{Action, PlanStep};
+use crate::plan::{Action, PlanStep, undo_name};
 use crate::world::{DryRunRefusal, Reading};
 
-/// Pause between two tries while the API server cannot be asked.
-const AGAIN: Duration = Duration::from_secs(2);
+use super::request::NoRequest;
+use super::{Cx, Out, Verdict, manifest, read_key, scale, span};
+use crate::journal::later;
 
-/// Passes when everything would be admitted.
-pub fn advance(cx: &Cx, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let began = record.attempt_at.unwrap_or(cx.world.now);
-    let round = cx.world.now.duration_since(began).as_millis() / i128::from(AGAIN.as_millis());
-    let key = format!("{}#{}", record.name, round);
-    let runs = match everything(cx) {
+/// Refusals named in one message.
+const SHOWN: usize = 3;
+
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let runs = match dry_runs(cx) {
         Ok(runs) => runs,
-        Err(why) => return Some(Verdict::fail(why)),
-    };
-    let tried = runs.len();
-    let answer = cx.world.readings.iter().find_map(|(k, r)| match r {
-        Reading::DryRun(refusals) if k.starts_with(&format!("{}#", record.name)) => Some((k.clone(), refusals.clone())),
-        _ => None,
-    });
-    let Some((answered, refusals)) = answer else {
-        out.reads.insert(key, Read::DryRun(runs));
-        return None;
-    };
-    let (transient, refused): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|r| r.transient);
-    if !refused.is_empty() {
-        return Some(Verdict::fail(remedy(cx, &refused)));
-    }
-    if let Some(first) = transient.first() {
-        record.message = Some(format!("{} cannot be tried: {}", first.what, first.why));
-        if answered != key {
-            out.reads.insert(key, Read::DryRun(runs));
-        } else {
-            out.reads.insert(answered, Read::DryRun(runs));
+        Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
+            record.message = Some(why);
+            return None;
         }
-        out.wake_at(later(cx.world.now, AGAIN));
+        Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
+    };
+    let began = record.attempt_at.unwrap_or(cx.world.now);
+    let (n, next) = try_of(span(began, cx.world.now));
+    let key = |n: u64| format!("{}/{n}", read_key(step, record));
+    // The last try may still be under way, or may have been answered just now.
+    let mut answered = None;
+    for n in [Some(n), n.checked_sub(1)].into_iter().flatten() {
+        if let Some(Reading::DryRun(refusals)) = cx.world.readings.get(&key(n)) {
+            answered = answered.or(Some((n, refusals)));
+        }
+        out.reads.insert(key(n), Read::DryRun(runs.clone()));
+    }
+    let answered = answered.filter(|(of, r)| *of == n || r.iter().all(|r| !r.transient));
+    let Some((_, refusals)) = answered else {
+        record.message = Some(format!("{} writes are being tried", runs.len()));
+        out.wake_at(later(began, next));
+        return None;
+    };
+    let firm: Vec<&DryRunRefusal> = refusals.iter().filter(|r| !r.transient).collect();
+    if !firm.is_empty() {
+        return Some(Verdict::Fail {
+            message: message(cx, &firm),
+            evidence: Some(json!({"refused": firm.iter().map(|r| r.what.as_str()).collect::<Vec<_>>()})),
+        });
+    }
+    if let Some(transient) = refusals.first() {
+        record.message = Some(format!("to be tried again: {}: {}", transient.what, transient.why));
+        out.wake_at(later(began, next));
         return None;
     }
-    Some(Verdict::pass(Some(json!({"admitted": tried}))))
+    Some(Verdict::pass(json!({"tried": runs.len()})))
 }
 
-fn everything(cx: &Cx) -> Result<Vec<DryRun>, String> {
+/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
+/// API server gets its time.
+fn try_of(elapsed: Duration) -> (u64, Duration) {
+    let mut end = 2000;
+    let mut n = 0;
+    while elapsed.as_millis() >= end {
+        n += 1;
+        end += end.min(30_000);
+    }
+    (n, Duration::from_millis(end))
+}
+
+fn dry_runs(cx: &Cx) -> Result<Vec<DryRun>, NoRequest> {
     let mut runs = vec![];
-    for service in &cx.plan.services {
-        let Some(view) = cx.world.service(service) else {
-            return Err(format!("spec.services: Service {service} does not exist"));
+    for (step, job) in jobs(cx) {
+        let manifest = manifest::build(cx, &step, &job, 1, true)?;
+        runs.push(DryRun::Job { step: step.name, manifest });
+    }
+    for name in &cx.plan.services {
+        let view = match cx.world.services.get(name) {
+            None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),
+            Some(seen) => match &seen.value {
+                None => return Err(NoRequest::Fail(format!("spec.services: Service {name} does not exist"))),
+                Some(view) => view,
+            },
         };
-        let to = whole_selector(&view.selector, &cx.plan.target.selector);
-        let back = whole_selector(&view.selector, &cx.plan.live.selector);
-        runs.push(DryRun::Selector { service: service.clone(), test: Some(view.selector.clone()), to });
-        runs.push(DryRun::Selector { service: service.clone(), test: None, to: back });
+        let to = |side: &crate::plan::PlanSide| whole_selector(&view.selector, &side.selector);
+        runs.push(DryRun::Selector {
+            service: name.clone(),
+            test: Some(view.selector.clone()),
+            to: to(&cx.plan.target),
+        });
+        runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.live) });
     }
-    // A restore may have to scale the old side first.
-    runs.extend(cx.plan.live.workloads.iter().map(|w| DryRun::Scale { workload: w.clone() }));
-    for step in &cx.plan.steps {
-        add(cx, step, &mut runs)?;
-        if let Some(undo) = cx.plan.undo_of(step) {
-            add(cx, &undo, &mut runs)?;
-        }
-        if let Action::Suite(suite) = &step.action {
-            for sub in &suite.steps {
-                add(cx, sub, &mut runs)?;
-            }
-        }
-    }
+    runs.extend(workloads(cx).into_iter().map(|workload| DryRun::Scale { workload }));
     Ok(runs)
 }
 
-fn add(cx: &Cx, step: &PlanStep, runs: &mut Vec<DryRun>) -> Result<(), String> {
-    match &step.action {
-        Action::Job(spec) => {
-            let manifest = job::manifest(cx, &step.name, spec, 1, job::Missing::Placeholder)?;
-            runs.push(DryRun::Job { step: step.name.clone(), manifest });
+/// Every Job that the run may create: of steps, of suites, of undos.
+fn jobs(cx: &Cx) -> Vec<(PlanStep, Job)> {
+    let mut found = vec![];
+    let mut add = |step: &PlanStep, action: &Action| {
+        if let Action::Job(job) = action {
+            found.push((step.clone(), job.clone()));
         }
-        Action::Scale(scale) => {
-            let list = super::rollout::workloads(cx, scale.side, &scale.workloads);
-            runs.extend(list.iter().map(|w| DryRun::Scale { workload: w.clone() }));
+    };
+    for step in &cx.plan.steps {
+        add(step, &step.action);
+        if let Action::Suite(suite) = &step.action {
+            suite.steps.iter().for_each(|sub| add(sub, &sub.action));
         }
-        _ => {}
+        if let Some(undo) = &step.undo {
+            add(&PlanStep { name: undo_name(&step.name), ..step.clone() }, &undo.action);
+        }
     }
-    Ok(())
+    found
 }
 
-/// What is refused and, where a right is missing, the commands that grant it.
-fn remedy(cx: &Cx, refused: &[DryRunRefusal]) -> String {
-    let list: Vec<String> = refused.iter().take(4).map(|r| format!("{}: {}", r.what, r.why)).collect();
-    let mut text = list.join("; ");
-    if refused.iter().any(|r| r.forbidden) {
-        let (ns, account) = (&cx.plan.namespace, &cx.plan.service_account);
-        text = format!(
-            "{text}; remedy: kubectl create role {account} -n {ns} --verb=get,patch --resource=services,deployments.apps,\
-             statefulsets.apps; kubectl create role {account}-jobs -n {ns} --verb=create,get,patch,delete \
-             --resource=jobs.batch; kubectl create rolebinding for each with --serviceaccount={ns}:{account}"
-        );
+/// What steps scale, and the live side, which a rollback may have to.
+fn workloads(cx: &Cx) -> BTreeSet<WorkloadRef> {
+    let mut found: BTreeSet<WorkloadRef> = cx.plan.live.workloads.iter().cloned().collect();
+    let actions = cx.plan.steps.iter().flat_map(|s| [Some(&s.action), s.undo.as_ref().map(|u| &u.action)]);
+    for action in actions.flatten() {
+        if let Action::Scale(s) = action {
+            found.extend(scale::workloads(cx, s));
+        }
     }
-    text
+    found
+}
+
+fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
+    let mut parts: Vec<String> =
+        refusals.iter().take(SHOWN).map(|r| format!("{}: {}", r.what, crate::journal::short(&r.why, 160))).collect();
+    if refusals.len() > SHOWN {
+        parts.push(format!("and {} more", refusals.len() - SHOWN));
+    }
+    let mut remedies: Vec<String> = vec![];
+    for refusal in refusals.iter().filter(|r| r.forbidden) {
+        let remedy = match refusal.why.as_str() {
+            // Refused by other means than roles: no role would help.
+            why if why.contains("exceeded quota") || why.contains("violates PodSecurity") => continue,
+            why if why.contains("cannot impersonate") => may_act_as(cx),
+            _ => {
+                let (verb, resource) = verb_and_resource(&refusal.what);
+                remedy(cx, verb, resource)
+            }
+        };
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    parts.extend(remedies);
+    parts.join("; ")
+}
+
+/// `patch services/web` → `patch`, `services`.
+fn verb_and_resource(what: &str) -> (&str, &str) {
+    let mut words = what.split_whitespace();
+    let verb = words.next().unwrap_or("patch");
+    (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
+}
+
+/// What to type where the ServiceAccount lacks a right.
+pub fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
+    let (ns, account) = (&cx.plan.namespace, cx.account());
+    let role = format!("{account}-{verb}-{}", resource.split('.').next().unwrap_or(resource));
+    format!(
+        "grant ServiceAccount {account} the verb {verb} on {resource}: kubectl create role {role} -n {ns} --verb={verb} \
+         --resource={resource} && kubectl create rolebinding {role} -n {ns} --role={role} --serviceaccount={ns}:{account}"
+    )
+}
+
+/// What to type where the operator may not act as the ServiceAccount.
+fn may_act_as(cx: &Cx) -> String {
+    let (ns, account) = (&cx.plan.namespace, cx.account());
+    let role = format!("{account}-act-as");
+    format!(
+        "let the operator act as ServiceAccount {account}: kubectl create role {role} -n {ns} --verb=impersonate \
+         --resource=serviceaccounts --resource-name={account} && kubectl create rolebinding {role} -n {ns} --role={role} \
+         --serviceaccount=cutover-system:cutover-operator"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::{Fixture, labels, step, workload};
+    use crate::api::run::StepState;
+    use crate::plan::{PlanSuite, PlanUndo, Stage};
+
+    fn job(name: &str) -> PlanStep {
+        let template =
+            json!({"template": {"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "${later}"}]}]}}});
+        step(name, Stage::Prepare, Action::Job(serde_json::from_value(template).expect("a job")))
+    }
+
+    fn permissions() -> PlanStep {
+        step("permissions", Stage::Preflight, Action::Permissions {})
+    }
+
+    fn plan() -> Fixture {
+        let mut f = Fixture::new();
+        let mut migrate = job("migrate");
+        migrate.undo =
+            Some(PlanUndo { when: Default::default(), timeout: migrate.timeout, action: job("x").action.clone() });
+        let suite = PlanSuite { pass_rate: 100, max_critical_failures: 0, steps: vec![job("in-suite")] };
+        let up = json!({"side": "Target", "replicas": 3});
+        f.plan.steps = vec![
+            permissions(),
+            migrate,
+            step("smoke", Stage::Verify, Action::Suite(suite)),
+            step("up", Stage::Prepare, Action::Scale(serde_json::from_value(up).expect("a scale"))),
+        ];
+        f
+    }
+
+    #[test]
+    fn everything_the_run_may_write_is_tried() {
+        let f = plan();
+        let (_, out) = f.drive(&permissions(), None);
+        let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };
+        let jobs: Vec<_> = runs
+            .iter()
+            .filter_map(|r| match r {
+                DryRun::Job { step, .. } => Some(step.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(jobs, ["migrate", "undo/migrate", "in-suite"]);
+        let switch = DryRun::Selector { service: "web".into(), test: Some(labels("blue")), to: labels("green") };
+        let restore = DryRun::Selector { service: "web".into(), test: None, to: labels("blue") };
+        assert!(runs.contains(&switch) && runs.contains(&restore));
+        for side in ["web-blue", "web-green"] {
+            assert!(runs.contains(&DryRun::Scale { workload: workload(side) }), "{side}");
+        }
+    }
+
+    fn refusal(what: &str, why: &str, forbidden: bool, transient: bool) -> DryRunRefusal {
+        DryRunRefusal { what: what.into(), why: why.into(), forbidden, transient }
+    }
+
+    #[test]
+    fn refusals_are_named_with_what_to_type() {
+        let table = [
+            (
+                refusal("patch services/web", "services \"web\" is forbidden: User cannot patch", true, false),
+                "kubectl create role cutover-patch-services -n prod --verb=patch --resource=services && kubectl create \
+                 rolebinding cutover-patch-services -n prod --role=cutover-patch-services --serviceaccount=prod:cutover",
+            ),
+            (refusal("patch services/web", "User x cannot impersonate", true, false), "--resource-name=cutover"),
+            (refusal("create jobs for step migrate", "spec.template: Required", false, false), "step migrate: spec"),
+        ];
+        for (refused, wanted) in table {
+            let mut f = plan();
+            f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![refused]));
+            let (r, _) = f.drive(&permissions(), None);
+            assert!(r.state == StepState::Failed && r.message.as_ref().is_some_and(|m| m.contains(wanted)), "{r:?}");
+        }
+        let mut f = plan();
+        let quota = refusal("create jobs for step m", "exceeded quota: q", true, false);
+        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![quota]));
+        let (r, _) = f.drive(&permissions(), None);
+        assert!(r.message.is_some_and(|m| !m.contains("create role")), "no role helps against a quota");
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_asked_again_later() {
+        let mut f = plan();
+        let (r, _) = f.drive(&permissions(), None);
+        let down = vec![refusal("patch services/web", "503", false, true)];
+        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(down));
+        let (r, out) = f.drive(&permissions(), Some(&r));
+        assert!(r.state == StepState::Running && out.wake == Some(later(f.world.now, Duration::from_secs(2))));
+        f.after(2);
+        let (r, out) = f.drive(&permissions(), Some(&r));
+        assert!(out.reads.contains_key("permissions#1/1"), "{:?}", out.reads.keys());
+        f.world.readings.insert("permissions#1/1".into(), Reading::DryRun(vec![]));
+        assert_eq!(f.drive(&permissions(), Some(&r)).0.state, StepState::Succeeded);
+    }
+
+    #[test]
+    fn tries_are_two_seconds_apart_at_first() {
+        let n = |ms| try_of(Duration::from_millis(ms));
+        assert_eq!([n(0).0, n(1999).0, n(2000).0, n(4000).0, n(8000).0, n(60_000).0], [0, 0, 1, 2, 3, 5]);
+        assert!(n(600_000).0 < 30);
+    }
 }

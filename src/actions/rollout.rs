@@ -1,91 +1,181 @@
-//! PURE. `rollout`: workloads available at the wanted count, of the current template, carrying the release's label.
+//! PURE. Workloads available at the wanted count and carrying the release's label.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Cx, Out, Verdict};
 use crate::api::run::StepRecord;
 use crate::api::step::{Rollout, SideRef, WorkloadRef};
-use crate::effect::Read;
 use crate::world::WorkloadView;
 
-/// Passes when all workloads are rolled out; fails at once when one is stuck.
-pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let workloads = workloads(cx, rollout.side, &rollout.workloads);
-    let wanted = match (rollout.replicas, rollout.side) {
-        (Some(n), _) => Some(n),
-        (None, Some(SideRef::Target)) => cx.world.wanted(&cx.plan.live),
-        (None, _) => None,
+use super::{Cx, Verdict};
+
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Verdict> {
+    let workloads = match rollout.side {
+        Some(side) => &cx.plan.side(side).workloads,
+        None => &rollout.workloads,
     };
+    let wanted = match wanted(cx, rollout) {
+        Ok(wanted) => wanted,
+        Err(why) => {
+            record.message = Some(why);
+            return None;
+        }
+    };
+    judge(cx, workloads, wanted, true, record)
+}
+
+/// How many in all; `None`: each workload's own count.
+fn wanted(cx: &Cx, rollout: &Rollout) -> Result<Option<u32>, String> {
+    match (rollout.replicas, rollout.side) {
+        (Some(replicas), _) => Ok(Some(replicas)),
+        // At least one: a live side that stands at zero is no measure.
+        (None, Some(SideRef::Target)) => match cx.world.wanted(&cx.plan.live) {
+            Some(live) => Ok(Some(live.max(1))),
+            None => Err(format!("the workloads of {}, whose count is wanted, are not known yet", cx.plan.live.name)),
+        },
+        (None, Some(SideRef::Live) | None) => Ok(None),
+    }
+}
+
+/// Whether all are rolled out, of this release where `release` asks for that, and enough of them are there.
+pub fn judge(
+    cx: &Cx,
+    workloads: &[WorkloadRef],
+    wanted: Option<u32>,
+    release: bool,
+    record: &mut StepRecord,
+) -> Option<Verdict> {
     let mut available = 0;
-    let mut templates = serde_json::Map::new();
-    for w in workloads {
-        let name = format!("{:?} {}", w.kind, w.name);
-        let view = match cx.world.workloads.get(w).map(|s| &s.value) {
-            None => {
-                out.reads.insert(format!("{}#refresh", record.name), Read::Refresh);
-                record.message = Some(format!("{name} is being looked up"));
-                return None;
-            }
+    let mut counts = serde_json::Map::new();
+    for workload in workloads {
+        let name = format!("{:?} {}", workload.kind, workload.name);
+        let view = match cx.world.workloads.get(workload).map(|seen| &seen.value) {
+            None => return wait(record, format!("{name} is being looked up")),
             Some(None) => return Some(Verdict::fail(format!("{name} does not exist; apply it"))),
             Some(Some(view)) => view,
         };
-        match judge(cx, w, view) {
-            State::Ready => {}
-            State::Waiting(why) => {
-                record.message = Some(format!("{name}: {why}"));
-                return None;
-            }
-            State::Stuck(why) => return Some(Verdict::fail(format!("{name}: {why}"))),
+        if view.observed_generation >= view.generation
+            && let Some(why) = &view.stuck
+        {
+            let message = format!("{name} does not progress: {why} ({})", shown(view));
+            return Some(Verdict::Fail { message, evidence: Some(json!({name: count(view)})) });
+        }
+        if let Some(why) = unfinished(cx, view, release) {
+            return wait(record, format!("{name}: {why}"));
         }
         available += view.available;
-        templates.insert(w.name.clone(), json!(view.template_hash));
+        counts.insert(name, count(view));
     }
-    if let Some(wanted) = wanted
-        && available < wanted
-    {
-        record.message =
-            Some(format!("{available} available, wanted {wanted} (as many as the live side has); scale it"));
-        return None;
-    }
-    Some(Verdict::pass(Some(json!({"available": available, "templates": templates}))))
-}
-
-/// The workloads a step is about.
-pub fn workloads<'a>(cx: &'a Cx, side: Option<SideRef>, named: &'a [WorkloadRef]) -> &'a [WorkloadRef] {
-    match side {
-        Some(side) => &cx.plan.side(side).workloads,
-        None => named,
+    match wanted {
+        Some(wanted) if available < wanted => {
+            wait(record, format!("{available} of {wanted} replicas are available; scale {}", names(workloads)))
+        }
+        _ => Some(Verdict::pass(Value::Object(counts))),
     }
 }
 
-/// Where the rollout of one workload stands.
-pub enum State {
-    /// Done.
-    Ready,
-    /// Going on.
-    Waiting(String),
-    /// It will not get better by waiting.
-    Stuck(String),
+fn wait(record: &mut StepRecord, why: String) -> Option<Verdict> {
+    record.message = Some(why);
+    None
 }
 
-/// Judges one workload by its own count.
-pub fn judge(cx: &Cx, w: &WorkloadRef, view: &WorkloadView) -> State {
-    if let Some(label) = &cx.plan.release.pod_label
-        && cx.plan.target.workloads.contains(w)
-        && let Some(version) = &cx.plan.release.version
+fn names(workloads: &[WorkloadRef]) -> String {
+    workloads.iter().map(|w| format!("{:?} {}", w.kind, w.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn count(view: &WorkloadView) -> Value {
+    json!({"available": view.available, "wanted": view.wanted, "template": view.template_hash})
+}
+
+fn shown(view: &WorkloadView) -> String {
+    format!("{} of {} available", view.available, view.wanted)
+}
+
+/// Why a workload is not rolled out.
+fn unfinished(cx: &Cx, view: &WorkloadView, labelled: bool) -> Option<String> {
+    if view.observed_generation < view.generation {
+        return Some("the change has not been taken up yet".into());
+    }
+    let release = &cx.plan.release;
+    let of_target = labelled && crate::endpoints::carries(&view.pod_labels, &cx.plan.target.selector);
+    if let (true, Some(label), Some(version)) = (of_target, &release.pod_label, &release.version)
         && view.pod_labels.get(label) != Some(version)
     {
-        let has = view.pod_labels.get(label).map_or("none", String::as_str);
-        return State::Waiting(format!("its pod template has {label}={has}, release {version} is wanted; deploy it"));
+        let has = view.pod_labels.get(label).map_or("no such label".to_owned(), |v| format!("{v:?}"));
+        return Some(format!("its pods are to carry {label}={version} and have {has}"));
     }
-    if view.observed_generation < view.generation {
-        return State::Waiting("its controller has not seen the last change".into());
+    if view.updated < view.wanted || view.replicas > view.updated {
+        return Some(format!("{} of {} pods are of the current template", view.updated, view.wanted));
     }
-    if let Some(why) = &view.stuck {
-        return State::Stuck(why.clone());
+    (view.available < view.wanted).then(|| shown(view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::{Fixture, step, workload};
+    use crate::api::run::StepState;
+    use crate::plan::{Action, Stage};
+
+    fn check(f: &Fixture, value: Value) -> (StepState, String) {
+        let rollout = serde_json::from_value(value).expect("a rollout");
+        let (r, _) = f.drive(&step("ready", Stage::Prepare, Action::Rollout(rollout)), None);
+        (r.state, r.message.unwrap_or_default())
     }
-    if view.updated < view.wanted || view.available < view.wanted || view.replicas > view.updated {
-        return State::Waiting(format!("{} of {} available, {} updated", view.available, view.wanted, view.updated));
+
+    #[test]
+    fn the_target_is_to_have_what_the_live_side_has() {
+        let mut f = Fixture::new();
+        assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Succeeded);
+        f.workload("blue").wanted = 3;
+        let (state, why) = check(&f, json!({"side": "Target"}));
+        assert!(state == StepState::Running && why == "2 of 3 replicas are available; scale Deployment web-green");
+        assert_eq!(check(&f, json!({"side": "Target", "replicas": 2})).0, StepState::Succeeded);
+        f.workload("blue").wanted = 0;
+        f.workload("green").wanted = 0;
+        f.workload("green").available = 0;
+        f.workload("green").updated = 0;
+        f.workload("green").replicas = 0;
+        assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Running, "never nothing for nothing");
     }
-    State::Ready
+
+    #[test]
+    fn what_is_not_rolled_out_is_waited_for() {
+        type Change = fn(&mut WorkloadView);
+        let table: [(Change, &str); 5] = [
+            (|v| v.generation = 2, "not been taken up"),
+            (|v| v.updated = 1, "1 of 2 pods are of the current template"),
+            (|v| v.replicas = 3, "of the current template"),
+            (|v| v.available = 1, "1 of 2 available"),
+            (|v| drop(v.pod_labels.insert("release".into(), "2.3.0".into())), "release=2.4.0 and have \"2.3.0\""),
+        ];
+        for (change, text) in table {
+            let mut f = Fixture::new();
+            f.plan.release.pod_label = Some("release".into());
+            f.workload("green").pod_labels.insert("release".into(), "2.4.0".into());
+            assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Succeeded);
+            change(f.workload("green"));
+            let (state, why) = check(&f, json!({"side": "Target"}));
+            assert!(state == StepState::Running && why.contains(text), "{why}");
+        }
+    }
+
+    #[test]
+    fn stuck_or_missing_fails_at_once() {
+        let mut f = Fixture::new();
+        f.workload("green").available = 0;
+        f.workload("green").stuck = Some("ProgressDeadlineExceeded".into());
+        let (state, why) = check(&f, json!({"side": "Target"}));
+        assert!(state == StepState::Failed && why.contains("ProgressDeadlineExceeded"), "{why}");
+        f.workload("green").generation = 2;
+        assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Running, "said of the template before");
+        let at = f.world.now;
+        f.world.workloads.insert(workload("web-green"), crate::world::Seen { at, value: None });
+        assert_eq!(
+            check(&f, json!({"side": "Target"})),
+            (StepState::Failed, "Deployment web-green does not exist; apply it".into())
+        );
+        f.world.workloads.remove(&workload("web-green"));
+        assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Running);
+    }
 }

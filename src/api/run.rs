@@ -169,6 +169,12 @@ pub struct StepRecord {
     /// The request of this attempt, when it may change something: claimed before it is sent, at most once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Timestamp>,
+    /// The next attempt has not begun: `attemptAt` is when it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub between: bool,
+    /// Jobs of former attempts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_jobs: Vec<JobRecord>,
     /// Values before a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Before>,
@@ -183,9 +189,18 @@ pub struct JobRecord {
     /// Its uid, once created. It is started only after this is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// When it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
     /// When it was seen started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
+    /// When its end was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Why it failed, once it has ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Deletion was claimed (kill, or an image that cannot be pulled).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub killed: bool,
@@ -309,10 +324,10 @@ pub struct TriggerRecord {
     /// No verdict since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inconclusive_since: Option<Timestamp>,
-    /// Restarts of each container (`pod-uid/container`) when it was first seen.
+    /// Restarts of each container (`pod-uid/container`) counted so far.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
-    /// Times of restarts counted, newest last, at most 64.
+    /// Times of restarts counted, newest last, one more than fires the trigger at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Timestamp>,
     /// When it fired.

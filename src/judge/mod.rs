@@ -4,14 +4,19 @@
 
 use jiff::Timestamp;
 
-use crate::actions::{Cx, Out};
+use crate::actions::{Cx, Out, span};
+use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::Trigger;
-use crate::journal::short;
+use crate::journal::{later, short};
 
+mod no_data;
 mod pods;
 mod probe;
 mod threshold;
+
+/// Longest text of what a trial saw.
+const MAX_SAW: usize = 200;
 
 /// Takes a trigger one move further: asks for the reads of the trial that is due, judges its answer, and returns why it
 /// fires, once it does. Trials are numbered from `record.armed_at`; a restart may delay a verdict, never hasten it.
@@ -21,37 +26,99 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
     } else if let Some(probe) = &trigger.probe {
         probe::advance(cx, trigger, probe, record, out)
     } else if let Some(pods) = &trigger.pods {
-        pods::advance(cx, trigger, pods, record, out)
+        pods::advance(cx, pods, record, out)
     } else {
-        // `plan` refuses the triggers that are not built, so none is ever left unwatched in silence.
-        inconclusive(record, cx.world.now, "this version does not know the trigger");
+        // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
+        judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
         None
     }
 }
 
-/// Records a verdict.
-fn settle(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict) {
-    record.last = Some(verdict);
-    // Time without a verdict is never bad: it does not count towards `sustained` or `failingFor`.
-    if let (Some(silent), Some(bad)) = (record.inconclusive_since.take(), record.bad_since) {
-        record.bad_since = bad.checked_add(at.duration_since(silent)).ok().or(Some(at));
+/// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of
+/// the switch says nothing about the side switched to.
+#[derive(Clone, Copy, Debug)]
+struct Trials {
+    armed: Timestamp,
+    every: Duration,
+}
+
+impl Trials {
+    fn of(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord) -> Self {
+        let every = trigger.every.unwrap_or(cx.plan.observe.every).max(Duration::from_millis(1));
+        Self { armed: *record.armed_at.get_or_insert(cx.world.now), every }
     }
+
+    fn due(self, n: u64) -> Timestamp {
+        later(self.armed, self.times(n))
+    }
+
+    /// The last trial that is due by now; 0 when none is.
+    fn latest(self, now: Timestamp) -> u64 {
+        span(self.armed, now).as_millis() / self.every.as_millis()
+    }
+
+    fn times(self, n: u64) -> Duration {
+        Duration::from_millis(self.every.as_millis().saturating_mul(n))
+    }
+
+    /// How many intervals `d` has, rounded up.
+    fn within(self, d: Duration) -> u64 {
+        d.as_millis().div_ceil(self.every.as_millis())
+    }
+}
+
+/// Takes a verdict into the record. An inconclusive one neither ends a bad time nor adds to it.
+fn judged(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw: &str) {
+    record.last = Some(verdict);
+    record.saw = Some(short(saw, MAX_SAW));
     match verdict {
         TrialVerdict::Good => {
             record.bad_since = None;
             record.bad_in_a_row = 0;
+            record.inconclusive_since = None;
         }
         TrialVerdict::Bad => {
             record.bad_since.get_or_insert(at);
             record.bad_in_a_row = record.bad_in_a_row.saturating_add(1);
+            record.inconclusive_since = None;
         }
-        TrialVerdict::Inconclusive => {}
+        TrialVerdict::Inconclusive => {
+            record.inconclusive_since.get_or_insert(at);
+        }
     }
 }
 
-/// Records that a trial gave no verdict.
-fn inconclusive(record: &mut TriggerRecord, at: Timestamp, why: &str) {
-    record.last = Some(TrialVerdict::Inconclusive);
-    record.inconclusive_since.get_or_insert(at);
-    record.saw = Some(short(why, 200));
+/// What was bad before a gap in which nothing was seen is not known to have stayed so.
+fn forget(record: &mut TriggerRecord) {
+    record.bad_since = None;
+    record.bad_in_a_row = 0;
+}
+
+/// `01:02:03Z`.
+fn clock(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%H:%M:%SZ")
+}
+
+#[cfg(test)]
+mod fixtures {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::actions::fixtures::Fixture;
+
+    pub fn trigger(value: Value) -> Trigger {
+        serde_json::from_value(value).expect("a trigger")
+    }
+
+    /// One decision.
+    pub fn judge(f: &Fixture, trigger: &Trigger, record: &mut TriggerRecord) -> (Option<String>, Out) {
+        let mut out = Out::default();
+        let fired = advance(&f.cx(), trigger, record, &mut out);
+        (fired, out)
+    }
+
+    /// A record armed now.
+    pub fn armed(f: &Fixture) -> TriggerRecord {
+        TriggerRecord { name: "t".into(), armed_at: Some(f.world.now), ..TriggerRecord::default() }
+    }
 }

@@ -1,40 +1,56 @@
-//! PURE. `pods`: what the kubelet says of the target's pods. No reads of its own; judged whenever pods are seen.
+//! PURE. What is seen of the target's pods: restarts, memory kills, crash loops, readiness. No reads of its own; judged
+//! by every decision, so that a dead pod needs no interval to be noticed. Pods that are being deleted do not count.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::settle;
 use crate::actions::{Cx, Out};
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::{PodsTrigger, Trigger};
-use crate::endpoints::matches;
+use crate::api::trigger::PodsTrigger;
+use crate::endpoints::{matches, whole_selector};
 use crate::journal::later;
 use crate::plan::MinReady;
 use crate::world::PodView;
 
-/// Most restarts whose times are kept.
-const MAX_EVENTS: usize = 64;
+use super::{clock, judged};
 
-/// Judges the pods as they are now.
-pub fn advance(cx: &Cx, _: &Trigger, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+/// Most times of restarts that are kept, whatever the bound.
+const MAX_EVENTS: usize = 1024;
+
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     let now = cx.world.now;
-    record.armed_at.get_or_insert(now);
-    let seen = cx.world.pods.as_ref()?;
-    let target: Vec<&PodView> =
-        seen.value.iter().filter(|p| !p.terminating && matches(&p.labels, &cx.plan.target.selector)).collect();
-    let why = restarts(&target, pods, record, now, out)
-        .or_else(|| containers(&target, pods, record))
-        .or_else(|| readiness(cx, &target, pods, record));
-    settle(record, now, if why.is_some() { TrialVerdict::Bad } else { TrialVerdict::Good });
-    // Kept only where it says something: an idle observation writes nothing.
-    record.last_at = None;
-    record.bad_since = None;
-    record.bad_in_a_row = 0;
-    why
+    let armed = *record.armed_at.get_or_insert(now);
+    let Some(target) = target(cx) else {
+        judged(record, now, TrialVerdict::Inconclusive, "the pods are being looked up");
+        return None;
+    };
+    let side = &cx.plan.target.name;
+    let fired = restarts(&target, pods, record, now, out)
+        .map(|why| format!("{why} of {side}'s pods"))
+        .or_else(|| containers(&target, pods, armed));
+    if let Some(why) = fired {
+        judged(record, now, TrialVerdict::Bad, &why);
+        return Some(format!("{why} at {}", clock(now)));
+    }
+    let (verdict, saw) = readiness(cx, pods, record);
+    judged(record, now, verdict, &saw);
+    (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
 }
 
-/// Counts restarts since the trigger was armed; a new container begins at what it is first seen with.
+/// The target's pods: those that a Service of the run would send users to, ready or not.
+fn target<'a>(cx: &Cx<'a>) -> Option<Vec<&'a PodView>> {
+    let pods = cx.world.pods.as_ref()?;
+    let mut selectors = vec![];
+    for name in &cx.plan.services {
+        selectors.extend(cx.world.service(name).map(|s| whole_selector(&s.selector, &cx.plan.target.selector)));
+    }
+    let of_target = |p: &&PodView| !p.terminating && selectors.iter().any(|s| matches(&p.labels, s));
+    (!selectors.is_empty()).then(|| pods.value.iter().filter(of_target).collect())
+}
+
+/// Counts restarts from the time each container is first seen.
 fn restarts(
     target: &[&PodView],
     pods: &PodsTrigger,
@@ -42,32 +58,31 @@ fn restarts(
     now: Timestamp,
     out: &mut Out,
 ) -> Option<String> {
+    let rule = pods.restarts.as_ref()?;
+    let bound = usize::try_from(rule.more_than).unwrap_or(usize::MAX);
+    let keep = bound.saturating_add(1).min(MAX_EVENTS);
     let mut known = BTreeMap::new();
     for p in target {
         for c in &p.containers {
             let key = format!("{}/{}", p.uid, c.name);
             let before = record.restarts.get(&key).copied().unwrap_or(c.restarts);
-            let more = c.restarts.saturating_sub(before).min(MAX_EVENTS as u32);
-            record.events.extend(std::iter::repeat_n(now, more as usize));
+            let more = usize::try_from(c.restarts.saturating_sub(before)).unwrap_or(keep).min(keep);
+            record.events.extend(std::iter::repeat_n(now, more));
             known.insert(key, c.restarts);
         }
     }
     record.restarts = known;
-    let excess = record.events.len().saturating_sub(MAX_EVENTS);
-    record.events.drain(..excess);
-    let rule = pods.restarts.as_ref()?;
     record.events.retain(|at| later(*at, rule.within) > now);
+    record.events.drain(..record.events.len().saturating_sub(keep));
     if let Some(first) = record.events.first() {
         out.wake_at(later(*first, rule.within));
     }
     let count = record.events.len();
-    (count > rule.more_than as usize)
-        .then(|| format!("{count} restarts within {}, more than {}", rule.within, rule.more_than))
+    (count > bound).then(|| format!("{count} restarts within {} > {}", rule.within, rule.more_than))
 }
 
-/// Crash loops and containers killed for their memory since the trigger was armed.
-fn containers(target: &[&PodView], pods: &PodsTrigger, record: &TriggerRecord) -> Option<String> {
-    let armed = record.armed_at?;
+/// Crash loops, and containers killed for their memory since the trigger was armed.
+fn containers(target: &[&PodView], pods: &PodsTrigger, armed: Timestamp) -> Option<String> {
     for p in target {
         for c in &p.containers {
             if pods.crash_loop == Some(true) && c.waiting.as_deref() == Some("CrashLoopBackOff") {
@@ -85,15 +100,184 @@ fn containers(target: &[&PodView], pods: &PodsTrigger, record: &TriggerRecord) -
     None
 }
 
-/// Fewer ready pods than wanted. P5 has seen the side ready at the switch, so fewer now is a loss.
-fn readiness(cx: &Cx, target: &[&PodView], pods: &PodsTrigger, record: &mut TriggerRecord) -> Option<String> {
-    let rule = pods.ready_below.as_deref()?;
-    let wanted = cx.world.wanted(&cx.plan.target)?;
-    let limit = match rule.strip_suffix('%') {
-        Some(percent) => MinReady::Percent(percent.parse().ok()?).of(wanted),
-        None => rule.parse().ok()?,
+/// Fewer ready pods than wanted, once as many have been seen: a side that is still starting is not losing any.
+fn readiness(cx: &Cx, pods: &PodsTrigger, record: &TriggerRecord) -> (TrialVerdict, String) {
+    let side = &cx.plan.target;
+    let Some(rule) = pods.ready_below.as_deref() else { return (TrialVerdict::Good, "ok".into()) };
+    let wanted = cx.world.wanted(side);
+    let bound = match rule.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().zip(wanted).map(|(p, wanted)| MinReady::Percent(p).of(wanted)),
+        None => rule.parse().ok(),
     };
-    let ready = u32::try_from(target.iter().filter(|p| p.ready).count()).unwrap_or(u32::MAX);
-    record.saw = Some(format!("{ready} of {wanted} ready"));
-    (ready < limit).then(|| format!("{ready} of {wanted} pods of {} are ready, fewer than {rule}", cx.plan.target.name))
+    let ready = cx.plan.services.iter().map(|s| cx.world.ready_on(s, side)).min().flatten();
+    let (Some(bound), Some(ready)) = (bound, ready) else {
+        return (TrialVerdict::Inconclusive, format!("how many pods {} wants is not known", side.name));
+    };
+    let saw = match wanted {
+        Some(wanted) => format!("{ready} of {wanted} pods of {} are ready", side.name),
+        None => format!("{ready} pods of {} are ready", side.name),
+    };
+    if ready >= bound {
+        return (TrialVerdict::Good, saw);
+    }
+    // The switch itself has seen `minReady` of them, whatever became of this record.
+    let converged = cx.journal.switch.as_ref().is_some_and(|s| s.converged_at.is_some());
+    let switched_with = wanted.map(|w| cx.plan.switch.min_ready.of(w)).unwrap_or(1);
+    if record.last == Some(TrialVerdict::Good) || (converged && switched_with >= bound) {
+        (TrialVerdict::Bad, format!("{saw}, fewer than {rule}"))
+    } else {
+        (TrialVerdict::Inconclusive, format!("{saw}; never yet as many as {rule}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::fixtures::{armed, judge, trigger};
+    use super::*;
+    use crate::actions::fixtures::{Fixture, pod};
+    use crate::api::run::SwitchRecord;
+    use crate::api::trigger::Trigger;
+
+    fn watch(pods: Value) -> Trigger {
+        trigger(json!({"name": "pods", "every": "15s", "pods": pods}))
+    }
+
+    fn world() -> Fixture {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-a", "green"), pod("green-b", "green"), pod("blue-a", "blue")]);
+        f
+    }
+
+    fn at<'a>(f: &'a mut Fixture, name: &str) -> &'a mut PodView {
+        let pods = f.world.pods.as_mut().expect("pods");
+        pods.value.iter_mut().find(|p| p.name == name).expect("a pod")
+    }
+
+    #[test]
+    fn restarts_since_first_seen_within_the_window() {
+        let t = watch(json!({"restarts": {"moreThan": 2, "within": "10m"}}));
+        let mut f = world();
+        at(&mut f, "green-a").containers[0].restarts = 9;
+        let mut record = armed(&f);
+        assert_eq!(judge(&f, &t, &mut record).0, None, "old restarts do not count");
+        at(&mut f, "green-a").containers[0].restarts = 10;
+        at(&mut f, "blue-a").containers[0].restarts = 50;
+        f.after(60);
+        assert_eq!(judge(&f, &t, &mut record).0, None);
+        at(&mut f, "green-b").containers[0].restarts = 2;
+        f.after(60);
+        let why = judge(&f, &t, &mut record).0;
+        assert_eq!(why.as_deref(), Some("3 restarts within 10m > 2 of green's pods at 00:02:00Z"));
+        // The same in a slower world: the first has left the window.
+        let mut record = armed(&f);
+        judge(&f, &t, &mut record);
+        for n in [11, 12, 13, 14] {
+            at(&mut f, "green-a").containers[0].restarts = n;
+            f.after(301);
+            assert_eq!(judge(&f, &t, &mut record).0, None, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_restart_of_the_operator_counts_on_from_the_record() {
+        let t = watch(json!({"restarts": {"moreThan": 1, "within": "10m"}}));
+        let mut f = world();
+        let mut record = armed(&f);
+        judge(&f, &t, &mut record);
+        at(&mut f, "green-a").containers[0].restarts = 1;
+        judge(&f, &t, &mut record);
+        // Nothing is known of what came before but the record.
+        at(&mut f, "green-a").containers[0].restarts = 2;
+        assert!(judge(&f, &t, &mut record).0.is_some());
+    }
+
+    #[test]
+    fn crash_loops_and_memory_kills_of_the_target_alone() {
+        let crash = watch(json!({"crashLoop": true}));
+        let oom = watch(json!({"oomKilled": true}));
+        let killed = |seconds: i64, f: &Fixture| {
+            Some(("OOMKilled".to_owned(), Some(f.world.now + jiff::SignedDuration::from_secs(seconds))))
+        };
+        for (name, terminating, fires) in [("green-a", false, true), ("green-a", true, false), ("blue-a", false, false)]
+        {
+            let mut f = world();
+            let mut record = armed(&f);
+            let terminated = killed(1, &f);
+            let p = at(&mut f, name);
+            p.terminating = terminating;
+            p.containers[0].waiting = Some("CrashLoopBackOff".into());
+            p.containers[0].terminated = terminated;
+            f.after(1);
+            assert_eq!(judge(&f, &crash, &mut record.clone()).0.is_some(), fires, "{name} {terminating}");
+            assert_eq!(judge(&f, &oom, &mut record).0.is_some(), fires, "{name} {terminating}");
+        }
+        let mut f = world();
+        let mut record = armed(&f);
+        let terminated = killed(-60, &f);
+        at(&mut f, "green-a").containers[0].terminated = terminated;
+        assert_eq!(judge(&f, &oom, &mut record).0, None, "before the switch");
+    }
+
+    #[test]
+    fn ready_below_only_once_it_was_there() {
+        for (rule, left, fires) in
+            [("2", 1, true), ("2", 2, false), ("100%", 1, true), ("50%", 1, false), ("1", 0, true)]
+        {
+            let t = watch(json!({"readyBelow": rule}));
+            let mut f = world();
+            let mut record = armed(&f);
+            assert_eq!(judge(&f, &t, &mut record).0, None);
+            assert_eq!(record.last, Some(TrialVerdict::Good));
+            for name in ["green-a", "green-b"].into_iter().skip(left) {
+                at(&mut f, name).ready = false;
+            }
+            let fired = judge(&f, &t, &mut record).0;
+            assert_eq!(fired.is_some(), fires, "{rule} {left}: {fired:?}");
+        }
+    }
+
+    #[test]
+    fn a_side_that_is_still_starting_is_not_losing_any() {
+        let t = watch(json!({"readyBelow": "2"}));
+        let mut f = world();
+        at(&mut f, "green-b").ready = false;
+        let mut record = armed(&f);
+        assert_eq!(judge(&f, &t, &mut record).0, None);
+        assert_eq!(record.last, Some(TrialVerdict::Inconclusive));
+        // After a restart nothing is remembered but that the switch converged, which needed both.
+        let now = f.world.now;
+        f.journal.switch =
+            Some(SwitchRecord { claimed_at: now, converged_at: Some(now), restored_at: None, services: vec![] });
+        assert!(
+            judge(&f, &t, &mut record)
+                .0
+                .is_some_and(|why| why.contains("1 of 2 pods of green are ready, fewer than 2"))
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_neither_good_nor_bad() {
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        assert_eq!(judge(&f, &watch(json!({"crashLoop": true})), &mut record).0, None);
+        assert_eq!(record.last, Some(TrialVerdict::Inconclusive));
+        f.pods(vec![pod("green-a", "green")]);
+        f.world.workloads.clear();
+        assert_eq!(judge(&f, &watch(json!({"readyBelow": "50%"})), &mut record).0, None);
+        assert_eq!(record.last, Some(TrialVerdict::Inconclusive));
+    }
+
+    #[test]
+    fn an_idle_observation_writes_nothing() {
+        let t = watch(json!({"restarts": {"moreThan": 2, "within": "10m"}, "crashLoop": true, "readyBelow": "1"}));
+        let mut f = world();
+        let mut record = armed(&f);
+        judge(&f, &t, &mut record);
+        let before = record.clone();
+        f.after(15);
+        judge(&f, &t, &mut record);
+        assert_eq!(record, before);
+    }
 }

@@ -1,17 +1,24 @@
-//! PURE. `probe`: a request that must succeed; fires after so many failures in a row, or after failing for a time.
-//! A gap in which nothing was asked is inconclusive: it never counts as failing.
+//! PURE. A request that must succeed: fires after so many failures in a row, or after failing for a time. Probes cannot
+//! be asked for a time that has passed, so they go one after another, and a gap between two makes the count begin anew.
 
-use super::{inconclusive, settle};
-use crate::actions::{Cx, Out, Verdict, http};
+use crate::actions::request::{NoRequest, build};
+use crate::actions::{Cx, Out, Verdict, http, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::step::To;
-use crate::api::trigger::{NoData, ProbeTrigger, Trigger};
+use crate::api::trigger::{ProbeTrigger, Trigger};
 use crate::effect::Read;
-use crate::journal::{later, short};
-use crate::world::{HttpError, Reading};
+use crate::journal::later;
+use crate::world::Reading;
 
-/// Moves the trigger on by at most one trial.
+use super::{Trials, clock, forget, judged, no_data};
+
+/// Failures in a row where nothing is said.
+const FAILING: u32 = 3;
+/// What an answer may take on its way beyond the request's own time-out.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// See [`super::advance`].
 pub fn advance(
     cx: &Cx,
     trigger: &Trigger,
@@ -20,63 +27,176 @@ pub fn advance(
     out: &mut Out,
 ) -> Option<String> {
     let now = cx.world.now;
-    let every = trigger.every.unwrap_or(cx.plan.observe.every);
-    let armed = *record.armed_at.get_or_insert(now);
-    // Probes cannot be asked again for a past time: after a gap the count begins anew with the trial due now.
-    let due_now = u64::try_from(now.duration_since(armed).as_millis()).unwrap_or(0) / every.as_millis().max(1);
-    if due_now > record.trials.saturating_add(2) {
-        record.trials = due_now;
-        record.bad_since = None;
-        record.bad_in_a_row = 0;
-    }
-    let due = later(armed, Duration::from_millis(every.as_millis().saturating_mul(record.trials)));
+    let trials = Trials::of(cx, trigger, record);
+    let n = record.trials + 1;
+    let due = trials.due(n);
     if due > now {
         out.wake_at(due);
         return None;
     }
-    let key = format!("{}@{}", trigger.name, record.trials);
-    let verdict = match cx.world.readings.get(&key) {
-        Some(Reading::Http(answers)) => {
-            let unreachable = answers.iter().any(|a| matches!(&a.result, Err(HttpError::NotSent(_))));
-            (http::judge(cx, &probe.http, answers, false), unreachable)
-        }
-        _ => match http::request(cx, &probe.http, To::Live) {
-            Ok(mut request) => {
-                request.timeout = Duration::from_millis(every.as_millis().clamp(1000, 10_000));
-                out.reads.insert(key, Read::Http(request));
+    let timeout = Duration::from_millis(trials.times(2).as_millis().clamp(3000, 10_000));
+    let key = format!("{}@{n}", trigger.name);
+    let (verdict, saw) = match cx.world.readings.get(&key) {
+        Some(Reading::Http(answers)) => match http::judge(cx, &probe.http, answers) {
+            Verdict::Pass { .. } => (TrialVerdict::Good, "ok".to_owned()),
+            Verdict::Fail { message, .. } => (TrialVerdict::Bad, message),
+            Verdict::Unknown { message } => (no_data::verdict(trigger), message),
+        },
+        _ => {
+            let stale = later(later(due, timeout), MARGIN);
+            if now > stale {
+                // Nobody looked at that time: what would be seen now belongs to the trial that is due next.
+                record.trials = trials.latest(now);
+                judged(record, due, TrialVerdict::Inconclusive, "not looked at for a while");
+                out.wake_at(trials.due(record.trials + 1));
                 return None;
             }
-            // Nobody there to ask is what the probe is there to find.
-            Err(why) => (Verdict::fail(why), true),
-        },
-    };
-    record.trials += 1;
-    record.last_at = Some(due);
-    out.wake_at(later(armed, Duration::from_millis(every.as_millis().saturating_mul(record.trials))).max(now));
-    let why = match verdict.0 {
-        Verdict::Pass { .. } => {
-            record.saw = Some("ok".into());
-            settle(record, due, TrialVerdict::Good);
-            return None;
-        }
-        Verdict::Fail { message, .. } => message,
-        Verdict::Unknown { message } => {
-            inconclusive(record, due, &message);
-            let bad = trigger.no_data.unwrap_or_default() == NoData::Rollback;
-            return bad.then_some(message);
+            match build(cx, &probe.http, To::Live, timeout, None) {
+                Ok(request) => {
+                    out.reads.insert(key, Read::Http(request));
+                    out.wake_at(stale);
+                    return None;
+                }
+                // That nobody is there is what a probe is there to find.
+                Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
+                Err(NoRequest::Wait(why) | NoRequest::Fail(why)) => (no_data::verdict(trigger), why),
+            }
         }
     };
-    record.saw = Some(short(&why, 200));
-    settle(record, due, TrialVerdict::Bad);
+    // The time of the answer, not of the question: one that hangs is no gap.
+    if record.last_at.is_some_and(|last| span(last, due) > trials.times(2)) {
+        forget(record);
+    }
+    record.last_at = Some(now);
+    record.trials = trials.latest(now).max(n);
+    out.wake_at(trials.due(record.trials + 1));
+    judged(record, due, verdict, &saw);
+    if verdict != TrialVerdict::Bad {
+        return None;
+    }
     let since = record.bad_since.unwrap_or(due);
+    let times = record.bad_in_a_row;
     match probe.failing_for {
-        Some(limit) if due.duration_since(since) >= limit.signed() => {
-            Some(format!("failing since {since:.0} ({limit}): {why}"))
+        Some(limit) => {
+            let failing = span(since, due);
+            (failing >= limit).then(|| format!("failing since {} ({failing}): {saw}", clock(since)))
         }
-        Some(_) => None,
-        None => {
-            let limit = probe.failing.unwrap_or(3);
-            (record.bad_in_a_row >= limit).then(|| format!("failed {} times in a row: {why}", record.bad_in_a_row))
+        None => (times >= probe.failing.unwrap_or(FAILING))
+            .then(|| format!("failed {times} times in a row since {}: {saw}", clock(since))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::{armed, judge, trigger};
+    use super::*;
+    use crate::actions::fixtures::{Fixture, answer, pod};
+    use crate::world::{HttpAnswer, HttpError};
+
+    fn probe(extra: &[(&str, serde_json::Value)]) -> Trigger {
+        let mut probe = json!({"http": {"path": "/health"}});
+        for (key, value) in extra {
+            probe[*key] = value.clone();
         }
+        trigger(json!({"name": "down", "every": "1s", "probe": probe}))
+    }
+
+    fn answers(c: char) -> Vec<HttpAnswer> {
+        let failed = |e| vec![HttpAnswer { from: "service/web".into(), result: Err(e) }];
+        match c {
+            'g' => vec![answer(200, "")],
+            'b' => vec![answer(503, "")],
+            'r' => failed(HttpError::NotSent("connection refused".into())),
+            _ => failed(HttpError::Lost("timed out".into())),
+        }
+    }
+
+    /// Plays one answer a second; `.` is a second in which the operator was not there.
+    fn play(t: &Trigger, script: &str) -> Option<(usize, String)> {
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        for (i, c) in script.chars().enumerate() {
+            f.after(1);
+            if c == '.' {
+                f.world.readings.clear();
+                continue;
+            }
+            let (_, out) = judge(&f, t, &mut record);
+            for key in out.reads.keys() {
+                f.world.readings.insert(key.clone(), Reading::Http(answers(c)));
+            }
+            if let (Some(why), _) = judge(&f, t, &mut record) {
+                return Some((i + 1, why));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn so_many_failures_in_a_row() {
+        let table = [("bbb", Some(3)), ("bbgbb", None), ("brl", Some(3)), ("gggg", None), ("bbgbbb", Some(6))];
+        for (script, fires) in table {
+            assert_eq!(play(&probe(&[]), script).map(|f| f.0), fires, "{script}");
+        }
+        let why = play(&probe(&[]), "gbbb").map(|f| f.1).unwrap_or_default();
+        assert_eq!(why, "failed 3 times in a row since 00:00:02Z: green-a: status 503 is not 2xx");
+        assert_eq!(play(&probe(&[("failing", json!(1))]), "gb").map(|f| f.0), Some(2));
+    }
+
+    #[test]
+    fn failing_for_a_time() {
+        let t = probe(&[("failingFor", json!("3s"))]);
+        let table = [("bbb", None), ("bbbb", Some(4)), ("bbgbbb", None)];
+        for (script, fires) in table {
+            assert_eq!(play(&t, script).map(|f| f.0), fires, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_gap_never_counts_as_failing() {
+        assert_eq!(play(&probe(&[]), "bb......bb"), None);
+        assert_eq!(play(&probe(&[]), "bb......bbbb").map(|f| f.0), Some(12));
+        let t = probe(&[("failingFor", json!("3s"))]);
+        assert_eq!(play(&t, "b......bb"), None, "the time of the gap is not known to be bad");
+        assert_eq!(play(&probe(&[]), "bb.b").map(|f| f.0), Some(4), "one missed trial is no gap");
+    }
+
+    #[test]
+    fn a_target_that_hangs_is_failing_and_no_gap() {
+        let t = probe(&[]);
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        let mut fired = None;
+        for _ in 0..20 {
+            f.after(1);
+            let (_, out) = judge(&f, &t, &mut record);
+            let Some(key) = out.reads.keys().next().cloned() else { continue };
+            // Each request takes its whole time-out.
+            f.after(2);
+            let (_, still) = judge(&f, &t, &mut record);
+            assert!(still.reads.contains_key(&key), "asked for until it is answered");
+            f.after(1);
+            f.world.readings.insert(key, Reading::Http(answers('l')));
+            fired = fired.or(judge(&f, &t, &mut record).0);
+        }
+        assert!(fired.is_some_and(|why| why.contains("failed 3 times in a row")), "{record:?}");
+    }
+
+    #[test]
+    fn nobody_there_is_failing_but_not_knowing_is_not() {
+        let mut t = probe(&[("failing", json!(1))]);
+        if let Some(p) = &mut t.probe {
+            p.http.to = Some(To::Target);
+        }
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        f.after(1);
+        assert_eq!(judge(&f, &t, &mut record).0, None);
+        assert_eq!(record.last, Some(TrialVerdict::Inconclusive), "pods are not known yet");
+        f.pods(vec![pod("blue-a", "blue")]);
+        f.after(1);
+        assert!(judge(&f, &t, &mut record).0.is_some_and(|why| why.contains("no pod of green is ready")));
     }
 }

@@ -1,18 +1,20 @@
-//! PURE. `metric` against a bound: fires when it is bad, or has been bad for `sustained` without a good value between.
-//! Trials are numbered by time and asked with that time, so that a restart asks the missed ones again.
+//! PURE. A PromQL value against a bound: fires when it is bad, or has been for `sustained` without a good value between.
+//! Trials are asked with their own time, so that after a restart the missed ones are asked again. Time without a value
+//! counts neither way: `sustained` is made of bad trials alone.
 
-use jiff::Timestamp;
-
-use super::{inconclusive, settle};
-use crate::actions::{Cx, Out};
+use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::{MetricTrigger, NoData, Trigger};
+use crate::api::trigger::{MetricTrigger, Trigger};
 use crate::effect::Read;
-use crate::journal::later;
 use crate::world::{QueryAnswer, Reading};
 
-/// Moves the trigger on by at most one trial.
+use super::{Trials, clock, forget, judged, no_data};
+
+/// Most queries of a trigger under way at a time.
+const WINDOW: u64 = 16;
+
+/// See [`super::advance`].
 pub fn advance(
     cx: &Cx,
     trigger: &Trigger,
@@ -20,101 +22,233 @@ pub fn advance(
     record: &mut TriggerRecord,
     out: &mut Out,
 ) -> Option<String> {
-    let now = cx.world.now;
-    let every = trigger.every.unwrap_or(cx.plan.observe.every);
-    let armed = *record.armed_at.get_or_insert(now);
-    skip_far_past(metric, record, armed, every, now);
-    let due = later(armed, Duration::from_millis(every.as_millis().saturating_mul(record.trials)));
-    if due > now {
-        out.wake_at(due);
+    let trials = Trials::of(cx, trigger, record);
+    let latest = trials.latest(cx.world.now);
+    let (Some(query), Some(bound)) = (&metric.query, Bound::of(metric)) else {
+        judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");
         return None;
+    };
+    skip(metric, trials, latest, record);
+    let key = |n: u64| format!("{}@{n}", trigger.name);
+    while record.trials < latest
+        && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(record.trials + 1))
+    {
+        record.trials += 1;
+        if let Some(why) = judge(trigger, metric, &bound, trials, answer, record) {
+            return Some(why);
+        }
     }
-    let Some(query) = &metric.query else { return None };
-    let key = format!("{}@{}", trigger.name, record.trials);
-    let Some(Reading::Query(answer)) = cx.world.readings.get(&key) else {
-        let timeout = Duration::from_millis((every.as_millis() * 2).clamp(1000, 10_000));
-        out.reads.insert(key, Read::Query { query: query.clone(), at: Some(due), timeout });
-        return None;
-    };
-    record.trials += 1;
-    record.last_at = Some(due);
-    // The next trial is asked for by the next decision, since each asks for one.
-    out.wake_at(later(armed, Duration::from_millis(every.as_millis().saturating_mul(record.trials))).max(now));
-    let value = match answer {
-        QueryAnswer::Value(v) => *v,
-        QueryAnswer::Inconclusive(why) | QueryAnswer::Invalid(why) => {
-            inconclusive(record, due, why);
-            let bad = trigger.no_data.unwrap_or_default() == NoData::Rollback;
-            return bad.then(|| format!("no data, which noData: Rollback takes as bad: {why}"));
-        }
-    };
-    let (bad, bound) = exceeds(metric, value);
-    record.saw = Some(format!("{value}"));
-    settle(record, due, if bad { TrialVerdict::Bad } else { TrialVerdict::Good });
-    let since = record.bad_since?;
-    match metric.sustained {
-        None => Some(format!("{value} {bound}")),
-        Some(sustained) if due.duration_since(since) >= sustained.signed() => {
-            Some(format!("{value} {bound} since {since:.0} ({sustained})"))
-        }
-        Some(_) => None,
+    for n in (record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW)) {
+        let read = Read::Query { query: query.clone(), at: Some(trials.due(n)), timeout: timeout(trials) };
+        out.reads.insert(key(n), read);
+    }
+    out.wake_at(trials.due(latest + 1));
+    None
+}
+
+/// How long Prometheus may take for a trial.
+fn timeout(trials: Trials) -> Duration {
+    Duration::from_millis(trials.times(2).as_millis().clamp(1000, 10_000))
+}
+
+/// After a long stop only the trials that `sustained` can still need are asked again, and what was bad before is
+/// forgotten, since what lies between was not seen.
+fn skip(metric: &MetricTrigger, trials: Trials, latest: u64, record: &mut TriggerRecord) {
+    let keep = trials.within(metric.sustained.unwrap_or_default()).saturating_add(2);
+    let patience = trials.within(timeout(trials)).saturating_add(1);
+    if latest.saturating_sub(record.trials) > keep.saturating_add(patience) {
+        record.trials = latest - keep;
+        forget(record);
+        let at = trials.due(record.trials);
+        judged(record, at, TrialVerdict::Inconclusive, "not looked at for a while");
     }
 }
 
-/// After a long stop only the trials that `sustained` can still need are asked again.
-fn skip_far_past(
+struct Bound<'a> {
+    text: &'a str,
+    value: f64,
+    above: bool,
+}
+
+impl<'a> Bound<'a> {
+    fn of(metric: &'a MetricTrigger) -> Option<Self> {
+        let (text, above) = match (&metric.above, &metric.below) {
+            (Some(text), _) => (text, true),
+            (None, Some(text)) => (text, false),
+            (None, None) => return None,
+        };
+        Some(Self { text, value: text.parse().ok()?, above })
+    }
+
+    fn exceeded(&self, value: f64) -> bool {
+        if self.above { value > self.value } else { value < self.value }
+    }
+}
+
+fn judge(
+    trigger: &Trigger,
     metric: &MetricTrigger,
+    bound: &Bound,
+    trials: Trials,
+    answer: &QueryAnswer,
     record: &mut TriggerRecord,
-    armed: Timestamp,
-    every: Duration,
-    now: Timestamp,
-) {
-    let due_now = u64::try_from(now.duration_since(armed).as_millis()).unwrap_or(0) / every.as_millis().max(1);
-    let keep = metric.sustained.map_or(0, Duration::as_millis) / every.as_millis().max(1) + 2;
-    let first = due_now.saturating_sub(keep);
-    if record.trials < first {
-        record.trials = first;
-        // What was not seen is not known to be bad throughout.
-        record.bad_since = None;
-        record.bad_in_a_row = 0;
+) -> Option<String> {
+    let at = trials.due(record.trials);
+    record.last_at = Some(at);
+    let (verdict, saw, what) = match answer {
+        QueryAnswer::Value(value) if bound.exceeded(*value) => {
+            let sign = if bound.above { '>' } else { '<' };
+            (TrialVerdict::Bad, value.to_string(), format!("{value} {sign} {}", bound.text))
+        }
+        QueryAnswer::Value(value) => (TrialVerdict::Good, value.to_string(), String::new()),
+        QueryAnswer::Inconclusive(why) => {
+            (no_data::verdict(trigger), why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
+        }
+        QueryAnswer::Invalid(why) => {
+            let why = format!("the query is not valid: {why}");
+            (no_data::verdict(trigger), why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
+        }
+    };
+    judged(record, at, verdict, &saw);
+    if verdict != TrialVerdict::Bad {
+        return None;
     }
-}
-
-fn exceeds(metric: &MetricTrigger, value: f64) -> (bool, String) {
-    let bound = |text: &Option<String>| text.as_deref().and_then(|t| t.parse::<f64>().ok());
-    if let Some(limit) = bound(&metric.above) {
-        return (value > limit, format!("> {limit}"));
-    }
-    match bound(&metric.below) {
-        Some(limit) => (value < limit, format!("< {limit}")),
-        None => (false, String::new()),
+    let since = record.bad_since.unwrap_or(at);
+    match metric.sustained {
+        None => Some(format!("{what} at {}", clock(at))),
+        Some(sustained) => {
+            let bad = trials.times(u64::from(record.bad_in_a_row.saturating_sub(1)));
+            (bad >= sustained).then(|| format!("{what} since {} ({})", clock(since), span(since, at)))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::{armed, judge, trigger};
     use super::*;
+    use crate::actions::fixtures::Fixture;
 
-    fn metric(yaml: &str) -> MetricTrigger {
-        serde_saphyr::from_str(yaml).expect("metric")
+    fn errors(sustained: Option<&str>) -> Trigger {
+        let mut metric = json!({"query": "errors", "above": "0.05"});
+        if let Some(s) = sustained {
+            metric["sustained"] = json!(s);
+        }
+        trigger(json!({"name": "errors", "every": "1s", "metric": metric}))
+    }
+
+    /// Plays one answer a second: `b`ad, `g`ood, `i`nconclusive. The second in which the trigger fires, and why.
+    fn play(t: &Trigger, answers: &str) -> Option<(usize, String)> {
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        for (i, c) in answers.chars().enumerate() {
+            f.after(1);
+            let (_, out) = judge(&f, t, &mut record);
+            for key in out.reads.keys() {
+                let answer = match c {
+                    'b' => QueryAnswer::Value(0.101),
+                    'g' => QueryAnswer::Value(0.05),
+                    _ => QueryAnswer::Inconclusive("no series".into()),
+                };
+                f.world.readings.insert(key.clone(), Reading::Query(answer));
+            }
+            if let (Some(why), _) = judge(&f, t, &mut record) {
+                return Some((i + 1, why));
+            }
+        }
+        None
     }
 
     #[test]
-    fn the_bound_itself_is_good() {
-        let above = metric("{query: x, above: '0.05'}");
-        assert!(!exceeds(&above, 0.05).0 && exceeds(&above, 0.0501).0 && !exceeds(&above, 0.0).0);
-        let below = metric("{query: x, below: '10'}");
-        assert!(!exceeds(&below, 10.0).0 && exceeds(&below, 9.9).0);
+    fn fires_with_value_bound_and_time() {
+        assert_eq!(play(&errors(None), "ggb"), Some((3, "0.101 > 0.05 at 00:00:03Z".into())));
+        assert_eq!(play(&errors(Some("3s")), "gbbbb"), Some((5, "0.101 > 0.05 since 00:00:02Z (3s)".into())));
+        let below = trigger(json!({"name": "t", "every": "1s", "metric": {"query": "q", "below": "0.2"}}));
+        assert_eq!(play(&below, "b"), Some((1, "0.101 < 0.2 at 00:00:01Z".into())));
     }
 
     #[test]
-    fn a_long_stop_never_hastens_a_verdict() {
-        let m = metric("{query: x, above: '1', sustained: 10s}");
-        let armed = Timestamp::UNIX_EPOCH;
-        let mut record =
-            TriggerRecord { trials: 3, bad_since: Some(armed), bad_in_a_row: 3, ..TriggerRecord::default() };
-        let now = later(armed, Duration::from_secs(100));
-        skip_far_past(&m, &mut record, armed, Duration::from_secs(1), now);
-        assert_eq!((record.trials, record.bad_since, record.bad_in_a_row), (88, None, 0));
+    fn sustained_is_made_of_bad_trials_alone() {
+        let table = [
+            ("bbbg", None),
+            ("bbgbbg", None),
+            ("bbbb", Some(4)),
+            // Silence neither ends a bad time nor adds to it.
+            ("biiiiib", None),
+            ("biiiiibbb", Some(9)),
+            ("iiiiiiii", None),
+            ("bbibgb", None),
+        ];
+        for (answers, fires) in table {
+            assert_eq!(play(&errors(Some("3s")), answers).map(|f| f.0), fires, "{answers}");
+        }
+    }
+
+    #[test]
+    fn missing_data_is_bad_only_where_the_manifest_says_so() {
+        for (no_data, fires) in [("Hold", false), ("Ignore", false), ("Rollback", true)] {
+            let mut t = errors(None);
+            t.no_data = serde_json::from_value(json!(no_data)).ok();
+            assert_eq!(play(&t, "i").is_some(), fires, "{no_data}");
+        }
+    }
+
+    #[test]
+    fn the_first_trial_comes_one_interval_after_the_switch() {
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        let (_, out) = judge(&f, &errors(None), &mut record);
+        assert!(out.reads.is_empty() && out.wake == "2026-01-01T00:00:01Z".parse().ok());
+        f.after(1);
+        let (_, out) = judge(&f, &errors(None), &mut record);
+        let Some(Read::Query { at: Some(at), timeout, .. }) = out.reads.get("errors@1") else { panic!("{out:?}") };
+        assert_eq!((at.to_string(), *timeout), ("2026-01-01T00:00:01Z".into(), Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_restart_asks_the_missed_trials_again_each_with_its_time() {
+        let mut f = Fixture::new();
+        let t = errors(Some("3s"));
+        let mut record = armed(&f);
+        record.trials = 2;
+        f.after(6);
+        let (_, out) = judge(&f, &t, &mut record);
+        assert_eq!(out.reads.keys().collect::<Vec<_>>(), ["errors@3", "errors@4", "errors@5", "errors@6"]);
+        // Answers may come in any order; they are judged in theirs.
+        f.world.readings.insert("errors@4".into(), Reading::Query(QueryAnswer::Value(1.0)));
+        assert_eq!((judge(&f, &t, &mut record).0, record.trials), (None, 2));
+        for n in [3, 5, 6] {
+            f.world.readings.insert(format!("errors@{n}"), Reading::Query(QueryAnswer::Value(1.0)));
+        }
+        assert!(judge(&f, &t, &mut record).0.is_some_and(|why| why.contains("since 00:00:03Z (3s)")));
+    }
+
+    #[test]
+    fn a_long_stop_forgets_what_was_bad_and_goes_back_no_further_than_needed() {
+        let mut f = Fixture::new();
+        let t = errors(Some("3s"));
+        let mut record = armed(&f);
+        record.trials = 2;
+        record.bad_in_a_row = 2;
+        record.bad_since = record.armed_at;
+        f.after(100);
+        let (fired, out) = judge(&f, &t, &mut record);
+        assert!(fired.is_none() && record.bad_in_a_row == 0 && record.bad_since.is_none());
+        assert_eq!(out.reads.keys().next().map(String::as_str), Some("errors@100"));
+        assert_eq!((out.reads.len(), record.last), (5, Some(TrialVerdict::Inconclusive)));
+    }
+
+    #[test]
+    fn a_query_that_hangs_is_waited_for_and_not_dropped() {
+        let mut f = Fixture::new();
+        let t = trigger(json!({"name": "t", "every": "100ms", "metric": {"query": "q", "above": "1"}}));
+        let mut record = armed(&f);
+        f.world.now += jiff::SignedDuration::from_millis(100);
+        judge(&f, &t, &mut record);
+        f.world.now += jiff::SignedDuration::from_millis(1000);
+        let (_, out) = judge(&f, &t, &mut record);
+        assert!(out.reads.contains_key("t@1") && out.reads.len() == 11, "{:?}", out.reads.keys());
     }
 }

@@ -1,0 +1,162 @@
+//! PURE. What a Job that has ended left behind, and whether that is what was expected.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::duration::Duration;
+use crate::api::run::{JobRecord, StepRecord};
+use crate::api::step::Job;
+use crate::effect::Read;
+use crate::plan::PlanStep;
+use crate::plan::expr::Var;
+use crate::plan::select;
+use crate::world::{JobResult, Reading};
+
+use super::job::PODS_END;
+use super::{Cx, Out, Verdict, expect, read_key, span};
+use crate::journal::later;
+
+/// A result that cannot be read is asked for again after this long.
+const AGAIN: Duration = Duration::from_secs(10);
+/// So many times.
+const TRIES: u64 = 3;
+
+/// The Job's reason when its container failed, which the exit code says better.
+const OF_CONTAINER: &str = "BackoffLimitExceeded";
+
+/// From the recorded end to the verdict.
+pub fn advance(
+    cx: &Cx,
+    step: &PlanStep,
+    job: &Job,
+    claim: &JobRecord,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    let ended = claim.ended.unwrap_or(cx.world.now);
+    let view = cx.world.jobs.get(&claim.name).and_then(|s| s.value.as_ref());
+    let view = view.filter(|v| claim.uid.as_deref() == Some(v.uid.as_str()));
+    if view.is_some_and(|v| v.pods_left > 0) {
+        let due = later(ended, PODS_END);
+        if cx.world.now >= due {
+            return Some(Verdict::unknown(format!(
+                "Job {} has ended and its pods have not, {PODS_END} later: what they still do is not known",
+                claim.name
+            )));
+        }
+        record.message = Some(format!("Job {} has ended; its pods are ending", claim.name));
+        out.wake_at(due);
+        return None;
+    }
+    record.message = Some(format!("the result of Job {} is being read", claim.name));
+    let tries = (span(ended, cx.world.now).as_millis() / AGAIN.as_millis()).min(TRIES);
+    let key = format!("{}/result@{tries}", read_key(step, record));
+    if let Some(Reading::Job(result)) = cx.world.readings.get(&key) {
+        let whole = result.problem.is_none() || enough(job, claim, result);
+        if whole || tries == TRIES {
+            return Some(judge(cx, job, claim, result));
+        }
+    }
+    if tries < TRIES {
+        out.wake_at(later(ended, Duration::from_millis(AGAIN.as_millis() * (tries + 1))));
+    }
+    let uid = claim.uid.clone().unwrap_or_default();
+    out.reads.insert(key, Read::JobResult { job: claim.name.clone(), uid, log: wants_log(job) });
+    None
+}
+
+fn wants_log(job: &Job) -> bool {
+    !job.expect_log.is_empty() || job.keep_log.unwrap_or(0) > 0
+}
+
+fn wants_message(job: &Job) -> bool {
+    !job.expect.is_empty() || !job.capture.is_empty()
+}
+
+/// Whether all that is asked for could be read, in spite of a problem. A Job whose own reason says enough, such as its
+/// deadline, may have left nothing to read.
+fn enough(job: &Job, claim: &JobRecord, result: &JobResult) -> bool {
+    match &claim.failure {
+        Some(why) => result.exit_code.is_some() || !why.starts_with(OF_CONTAINER),
+        None => {
+            result.exit_code.is_some()
+                && (job.expect_log.is_empty() || result.log.is_some())
+                && (!wants_message(job) || result.message.is_some())
+        }
+    }
+}
+
+fn judge(cx: &Cx, job: &Job, claim: &JobRecord, result: &JobResult) -> Verdict {
+    let mut evidence = Map::from_iter([("job".to_owned(), json!(claim.name))]);
+    if let Some(code) = result.exit_code {
+        evidence.insert("exitCode".into(), code.into());
+    }
+    let verdict = verdict(cx, job, claim, result, &mut evidence);
+    if let (Some(lines), Some(log)) = (job.keep_log.filter(|n| *n > 0), &result.log) {
+        let all: Vec<&str> = log.lines().collect();
+        let from = all.len().saturating_sub(usize::try_from(lines).unwrap_or(0));
+        evidence.insert("log".into(), json!(all.get(from..).unwrap_or_default()));
+    }
+    match verdict {
+        Ok(captures) => Verdict::Pass { evidence: Some(Value::Object(evidence)), captures },
+        Err(why) => Verdict::Fail { message: format!("Job {}: {why}", claim.name), evidence: Some(evidence.into()) },
+    }
+}
+
+fn verdict(
+    cx: &Cx,
+    job: &Job,
+    claim: &JobRecord,
+    result: &JobResult,
+    evidence: &mut Map<String, Value>,
+) -> Result<std::collections::BTreeMap<String, Value>, String> {
+    match (&claim.failure, result.exit_code) {
+        // A container's own failure is said by its code; the Job's reason is then only that it was not run again.
+        (Some(why), Some(code)) if code != 0 && why.starts_with(OF_CONTAINER) => {
+            return Err(format!("exit code {code}"));
+        }
+        (Some(why), Some(code)) => return Err(format!("{why} (exit code {code})")),
+        (Some(why), None) => return Err(why.clone()),
+        (None, Some(code)) if code != 0 => return Err(format!("exit code {code}")),
+        (None, _) => {}
+    }
+    let unread = |what: &str| {
+        let why = result.problem.as_deref().unwrap_or("there is none");
+        format!("{what} could not be read: {why}")
+    };
+    let mut missed = None;
+    let mut lines = Map::new();
+    for (i, pattern) in job.expect_log.iter().enumerate() {
+        let log = result.log.as_deref().ok_or_else(|| unread("the log"))?;
+        let found = select::matches_line(pattern, log).map_err(|why| format!("expectLog[{i}]: {why}"))?;
+        lines.insert(pattern.clone(), found.into());
+        if !found && missed.is_none() {
+            missed = Some(format!("expectLog[{i}]: no line matches {pattern}"));
+        }
+    }
+    if !lines.is_empty() {
+        evidence.insert("expectLog".into(), Value::Object(lines));
+    }
+    if let Some(why) = missed {
+        return Err(why);
+    }
+    if !wants_message(job) {
+        return Ok(Default::default());
+    }
+    if result.message.is_none() && result.problem.is_some() {
+        return Err(unread("the termination message"));
+    }
+    let message = result.message.as_deref().and_then(|m| serde_json::from_str::<Value>(m).ok());
+    let mut vars = expect::vars(cx);
+    vars.insert("exitCode".into(), Var::Json(result.exit_code.unwrap_or(0).into()));
+    vars.insert("json".into(), Var::Json(message.clone().unwrap_or(Value::Null)));
+    if let Some(why) = expect::first_failing(&job.expect, &vars) {
+        let hint = if message.is_none() { " (the termination message is not JSON)" } else { "" };
+        evidence.insert("failed".into(), Value::String(why.clone()));
+        return Err(format!("{why}{hint}"));
+    }
+    let (captures, recorded) = expect::capture(&job.capture, message.as_ref())?;
+    if !recorded.is_empty() {
+        evidence.insert("captures".into(), Value::Object(recorded));
+    }
+    Ok(captures)
+}

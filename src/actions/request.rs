@@ -1,0 +1,255 @@
+//! PURE. From the manifest's `http` to a request out: whom to ask, `${…}` expanded and encoded, how long it may take.
+
+use std::collections::BTreeSet;
+
+use crate::api::duration::Duration;
+use crate::api::step::{Header, Http, Pods, To};
+use crate::effect::{Address, Request};
+use crate::endpoints::{pod_port, ready, whole_selector};
+use crate::plan::vars::{Escape, VarError, Vars};
+use crate::world::{PodView, PortView, ServiceView};
+
+use super::Cx;
+
+/// A request may take this long unless its step says otherwise.
+const USUAL: Duration = Duration::from_secs(10);
+/// A step whose attempts have more time than this was given it on purpose.
+const LONGEST_DEFAULT: Duration = Duration::from_secs(30);
+/// Longest request.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// Why there is no request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRequest {
+    /// What it needs may still come.
+    Wait(String),
+    /// Nobody is there who could answer; that may change.
+    Nobody(String),
+    /// It never will: names the field.
+    Fail(String),
+}
+
+/// How long a request of a step may take: 10 s, or the step's own share per attempt where that is longer than usual.
+pub fn timeout(step: Duration, attempts: u32) -> Duration {
+    let share = Duration::from_millis(step.as_millis() / u64::from(attempts.max(1)));
+    if share > LONGEST_DEFAULT { share.min(LONGEST) } else { share.min(USUAL) }
+}
+
+/// The request. `to`: where it goes when it does not say.
+///
+/// # Errors
+/// [`NoRequest`].
+pub fn build(
+    cx: &Cx,
+    http: &Http,
+    to: To,
+    timeout: Duration,
+    idempotency_key: Option<String>,
+) -> Result<Request, NoRequest> {
+    let vars = Vars::new(cx.plan, &cx.journal.captures);
+    let fail = |field: &str| {
+        let field = field.to_owned();
+        move |e: VarError| NoRequest::Fail(format!("http.{field}: {e}"))
+    };
+    let mut request = Request {
+        host: http.host.clone(),
+        scheme: http.scheme.unwrap_or_default(),
+        method: http.method.unwrap_or_default(),
+        headers: expand(&vars, &http.headers, "headers", Escape::Header)?,
+        headers_from: http.headers_from.clone(),
+        body_from: http.body_from.as_ref().map(|b| b.secret.clone()),
+        form: expand(&vars, &http.form, "form", Escape::Form)?,
+        files: http.files.clone(),
+        timeout,
+        idempotency_key,
+        ..Request::default()
+    };
+    if let Some(body) = &http.body {
+        request.body = Some(vars.expand(body, Escape::Json).map_err(fail("body"))?);
+        let typed = |h: &str| h.eq_ignore_ascii_case("content-type");
+        if !http.headers.iter().any(|h| typed(&h.name)) && !http.headers_from.iter().any(|h| typed(&h.name)) {
+            // Bodies are escaped as JSON, so that is what they are unless the manifest says otherwise.
+            request.headers.push(Header { name: "Content-Type".into(), value: "application/json".into() });
+        }
+    }
+    match (&http.url, &http.path) {
+        (Some(url), _) => request.url = Some(vars.expand(url, Escape::PathSegment).map_err(fail("url"))?),
+        (None, Some(path)) => {
+            request.path = vars.expand(path, Escape::PathSegment).map_err(fail("path"))?;
+            request.to = match http.to.unwrap_or(to) {
+                To::Target => target(cx, http)?,
+                To::Live => vec![live(cx, http.port.as_deref())?],
+            };
+        }
+        (None, None) => return Err(NoRequest::Fail("http: there is neither path nor url".into())),
+    }
+    Ok(request)
+}
+
+fn expand(vars: &Vars, list: &[Header], field: &str, escape: Escape) -> Result<Vec<Header>, NoRequest> {
+    let one = |(i, h): (usize, &Header)| match vars.expand(&h.value, escape) {
+        Ok(value) => Ok(Header { name: h.name.clone(), value }),
+        Err(e) => Err(NoRequest::Fail(format!("http.{field}[{i}] {}: {e}", h.name))),
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+fn target(cx: &Cx, http: &Http) -> Result<Vec<Address>, NoRequest> {
+    let (name, service, port) = service_port(cx, http.port.as_deref())?;
+    let pods = target_pods(cx, service).ok_or_else(|| NoRequest::Wait("the pods are being looked up".into()))?;
+    let mut found: Vec<Address> = pods.into_iter().filter_map(|pod| address(pod, port)).collect();
+    if found.is_empty() {
+        let side = &cx.plan.target.name;
+        return Err(NoRequest::Nobody(format!("no pod of {side} is ready behind Service {name}")));
+    }
+    if http.pods.unwrap_or_default() == Pods::Any {
+        found.truncate(1);
+    }
+    Ok(found)
+}
+
+/// Ready pods that the Service would have on the target, by name; `None` while the pods are not known.
+pub fn target_pods<'a>(cx: &Cx<'a>, service: &'a ServiceView) -> Option<Vec<&'a PodView>> {
+    let pods = cx.world.pods.as_ref()?;
+    let selector = whole_selector(&service.selector, &cx.plan.target.selector);
+    let names: BTreeSet<&str> = ready(&pods.value, &selector, &service.ports).map(|p| p.name.as_str()).collect();
+    let mut found: Vec<&PodView> = pods.value.iter().filter(|p| names.contains(p.name.as_str())).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(found)
+}
+
+/// Where a pod answers for a Service port.
+pub fn address(pod: &PodView, port: &PortView) -> Option<Address> {
+    Some(Address { name: pod.name.clone(), ip: pod.ip.clone()?, port: pod_port(pod, port)? })
+}
+
+/// The live Service's own address.
+///
+/// # Errors
+/// [`NoRequest`].
+pub fn live(cx: &Cx, port: Option<&str>) -> Result<Address, NoRequest> {
+    let (name, service, port) = service_port(cx, port)?;
+    let headless = || NoRequest::Fail(format!("Service {name} has no address of its own (headless): use http.url"));
+    let ip = service.cluster_ip.clone().ok_or_else(headless)?;
+    Ok(Address { name: format!("service/{name}"), ip, port: port.port })
+}
+
+/// The Service that has the port, by number or name; the first port of the first Service where none is named.
+///
+/// # Errors
+/// [`NoRequest`].
+pub fn service_port<'a>(
+    cx: &Cx<'a>,
+    port: Option<&str>,
+) -> Result<(&'a str, &'a ServiceView, &'a PortView), NoRequest> {
+    let mut ports = vec![];
+    for name in &cx.plan.services {
+        let view = match cx.world.services.get(name) {
+            None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),
+            Some(seen) => match &seen.value {
+                None => return Err(NoRequest::Fail(format!("Service {name} does not exist"))),
+                Some(view) => view,
+            },
+        };
+        if view.external_name {
+            return Err(NoRequest::Fail(format!("Service {name} is of type ExternalName, which is never asked")));
+        }
+        for p in &view.ports {
+            let wanted = port.is_none_or(|w| p.name.as_deref() == Some(w) || w.parse() == Ok(p.port));
+            if wanted {
+                return Ok((name, view, p));
+            }
+            ports.push(p.name.as_ref().map_or_else(|| p.port.to_string(), |n| format!("{n} ({})", p.port)));
+        }
+    }
+    let services = cx.plan.services.join(", ");
+    Err(NoRequest::Fail(match port {
+        Some(port) => format!("http.port: Service {services} has no port {port:?}; it has {}", ports.join(", ")),
+        None => format!("Service {services} has no ports"),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::{Fixture, http, pod};
+    use crate::world::TargetPort;
+    use serde_json::json;
+
+    const T: Duration = Duration::from_secs(10);
+
+    fn built(f: &Fixture, h: &Http) -> Result<Request, NoRequest> {
+        build(&f.cx(), h, To::Target, T, None)
+    }
+
+    #[test]
+    fn any_asks_the_first_ready_pod_and_all_asks_every_one() {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-b", "green"), pod("green-a", "green"), pod("blue-a", "blue")]);
+        let one = built(&f, &http(json!({"path": "/x"}))).expect("a request");
+        assert_eq!(one.to, [Address { name: "green-a".into(), ip: "10.0.0.1".into(), port: 8080 }]);
+        let all = built(&f, &http(json!({"path": "/x", "pods": "All"}))).expect("a request");
+        assert_eq!(all.to.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["green-a", "green-b"]);
+    }
+
+    #[test]
+    fn nobody_ready_is_waited_for_and_a_wrong_port_is_not() {
+        let mut f = Fixture::new();
+        let mut unready = pod("green-a", "green");
+        unready.ready = false;
+        f.pods(vec![unready]);
+        assert!(matches!(built(&f, &http(json!({"path": "/"}))), Err(NoRequest::Nobody(why)) if why.contains("green")));
+        assert_eq!(
+            built(&f, &http(json!({"path": "/", "port": "grpc"}))),
+            Err(NoRequest::Fail("http.port: Service web has no port \"grpc\"; it has http (80)".into()))
+        );
+    }
+
+    #[test]
+    fn ports_go_by_number_or_name_and_pods_may_differ_in_theirs() {
+        let mut f = Fixture::new();
+        f.service("web").ports[0].target = TargetPort::Name("web".into());
+        let mut named = pod("green-a", "green");
+        named.ports.insert("web".into(), 9999);
+        f.pods(vec![named]);
+        for port in ["80", "http"] {
+            let r = built(&f, &http(json!({"path": "/", "port": port}))).expect("a request");
+            assert_eq!(r.to[0].port, 9999, "{port}");
+        }
+    }
+
+    #[test]
+    fn the_live_side_is_asked_through_the_service() {
+        let f = Fixture::new();
+        let r = build(&f.cx(), &http(json!({"path": "/"})), To::Live, T, None).expect("a request");
+        assert_eq!(r.to, [Address { name: "service/web".into(), ip: "10.96.0.1".into(), port: 80 }]);
+    }
+
+    #[test]
+    fn values_are_escaped_where_they_stand() {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-a", "green")]);
+        f.journal.captures.insert("id".into(), json!("a/b\"c"));
+        let r = built(
+            &f,
+            &http(json!({
+                "method": "POST", "path": "/p/${id}", "body": "{\"id\":\"${id}\"}",
+                "form": [{"name": "f", "value": "${id}"}], "headers": [{"name": "X-Id", "value": "v=${id}"}],
+            })),
+        )
+        .expect("a request");
+        assert_eq!((r.path.as_str(), r.body.as_deref()), ("/p/a%2Fb%22c", Some(r#"{"id":"a/b\"c"}"#)));
+        assert_eq!((r.form[0].value.as_str(), r.headers[0].value.as_str()), ("a/b\"c", "v=a/b\"c"));
+        assert_eq!(r.headers[1].value, "application/json");
+        let missing = built(&f, &http(json!({"path": "/${nope}"})));
+        assert!(matches!(missing, Err(NoRequest::Fail(why)) if why.starts_with("http.path: ${nope} has no value")));
+    }
+
+    #[test]
+    fn a_request_takes_ten_seconds_unless_its_step_gives_more() {
+        let secs = Duration::from_secs;
+        for (step, attempts, wanted) in [(30, 1, 10), (5, 1, 5), (60, 1, 60), (60, 6, 10), (900, 1, 300)] {
+            assert_eq!(timeout(secs(step), attempts), secs(wanted), "{step} {attempts}");
+        }
+    }
+}

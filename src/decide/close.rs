@@ -16,21 +16,19 @@ pub fn run(d: &mut Draft) {
     let mut open = false;
     let since = d.journal.phase_since.unwrap_or(d.now());
     let late = d.now() >= crate::journal::later(since, GIVE_UP);
-    for i in 0..d.journal.steps.len() {
-        let Some(job) = d.journal.steps.get(i).and_then(|r| r.job.clone()) else { continue };
-        let Some(uid) = job.uid.clone() else { continue };
-        if job.owned {
-            continue;
-        }
-        let effect = Effect::OwnJob { name: job.name.clone(), uid };
+    let all = d.journal.steps.iter().flat_map(|r| r.job.iter().chain(&r.former_jobs));
+    let mut left: Vec<(String, String)> =
+        all.filter(|j| !j.owned).filter_map(|j| Some((j.name.clone(), j.uid.clone()?))).collect();
+    left.dedup();
+    for (name, uid) in left {
+        let effect = Effect::OwnJob { name: name.clone(), uid };
         let done = match d.outcome(&effect.key()) {
             Some((_, Outcome::Done | Outcome::NotFound | Outcome::Conflict(_) | Outcome::Refused { .. })) => true,
             _ => late,
         };
         if done {
-            if let Some(j) = d.journal.steps.get_mut(i).and_then(|r| r.job.as_mut()) {
-                j.owned = true;
-            }
+            let all = d.journal.steps.iter_mut().flat_map(|r| r.job.iter_mut().chain(&mut r.former_jobs));
+            all.filter(|j| j.name == name).for_each(|j| j.owned = true);
             continue;
         }
         open = true;

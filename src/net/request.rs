@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
 use kube::Client;
@@ -281,6 +281,8 @@ pub(super) fn message(
     let path: http::uri::PathAndQuery =
         target.path.parse().map_err(|_| HttpError::NotSent("the path is not valid: percent-encode it".into()))?;
     let host = HeaderValue::from_str(&target.host).map_err(|_| HttpError::NotSent("the host is not valid".into()))?;
+    // Some servers refuse a POST that does not say that it has no body.
+    let silent = body.is_empty() && matches!(method, http::Method::POST | http::Method::PUT | http::Method::PATCH);
     let mut message = http::Request::new(Full::new(body));
     *message.method_mut() = method;
     *message.uri_mut() = path.into();
@@ -295,6 +297,9 @@ pub(super) fn message(
         all.append(name, value.clone());
     }
     all.insert(CONNECTION, HeaderValue::from_static("close"));
+    if silent {
+        all.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(message)
 }
 

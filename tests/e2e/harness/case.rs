@@ -288,7 +288,17 @@ impl Case {
     pub async fn load(&self, service: &str, fresh: f64, keepalive: f64) -> Result<sample::load::LoadHandle> {
         let service = self.api::<Service>().get(service).await?;
         let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
-        let mut config = sample::load::LoadConfig::new(&format!("http://{ip}:80/"))?;
+        let url = format!("http://{ip}:80/");
+        // The cluster's proxy needs a moment to follow the first endpoints.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+        let mut answered = 0;
+        wait::poll("the Service answers", secs(20), async || {
+            let ok = http.get(&url).send().await.is_ok_and(|a| a.status().as_u16() < 500);
+            answered = if ok { answered + 1 } else { 0 };
+            Ok((answered == 5).then_some(()))
+        })
+        .await?;
+        let mut config = sample::load::LoadConfig::new(&url)?;
         config.fresh_rate = fresh;
         config.keepalive_rate = keepalive;
         config.max_duration = secs(120);

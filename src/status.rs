@@ -106,10 +106,8 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
 /// Ready, Reconciling and Stalled, as kstatus reads them (DESIGN §4).
 fn kstatus(journal: &RunStatus, list: &mut Vec<Condition>, now: Timestamp) {
     let phase = journal.phase;
-    let (reason, message) = match &journal.ending {
-        Some(e) => (e.reason.as_str(), e.message.as_str()),
-        None => (phase.as_str(), ""),
-    };
+    let (reason, message) = kstatus_of(journal);
+    let (reason, message) = (reason.as_str(), message.as_str());
     let ready = matches!(phase, Phase::Idle | Phase::Completed);
     let stalled = phase.is_over();
     set(list, types::READY, ready, reason, message, now);
@@ -219,11 +217,17 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
     status
 }
 
+/// Reason and message: why the run ends, else what it waits for, else what the step under way says of itself.
 fn kstatus_of(journal: &RunStatus) -> (String, String) {
-    match &journal.ending {
-        Some(e) => (e.reason.clone(), e.message.clone()),
-        None => (journal.phase.as_str().to_owned(), String::new()),
+    if let Some(e) = &journal.ending {
+        return (e.reason.clone(), e.message.clone());
     }
+    let step = || {
+        let running = journal.steps.iter().find(|r| r.state == StepState::Running && r.message.is_some());
+        running.map(|r| format!("{}: {}", r.name, r.message.as_deref().unwrap_or_default()))
+    };
+    let message = journal.waiting.clone().or_else(step).unwrap_or_default();
+    (journal.phase.as_str().to_owned(), message)
 }
 
 /// `green@2.4.0`, or the side alone where the release has no version.

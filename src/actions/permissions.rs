@@ -133,10 +133,17 @@ fn workloads(cx: &Cx) -> BTreeSet<WorkloadRef> {
 }
 
 fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
-    let mut parts: Vec<String> =
-        refusals.iter().take(SHOWN).map(|r| format!("{}: {}", r.what, crate::journal::short(&r.why, 160))).collect();
-    if refusals.len() > SHOWN {
-        parts.push(format!("and {} more", refusals.len() - SHOWN));
+    let mut parts: Vec<String> = vec![];
+    for r in refusals {
+        let part = format!("{}: {}", r.what, crate::journal::short(&r.why, 160));
+        if !parts.contains(&part) {
+            parts.push(part); // switch and restore are refused alike
+        }
+    }
+    if parts.len() > SHOWN {
+        let more = parts.len() - SHOWN;
+        parts.truncate(SHOWN);
+        parts.push(format!("and {more} more"));
     }
     let mut remedies: Vec<String> = vec![];
     for refusal in refusals.iter().filter(|r| r.forbidden) {
@@ -153,8 +160,9 @@ fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
             remedies.push(remedy);
         }
     }
-    parts.extend(remedies);
-    parts.join("; ")
+    // The remedy first: a long message is cut at its end.
+    remedies.extend(parts);
+    remedies.join("; ")
 }
 
 /// `patch services/web` → `patch`, `services`.

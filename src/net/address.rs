@@ -132,13 +132,14 @@ impl AddressRules {
         }
         // Both forms: a range in a flag may be written either way.
         let within = |nets: &[IpNet]| nets.iter().any(|n| n.contains(&real) || n.contains(&ip));
-        if within(&self.deny) {
-            return Err(Forbidden::Node);
-        }
+        // What is never allowed is named first: an API server reached over loopback is a loopback address all the same.
         let private = match real {
             IpAddr::V4(ip) => private_v4(ip)?,
             IpAddr::V6(ip) => private_v6(ip)?,
         };
+        if within(&self.deny) {
+            return Err(Forbidden::Node);
+        }
         match origin {
             Origin::Cluster | Origin::Flag => Ok(()),
             Origin::Url if within(&self.allow_private) => Ok(()),

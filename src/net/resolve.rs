@@ -8,7 +8,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use url::Host;
 
-use super::address::{AddressRules, Origin};
+use super::address::{AddressRules, Forbidden, Origin};
 
 /// Asks name servers.
 pub(super) struct Resolver(Result<TokioResolver, String>);
@@ -63,7 +63,13 @@ impl Resolver {
 /// Refuses if any answer is forbidden: a name that has both kinds of addresses is an attempt to get past the check.
 fn checked(host: &str, all: &[IpAddr], rules: &AddressRules, origin: Origin) -> Result<IpAddr, String> {
     for ip in all {
-        rules.check(*ip, origin).map_err(|why| format!("{host} may not be asked: {ip} is {why}"))?;
+        rules.check(*ip, origin).map_err(|why| {
+            let remedy = match why {
+                Forbidden::Private => "",
+                _ => "; use another URL, or `path` with `to` for pods and Services of this namespace",
+            };
+            format!("{host} may not be asked: {ip} is {why}{remedy}")
+        })?;
     }
     // IPv4 first: it is what most clusters have.
     let pinned = all.iter().find(|ip| ip.is_ipv4()).or(all.first());

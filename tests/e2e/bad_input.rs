@@ -67,7 +67,8 @@ fn what_cannot_be_resolved_is_refused_with_field_and_remedy() {
             ("not-built", verify("approval: {roles: [{name: qa}]}"), vec!["spec.verify.steps[0].approval"]),
             ("no-prometheus", verify("metric: {query: up, expect: 'value > 0.0'}"), vec!["prometheus"]),
             ("loopback", verify("http: {url: 'http://127.0.0.1:8080/'}"), vec!["127.0.0.1", "loopback"]),
-            ("metadata", verify("http: {url: 'http://169.254.169.254/latest/meta-data'}"), vec!["169.254.169.254", "link-local"]),
+            ("link-local", verify("http: {url: 'http://169.254.10.1/'}"), vec!["169.254.10.1", "link-local"]),
+            ("metadata", verify("http: {url: 'http://169.254.169.254/latest/meta-data'}"), vec!["169.254.169.254", "metadata"]),
             ("overlap", "sides: [{name: blue, selector: {side: blue}, workloads: [{kind: Deployment, name: web-blue}]}, {name: green, selector: {side: green}, workloads: [{kind: Deployment, name: web-blue}]}]".into(), vec!["spec.sides", "web-blue"]),
         ];
         for (name, spec, words) in cases {

@@ -293,8 +293,9 @@ fn two_cutovers_that_claim_one_service_conflict_and_the_first_goes_on() {
     e2e("service_conflict", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", "switch: {timeout: 20s}\nobserve: {for: 8s, every: 500ms}\n").await?;
-        t.phase("shop", Phase::Observing, 30).await?;
+        let held = "prepare: {steps: [{name: hold, wait: {for: 5s}}]}\nswitch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
+        t.cutover("shop", held).await?;
+        t.phase("shop", Phase::Preparing, 30).await?;
         t.cutover("other", "{}").await?;
         let message = t.condition("other", "ServiceConflict", true, 20).await?;
         ensure!(message.contains("web") && message.contains("shop"), "{message}");

@@ -1,0 +1,52 @@
+# Everything a developer runs. One set of build flags for tests and images, so that nothing is compiled twice: static
+# programs, which run as well on the machine as alone in an image.
+SHELL := /bin/bash
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+export CARGO_BUILD_TARGET := $(HOST)
+export RUSTFLAGS := -C target-feature=+crt-static
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+PROGRAMS := $(CARGO_TARGET_DIR)/$(HOST)/debug
+IMAGES := $(CARGO_TARGET_DIR)/images
+export PROGRAMS IMAGES
+
+.DEFAULT_GOAL := help
+.PHONY: help build image demo test test-unit test-cluster e2e fmt lint crds clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo "KEEP=1 leaves the cluster and the demonstration running; KUBECONFIG names a cluster of your own."
+
+build: ## all programs
+	cargo build --workspace --bins
+
+image: build ## image archives of the operator and the sample application
+	@tests/run images
+
+demo: build ## three releases under load on a real cluster
+	@tests/run demo
+
+test: ## every test, on a cluster that is brought up and taken down
+	@tests/run test
+
+test-unit: ## the tests that need no cluster
+	env -u KUBECONFIG cargo test --workspace
+
+test-cluster: ## admission tests on the cluster
+	@tests/run cluster --test crd --test admission
+
+e2e: ## end-to-end tests on the cluster; ARGS="good -- --nocapture" narrows them
+	@tests/run cluster --test e2e $(ARGS)
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck tests/run .ci/run; else echo "shellcheck is not installed: left out"; fi
+
+crds: ## write crds/ anew from the types
+	UPDATE_EXPECT=1 cargo test --test crd
+
+clean: ## remove what was built (the cluster's cache stays)
+	cargo clean

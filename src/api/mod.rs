@@ -6,11 +6,13 @@
 // The arguments of kube's `printcolumn(…)` are taken for repeated attributes.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod action;
 pub mod condition;
 pub mod crd;
 pub mod cutover;
 pub mod decision;
 pub mod duration;
+pub mod http;
 pub mod phase;
 pub mod run;
 pub mod schema;

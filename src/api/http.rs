@@ -1,0 +1,188 @@
+//! The action `http`: one request and what is expected of the answer.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+use super::step::{Capture, KeyRef, is_false};
+
+/// One request and what is expected of the answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.path) != has(self.url)", "message": "http has either path (with to) or url"},
+    {"rule": "[has(self.body), has(self.bodyFrom), has(self.form), has(self.files)].filter(x, x).size() <= 1 || (has(self.form) && has(self.files) && !has(self.body) && !has(self.bodyFrom))",
+     "message": "http has one of body, bodyFrom, form (files may go with form)"}
+]))]
+pub struct Http {
+    /// The target's pods or the live Service; Target before the switch, Live after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<To>,
+    /// Path and query; `${…}` is percent-encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = "^/"))]
+    pub path: Option<String>,
+    /// A whole URL instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// GET by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    /// The Service port or its name; the first port of the first Service by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 15))]
+    pub port: Option<String>,
+    /// http by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// The Host header (and server name); never expanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"))]
+    pub host: Option<String>,
+    /// One ready pod, or every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
+    /// Headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<Header>,
+    /// Headers with values from Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub headers_from: Vec<HeaderFrom>,
+    /// The body; `${…}` is escaped as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub body: Option<String>,
+    /// The body from a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_from: Option<BodyFrom>,
+    /// Form fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub form: Vec<Header>,
+    /// Files of a multipart form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub files: Vec<FilePart>,
+    /// CEL over `status headers body json latency`; any 2xx where none is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 512)))]
+    pub expect: Vec<String>,
+    /// Values kept from the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub capture: Vec<Capture>,
+    /// May be sent again when the answer is lost.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub idempotent: bool,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum To {
+    /// A pod of the target side.
+    Target,
+    /// The live Service.
+    Live,
+}
+
+/// Request methods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs)]
+pub enum Method {
+    #[default]
+    Get,
+    Head,
+    Options,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    /// Whether the method changes nothing by definition (RFC 9110 §9.2.1).
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options)
+    }
+}
+
+/// Plain or TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+/// How many pods are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Pods {
+    /// One ready pod.
+    #[default]
+    Any,
+    /// Every ready pod; each must meet the expectations.
+    All,
+}
+
+/// A name and a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// Its value; `${…}` is expanded.
+    #[schemars(length(max = 2048))]
+    pub value: String,
+}
+
+/// A header whose value comes from a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderFrom {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// Put before the value, such as `Bearer `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub prefix: Option<String>,
+    /// Where the value is.
+    pub secret: KeyRef,
+}
+
+/// A body from a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BodyFrom {
+    /// Where the body is.
+    pub secret: KeyRef,
+}
+
+/// A file of a multipart form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.configMap) != has(self.secret)", "message": "a file comes from either configMap or secret"
+}]))]
+pub struct FilePart {
+    /// The form field.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// The file's name.
+    #[schemars(length(min = 1, max = 255))]
+    pub filename: String,
+    /// Its media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub content_type: Option<String>,
+    /// From a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<KeyRef>,
+    /// From a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<KeyRef>,
+}

@@ -1,3 +1,5 @@
+//! Tests of the conversion of objects into sightings.
+
 use serde_json::json;
 
 use super::*;

@@ -29,7 +29,20 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ),
     (
         "controller",
-        &["api", "plan", "effect", "world", "endpoints", "journal", "status", "net", "observe", "act", "driver"],
+        &[
+            "api",
+            "plan",
+            "effect",
+            "world",
+            "endpoints",
+            "journal",
+            "status",
+            "decide::Note",
+            "net",
+            "observe",
+            "act",
+            "driver",
+        ],
     ),
     ("operator", &["api", "plan", "status", "net", "observe", "act", "driver", "controller"]),
 ];

@@ -57,7 +57,7 @@ impl File {
 
     /// The code without its test module, which stands at the end.
     pub fn product(&self) -> &str {
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") && self.path.starts_with("src/") {
+        if self.path.ends_with("tests.rs") || self.path.contains("/tests/") && self.path.starts_with("src/") {
             return "";
         }
         self.code.split("#[cfg(test)]\nmod ").next().unwrap_or_default()

@@ -180,9 +180,8 @@ fn a_certificate_that_does_not_verify_fails_the_step() {
 #[test]
 fn a_query_that_does_not_parse_is_named() {
     e2e("bad_input_query", async |t: &Case| {
-        t.apply(&app::prometheus(&t.ns)).await?;
+        t.prometheus().await?;
         t.web().await?;
-        t.available("prometheus").await?;
         t.start().await?;
         let prometheus = "prometheus: {service: {name: prometheus, port: 9090}}\n";
         let step = format!(

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::app::{self, Colour};
+use crate::harness::app::Colour;
 use crate::harness::case::secs;
 use crate::harness::proxy::Proxy;
 use crate::harness::{Case, e2e, wait};
@@ -16,10 +16,9 @@ const PROBED: &str = "switch: {minReady: '1', timeout: 20s}\nobserve: {for: 60s,
 #[test]
 fn with_prometheus_down_and_the_new_side_dead_the_selector_comes_back() {
     e2e("prometheus_down", async |t: &Case| {
-        t.apply(&app::prometheus(&t.ns)).await?;
+        t.prometheus().await?;
         let green = Colour::new("green").env("FAULT_DIE_AFTER_LIVE_MS", "300");
         t.app("web", Colour::new("blue"), green).await?;
-        t.available("prometheus").await?;
         t.start().await?;
         t.cutover(
             "shop",

@@ -5,7 +5,7 @@ use cutover::api::Phase;
 use cutover::api::run::StepState;
 use serde_json::json;
 
-use crate::harness::app::{self, Colour};
+use crate::harness::app::Colour;
 use crate::harness::case::secs;
 use crate::harness::{Case, e2e, wait};
 
@@ -103,9 +103,8 @@ fn a_good_release_completes_and_loses_no_request() {
             "stringData": {"DATABASE_URL": "postgres://canary-5f1d", "STRIPE_KEY": "sk_live_canary-77aa", "QA_TOKEN": "canary-0c3e"},
         });
         t.apply_value(&secret).await?;
-        t.apply(&app::prometheus(&t.ns)).await?;
+        t.prometheus().await?;
         t.app("web", Colour::new("blue").replicas(2), Colour::new("green").replicas(2)).await?;
-        t.available("prometheus").await?;
         let load = t.load("web", 150.0, 50.0).await?;
         t.start().await?;
         t.cutover("shop", GOOD).await?;

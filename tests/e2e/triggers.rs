@@ -36,10 +36,9 @@ async fn rolls_back(t: &Case) -> anyhow::Result<()> {
 const RATIO: &str = r#"sum(rate(http_requests_total{colour="green",code="500"}[4s])) / sum(rate(http_requests_total{colour="green"}[4s]))"#;
 
 async fn errors_after_the_switch(t: &Case, trigger: &str) -> anyhow::Result<()> {
-    t.apply(&app::prometheus(&t.ns)).await?;
+    t.prometheus().await?;
     let green = Colour::new("green").env("FAULT_ERROR_RATE", "0.2").env("FAULT_ONLY_AFTER_LIVE", "1");
     t.app("web", Colour::new("blue"), green).await?;
-    t.available("prometheus").await?;
     let load = t.load("web", 100.0, 0.0).await?;
     t.start().await?;
     t.cutover("shop", &watched(trigger)).await?;

@@ -105,6 +105,29 @@ impl Case {
         self.app("web", Colour::new("blue"), Colour::new("green")).await
     }
 
+    /// Applies a Prometheus and waits until its Service answers.
+    pub async fn prometheus(&self) -> Result<()> {
+        self.apply(&app::prometheus(&self.ns)).await?;
+        self.available("prometheus").await?;
+        self.answers("prometheus", "9090/-/ready").await.map(|_| ())
+    }
+
+    /// Waits until a Service answers, and gives its address. The cluster's proxy needs a moment to follow endpoints.
+    async fn answers(&self, service: &str, path: &str) -> Result<String> {
+        let service = self.api::<Service>().get(service).await?;
+        let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
+        let url = format!("http://{ip}:{path}");
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+        let mut answered = 0;
+        wait::poll(&format!("{url} answers"), secs(30), async || {
+            let ok = http.get(&url).send().await.is_ok_and(|a| a.status().as_u16() < 500);
+            answered = if ok { answered + 1 } else { 0 };
+            Ok((answered == 5).then_some(()))
+        })
+        .await?;
+        Ok(url)
+    }
+
     /// Waits until a Deployment is available as it is now wanted.
     pub async fn available(&self, name: &str) -> Result<()> {
         wait::until(self.api::<Deployment>(), &format!("Deployment {name} available"), secs(60), |all| {
@@ -286,18 +309,7 @@ impl Case {
 
     /// Starts load on a Service: so many fresh connections and kept-alive requests a second.
     pub async fn load(&self, service: &str, fresh: f64, keepalive: f64) -> Result<sample::load::LoadHandle> {
-        let service = self.api::<Service>().get(service).await?;
-        let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
-        let url = format!("http://{ip}:80/");
-        // The cluster's proxy needs a moment to follow the first endpoints.
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
-        let mut answered = 0;
-        wait::poll("the Service answers", secs(20), async || {
-            let ok = http.get(&url).send().await.is_ok_and(|a| a.status().as_u16() < 500);
-            answered = if ok { answered + 1 } else { 0 };
-            Ok((answered == 5).then_some(()))
-        })
-        .await?;
+        let url = self.answers(service, "80/").await?;
         let mut config = sample::load::LoadConfig::new(&url)?;
         config.fresh_rate = fresh;
         config.keepalive_rate = keepalive;

@@ -48,9 +48,10 @@ fn service(service: Service) -> LiveService {
     let ports = spec.ports.unwrap_or_default().into_iter().filter_map(|p| {
         let port = u16::try_from(p.port).ok()?;
         let target = match p.target_port {
+            // 0 and nothing mean the port itself.
+            None | Some(IntOrString::Int(0)) => TargetPort::Number(port),
             Some(IntOrString::Int(n)) => TargetPort::Number(u16::try_from(n).ok()?),
             Some(IntOrString::String(name)) => TargetPort::Name(name),
-            None => TargetPort::Number(port),
         };
         Some(PortView { name: p.name, port, target })
     });

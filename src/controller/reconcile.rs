@@ -62,7 +62,9 @@ impl Look<'_> {
         let patch: Patch<()> = serde_json::from_value(operations)
             .map(Patch::Json)
             .map_err(|e| CallError { class: Class::Invalid, text: e.to_string() })?;
-        call(self.api().patch(&self.key.name, &PatchParams::default(), &patch)).await
+        let patched: Cutover = call(self.api().patch(&self.key.name, &PatchParams::default(), &patch)).await?;
+        self.cx.known.wrote(&self.key, patched.metadata.resource_version.as_deref());
+        Ok(patched)
     }
 
     /// The run by name, if it exists.
@@ -203,14 +205,12 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
         cutover = show(look, &cutover, Some(run), facts).await?;
         super::prune::prune(look, &cutover).await?;
     }
-    if !unborn && let Some(operations) = without_finalizer(cutover.metadata.finalizers.as_deref(), FINALIZER) {
-        cutover = look.patch(operations).await?;
-    }
     // 3. The next one, if it is wanted.
     let status = cutover.status.clone().unwrap_or_default();
     let wanted = intent::wanted(&cutover.spec);
     let retried = retry(look, &status);
     if status.started.as_ref() == Some(&wanted) && retried.is_none() && !unborn {
+        cutover = unheld(look, cutover).await?;
         if newest.is_none() {
             settle(look, &cutover, &status).await?;
         }
@@ -230,7 +230,10 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
                 trouble
             }
         },
-        Verdict::Idle => return idle(look, &cutover, &live).await,
+        Verdict::Idle => {
+            cutover = unheld(look, cutover).await?;
+            return idle(look, &cutover, &live).await;
+        }
         Verdict::TargetIsLive => Trouble {
             type_: types::STALLED.into(),
             reason: reasons::TARGET_IS_LIVE.into(),
@@ -258,7 +261,19 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
             again: true,
         },
     };
+    // What was claimed and could not be created yet holds on; anything else lets go while it waits.
+    if !cutover.status.as_ref().and_then(|s| s.run.as_ref()).is_some_and(|r| r.uid.is_none()) {
+        cutover = unheld(look, cutover).await?;
+    }
     stuck(look, &cutover, newest.as_ref(), &live, trouble).await
+}
+
+/// The Cutover without its finalizer.
+async fn unheld(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
+    match without_finalizer(cutover.metadata.finalizers.as_deref(), FINALIZER) {
+        Some(operations) => look.patch(operations).await,
+        None => Ok(cutover),
+    }
 }
 
 /// Whether the newest run is known to be over and let go: then nothing about it needs to be read.

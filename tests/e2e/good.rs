@@ -167,3 +167,49 @@ fn the_next_release_goes_back_to_the_first_side() {
         Ok(())
     });
 }
+
+#[test]
+fn a_release_changed_while_its_side_is_live_starts_nothing_and_says_so() {
+    e2e("target_is_live", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        let spec = |version: &str| {
+            format!("release: {{version: '{version}'}}\nobserve: {{for: 4s, every: 500ms}}\nswitch: {{timeout: 20s}}\n")
+        };
+        t.cutover("shop", &spec("2.0.0")).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        // In the middle of the run: it goes on to its end, and only then is the new release looked at.
+        t.cutover("shop", &spec("2.0.1")).await?;
+        t.ends("shop", Phase::Completed, 30).await?;
+        let message = t.condition("shop", "Stalled", true, 15).await?;
+        ensure!(message.contains("TargetIsLive") && message.contains("green"), "{message}");
+        ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_idle_cutover_costs_no_request() {
+    e2e("idle_is_quiet", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", "observe: {for: 1s, every: 500ms}\nswitch: {timeout: 20s}\n").await?;
+        t.ends("shop", Phase::Completed, 30).await?;
+        t.condition("shop", "Ready", true, 10).await?;
+        // The controller's last look ends with the finalizer's removal.
+        wait::until(t.api::<cutover::api::Cutover>(), "no finalizer", secs(10), |all| {
+            let none = |c: &cutover::api::Cutover| c.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
+            Ok(all.get("shop").filter(|c| none(c)).map(|_| ()))
+        })
+        .await?;
+        let before = t.audit()?.len();
+        // An observation, not a synchronisation: five seconds in which nothing may be asked.
+        tokio::time::sleep(secs(5)).await;
+        let lines = t.audit()?;
+        let asked = |l: &&crate::harness::audit::Line| l.user.contains("cutover") && l.verb != "watch";
+        // A request that ended just now may have been begun before.
+        let late: Vec<_> = lines.iter().skip(before + 2).filter(asked).collect();
+        ensure!(late.is_empty(), "P7: {late:?}");
+        Ok(())
+    });
+}

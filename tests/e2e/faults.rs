@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::app::Colour;
 use crate::harness::case::secs;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::{Case, e2e, wait};
 
 const PROBED: &str = "switch: {minReady: '1', timeout: 20s}\nobserve: {for: 60s, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 2}}]}\n";
@@ -48,8 +48,8 @@ async fn throttled(t: &Case, status: u16) -> anyhow::Result<()> {
     t.start_through(Some(&proxy.url)).await?;
     t.cutover("shop", PROBED).await?;
     t.phase("shop", Phase::Observing, 40).await?;
-    // Everything but watches is refused, and the answer asks to come back in half a minute.
-    proxy.fail(move |_, _| Some(status));
+    // All new requests are refused, and the answer asks to come back in half a minute.
+    proxy.fail(move |_, _| Some(Fault::Refuse(status)));
     t.fault("web", "green", json!({"error_rate": 1.0})).await?;
     let before = proxy.refused();
     wait::poll("refused requests", secs(20), async || Ok((proxy.refused() > before + 5).then_some(()))).await?;
@@ -72,6 +72,39 @@ fn while_the_api_server_answers_429_the_restore_is_tried_on_and_made_when_it_hea
 #[test]
 fn while_the_api_server_answers_503_the_restore_is_tried_on_and_made_when_it_heals() {
     e2e("api_server_503", async |t: &Case| throttled(t, 503).await);
+}
+
+#[test]
+fn writes_whose_answers_are_lost_are_not_made_twice() {
+    e2e("lost_answers", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        t.web().await?;
+        // The first answer to each write of a user's object is lost, after it was carried out.
+        let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
+        proxy.fail(move |method, path| {
+            let write = matches!(*method, http::Method::POST | http::Method::PATCH) && !path.contains("dryRun");
+            let theirs = ["/services/", "/jobs", "/deployments/"].iter().any(|kind| path.contains(kind));
+            let first =
+                write && theirs && seen.lock().is_ok_and(|mut seen| seen.insert((method.clone(), path.to_owned())));
+            first.then_some(Fault::Lose(504))
+        });
+        t.start_through(Some(&proxy.url)).await?;
+        let job = "{deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}";
+        let spec = format!(
+            "prepare: {{steps: [{{name: migrate, job: {job}, undo: {{job: {job}}}}}, {{name: more, scale: {{side: Target, replicas: 2}}}}]}}\n{PROBED}"
+        );
+        t.cutover("shop", &spec).await?;
+        t.phase("shop", Phase::Observing, 60).await?;
+        t.fault("web", "green", json!({"error_rate": 1.0})).await?;
+        t.ends("shop", Phase::RolledBack, 60).await?;
+        ensure!(proxy.refused() >= 5, "only {} answers were lost", proxy.refused());
+        ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
+        let made =
+            |l: &&crate::harness::audit::Line| l.resource == "jobs" && l.verb == "create" && l.done() && !l.dry_run;
+        let jobs = t.audit()?.iter().filter(made).count();
+        ensure!(jobs == 2, "two Jobs were created {jobs} times");
+        Ok(())
+    });
 }
 
 async fn scale(t: &Case, name: &str, replicas: u32) -> anyhow::Result<()> {

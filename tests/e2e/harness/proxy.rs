@@ -9,8 +9,17 @@ use axum::response::Response;
 
 use super::cluster;
 
-/// What happens to a request, given its method and path.
-pub type Rule = Box<dyn Fn(&http::Method, &str) -> Option<u16> + Send + Sync>;
+/// What happens to a request instead of passing.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It goes no further, and this status is the answer.
+    Refuse(u16),
+    /// It is carried out, but this status is the answer.
+    Lose(u16),
+}
+
+/// Says what happens to a request, given its method, path and query.
+pub type Rule = Box<dyn Fn(&http::Method, &str) -> Option<Fault> + Send + Sync>;
 
 struct Inner {
     upstream: String,
@@ -53,8 +62,8 @@ impl Proxy {
         Ok(Self { inner, url })
     }
 
-    /// From now on requests for which `rule` names a status get that answer and go no further.
-    pub fn fail(&self, rule: impl Fn(&http::Method, &str) -> Option<u16> + Send + Sync + 'static) {
+    /// From now on requests for which `rule` names a fault meet it.
+    pub fn fail(&self, rule: impl Fn(&http::Method, &str) -> Option<Fault> + Send + Sync + 'static) {
         *self.inner.rule.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(rule));
     }
 
@@ -63,7 +72,7 @@ impl Proxy {
         *self.inner.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Requests answered with a failure so far.
+    /// Requests that met a fault so far.
     pub fn refused(&self) -> u64 {
         self.inner.refused.load(std::sync::atomic::Ordering::Relaxed)
     }
@@ -80,12 +89,25 @@ fn plain(status: u16, text: &str) -> Response {
 async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let verdict = {
         let rule = inner.rule.lock().unwrap_or_else(PoisonError::into_inner);
-        rule.as_ref().and_then(|r| r(request.method(), request.uri().path()))
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        rule.as_ref().and_then(|r| r(request.method(), path))
     };
-    if let Some(status) = verdict {
+    if verdict.is_some() {
         inner.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        return plain(status, "refused by the test");
     }
+    match verdict {
+        Some(Fault::Refuse(status)) => plain(status, "refused by the test"),
+        Some(Fault::Lose(status)) => {
+            // Carried out to its end before the answer is thrown away.
+            let answer = pass(&inner, request).await;
+            let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+            plain(status, "the answer was lost by the test")
+        }
+        None => pass(&inner, request).await,
+    }
+}
+
+async fn pass(inner: &Inner, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let target = format!("{}{}", inner.upstream, parts.uri.path_and_query().map_or("/", |p| p.as_str()));
     let mut headers = parts.headers;

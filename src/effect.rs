@@ -119,6 +119,8 @@ pub struct Address {
 
 /// Something to be done. Acted on only once claimed (see `act::Claimed`).
 #[derive(Clone, Debug, PartialEq)]
+// A decision holds a few of them; a box would only hide the request.
+#[allow(clippy::large_enum_variant)]
 pub enum Effect {
     /// Create a suspended Job.
     CreateJob {

@@ -81,8 +81,8 @@ fn runs_of(cutover: &str) -> ListParams {
 }
 
 enum Heard {
-    Cutover(watcher::Result<Event<DeserializeGuard<Cutover>>>),
-    Decision(watcher::Result<Event<DeserializeGuard<CutoverDecision>>>),
+    Cutover(Box<watcher::Result<Event<DeserializeGuard<Cutover>>>>),
+    Decision(Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
 }
 
 /// Watches and looks until `stop`.
@@ -96,11 +96,11 @@ pub async fn run(
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
     for api in namespaces.apis::<DeserializeGuard<Cutover>>(&cx.client) {
-        watches.push(paced(watcher(api, config.clone())).map(Heard::Cutover).boxed());
+        watches.push(paced(watcher(api, config.clone())).map(|event| Heard::Cutover(Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
     for api in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client) {
-        watches.push(paced(watcher(api, config.clone())).map(Heard::Decision).boxed());
+        watches.push(paced(watcher(api, config.clone())).map(|event| Heard::Decision(Box::new(event))).boxed());
     }
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
     let mut lists_missing = (cutover_lists, watches.len() - cutover_lists, true);
@@ -134,33 +134,32 @@ pub async fn run(
                 RunSeen::Listed => lists_missing.2 = false,
             },
             Some(heard) = watches.next() => match heard {
-                Heard::Cutover(Ok(event)) => {
-                    health.alive("cutovers");
-                    if matches!(event, Event::InitDone) {
-                        lists_missing.0 = lists_missing.0.saturating_sub(1);
-                    }
-                    cutover_seen(&cx, event, &mut queue);
-                }
-                Heard::Decision(Ok(event)) => {
-                    health.alive("decisions");
-                    match event {
-                        Event::InitDone => lists_missing.1 = lists_missing.1.saturating_sub(1),
-                        Event::Apply(guard) | Event::InitApply(guard) => {
-                            if let Ok(decision) = guard.0 && let Some(key) = cx.known.decision(&decision) {
-                                queue.now(key);
-                            }
+                Heard::Cutover(event) => match *event {
+                    Ok(event) => {
+                        health.alive("cutovers");
+                        if matches!(event, Event::InitDone) {
+                            lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
-                        Event::Delete(_) | Event::Init => {}
+                        cutover_seen(&cx, event, &mut queue);
                     }
-                }
-                Heard::Cutover(Err(e)) => {
-                    health.failed("cutovers", &e.to_string());
-                    tracing::warn!(error = %e, "the watch of Cutovers failed");
-                }
-                Heard::Decision(Err(e)) => {
-                    health.failed("decisions", &e.to_string());
-                    tracing::warn!(error = %e, "the watch of decisions failed");
-                }
+                    Err(e) => {
+                        health.failed("cutovers", &e.to_string());
+                        tracing::warn!(error = %e, "the watch of Cutovers failed");
+                    }
+                },
+                Heard::Decision(event) => match *event {
+                    Ok(event) => {
+                        health.alive("decisions");
+                        if matches!(event, Event::InitDone) {
+                            lists_missing.1 = lists_missing.1.saturating_sub(1);
+                        }
+                        decision_seen(&cx, event, &mut queue);
+                    }
+                    Err(e) => {
+                        health.failed("decisions", &e.to_string());
+                        tracing::warn!(error = %e, "the watch of decisions failed");
+                    }
+                },
             },
             () = until(alarm) => {}
         }
@@ -208,6 +207,19 @@ fn after(
             tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %e, ?pause, "a look failed");
             Some(pause)
         }
+    }
+}
+
+fn decision_seen(cx: &Controller, event: Event<DeserializeGuard<CutoverDecision>>, queue: &mut Queue) {
+    match event {
+        Event::Apply(guard) | Event::InitApply(guard) => {
+            if let Ok(decision) = guard.0
+                && let Some(key) = cx.known.decision(&decision)
+            {
+                queue.now(key);
+            }
+        }
+        Event::Delete(_) | Event::Init | Event::InitDone => {}
     }
 }
 

@@ -262,7 +262,8 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
         },
     };
     // What was claimed and could not be created yet holds on; anything else lets go while it waits.
-    if !cutover.status.as_ref().and_then(|s| s.run.as_ref()).is_some_and(|r| r.uid.is_none()) {
+    let claimed = cutover.status.as_ref().and_then(|s| s.run.as_ref()).is_some_and(|r| r.uid.is_none());
+    if !claimed {
         cutover = unheld(look, cutover).await?;
     }
     stuck(look, &cutover, newest.as_ref(), &live, trouble).await
@@ -412,10 +413,10 @@ async fn show(
     facts: Facts,
 ) -> Result<Cutover, CallError> {
     let mut base = cutover.status.clone().unwrap_or_default();
-    // From Completed on the release is what runs on its side.
+    // From the switch on the release is what is known to run on its side.
     if let Some(run) = run
-        && run.status.as_ref().is_some_and(|s| s.phase == Phase::Completed)
         && let Ok(plan) = serde_json::from_value::<Plan>(run.spec.plan.clone())
+        && facts.live.as_ref() == Some(&plan.target.name)
         && let Some(label) = intent::label(Some(&plan.release))
     {
         base.releases.insert(plan.target.name, label);

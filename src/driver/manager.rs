@@ -1,6 +1,7 @@
 //! Watches runs that are not closed, and keeps one driver for each. A driver that breaks is started again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,11 +121,11 @@ pub async fn run(
                 for seen in heard {
                     if let RunSeen::Active(run) = &seen {
                         let uid = run.uid().unwrap_or_default();
-                        if !driven.contains_key(&uid) {
+                        if let Entry::Vacant(slot) = driven.entry(uid) {
                             let namespace = run.namespace().unwrap_or_default();
                             let d = Driven { namespace, name: run.name_any(), stop: stop.child_token(), broken: 0 };
-                            start(&cx, &mut drivers, &uid, &d, Duration::ZERO);
-                            driven.insert(uid, d);
+                            start(&cx, &mut drivers, slot.key(), &d, Duration::ZERO);
+                            slot.insert(d);
                             cx.meter.active(driven.len());
                         }
                     }

@@ -7,23 +7,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Node, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use crate::act::call::{CallError, call, call_within};
+use crate::act::call::call;
 use crate::driver::manager::WATCH_SECONDS;
 use crate::net::Net;
+use crate::observe::machines;
 
 /// How often the API server is asked whether it answers.
 const PROBE: Duration = Duration::from_secs(15);
 /// How often nodes are looked at.
-const NODES: Duration = Duration::from_secs(300);
-/// Nodes of one page.
-const PAGE: u32 = 200;
+const MACHINES: Duration = Duration::from_secs(60);
 
 /// A client without retries of its own, and the address it talks to.
 pub async fn connect() -> anyhow::Result<(Client, ::http::Uri)> {
@@ -66,54 +62,17 @@ fn address(text: &str) -> Option<IpNet> {
 pub async fn keep_denied(client: Client, net: Net, endpoint: ::http::Uri, stop: CancellationToken) {
     let mut known: BTreeSet<IpNet> = own_addresses(&endpoint).into_iter().collect();
     loop {
-        for found in [nodes(&client).await, api_servers(&client).await] {
-            match found {
-                Ok(list) => known.extend(list),
-                Err(e) => {
-                    tracing::warn!(error = %e, "addresses of nodes or of the API server cannot be read; those known stay forbidden")
-                }
-            }
+        // Those known stay forbidden: an address that was a node's a minute ago may still be one.
+        match machines::addresses(&client).await {
+            Ok(list) => known.extend(list),
+            Err(e) => tracing::warn!(error = %e, "addresses of nodes and of the API server cannot be read"),
         }
         net.deny(known.iter().copied().collect());
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(NODES) => {}
+            () = tokio::time::sleep(MACHINES) => {}
         }
     }
-}
-
-async fn nodes(client: &Client) -> Result<Vec<IpNet>, CallError> {
-    let api: Api<Node> = Api::all(client.clone());
-    let mut found = vec![];
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = call_within(Duration::from_secs(10), api.list(&params)).await?;
-        for node in &page.items {
-            let addresses = node.status.iter().flat_map(|s| s.addresses.iter().flatten());
-            found.extend(addresses.filter_map(|a| address(&a.address)));
-        }
-        match page.metadata.continue_.filter(|c| !c.is_empty()) {
-            Some(next) => params = ListParams::default().limit(PAGE).continue_token(&next),
-            None => return Ok(found),
-        }
-    }
-}
-
-async fn api_servers(client: &Client) -> Result<Vec<IpNet>, CallError> {
-    let services: Api<Service> = Api::namespaced(client.clone(), "default");
-    let service = call(services.get("kubernetes")).await?;
-    let mut found: Vec<IpNet> = service
-        .spec
-        .iter()
-        .flat_map(|s| s.cluster_ips.iter().flatten().chain(s.cluster_ip.iter()))
-        .filter_map(|ip| address(ip))
-        .collect();
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
-    let of_it = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
-    for slice in call(slices.list(&of_it)).await?.items {
-        found.extend(slice.endpoints.iter().flatten().flat_map(|e| e.addresses.iter()).filter_map(|a| address(a)));
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::driver::manager::Watched;
+use crate::observe::health::WatchHealth;
 
 /// The watches that must have spoken before the operator is ready.
 const KINDS: [&str; 3] = ["runs", "cutovers", "decisions"];
@@ -39,12 +40,14 @@ struct Inner {
 #[derive(Default)]
 pub struct Health {
     inner: Mutex<Inner>,
+    /// The watches of single runs.
+    of_runs: WatchHealth,
 }
 
 impl Health {
-    /// Nothing heard yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing heard yet; `of_runs` tells how the watches of single runs fare.
+    pub fn new(of_runs: WatchHealth) -> Self {
+        Self { inner: Mutex::default(), of_runs }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -78,7 +81,7 @@ impl Health {
                 return Some(format!("the watch of {name} fails: {}", kind.why));
             }
         }
-        None
+        self.of_runs.failing_for().map(|_| "watches of single runs fail".into())
     }
 
     /// Why the process should be replaced, if it should.
@@ -92,6 +95,9 @@ impl Health {
         };
         if !reads_work {
             return None;
+        }
+        if let Some(time) = self.of_runs.failing_for().filter(|t| *t >= DEAD) {
+            return Some(format!("watches of single runs have failed for {} s", time.as_secs()));
         }
         inner.kinds.iter().find_map(|(name, kind)| {
             let (since, last) = (kind.failing_since?, kind.failed?);
@@ -128,7 +134,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ready_fails_at_once_and_live_only_when_reads_work() {
-        let health = Health::new();
+        let health = Health::default();
         assert!(health.not_ready().is_some_and(|w| w.contains("not listed")));
         for kind in KINDS {
             health.alive(kind);
@@ -150,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_stopped_failing_is_connected() {
-        let health = Health::new();
+        let health = Health::default();
         for kind in KINDS {
             health.alive(kind);
         }

@@ -64,7 +64,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_watches() {
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::default());
         let router = router(health.clone(), Meter::new().expect("metrics"));
         assert_eq!(ask(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ask(&router, "/livez").await.0, StatusCode::OK);

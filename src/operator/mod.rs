@@ -80,10 +80,12 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await
         .with_context(|| format!("--listen {}: cannot be listened on", flags.listen))?;
+    tracing::info!(listen = ?listener.local_addr(), "health and metrics are served");
     let (client, endpoint) = cluster::connect().await?;
     let meter = Meter::new().context("metrics")?;
-    let health = Arc::new(Health::new());
     let identity = Identity::new(client.clone());
+    // The tests of this crate know one more field.
+    #[allow(clippy::needless_update)]
     let rules = AddressRules {
         allow_private: flags.allow_private.clone(),
         allow_public: !flags.forbid_public,
@@ -91,12 +93,22 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         ..AddressRules::default()
     };
     let net = Net::new(rules, flags.dns);
-    let operator = operator_name(&client).await;
+    let observer = Observer::new(client.clone(), identity.clone(), net.clone(), default_prometheus.clone());
+    let health = Arc::new(Health::new(observer.watch_health().clone()));
+    // Before anything else is asked: the cluster may be away for a while.
+    let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
+    let operator = tokio::select! {
+        name = operator_name(&client) => name,
+        signal = signalled() => {
+            tracing::info!(signal = signal?, "stopping before the API server answered");
+            return Ok(());
+        }
+    };
     let publisher = Publisher::start(client.clone(), meter.clone(), instance());
     let drivers = Arc::new(Context {
         client: client.clone(),
         actor: Actor::new(client.clone(), identity.clone(), net.clone()),
-        observer: Observer::new(client.clone(), identity.clone(), net.clone(), default_prometheus.clone()),
+        observer,
         publisher: publisher.clone(),
         meter: meter.clone(),
     });
@@ -109,9 +121,8 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         default_prometheus.is_some(),
     ));
     let namespaces = Namespaces(flags.namespaces.clone());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), operator, namespaces = ?flags.namespaces, listen = ?listener.local_addr(), "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), operator, namespaces = ?flags.namespaces, "started");
 
-    let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
     tokio::spawn(cluster::probe(client.clone(), health.clone(), stop.clone()));
     tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
     let (tell, runs) = mpsc::channel(256);

@@ -204,6 +204,10 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
     let blocked = facts.problem.is_some() && journal.is_none_or(|j| j.phase.is_over() || j.phase == Phase::Completed);
     let ready = matches!(phase, Phase::Idle | Phase::Completed) && !blocked;
     let stalled = phase.is_over() || blocked;
+    let (reason, message) = match &facts.problem {
+        Some((_, reason, message)) if blocked => (reason.clone(), message.clone()),
+        _ => (reason, message),
+    };
     set(&mut conditions, types::READY, ready, &reason, &message, now);
     set(&mut conditions, types::RECONCILING, !ready && !stalled, &reason, &message, now);
     set(&mut conditions, types::STALLED, stalled, &reason, &message, now);

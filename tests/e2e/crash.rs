@@ -47,19 +47,6 @@ async fn crash_in(t: &Case, phases: &[Phase]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How often Jobs were created and started.
-fn jobs(t: &Case) -> anyhow::Result<(usize, usize)> {
-    let lines = t.audit()?;
-    let of = |verb: &str| {
-        lines.iter().filter(|l| l.resource == "jobs" && l.verb == verb && l.done() && l.is_write()).count()
-    };
-    let started = lines
-        .iter()
-        .filter(|l| l.resource == "jobs" && l.verb == "patch" && l.done() && l.body.to_string().contains("suspend"))
-        .count();
-    Ok((of("create"), started))
-}
-
 #[test]
 fn killed_in_every_phase_forward_a_run_completes_with_the_same_writes() {
     e2e("crash_forward", async |t: &Case| {
@@ -79,7 +66,7 @@ fn killed_in_every_phase_forward_a_run_completes_with_the_same_writes() {
         crash_in(t, &phases).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;
         ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
-        ensure!(jobs(t)? == (3, 3), "three Jobs were created and started {:?} times", jobs(t)?);
+        ensure!(t.jobs()? == (3, 3), "three Jobs, but {:?} were created and started", t.jobs()?);
         let steps = run.status.context("status")?.steps;
         ensure!(steps.iter().all(|s| s.state == StepState::Succeeded), "{steps:?}");
         Ok(())
@@ -106,7 +93,7 @@ fn killed_in_every_phase_of_a_rollback_the_old_side_is_live_and_undos_run_once()
         }
         let run = t.ends("shop", Phase::RolledBack, 60).await?;
         ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
-        ensure!(jobs(t)? == (5, 5), "five Jobs were created and started {:?} times", jobs(t)?);
+        ensure!(t.jobs()? == (5, 5), "five Jobs, but {:?} were created and started", t.jobs()?);
         let steps = run.status.context("status")?.steps;
         let undone = steps.iter().filter(|s| s.name.starts_with("undo/")).all(|s| s.state == StepState::Succeeded);
         ensure!(undone, "{steps:?}");
@@ -150,7 +137,7 @@ fn two_operators_on_one_run_switch_once() {
         let run = t.ends("shop", Phase::Completed, 60).await?;
         drop(second);
         ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
-        ensure!(jobs(t)? == (3, 3), "three Jobs were created and started {:?} times", jobs(t)?);
+        ensure!(t.jobs()? == (3, 3), "three Jobs, but {:?} were created and started", t.jobs()?);
         let runs = t.api::<CutoverRun>().list(&kube::api::ListParams::default()).await?;
         ensure!(runs.items.len() == 1, "{} runs for one release", runs.items.len());
         ensure!(run.status.is_some());

@@ -38,6 +38,16 @@ impl Line {
         (200..300).contains(&self.code)
     }
 
+    /// Whether it may have been carried out: done, or cut off on the way because its sender died.
+    pub fn perhaps(&self) -> bool {
+        self.done() || self.code == 504
+    }
+
+    /// What a JSON Patch tests at a path.
+    pub fn tested(&self, path: &str) -> Option<&str> {
+        self.body.as_array()?.iter().find(|op| op["op"] == "test" && op["path"] == path)?["value"].as_str()
+    }
+
     /// The selector that a JSON Patch of a Service sets.
     pub fn selector(&self) -> Option<&Value> {
         self.body

@@ -363,11 +363,33 @@ impl Case {
     }
 
     /// Selector writes of the operator that the API server carried out on a Service, by the side they set.
+    ///
+    /// One whose sender died under way may count or not: it does unless the same version was patched again.
     pub fn selector_writes(&self, service: &str) -> Result<Vec<String>> {
         let lines = self.audit()?;
-        let ours = lines.iter().filter(|l| l.resource == "services" && l.name == service && l.is_write() && l.done());
-        let ours = ours.filter(|l| l.user.ends_with(":cutover") || l.user == cluster::operator_user());
-        Ok(ours.filter_map(|l| Some(l.selector()?["side"].as_str()?.to_owned())).collect())
+        let ours = lines.iter().filter(|l| l.resource == "services" && l.name == service && l.is_write());
+        let ours = ours.filter(|l| l.perhaps() && (l.user.ends_with(":cutover") || l.user == cluster::operator_user()));
+        let mut versions = vec![];
+        let mut sides = vec![];
+        for line in ours {
+            let Some(side) = line.selector().and_then(|s| s["side"].as_str()) else { continue };
+            let version = line.tested("/metadata/resourceVersion").context("a patch that tests no version")?;
+            if !versions.contains(&version) {
+                versions.push(version);
+                sides.push(side.to_owned());
+            }
+        }
+        Ok(sides)
+    }
+
+    /// How many Jobs were created, and how many started.
+    pub fn jobs(&self) -> Result<(usize, usize)> {
+        let lines = self.audit()?;
+        let names = |verb: &str, what: &dyn Fn(&Line) -> bool| {
+            let of = |l: &&Line| l.resource == "jobs" && l.is_write() && l.verb == verb && l.perhaps() && what(l);
+            lines.iter().filter(of).map(|l| l.name.as_str()).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        Ok((names("create", &|_| true), names("patch", &|l| l.body.to_string().contains("suspend"))))
     }
 
     /// The promises that the audit log can show: P1 (Jobs), P4 (Services), P7 (a closed run writes nothing), and that

@@ -51,7 +51,7 @@ fn a_cutover_deleted_in_any_phase_leaves_one_valid_side() {
             t.cutover(&name, &spec).await?;
             t.phase(&name, phase, 30).await.with_context(|| format!("deletion in {phase}"))?;
             t.api::<Cutover>().delete(&name, &DeleteParams::default()).await?;
-            gone(t, &name).await.with_context(|| format!("deletion in {phase}"))?;
+            gone(t, &name, 20).await.with_context(|| format!("deletion in {phase}"))?;
             ensure!(t.side("web").await? == side, "deleted in {phase}: the Service is on {}", t.side("web").await?);
             t.merge::<Service>("web", json!({"spec": {"selector": {"side": "blue"}}})).await?;
         }
@@ -59,9 +59,9 @@ fn a_cutover_deleted_in_any_phase_leaves_one_valid_side() {
     });
 }
 
-async fn gone(t: &Case, name: &str) -> anyhow::Result<()> {
+async fn gone(t: &Case, name: &str, bound: u64) -> anyhow::Result<()> {
     let what = format!("Cutover {name} gone");
-    wait::until(t.api::<Cutover>(), &what, secs(20), |all| {
+    wait::until(t.api::<Cutover>(), &what, secs(bound), |all| {
         t.alive()?;
         Ok((!all.contains_key(name)).then_some(()))
     })
@@ -85,7 +85,7 @@ fn a_cutover_deleted_during_its_rollback_still_ends_on_the_old_side() {
         t.phase("shop", Phase::RollingBack, 10).await?;
         // In the foreground, as a GitOps tool may do it: the journal must outlive it.
         t.api::<Cutover>().delete("shop", &DeleteParams::foreground()).await?;
-        gone(t, "shop").await?;
+        gone(t, "shop", 20).await?;
         ensure!(t.side("web").await? == "blue");
         ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
         Ok(())
@@ -101,6 +101,7 @@ fn a_namespace_deleted_in_the_middle_of_a_run_does_not_hang() {
         t.cutover("shop", &format!("prepare: {{steps: [{{name: slow, job: {job}}}]}}\n")).await?;
         t.phase("shop", Phase::Preparing, 30).await?;
         Api::<Namespace>::all(t.client.clone()).delete(&t.ns, &DeleteParams::default()).await?;
-        gone(t, "shop").await
+        // The cluster waits some seconds by itself before it begins.
+        gone(t, "shop", 60).await
     });
 }

@@ -147,7 +147,10 @@ fn a_service_recreated_on_the_target_after_the_switch_is_restored_under_its_new_
         t.start().await?;
         t.cutover("shop", WATCHING).await?;
         t.phase("shop", Phase::Observing, 30).await?;
+        // Seen as one change: a run whose Service is gone ends at once, and would be over before it is there again.
+        t.kill();
         recreate(t, "green").await?;
+        t.restart_as_before()?;
         let run = t.phase("shop", Phase::RolledBack, 40).await?;
         ensure!(run.status.and_then(|s| s.ending).is_some_and(|e| e.reason == "ServiceReplaced"));
         t.points_to("web", "blue", 10).await

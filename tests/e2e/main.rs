@@ -13,4 +13,5 @@ mod faults;
 mod good;
 mod people;
 mod permissions;
+mod services;
 mod triggers;

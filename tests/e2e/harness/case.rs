@@ -392,7 +392,7 @@ impl Case {
         Ok((names("create", &|_| true), names("patch", &|l| l.body.to_string().contains("suspend"))))
     }
 
-    /// The promises that the audit log can show: P1 (Jobs), P4 (Services), P7 (a closed run writes nothing), and that
+    /// The promises that the audit log can show: P1 (Jobs), P4 and P8 (Services), P7 (a closed run writes nothing), and that
     /// the operator itself never writes a user's object.
     pub fn promises(&self, run: &CutoverRun) -> Result<()> {
         let lines = self.audit()?;
@@ -402,6 +402,12 @@ impl Case {
             let writes = self.selector_writes(&service.name)?;
             let count = |side: &str| writes.iter().filter(|w| *w == side).count();
             ensure!(count("green") <= 1, "P4: {} was switched {} times", service.name, count("green"));
+            let switched = service.switched_at.is_some();
+            ensure!(
+                switched == (count("green") == 1),
+                "P8: the journal says switched: {switched} of {}, the audit log has {writes:?}",
+                service.name
+            );
             ensure!(
                 count("blue") <= usize::from(restored),
                 "P4: {} was restored {} times",

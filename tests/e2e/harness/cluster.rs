@@ -122,8 +122,8 @@ pub async fn install(client: &Client) -> Result<()> {
                     .await
                     .with_context(|| format!("{name} is not established"))??;
             }
-            Ok(())
+            anyhow::Ok(())
         })
-        .await
-        .map(|()| ())
+        .await?;
+    Ok(())
 }

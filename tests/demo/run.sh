@@ -64,7 +64,7 @@ inside kubectl rollout status deployment --namespace cutover-system --timeout=90
 
 arguments=()
 # On clusters of others the Prometheus is the public image, which finds pods by itself.
-if [[ $("$cluster" kubeconfig) != /var/tmp/cutover-clusters/* && -z ${CUTOVER_RUN_DIR:-} ]]; then
+if [[ -z $(inside printenv CUTOVER_NETNS) ]]; then
   arguments+=(--discovery kubernetes --prometheus-image "${PROMETHEUS_IMAGE:-prom/prometheus:v3.5.0}")
 fi
 inside "$target/debug/demo" "${arguments[@]}" "$@"

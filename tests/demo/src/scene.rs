@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_resolves_into_a_plan_for_each_release() {
+        for release in &RELEASES {
+            let written: Cutover = serde_json::from_value(scenery().cutover(release).unwrap()).unwrap();
+            let plan = cutover::plan::resolve(CUTOVER_NAME, "somewhere", &written.spec, release.from, false).unwrap();
+            assert_eq!(plan.target.name, release.side);
+        }
+    }
+
+    #[test]
     fn sides_alternate_so_that_each_release_meets_a_live_one() {
         assert!(RELEASES.iter().all(|release| release.side != release.from));
         assert_eq!((RELEASES[0].side, RELEASES[1].from, RELEASES[2].from), ("green", "green", "green"));

@@ -210,12 +210,19 @@ fn step_line(step: &StepRecord) -> (String, EventLook) {
     (format!("  {sign} {:<18}{took:>7}{attempts}  {}", step.name, shorten(&detail, WIDTH)), look)
 }
 
+/// Evidence that is in the record but says little on a line.
+const LONG: [&str; 4] = ["query", "at", "matrix", "templates"];
+
 /// Evidence in a line: `exitCode=0 bytes=73400320`.
 fn brief(evidence: &Value) -> String {
     match evidence {
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| format!("{name}={}", brief(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(fields) => match (fields.get("passed"), fields.get("of")) {
+            (Some(passed), Some(of)) => format!("{passed} of {of} passed"),
+            _ => {
+                let shown = fields.iter().filter(|(name, _)| !LONG.contains(&name.as_str()));
+                shown.map(|(name, value)| format!("{name}={}", brief(value))).collect::<Vec<_>>().join(" ")
+            }
+        },
         Value::Array(items) if items.len() > 4 => format!("[{} items]", items.len()),
         Value::Array(items) => format!("[{}]", items.iter().map(brief).collect::<Vec<_>>().join(", ")),
         Value::String(text) => text.clone(),
@@ -356,6 +363,12 @@ mod tests {
         let events = events(&journal());
         let keys: BTreeSet<_> = events.iter().map(|event| &event.key).collect();
         assert_eq!(keys.len(), events.len());
+    }
+
+    #[test]
+    fn evidence_is_shortened_to_what_tells() {
+        assert_eq!(brief(&json!({"matrix": {"a": "passed"}, "of": 9, "passed": 8})), "8 of 9 passed");
+        assert_eq!(brief(&json!({"query": "up", "value": 0.5})), "value=0.5");
     }
 
     #[test]

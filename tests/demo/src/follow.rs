@@ -33,6 +33,8 @@ pub struct Event {
     pub text: String,
     /// How it looks.
     pub look: EventLook,
+    /// Order among those of the same time.
+    rank: u8,
 }
 
 /// How an event looks.
@@ -143,8 +145,11 @@ fn tell(screen: &Screen, event: &Event) {
 
 /// Everything the journal says, in the order in which it happened.
 pub fn events(journal: &RunStatus) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut add = |at: Timestamp, key: String, text: String, look| events.push(Event { at, key, text, look });
+    let mut events: Vec<Event> = Vec::new();
+    let mut add = |at: Timestamp, key: String, text: String, look| {
+        let rank = if matches!(look, EventLook::Phase | EventLook::BadPhase) { 2 } else { 0 };
+        events.push(Event { at, key, text, look, rank });
+    };
     for moment in &journal.timeline {
         let bad = matches!(moment.phase, Phase::RollingBack | Phase::Failed | Phase::Aborted | Phase::Superseded);
         let look = if bad { EventLook::BadPhase } else { EventLook::Phase };
@@ -156,7 +161,7 @@ pub fn events(journal: &RunStatus) -> Vec<Event> {
             && step.job.as_ref().is_some_and(|job| job.started.is_some())
         {
             let job = step.job.as_ref().map(|job| job.name.as_str()).unwrap_or_default();
-            add(started, format!("job {}", step.name), format!("  · {:<16} Job {job}", step.name), EventLook::Neutral);
+            add(started, format!("job {}", step.name), format!("  · {:<20} Job {job}", step.name), EventLook::Neutral);
         }
         if let Some(ended) = step.ended {
             let (text, look) = step_line(step);
@@ -184,8 +189,12 @@ pub fn events(journal: &RunStatus) -> Vec<Event> {
             add(at, format!("fired {}", trigger.name), text, EventLook::Bad);
         }
     }
-    // A phase that begins and a step that ends at the same time: the step was first.
-    events.sort_by_key(|event| (event.at, matches!(event.look, EventLook::Phase | EventLook::BadPhase)));
+    let suites = journal.steps.iter().filter(|step| step.evidence.as_ref().is_some_and(|saw| saw["of"].is_number()));
+    for suite in suites.map(|step| format!("step {} ", step.name)) {
+        events.iter_mut().filter(|event| event.key.starts_with(&suite)).for_each(|event| event.rank = 1);
+    }
+    // At the same time: the steps of a suite end before the suite, and a step before the next phase begins.
+    events.sort_by_key(|event| (event.at, event.rank));
     events
 }
 
@@ -207,7 +216,7 @@ fn step_line(step: &StepRecord) -> (String, EventLook) {
         (Some(message), None) => message.clone(),
         (None, None) => String::new(),
     };
-    (format!("  {sign} {:<18}{took:>7}{attempts}  {}", step.name, shorten(&detail, WIDTH)), look)
+    (format!("  {sign} {:<20}{took:>7}{attempts}  {}", step.name, shorten(&detail, WIDTH)), look)
 }
 
 /// Evidence that is in the record but says little on a line.
@@ -255,7 +264,8 @@ fn seconds(from: Timestamp, to: Timestamp) -> String {
 async fn show_tick(screen: &Screen, load: &Load, journal: &RunStatus) {
     let mut parts = Vec::new();
     if let Some(observation) = journal.observation.as_ref().filter(|_| journal.phase == Phase::Observing) {
-        parts.push(format!("watched for {:.0} s", observation.conclusive_ms as f64 / 1000.0));
+        let watched = Timestamp::now().duration_since(observation.since).as_secs_f64();
+        parts.push(format!("watched for {watched:.0} s"));
         for trigger in journal.triggers.iter().filter(|trigger| trigger.fired_at.is_none()) {
             let word = match trigger.last {
                 Some(TrialVerdict::Good) => "ok",

@@ -24,7 +24,7 @@ use super::trigger::Trigger;
     status = "CutoverStatus",
     shortname = "cut",
     category = "all",
-    category = "cutovers",
+    category = "cutover-all",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Live", type_ = "string", json_path = ".status.live"),

@@ -14,7 +14,7 @@ use super::schema;
     kind = "CutoverDecision",
     namespaced,
     shortname = "cutdec",
-    category = "cutovers",
+    category = "cutover-all",
     selectable = ".spec.cutover",
     selectable = ".spec.runUID",
     printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),

@@ -26,7 +26,7 @@ pub type Selector = BTreeMap<String, String>;
     namespaced,
     status = "RunStatus",
     shortname = "cutrun",
-    category = "cutovers",
+    category = "cutover-all",
     selectable = ".status.state",
     printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),

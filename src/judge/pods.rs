@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::actions::{Cx, Out};
+use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::PodsTrigger;
 use crate::endpoints::{matches, whole_selector};
@@ -17,6 +18,9 @@ use super::{clock, judged};
 
 /// Most times of restarts that are kept, whatever the bound.
 const MAX_EVENTS: usize = 1024;
+
+/// How far what watches tell may lie behind a live read.
+const LAG: Duration = Duration::from_secs(2);
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
@@ -34,7 +38,7 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
         judged(record, now, TrialVerdict::Bad, &why);
         return Some(format!("{why} at {}", clock(now)));
     }
-    let (verdict, saw) = readiness(cx, pods, record);
+    let (verdict, saw) = readiness(cx, pods, record, out);
     judged(record, now, verdict, &saw);
     (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
 }
@@ -101,7 +105,7 @@ fn containers(target: &[&PodView], pods: &PodsTrigger, armed: Timestamp) -> Opti
 }
 
 /// Fewer ready pods than wanted, once as many have been seen: a side that is still starting is not losing any.
-fn readiness(cx: &Cx, pods: &PodsTrigger, record: &TriggerRecord) -> (TrialVerdict, String) {
+fn readiness(cx: &Cx, pods: &PodsTrigger, record: &TriggerRecord, out: &mut Out) -> (TrialVerdict, String) {
     let side = &cx.plan.target;
     let Some(rule) = pods.ready_below.as_deref() else { return (TrialVerdict::Good, "ok".into()) };
     let wanted = cx.world.wanted(side);
@@ -120,13 +124,24 @@ fn readiness(cx: &Cx, pods: &PodsTrigger, record: &TriggerRecord) -> (TrialVerdi
     if ready >= bound {
         return (TrialVerdict::Good, saw);
     }
-    // The switch itself has seen `minReady` of them, whatever became of this record.
-    let converged = cx.journal.switch.as_ref().is_some_and(|s| s.converged_at.is_some());
-    let switched_with = wanted.map(|w| cx.plan.switch.min_ready.of(w)).unwrap_or(1);
-    if record.last == Some(TrialVerdict::Good) || (converged && switched_with >= bound) {
-        (TrialVerdict::Bad, format!("{saw}, fewer than {rule}"))
-    } else {
-        (TrialVerdict::Inconclusive, format!("{saw}; never yet as many as {rule}"))
+    let lost = (TrialVerdict::Bad, format!("{saw}, fewer than {rule}"));
+    let starting = (TrialVerdict::Inconclusive, format!("{saw}; never yet as many as {rule}"));
+    if record.last == Some(TrialVerdict::Good) {
+        return lost;
+    }
+    // A live read at the switch has seen `minReady` of them (P5), whatever became of this record; what is seen here may
+    // be older than that for a moment.
+    let switch = cx.journal.switch.as_ref();
+    let switched_at = switch.and_then(|s| s.services.iter().filter_map(|s| s.switched_at).max());
+    match switched_at.map(|at| later(at, LAG)) {
+        Some(due) if cx.plan.switch.min_ready.of(wanted.unwrap_or(1)) >= bound => {
+            if cx.world.now >= due {
+                return lost;
+            }
+            out.wake_at(due);
+            starting
+        }
+        _ => starting,
     }
 }
 
@@ -136,8 +151,8 @@ mod tests {
 
     use super::super::fixtures::{armed, judge, trigger};
     use super::*;
-    use crate::actions::fixtures::{Fixture, pod};
-    use crate::api::run::SwitchRecord;
+    use crate::actions::fixtures::{Fixture, labels, pod};
+    use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
     use crate::api::trigger::Trigger;
 
     fn watch(pods: Value) -> Trigger {
@@ -246,15 +261,26 @@ mod tests {
         let mut record = armed(&f);
         assert_eq!(judge(&f, &t, &mut record).0, None);
         assert_eq!(record.last, Some(TrialVerdict::Inconclusive));
-        // After a restart nothing is remembered but that the switch converged, which needed both.
+        // After a restart nothing is remembered; but a switch that happened needed both of them.
         let now = f.world.now;
+        let service = ServiceSwitch {
+            name: "web".into(),
+            uid: "s".into(),
+            resource_version: "1".into(),
+            from: labels("blue"),
+            to: labels("green"),
+            state: SwitchState::Switched,
+            switched_at: Some(now),
+            restored_at: None,
+            message: None,
+        };
         f.journal.switch =
-            Some(SwitchRecord { claimed_at: now, converged_at: Some(now), restored_at: None, services: vec![] });
-        assert!(
-            judge(&f, &t, &mut record)
-                .0
-                .is_some_and(|why| why.contains("1 of 2 pods of green are ready, fewer than 2"))
-        );
+            Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });
+        let (fired, out) = judge(&f, &t, &mut record);
+        assert!(fired.is_none() && out.wake == Some(later(now, LAG)), "watches may lag behind the switch");
+        f.after(2);
+        let fired = judge(&f, &t, &mut record).0;
+        assert!(fired.is_some_and(|why| why.contains("1 of 2 pods of green are ready, fewer than 2")));
     }
 
     #[test]

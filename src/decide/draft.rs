@@ -93,6 +93,12 @@ impl<'a> Draft<'a> {
             scaled_at: None,
         });
         self.journal.question = None;
+        // What this decision wanted on the way forward is not sent any more.
+        self.out.effects.clear();
+        // What stood in the way of the switch does not stand in the way of the restore.
+        for s in self.journal.switch.iter_mut().flat_map(|s| &mut s.services).filter(|s| journal::may_be_switched(s)) {
+            s.message = None;
+        }
         if switched {
             self.enter(Phase::RollingBack, reason, message);
         } else {

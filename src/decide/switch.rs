@@ -222,12 +222,10 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
         s.switched_at = Some(seen.at);
         s.message = None;
     } else if names(&view.selector, &d.plan.live, &d.plan.target) == Names::Old {
-        // Written by somebody else first, so the claimed patch can never succeed: claim anew.
-        s.resource_version = view.resource_version.clone();
-        s.from = view.selector.clone();
-        s.to = whole_selector(&view.selector, &d.plan.target.selector);
-        let again = s.clone();
-        send(d, &again, min_ready);
+        // Written by somebody else, so the claimed patch can never succeed any more. Whether it did before, and was put
+        // back, cannot be known: nothing is switched over a person's hand, and never twice (P4).
+        s.state = SwitchState::Refused;
+        s.message = Some("somebody else wrote it after the claim; release again once it is settled".into());
     } else {
         s.state = SwitchState::Refused;
         s.message = Some("its selector is neither side's".into());

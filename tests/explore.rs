@@ -1,0 +1,143 @@
+//! Exhaustive search of `decide` over a small world: every order of replies, every misfortune at every point (as many as
+//! the budget of the search), and a crash at any point. In every state the promises hold, and from every state an end is
+//! in reach, or the run waits for a named person or condition.
+//!
+//! Time advances only to the operator's own `wake`.
+
+mod sim;
+#[path = "explore/state.rs"]
+mod state;
+
+use std::collections::{HashMap, VecDeque};
+
+use cutover::api::trigger::Severity;
+use cutover::plan::Plan;
+use sim::cluster::Cluster;
+use sim::{promises, small, timeline};
+use state::{Class, Scope, State};
+
+/// A search gives up beyond this many states: the world is then not small any more.
+const MOST: usize = 400_000;
+
+#[derive(Default)]
+struct Graph {
+    ids: HashMap<u128, u32>,
+    /// By state: the state it was first reached from, and by which event.
+    parents: Vec<(u32, u16)>,
+    /// From, to, and whether a person or named condition must act for it.
+    edges: Vec<(u32, u32, Class)>,
+    closed: Vec<bool>,
+    /// Closed, or waiting for somebody by name.
+    named: Vec<bool>,
+}
+
+/// Searches a plan's world and checks it.
+fn explore(name: &str, plan: &Plan, scope: Scope) {
+    let root = State::new(Cluster::new(plan, 2, timeline::EPOCH), scope.budget);
+    let mut graph = Graph::default();
+    let mut queue = VecDeque::new();
+    graph.add(&root, root.fingerprint(), (0, 0));
+    queue.push_back((0u32, root));
+    while let Some((id, state)) = queue.pop_front() {
+        for (i, event) in state.events(&scope).iter().enumerate() {
+            let next = state.step(event, &scope);
+            let print = next.fingerprint();
+            let known = graph.ids.get(&print).copied();
+            let to = known.unwrap_or_else(|| graph.add(&next, print, (id, i as u16)));
+            graph.edges.push((id, to, event.class));
+            assert!(
+                next.cluster.broken.is_empty(),
+                "{name}: {:#?}\nafter\n{}",
+                next.cluster.broken,
+                graph.path(plan, &scope, id, Some(i)),
+            );
+            if known.is_none() {
+                queue.push_back((to, next));
+            }
+        }
+        assert!(graph.parents.len() < MOST, "{name}: more than {MOST} states: make the world smaller");
+    }
+    println!("{name}: explored {} states, {} transitions", graph.parents.len(), graph.edges.len());
+    graph.ends(name, plan, &scope);
+}
+
+impl Graph {
+    fn add(&mut self, state: &State, print: u128, from: (u32, u16)) -> u32 {
+        let id = self.parents.len() as u32;
+        self.ids.insert(print, id);
+        self.parents.push(from);
+        self.closed.push(state.closed());
+        self.named.push(state.closed() || promises::waits_for(&state.cluster).is_some());
+        id
+    }
+
+    /// P10: without further misfortune every state leads to the end or to a wait with a name; and where those waited for
+    /// do their part, to the end.
+    fn ends(&self, name: &str, plan: &Plan, scope: &Scope) {
+        let free = self.reach(&self.named, |c| c == Class::Free);
+        let awaited = self.reach(&self.closed, |c| c != Class::Misfortune);
+        for (what, reached) in [("by itself", free), ("with everybody's help", awaited)] {
+            if let Some(lost) = reached.iter().position(|r| !r) {
+                let count = reached.iter().filter(|r| !**r).count();
+                panic!(
+                    "{name}: P10: {count} states have no end in reach {what}, first:\n{}",
+                    self.path(plan, scope, lost as u32, None)
+                );
+            }
+        }
+        assert!(self.closed.iter().any(|c| *c), "{name}: no end was found at all");
+    }
+
+    /// Which states lead to a goal, by these edges.
+    fn reach(&self, goal: &[bool], by: impl Fn(Class) -> bool) -> Vec<bool> {
+        let mut into: Vec<Vec<u32>> = vec![vec![]; goal.len()];
+        for (from, to, class) in &self.edges {
+            if by(*class) {
+                into[*to as usize].push(*from);
+            }
+        }
+        let mut reached = goal.to_vec();
+        let mut stack: Vec<u32> = (0..goal.len() as u32).filter(|i| goal[*i as usize]).collect();
+        while let Some(to) = stack.pop() {
+            for &from in &into[to as usize] {
+                if !std::mem::replace(&mut reached[from as usize], true) {
+                    stack.push(from);
+                }
+            }
+        }
+        reached
+    }
+
+    /// How a state is reached, event by event.
+    fn path(&self, plan: &Plan, scope: &Scope, id: u32, then: Option<usize>) -> String {
+        let mut events = vec![];
+        events.extend(then);
+        let mut at = id;
+        while at != 0 {
+            let (parent, event) = self.parents[at as usize];
+            events.push(event as usize);
+            at = parent;
+        }
+        let mut state = State::new(Cluster::new(plan, 2, timeline::EPOCH), scope.budget);
+        let mut text = String::new();
+        for i in events.into_iter().rev() {
+            let event = &state.events(scope)[i];
+            state = state.step(event, scope);
+            let seconds = state.cluster.now.duration_since(timeline::EPOCH).as_secs_f64();
+            text.push_str(&format!("  {seconds:>7.2} {:<60} {}\n", event.name, state.cluster.status.phase));
+        }
+        let open: Vec<_> = state.events(scope).into_iter().filter(|e| e.class != Class::Misfortune).map(|e| e.name).collect();
+        text.push_str(&format!("  may happen: {open:?}\n  wake: {:?}\n", state.op.wake));
+        let mut status = state.cluster.status.clone();
+        status.timeline.clear();
+        status.conditions.retain(|c| c.status == "True");
+        text.push_str(&serde_json::to_string_pretty(&status).unwrap_or_default());
+        text
+    }
+}
+
+#[test]
+fn one_service_no_steps_two_misfortunes() {
+    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
+    explore("one Service, two misfortunes", &plan, Scope { budget: 2, only: &[], lagging: false });
+}

@@ -1,0 +1,621 @@
+//! A state of the search, what may happen in it, and its fingerprint: times as offsets from now (capped), counters
+//! saturated, texts for people dropped.
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cutover::api::decision::{Resolution, Verb};
+use cutover::api::run::{RunState, RunStatus, StepState, SwitchState};
+use cutover::effect::{Effect, Outcome, Read, ReadKey};
+use cutover::endpoints::carries;
+use cutover::world::{JobEnd, JobResult, QueryAnswer, Reading, Sighting, World};
+use jiff::Timestamp;
+
+use crate::sim::actor;
+use crate::sim::cluster::{Cluster, Who};
+use crate::sim::faults::{Fault, Kind, On};
+use crate::sim::operator::Operator;
+use crate::sim::promises;
+
+/// Times further away than this are not told apart.
+const CAP_MS: i64 = 12_000;
+
+/// What may go wrong in a search.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// How many misfortunes and words of people in one run.
+    pub budget: u8,
+    /// Only these kinds of them; all where empty.
+    pub only: &'static [&'static str],
+    /// Watches tell nothing by themselves: what changed is told by an event of its own, or by a live read.
+    pub lagging: bool,
+}
+
+/// A state.
+#[derive(Clone)]
+pub struct State {
+    pub cluster: Cluster,
+    pub op: Operator,
+    /// Sent, and not applied yet; an orphan's sender is dead.
+    pub sent: Vec<Sent>,
+    /// Queries under way.
+    pub queries: Vec<ReadKey>,
+    pub budget: u8,
+}
+
+/// A request under way.
+#[derive(Clone)]
+pub struct Sent {
+    pub effect: Effect,
+    pub orphan: bool,
+}
+
+/// What may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The way of things.
+    Free,
+    /// A person or a named condition does what is waited for.
+    Awaited,
+    /// Costs one of the budget.
+    Misfortune,
+}
+
+/// An event, by name and class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub name: String,
+    pub class: Class,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Reply(usize, Fate),
+    Query(usize, QueryAnswer),
+    JobEnds(String, bool),
+    JobGone(String),
+    Converge(String),
+    Pods,
+    Health(bool, bool),
+    Point(String, bool),
+    Foreign(String),
+    DeleteService(String),
+    CreateService(String, bool),
+    Decide(Verb, Option<(String, Resolution)>),
+    DeleteCutover,
+    Revert,
+    NewRelease,
+    Template(bool),
+    Suspend(bool),
+    Claim(Kind),
+    Crash,
+    Tell,
+    Time,
+    Long,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Applied,
+    ReplyLost,
+    NotApplied,
+    Refused,
+}
+
+impl State {
+    /// The state in which the operator has just started.
+    pub fn new(mut cluster: Cluster, budget: u8) -> Self {
+        cluster.audit.clear();
+        let op = Operator::start(&cluster);
+        let mut state = Self { cluster, op, sent: vec![], queries: vec![], budget };
+        state.see();
+        state.settle();
+        state
+    }
+
+    /// Whether the run is closed.
+    pub fn closed(&self) -> bool {
+        self.cluster.status.state == RunState::Closed
+    }
+
+    /// The watches tell everything.
+    fn see(&mut self) {
+        let now = self.cluster.now;
+        for sighting in self.cluster.sightings(&mut self.op.known_jobs().into_iter()) {
+            // A watch cannot tell of a Job that it never told of.
+            let absent = matches!(&sighting, Sighting::Job(name, None) if !self.op.world.jobs.contains_key(name));
+            if !absent && !same(&self.op.world, &sighting) {
+                self.op.world.take_in(now, sighting);
+            }
+        }
+    }
+
+    /// The operator's loop until nothing moves; reads but queries are answered at once.
+    fn settle(&mut self) {
+        let plan = self.cluster.plan.clone();
+        for round in 0.. {
+            let turn = self.op.turn(&plan, &mut self.cluster);
+            for note in turn.notes.iter().filter(|n| n.reason == "Defect") {
+                self.cluster.broken.push(format!("a defect was told: {}", note.message));
+            }
+            let moved = turn.moved();
+            self.sent.extend(turn.effects.into_iter().map(|effect| Sent { effect, orphan: false }));
+            for (key, read) in turn.reads {
+                self.read(key, &read);
+            }
+            let reading = &self.op.reading;
+            self.queries.retain(|key| reading.contains(key));
+            if !moved {
+                break;
+            }
+            if round > 40 {
+                self.cluster.broken.push("P10: the loop goes round and round without time passing".into());
+                break;
+            }
+        }
+        promises::after_tick(&mut self.cluster);
+        self.cluster.audit.clear();
+    }
+
+    fn read(&mut self, key: ReadKey, read: &Read) {
+        match read {
+            Read::Refresh => {
+                let now = self.cluster.now;
+                let seen = self.cluster.sightings(&mut self.op.known_jobs().into_iter());
+                self.op.refreshed(&key, now, now, Some(seen));
+            }
+            Read::Query { .. } => self.queries.push(key),
+            other => {
+                let reading = self.cluster.answer(other);
+                self.op.answered(&key, reading);
+            }
+        }
+    }
+
+    /// Everything that may happen next.
+    pub fn events(&self, scope: &Scope) -> Vec<Event> {
+        let mut all = vec![];
+        if self.closed() {
+            return all;
+        }
+        self.replies(&mut all);
+        self.environment(&mut all);
+        self.people(&mut all);
+        if scope.lagging && self.behind() {
+            push(&mut all, "the watches tell", Class::Free, What::Tell);
+        }
+        let waiting = self.sent.iter().any(|s| !s.orphan) || !self.queries.is_empty();
+        if !waiting && self.op.wake.is_some() {
+            push(&mut all, "time passes", Class::Free, What::Time);
+            // A question may stand open for longer than the times told apart: the operator may also sleep till its end.
+            if self.cluster.status.question.as_ref().is_some_and(|q| q.until.is_some()) {
+                push(&mut all, "nobody answers", Class::Free, What::Long);
+            }
+        }
+        all.retain(|e| {
+            let wanted = scope.only.is_empty() || scope.only.iter().any(|o| e.name.contains(o));
+            e.class != Class::Misfortune || (self.budget > 0 && wanted)
+        });
+        all
+    }
+
+    fn replies(&self, all: &mut Vec<Event>) {
+        for (i, sent) in self.sent.iter().enumerate() {
+            let key = sent.effect.key();
+            if sent.orphan {
+                push(all, format!("the dead operator's {key} arrives"), Class::Free, What::Reply(i, Fate::Applied));
+                push(all, format!("the dead operator's {key} is lost"), Class::Free, What::Reply(i, Fate::NotApplied));
+                continue;
+            }
+            push(all, format!("{key} is answered"), Class::Free, What::Reply(i, Fate::Applied));
+            push(all, format!("reply to {key} lost"), Class::Misfortune, What::Reply(i, Fate::ReplyLost));
+            push(all, format!("503 to {key}"), Class::Misfortune, What::Reply(i, Fate::NotApplied));
+            push(all, format!("403 to {key}"), Class::Misfortune, What::Reply(i, Fate::Refused));
+        }
+        for i in 0..self.queries.len() {
+            push(all, "metric good", Class::Free, What::Query(i, QueryAnswer::Value(0.0)));
+            push(all, "metric bad", Class::Misfortune, What::Query(i, QueryAnswer::Value(1.0)));
+            let nothing = QueryAnswer::Inconclusive("no data".into());
+            push(all, "metric inconclusive", Class::Misfortune, What::Query(i, nothing));
+        }
+        for (on, name) in [(Kind::Transient, "503"), (Kind::Lost, "reply lost"), (Kind::Conflict, "409")] {
+            if self.cluster.faults.0.is_empty() {
+                push(all, format!("next claim: {name}"), Class::Misfortune, What::Claim(on));
+            }
+        }
+        push(all, "operator crashes", Class::Misfortune, What::Crash);
+    }
+
+    fn environment(&self, all: &mut Vec<Event>) {
+        for (name, job) in &self.cluster.jobs {
+            if !job.view.suspended && job.view.end.is_none() {
+                push(all, format!("Job {name} ends well"), Class::Free, What::JobEnds(name.clone(), true));
+                push(all, format!("Job {name} fails"), Class::Misfortune, What::JobEnds(name.clone(), false));
+            }
+            push(all, format!("Job {name} is deleted"), Class::Misfortune, What::JobGone(name.clone()));
+        }
+        for name in self.cluster.behind() {
+            push(all, format!("slices of {name} follow"), Class::Free, What::Converge(name));
+        }
+        for (target, side) in [(true, &self.cluster.plan.target), (false, &self.cluster.plan.live)] {
+            let sick = side.workloads.iter().any(|w| self.cluster.sick.contains(w));
+            if sick {
+                push(all, format!("pods of {} return", side.name), Class::Awaited, What::Health(target, true));
+            } else {
+                push(all, format!("pods of {} die", side.name), Class::Misfortune, What::Health(target, false));
+            }
+        }
+        let missing = self.cluster.workloads.iter().any(|(w, view)| {
+            let pods = self.cluster.pods.values().filter(|(o, _)| o == w);
+            pods.clone().count() as u32 != view.wanted
+                || (!self.cluster.sick.contains(w) && pods.clone().any(|(_, p)| !p.ready))
+        });
+        if missing {
+            push(all, "the kubelet makes pods", Class::Free, What::Pods);
+        }
+        for name in &self.cluster.plan.services {
+            self.service(name, all);
+        }
+    }
+
+    fn service(&self, name: &str, all: &mut Vec<Event>) {
+        let Some(service) = self.cluster.services.get(name) else {
+            push(all, format!("{name} is created on the old side"), Class::Awaited, What::CreateService(name.into(), false));
+            push(all, format!("{name} is created on the target"), Class::Misfortune, What::CreateService(name.into(), true));
+            return;
+        };
+        let on = |side: &cutover::plan::PlanSide| carries(&service.view.selector, &side.selector);
+        let plan = &self.cluster.plan;
+        if !on(&plan.live) {
+            let class = if on(&plan.target) { Class::Misfortune } else { Class::Awaited };
+            push(all, format!("somebody points {name} to the old side"), class, What::Point(name.into(), false));
+        }
+        if !on(&plan.target) {
+            push(all, format!("somebody points {name} to the target"), Class::Misfortune, What::Point(name.into(), true));
+        }
+        if on(&plan.live) || on(&plan.target) {
+            push(all, format!("somebody gives {name} a foreign selector"), Class::Misfortune, What::Foreign(name.into()));
+        }
+        push(all, format!("somebody deletes {name}"), Class::Misfortune, What::DeleteService(name.into()));
+    }
+
+    fn people(&self, all: &mut Vec<Event>) {
+        let status = &self.cluster.status;
+        let said = |v: Verb| self.cluster.decisions.iter().any(|d| d.spec.decision == v);
+        for verb in [Verb::Abort, Verb::Rollback, Verb::Suspend] {
+            if !said(verb) {
+                push(all, format!("decision {verb:?}"), Class::Misfortune, What::Decide(verb, None));
+            }
+        }
+        if status.suspended.is_some() {
+            push(all, "decision Resume", Class::Awaited, What::Decide(Verb::Resume, None));
+        }
+        let asked = status.question.as_ref().map(|_| "decision".to_owned());
+        let unknown = status.steps.iter().filter(|s| s.state == StepState::Unknown).map(|s| s.name.clone());
+        for about in asked.into_iter().chain(unknown) {
+            for outcome in [Resolution::Succeeded, Resolution::Failed] {
+                let what = What::Decide(Verb::Resolve, Some((about.clone(), outcome)));
+                push(all, format!("decision Resolve {about} {outcome:?}"), Class::Awaited, what);
+            }
+        }
+        let Some(cutover) = &self.cluster.cutover else { return };
+        if cutover.suspend {
+            push(all, "spec.suspend is lifted", Class::Awaited, What::Suspend(false));
+        } else {
+            push(all, "spec.suspend is set", Class::Misfortune, What::Suspend(true));
+        }
+        if !cutover.deleting {
+            push(all, "Cutover deleted", Class::Misfortune, What::DeleteCutover);
+        }
+        if cutover.activate == self.cluster.plan.target.name {
+            push(all, "activate reverted", Class::Misfortune, What::Revert);
+        }
+        if cutover.release == self.cluster.plan.release {
+            push(all, "new release", Class::Misfortune, What::NewRelease);
+        }
+        for target in [true, false] {
+            let side = if target { &self.cluster.plan.target } else { &self.cluster.plan.live };
+            let changed = side.workloads.iter().any(|w| self.cluster.workloads.get(w).is_some_and(|v| v.generation > 1));
+            if !changed {
+                push(all, format!("template of {} changes", side.name), Class::Misfortune, What::Template(target));
+            }
+        }
+    }
+
+    /// Whether the operator's world differs from the cluster.
+    fn behind(&self) -> bool {
+        let known: Vec<String> = self.op.world.jobs.keys().cloned().collect();
+        self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(&self.op.world, s))
+    }
+
+    /// Lets an event happen.
+    pub fn step(&self, event: &Event, scope: &Scope) -> Self {
+        let mut s = self.clone();
+        if event.class == Class::Misfortune {
+            s.budget -= 1;
+        }
+        s.happen(&event.what);
+        if !scope.lagging || event.what == What::Tell {
+            s.see();
+        }
+        s.settle();
+        s
+    }
+
+    fn happen(&mut self, what: &What) {
+        let now = self.cluster.now;
+        match what {
+            What::Reply(i, fate) => self.reply(*i, *fate),
+            What::Query(i, answer) => {
+                let key = self.queries.remove(*i);
+                self.op.answered(&key, Reading::Query(answer.clone()));
+            }
+            What::JobEnds(name, well) => {
+                let (end, code) = match well {
+                    true => (JobEnd::Complete, 0),
+                    false => (JobEnd::Failed { reason: "BackoffLimitExceeded".into(), message: "it failed".into() }, 1),
+                };
+                self.cluster.end_job(name, end, JobResult { exit_code: Some(code), ..JobResult::default() });
+            }
+            What::JobGone(name) => self.cluster.remove_job(name, Who::Others),
+            What::Converge(name) => self.cluster.converge(name),
+            What::Pods => self.pods(),
+            What::Health(target, healthy) => {
+                let side = self.side(*target);
+                self.cluster.set_health(&side, *healthy);
+            }
+            What::Point(name, target) => {
+                let side = self.side(*target);
+                self.cluster.point_by_others(name, &side);
+            }
+            What::Foreign(name) => {
+                let selector = [("app".to_owned(), "else".to_owned()), ("version".to_owned(), "red".to_owned())].into();
+                self.cluster.write_selector(name, selector, None, Who::Others);
+            }
+            What::DeleteService(name) => self.cluster.delete_service(name),
+            What::CreateService(name, target) => {
+                let side = if *target { self.cluster.plan.target.clone() } else { self.cluster.plan.live.clone() };
+                self.cluster.create_service(name, &side);
+            }
+            What::Decide(verb, about) => self.decide(*verb, about.clone()),
+            What::DeleteCutover => self.cutover(|c| c.deleting = true),
+            What::Revert => {
+                let live = self.cluster.plan.live.name.clone();
+                self.cutover(|c| c.activate = live);
+            }
+            What::NewRelease => self.cutover(|c| c.release.version = Some("3.0.0".into())),
+            What::Suspend(on) => self.cutover(|c| c.suspend = *on),
+            What::Template(target) => {
+                let side = self.side(*target);
+                self.cluster.change_template(&side);
+            }
+            What::Claim(kind) => {
+                let fault = Fault { on: On::Status, kind: *kind, name: None, times: Some(1), until: None };
+                self.cluster.faults.0.push(fault);
+            }
+            What::Crash => {
+                self.sent.iter_mut().for_each(|s| s.orphan = true);
+                self.queries.clear();
+                self.op = Operator::start(&self.cluster);
+                self.see();
+            }
+            What::Tell => {}
+            What::Long => {
+                let until = self.cluster.status.question.as_ref().and_then(|q| q.until);
+                self.cluster.now = until.unwrap_or(now).max(now);
+            }
+            What::Time => {
+                let wake = self.op.wake.unwrap_or(now);
+                if wake <= now {
+                    self.cluster.broken.push("P10: woken in the past, again and again".into());
+                }
+                self.cluster.now = wake;
+            }
+        }
+    }
+
+    fn side(&self, target: bool) -> String {
+        if target { self.cluster.plan.target.name.clone() } else { self.cluster.plan.live.name.clone() }
+    }
+
+    fn cutover(&mut self, change: impl FnOnce(&mut cutover::world::CutoverView)) {
+        if let Some(c) = &mut self.cluster.cutover {
+            change(c);
+        }
+    }
+
+    fn pods(&mut self) {
+        for w in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
+            self.cluster.make_pods(&w);
+        }
+        for name in self.cluster.pods.keys().cloned().collect::<Vec<_>>() {
+            self.cluster.pod_ready(&name);
+        }
+    }
+
+    fn decide(&mut self, verb: Verb, about: Option<(String, Resolution)>) {
+        let (step, outcome) = about.unzip();
+        let spec = cutover::api::CutoverDecisionSpec {
+            cutover: self.cluster.plan.cutover.clone(),
+            run_uid: crate::sim::cluster::RUN.into(),
+            decision: verb,
+            gate: None,
+            role: None,
+            token: None,
+            step,
+            outcome,
+            comment: None,
+            by: "jane".into(),
+        };
+        let uid = format!("decision-{}", self.cluster.decisions.len() + 1);
+        let created = self.cluster.now;
+        self.cluster.decisions.push(cutover::world::DecisionView { uid, created, spec });
+    }
+
+    fn reply(&mut self, i: usize, fate: Fate) {
+        let now = self.cluster.now;
+        let Sent { effect, orphan } = self.sent.remove(i);
+        let outcome = match fate {
+            Fate::Applied => actor::real(&mut self.cluster, &effect),
+            Fate::ReplyLost => {
+                actor::real(&mut self.cluster, &effect);
+                Outcome::Transient("the reply was lost".into())
+            }
+            Fate::NotApplied => Outcome::Transient("503".into()),
+            Fate::Refused => Outcome::Refused { why: "forbidden: it cannot do this".into(), forbidden: true },
+        };
+        if !orphan {
+            self.op.reply(&effect.key(), outcome, now);
+        }
+    }
+
+    /// What tells this state from others.
+    pub fn fingerprint(&self) -> u128 {
+        let mut text = String::with_capacity(8192);
+        journal(&self.cluster.status, &mut text);
+        if self.op.journal != self.cluster.status {
+            journal(&self.op.journal, &mut text);
+        }
+        let c = &self.cluster;
+        let services = c.services.values().map(|s| (&s.view.uid, &s.view.resource_version, &s.view.selector, &s.fence));
+        let workloads = c.workloads.values().map(|w| (w.wanted, w.available, w.replicas, &w.template_hash));
+        let jobs = c.jobs.values().map(|j| &j.view);
+        let pods = c.pods.values().map(|(_, p)| (&p.uid, p.ready));
+        let said = c.decisions.iter().map(|d| d.spec.decision);
+        let _ = write!(
+            text,
+            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}",
+            services.collect::<Vec<_>>(),
+            workloads.collect::<Vec<_>>(),
+            jobs.collect::<Vec<_>>(),
+            pods.collect::<Vec<_>>(),
+            c.endpoints,
+            c.sick,
+            said.collect::<Vec<_>>(),
+            c.cutover.as_ref().map(|c| (c.deleting, &c.activate, &c.release.version, c.suspend)),
+            c.faults,
+            c.counts,
+            c.touched,
+            self.budget,
+        );
+        let w = &self.op.world;
+        let _ = write!(text, "|{:?}|{:?}|{:?}|", w.in_flight, w.outcomes, w.tried);
+        let _ = write!(text, "{:?}|{:?}|{:?}", w.refreshed, self.op.wake, self.queries);
+        for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
+            let _ = write!(text, "|{key}={reading:?}");
+        }
+        for sent in &self.sent {
+            let _ = write!(text, "|{:?}{}", sent.effect, sent.orphan);
+        }
+        if self.behind() {
+            let _ = write!(text, "|{:?}{:?}{:?}{:?}{:?}", w.services, w.jobs, w.workloads, w.pods, w.endpoints);
+            let _ = write!(text, "|{:?}{:?}", w.decisions, w.cutover);
+        }
+        hash(&offsets(&text, self.cluster.now))
+    }
+}
+
+fn push(all: &mut Vec<Event>, name: impl Into<String>, class: Class, what: What) {
+    all.push(Event { name: name.into(), class, what });
+}
+
+/// Whether a world holds what a sighting tells.
+fn same(world: &World, sighting: &Sighting) -> bool {
+    match sighting {
+        Sighting::Cutover(v) => world.cutover.as_ref().is_some_and(|s| &s.value == v),
+        Sighting::Decisions(v) => &world.decisions == v,
+        Sighting::Service(n, v) => world.services.get(n).is_some_and(|s| &s.value == v),
+        Sighting::Workload(n, v) => world.workloads.get(n).is_some_and(|s| &s.value == v),
+        Sighting::Pods(v) => world.pods.as_ref().is_some_and(|s| &s.value == v),
+        Sighting::Endpoints(n, v) => world.endpoints.get(n).is_some_and(|s| &s.value == v),
+        Sighting::Job(n, v) => world.jobs.get(n).is_some_and(|s| &s.value == v),
+        Sighting::Refreshed(_) => true,
+    }
+}
+
+/// The journal without what is only there for people.
+fn journal(status: &RunStatus, text: &mut String) {
+    let mut s = status.clone();
+    s.timeline.clear();
+    s.conditions.retain(|c| c.status == "True");
+    for c in &mut s.conditions {
+        c.message.clear();
+        c.last_transition_time.0 = Timestamp::UNIX_EPOCH;
+    }
+    for step in &mut s.steps {
+        step.evidence = None;
+        step.message = None;
+        if matches!(step.state, StepState::Succeeded | StepState::Failed | StepState::Skipped) {
+            (step.started, step.ended, step.attempt_at) = (None, None, None);
+            if let Some(job) = &mut step.job {
+                job.started = None;
+            }
+        }
+    }
+    for d in &mut s.decisions {
+        d.at = Timestamp::UNIX_EPOCH;
+        d.result = d.result.split(':').next().unwrap_or_default().to_owned();
+    }
+    if let Some(e) = &mut s.ending {
+        e.message.clear();
+    }
+    if let Some(q) = &mut s.question {
+        q.text.clear();
+        q.at = Timestamp::UNIX_EPOCH;
+    }
+    for t in &mut s.triggers {
+        (t.trials, t.armed_at, t.saw, t.inconclusive_since) = (0, None, None, None);
+        t.bad_in_a_row = t.bad_in_a_row.min(3);
+    }
+    if let Some(switch) = &mut s.switch {
+        for service in switch.services.iter_mut().filter(|s| s.state != SwitchState::Claimed) {
+            (service.switched_at, service.restored_at) = (None, None);
+        }
+    }
+    match serde_json::to_string(&s) {
+        Ok(json) => text.push_str(&json),
+        Err(e) => text.push_str(&e.to_string()),
+    }
+}
+
+/// Replaces every time by its distance from now, capped, and every number of a trial by nothing.
+fn offsets(text: &str, now: Timestamp) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['2', '1', '@']) {
+        let (head, tail) = rest.split_at(at);
+        out.push_str(head);
+        if let Some(after) = tail.strip_prefix('@') {
+            out.push('@');
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            continue;
+        }
+        let looks = tail.as_bytes().get(4) == Some(&b'-') && tail.as_bytes().get(10) == Some(&b'T');
+        let end = if looks { tail.find('Z') } else { None };
+        match end.and_then(|end| tail.get(..=end)).and_then(|t| Some((t.len(), t.parse::<Timestamp>().ok()?))) {
+            Some((length, time)) => {
+                let ms = time.duration_since(now).as_millis();
+                let ms = i64::try_from(ms).unwrap_or(CAP_MS).clamp(-CAP_MS, CAP_MS);
+                let _ = write!(out, "{ms}");
+                rest = tail.get(length..).unwrap_or_default();
+            }
+            None => {
+                out.push_str(tail.get(..1).unwrap_or_default());
+                rest = tail.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn hash(text: &str) -> u128 {
+    let half = |salt: u64| {
+        let mut h = DefaultHasher::new();
+        salt.hash(&mut h);
+        text.hash(&mut h);
+        u128::from(h.finish())
+    };
+    half(1) << 64 | half(2)
+}

@@ -1,0 +1,227 @@
+//! Carries out effects on the simulated cluster exactly as `cutover::act` does on a real one: its own live reads, its
+//! own tests, one try.
+
+use cutover::api::run::Selector;
+use cutover::api::{ANNOTATION_ATTEMPT, LABEL_RUN, LABEL_STEP};
+use cutover::effect::{Effect, Outcome, RestoreGuard};
+use cutover::endpoints::{Names, matches};
+use cutover::world::{JobResult, JobView};
+
+use super::cluster::{Cluster, Job, Who, Wrote, metadata};
+use super::faults::{Kind, on_effect};
+use super::promises;
+
+/// Carries out one effect, or lets a fault befall it.
+pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
+    let (on, name) = on_effect(effect);
+    match cluster.faults.strike(on, name, cluster.now) {
+        None => real(cluster, effect),
+        Some(Kind::Lost) => {
+            real(cluster, effect);
+            Outcome::Transient("the reply was lost".into())
+        }
+        Some(Kind::Transient) => Outcome::Transient("503 the server is currently unable to handle the request".into()),
+        Some(Kind::Forbidden) => Outcome::Refused {
+            why: format!("{name} is forbidden: User \"system:serviceaccount:prod:cutover\" cannot do this"),
+            forbidden: true,
+        },
+        Some(Kind::Invalid) => Outcome::Refused { why: format!("{name}: denied by a policy"), forbidden: false },
+        Some(Kind::Conflict) => Outcome::Conflict(format!("{name} was changed by somebody else")),
+    }
+}
+
+/// Carries out one effect.
+pub fn real(cluster: &mut Cluster, effect: &Effect) -> Outcome {
+    let before = cluster.audit.len();
+    let outcome = attempt(cluster, effect);
+    promises::at_write(cluster, effect, before);
+    outcome
+}
+
+fn attempt(cluster: &mut Cluster, effect: &Effect) -> Outcome {
+    match effect {
+        Effect::CreateJob { name, manifest } => create(cluster, name, manifest),
+        Effect::StartJob { name, uid } => start(cluster, name, uid),
+        Effect::DeleteJob { name, uid, resource_version } => delete(cluster, name, uid, resource_version.as_deref()),
+        Effect::OwnJob { name, uid } => own(cluster, name, uid),
+        Effect::Send { key, request } => {
+            cluster.wrote(Who::Us, Wrote::Sent { key: key.clone() });
+            Outcome::Answered(cluster.ask(request))
+        }
+        Effect::Switch { service, uid, resource_version, from, to, min_ready } => {
+            switch(cluster, service, uid, resource_version, from, to, *min_ready)
+        }
+        Effect::Restore { service, from, to, guard, fence } => restore(cluster, service, from, to, guard, fence),
+        Effect::Scale { why: _, workload, uid, from, to, unless_live } => {
+            let Some(view) = cluster.workloads.get(workload).cloned() else { return Outcome::NotFound };
+            if &view.uid != uid {
+                return Outcome::Conflict(format!("{} was replaced by another of that name", workload.name));
+            }
+            if view.wanted == *to {
+                return Outcome::Done;
+            }
+            if view.wanted != *from {
+                return Outcome::Conflict(format!("{} has {} replicas", workload.name, view.wanted));
+            }
+            let selects = |s: &String| {
+                cluster.services.get(s).is_some_and(|s| matches(&view.pod_labels, &s.view.selector))
+            };
+            if to < from && unless_live.iter().any(selects) {
+                let why = format!("{} is not shrunk: a live Service selects its pods", workload.name);
+                return Outcome::Refused { why, forbidden: false };
+            }
+            cluster.set_wanted(workload, *to, Who::Us);
+            Outcome::Done
+        }
+    }
+}
+
+fn create(cluster: &mut Cluster, name: &str, manifest: &serde_json::Value) -> Outcome {
+    let run = metadata(manifest, "labels", LABEL_RUN).map(str::to_owned);
+    let step = metadata(manifest, "labels", LABEL_STEP)
+        .zip(metadata(manifest, "annotations", ANNOTATION_ATTEMPT))
+        .map(|(step, attempt)| format!("{step}#{attempt}"));
+    if let Some(job) = cluster.jobs.get(name) {
+        return if job.view.run == run && job.view.step == step && run.is_some() {
+            Outcome::Created { uid: job.view.uid.clone() }
+        } else {
+            Outcome::NameCollision(format!("a Job {name} exists that this run did not create: delete or rename it"))
+        };
+    }
+    let suspended = manifest.pointer("/spec/suspend").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    if !suspended {
+        cluster.broken.push(format!("P1: Job {name} is not created suspended"));
+    }
+    let n = cluster.bump(&format!("job-uids/{name}"));
+    let view = JobView {
+        uid: format!("{name}-uid-{n}"),
+        resource_version: cluster.bump(&format!("jobs/{name}")),
+        run,
+        step,
+        suspended,
+        started: None,
+        end: None,
+        pods_left: 0,
+        waiting: None,
+        deleting: false,
+        owned: false,
+    };
+    let uid = view.uid.clone();
+    cluster.jobs.insert(name.to_owned(), Job { view, result: JobResult::default() });
+    cluster.wrote(Who::Us, Wrote::JobCreated { job: name.to_owned() });
+    Outcome::Created { uid }
+}
+
+fn start(cluster: &mut Cluster, name: &str, uid: &str) -> Outcome {
+    let now = cluster.now;
+    match cluster.jobs.get(name) {
+        None => return Outcome::NotFound,
+        Some(job) if job.view.uid != uid => {
+            return Outcome::Conflict(format!("Job {name} was replaced by another of that name"));
+        }
+        Some(job) if !job.view.suspended => return Outcome::Done,
+        Some(_) => {}
+    }
+    let version = cluster.bump(&format!("jobs/{name}"));
+    let Some(job) = cluster.jobs.get_mut(name) else { return Outcome::NotFound };
+    job.view.suspended = false;
+    job.view.started = Some(now);
+    job.view.pods_left = 1;
+    job.view.resource_version = version;
+    cluster.wrote(Who::Us, Wrote::JobStarted { job: name.to_owned() });
+    Outcome::Done
+}
+
+fn delete(cluster: &mut Cluster, name: &str, uid: &str, version: Option<&str>) -> Outcome {
+    match cluster.jobs.get(name) {
+        None => Outcome::NotFound,
+        Some(job) if job.view.uid != uid => Outcome::NotFound,
+        Some(job) if version.is_some_and(|v| v != job.view.resource_version) => {
+            Outcome::Conflict(format!("Job {name} changed since it was looked at"))
+        }
+        Some(_) => {
+            cluster.remove_job(name, Who::Us);
+            Outcome::Done
+        }
+    }
+}
+
+fn own(cluster: &mut Cluster, name: &str, uid: &str) -> Outcome {
+    match cluster.jobs.get(name) {
+        Some(job) if job.view.uid == uid && job.view.owned => return Outcome::Done,
+        Some(job) if job.view.uid == uid => {}
+        _ => return Outcome::NotFound,
+    }
+    let version = cluster.bump(&format!("jobs/{name}"));
+    if let Some(job) = cluster.jobs.get_mut(name) {
+        job.view.owned = true;
+        job.view.resource_version = version;
+    }
+    cluster.wrote(Who::Us, Wrote::JobOwned { job: name.to_owned() });
+    Outcome::Done
+}
+
+fn switch(
+    cluster: &mut Cluster,
+    name: &str,
+    uid: &str,
+    version: &str,
+    from: &Selector,
+    to: &Selector,
+    min_ready: u32,
+) -> Outcome {
+    let Some(service) = cluster.services.get(name) else { return Outcome::NotFound };
+    if service.view.uid != uid {
+        return Outcome::Conflict(format!("Service {name} was replaced"));
+    }
+    if &service.view.selector == to {
+        return Outcome::Done;
+    }
+    if &service.view.selector != from || service.view.resource_version != version {
+        return Outcome::Conflict(format!("Service {name} was changed by somebody else after the claim"));
+    }
+    let ready = cluster.ready(name, to);
+    if ready < min_ready {
+        return Outcome::Guarded { ready, other: 0, foreign: None };
+    }
+    cluster.write_selector(name, to.clone(), None, Who::Us);
+    Outcome::Done
+}
+
+/// Which side a live selector names, by the keys in which the two whole selectors differ.
+fn names(selector: &Selector, from: &Selector, to: &Selector) -> Names {
+    let agrees = |side: &Selector| {
+        from.iter().filter(|(k, v)| to.get(*k) != Some(*v)).all(|(k, _)| selector.get(k) == side.get(k))
+    };
+    match (agrees(from), agrees(to)) {
+        (true, false) => Names::Old,
+        (false, true) => Names::Target,
+        _ => Names::Foreign,
+    }
+}
+
+fn restore(
+    cluster: &mut Cluster,
+    name: &str,
+    from: &Selector,
+    to: &Selector,
+    guard: &RestoreGuard,
+    fence: &str,
+) -> Outcome {
+    let Some(service) = cluster.services.get(name) else { return Outcome::NotFound };
+    let live = service.view.selector.clone();
+    let wanted = match names(&live, from, to) {
+        Names::Old if service.fence.as_deref() == Some(fence) => return Outcome::Done,
+        Names::Old => live,
+        Names::Target => {
+            let (ready, other) = (cluster.ready(name, from), cluster.ready(name, to));
+            if !guard.allows(ready, other) {
+                return Outcome::Guarded { ready, other, foreign: None };
+            }
+            from.clone()
+        }
+        Names::Foreign => return Outcome::Guarded { ready: 0, other: 0, foreign: Some(live) },
+    };
+    cluster.write_selector(name, wanted, Some(fence.to_owned()), Who::Us);
+    Outcome::Done
+}

@@ -1,0 +1,163 @@
+//! Answers to reads, as `cutover::observe` would give them: HTTP by path and side, Prometheus by query, Secrets by name.
+
+use std::collections::BTreeMap;
+
+use cutover::effect::{DryRun, Read, Request};
+use cutover::world::{
+    DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, QueryAnswer, Reading,
+};
+
+use super::cluster::Cluster;
+use super::faults::{Kind, On};
+
+/// What answers out there.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    /// The first rule that fits answers; 200 and `{}` where none does.
+    pub http: Vec<HttpRule>,
+    /// Values by a part of the query; 0 where none fits.
+    pub metrics: BTreeMap<String, MetricRule>,
+    /// Prometheus answers nothing.
+    pub prometheus_down: bool,
+    /// Keys by object; every key asked for exists where the object is not named.
+    pub keys: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// How a path is answered.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRule {
+    /// A part of the path or URL.
+    pub path: String,
+    /// By pods of this side alone.
+    #[serde(default)]
+    pub side: Option<String>,
+    /// No answer.
+    #[serde(default)]
+    pub lost: bool,
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default = "empty")]
+    pub body: String,
+    #[serde(default)]
+    pub latency_ms: u64,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+fn empty() -> String {
+    "{}".into()
+}
+
+/// How a query is answered.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum MetricRule {
+    Value(f64),
+    /// No conclusive answer.
+    Inconclusive(String),
+}
+
+impl Cluster {
+    /// Answers any read but a refresh.
+    pub fn answer(&mut self, read: &Read) -> Reading {
+        match read {
+            Read::Http(request) => Reading::Http(self.ask(request)),
+            Read::Query { query, .. } => Reading::Query(self.query(query)),
+            Read::Keys { config, .. } => {
+                let object = config.secret.as_ref().or(config.config_map.as_ref());
+                let rotated = BTreeMap::new();
+                Reading::Keys(match object.and_then(|o| self.web.keys.get(o)) {
+                    Some(values) => KeysAnswer::Found { values: values.clone(), rotated },
+                    None => KeysAnswer::Found {
+                        values: config.keys.iter().map(|k| (k.name.clone(), "set".into())).collect(),
+                        rotated,
+                    },
+                })
+            }
+            Read::JobResult { job, uid, .. } => Reading::Job(match self.jobs.get(job) {
+                Some(j) if &j.view.uid == uid => j.result.clone(),
+                _ => JobResult { problem: Some("its pod is gone".into()), ..JobResult::default() },
+            }),
+            Read::DryRun(tries) => Reading::DryRun(tries.iter().filter_map(|t| self.dry_run(t)).collect()),
+            Read::Refresh => Reading::Refreshed,
+        }
+    }
+
+    fn query(&self, query: &str) -> QueryAnswer {
+        if self.web.prometheus_down {
+            return QueryAnswer::Inconclusive("Prometheus cannot be reached: connection refused".into());
+        }
+        match self.web.metrics.iter().find(|(part, _)| query.contains(part.as_str())).map(|(_, rule)| rule) {
+            Some(MetricRule::Value(v)) => QueryAnswer::Value(*v),
+            Some(MetricRule::Inconclusive(why)) => QueryAnswer::Inconclusive(why.clone()),
+            None => QueryAnswer::Value(0.0),
+        }
+    }
+
+    fn dry_run(&mut self, tried: &DryRun) -> Option<DryRunRefusal> {
+        let (what, name) = match tried {
+            DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
+            DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
+            DryRun::Scale { workload } => (format!("patch workloads/{}", workload.name), workload.name.clone()),
+        };
+        let kind = self.faults.strike(On::DryRun, &name, self.now)?;
+        Some(DryRunRefusal {
+            why: format!("{what} is refused"),
+            what,
+            forbidden: kind == Kind::Forbidden,
+            transient: matches!(kind, Kind::Transient | Kind::Lost | Kind::Conflict),
+        })
+    }
+
+    /// Answers a request, one answer for each address.
+    pub fn ask(&self, request: &Request) -> Vec<HttpAnswer> {
+        if let Some(url) = &request.url {
+            return vec![HttpAnswer { from: url.clone(), result: self.respond(url, None) }];
+        }
+        request
+            .to
+            .iter()
+            .map(|address| {
+                let result = match self.side_behind(&address.name, &address.ip) {
+                    Some(side) => self.respond(&request.path, Some(&side)),
+                    None => Err(HttpError::NotSent("connection refused".into())),
+                };
+                HttpAnswer { from: address.name.clone(), result }
+            })
+            .collect()
+    }
+
+    /// The side whose pod takes a request to this pod or Service; none where no pod does.
+    fn side_behind(&self, name: &str, ip: &str) -> Option<String> {
+        let side_of = |owner: &cutover::api::step::WorkloadRef| {
+            let live = self.plan.live.workloads.contains(owner);
+            if live { self.plan.live.name.clone() } else { self.plan.target.name.clone() }
+        };
+        if let Some((owner, pod)) = self.pods.get(name) {
+            return pod.ready.then(|| side_of(owner));
+        }
+        if let Some((owner, pod)) = self.pods.values().find(|(_, p)| p.ip.as_deref() == Some(ip)) {
+            return pod.ready.then(|| side_of(owner));
+        }
+        let service = self.services.get(name).map(|_| name.to_owned()).or_else(|| {
+            self.services.iter().find(|(_, s)| s.view.cluster_ip.as_deref() == Some(ip)).map(|(n, _)| n.clone())
+        })?;
+        let endpoint = self.endpoints.get(&service)?.iter().find(|e| e.ready)?;
+        self.pods.get(endpoint.pod.as_ref()?).filter(|(_, p)| p.ready).map(|(owner, _)| side_of(owner))
+    }
+
+    fn respond(&self, path: &str, side: Option<&str>) -> Result<HttpResponse, HttpError> {
+        let fits = |r: &&HttpRule| path.contains(&r.path) && (r.side.is_none() || r.side.as_deref() == side);
+        let (status, body, latency_ms) = match self.web.http.iter().find(fits) {
+            Some(rule) if rule.lost => return Err(HttpError::Lost("no answer within the time".into())),
+            Some(rule) => (rule.status, rule.body.clone(), rule.latency_ms),
+            None => (200, empty(), 3),
+        };
+        let headers = BTreeMap::from([("content-type".into(), "application/json".into())]);
+        Ok(HttpResponse { status, headers, body, latency_ms })
+    }
+}

@@ -1,0 +1,470 @@
+//! What the simulated cluster holds, and how people and the kubelet change it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use cutover::api::run::{RunStatus, Selector};
+use cutover::api::step::{WorkloadKind, WorkloadRef};
+use cutover::endpoints::{carries, matches, whole_selector};
+use cutover::plan::{Plan, PlanSide};
+use cutover::world::{
+    ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, PodView, PortView, ServiceView,
+    Sighting, TargetPort, WorkloadView,
+};
+
+use super::answers::Web;
+use super::faults::{Faults, Kind, On};
+
+/// The uid of the run.
+pub const RUN: &str = "run-uid";
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub view: ServiceView,
+    /// The annotation `cutover.dev/fence`.
+    pub fence: Option<String>,
+}
+
+/// A Job and how it will behave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub view: JobView,
+    pub result: JobResult,
+}
+
+/// Who wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Us,
+    Others,
+}
+
+/// A write that the API server admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    pub at: Timestamp,
+    pub who: Who,
+    pub what: Wrote,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wrote {
+    Selector { service: String, uid: String, from: Selector, to: Selector },
+    Fence { service: String },
+    ServiceGone { service: String },
+    ServiceCreated { service: String },
+    JobCreated { job: String },
+    JobStarted { job: String },
+    JobDeleted { job: String },
+    JobOwned { job: String },
+    Sent { key: String },
+    Scaled { workload: WorkloadRef, from: u32, to: u32 },
+    Status,
+}
+
+/// Why a status write failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutError {
+    /// 409.
+    Conflict,
+    /// Nothing is known: it may have been applied.
+    Transient,
+}
+
+/// The cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub now: Timestamp,
+    pub plan: Arc<Plan>,
+    pub cutover: Option<CutoverView>,
+    pub decisions: Vec<DecisionView>,
+    pub services: BTreeMap<String, Service>,
+    pub workloads: BTreeMap<WorkloadRef, WorkloadView>,
+    /// Pods by name, with the workload they belong to.
+    pub pods: BTreeMap<String, (WorkloadRef, PodView)>,
+    /// Workloads whose pods never become ready.
+    pub sick: Vec<WorkloadRef>,
+    /// What the EndpointSlices say; follows the pods after [`Cluster::converge`].
+    pub endpoints: BTreeMap<String, Vec<EndpointView>>,
+    pub jobs: BTreeMap<String, Job>,
+    pub status: RunStatus,
+    pub status_version: u64,
+    /// HTTP, Prometheus, Secrets.
+    pub web: Web,
+    pub faults: Faults,
+    pub audit: Vec<Audit>,
+    /// Promises that were broken.
+    pub broken: Vec<String>,
+    /// How often each thing was done that may be done once (P1, P4).
+    pub counts: BTreeMap<String, u8>,
+    /// Others changed what our promises are about: a selector, a Service, a workload's count.
+    pub touched: bool,
+    versions: BTreeMap<String, u64>,
+}
+
+impl Cluster {
+    /// A cluster in which the plan's live side is live, with `replicas` ready pods on either side.
+    pub fn new(plan: &Plan, replicas: u32, now: Timestamp) -> Self {
+        let mut cluster = Self {
+            now,
+            plan: Arc::new(plan.clone()),
+            cutover: Some(CutoverView {
+                uid: "cutover-uid".into(),
+                deleting: false,
+                namespace_going: false,
+                activate: plan.target.name.clone(),
+                release: plan.release.clone(),
+                suspend: false,
+                service_account: plan.service_account.clone(),
+                prometheus: plan.prometheus.clone(),
+            }),
+            decisions: vec![],
+            services: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            sick: vec![],
+            endpoints: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            status: RunStatus::default(),
+            status_version: 1,
+            web: Web::default(),
+            faults: Faults::default(),
+            audit: vec![],
+            broken: vec![],
+            counts: BTreeMap::new(),
+            touched: false,
+            versions: BTreeMap::new(),
+        };
+        for side in [&plan.live, &plan.target] {
+            for w in &side.workloads {
+                cluster.add_workload(w, side, replicas);
+            }
+        }
+        for name in &plan.services {
+            cluster.create_service(name, &plan.live.clone());
+        }
+        cluster.audit.clear();
+        cluster.touched = false;
+        cluster
+    }
+
+    fn add_workload(&mut self, w: &WorkloadRef, side: &PlanSide, replicas: u32) {
+        let mut labels: BTreeMap<String, String> = side.selector.clone();
+        labels.insert("app".into(), self.plan.cutover.clone());
+        if let (Some(label), Some(version)) = (&self.plan.release.pod_label, &self.plan.release.version) {
+            let live = side.name == self.plan.live.name;
+            labels.insert(label.clone(), if live { "0.9.0".into() } else { version.clone() });
+        }
+        let view = WorkloadView {
+            uid: format!("{}-uid", w.name),
+            resource_version: "1".into(),
+            generation: 1,
+            observed_generation: 1,
+            wanted: replicas,
+            updated: replicas,
+            available: replicas,
+            replicas,
+            template_hash: format!("{}-template-1", w.name),
+            pod_labels: labels.clone(),
+            template: json!({
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "api", "image": "registry.invalid/app:1", "env": []}]}
+            }),
+            stuck: None,
+        };
+        self.workloads.insert(w.clone(), view);
+        self.make_pods(w);
+        let names: Vec<String> = self.pods.iter().filter(|(_, (o, _))| o == w).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            self.pod_ready(&name);
+        }
+    }
+
+    /// Counts up the resourceVersion of an object.
+    pub fn bump(&mut self, object: &str) -> String {
+        let n = self.versions.entry(object.to_owned()).or_insert(0);
+        *n += 1;
+        n.to_string()
+    }
+
+    /// Remembers a write.
+    pub fn wrote(&mut self, who: Who, what: Wrote) {
+        self.touched |= who == Who::Others;
+        self.audit.push(Audit { at: self.now, who, what });
+    }
+
+    /// The Service's selector for a side, whatever else it selects.
+    pub fn side(&self, name: &str) -> &PlanSide {
+        if self.plan.target.name == name { &self.plan.target } else { &self.plan.live }
+    }
+
+    /// Creates a Service that points to `side`.
+    pub fn create_service(&mut self, name: &str, side: &PlanSide) {
+        let base = BTreeMap::from([("app".to_owned(), self.plan.cutover.clone())]);
+        let uids = self.versions.entry(format!("uids/{name}")).or_insert(0);
+        *uids += 1;
+        let uid = format!("{name}-uid-{uids}");
+        let view = ServiceView {
+            uid,
+            resource_version: self.bump(&format!("services/{name}")),
+            selector: whole_selector(&base, &side.selector),
+            ports: vec![PortView { name: Some("http".into()), port: 80, target: TargetPort::Number(8080) }],
+            cluster_ip: Some("10.96.0.10".into()),
+            external_name: false,
+            deleting: false,
+        };
+        self.services.insert(name.to_owned(), Service { view, fence: None });
+        self.converge(name);
+        self.wrote(Who::Others, Wrote::ServiceCreated { service: name.to_owned() });
+    }
+
+    /// Deletes a Service.
+    pub fn delete_service(&mut self, name: &str) {
+        self.services.remove(name);
+        self.endpoints.insert(name.to_owned(), vec![]);
+        self.wrote(Who::Others, Wrote::ServiceGone { service: name.to_owned() });
+    }
+
+    /// Writes a selector.
+    pub fn write_selector(&mut self, name: &str, to: Selector, fence: Option<String>, who: Who) {
+        let version = self.bump(&format!("services/{name}"));
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.view.resource_version = version;
+        let from = std::mem::replace(&mut service.view.selector, to.clone());
+        let uid = service.view.uid.clone();
+        if let Some(fence) = fence {
+            service.fence = Some(fence);
+        }
+        if from == to {
+            self.wrote(who, Wrote::Fence { service: name.to_owned() });
+        } else {
+            self.wrote(who, Wrote::Selector { service: name.to_owned(), uid, from, to });
+        }
+    }
+
+    /// Points a Service to a side, by somebody else's hand.
+    pub fn point_by_others(&mut self, name: &str, side: &str) {
+        let fragment = self.side(side).selector.clone();
+        if let Some(service) = self.services.get(name) {
+            let to = whole_selector(&service.view.selector.clone(), &fragment);
+            self.write_selector(name, to, None, Who::Others);
+        }
+    }
+
+    /// The side a Service points to.
+    pub fn points_to(&self, name: &str) -> Option<&str> {
+        let selector = &self.services.get(name)?.view.selector;
+        [&self.plan.live, &self.plan.target]
+            .into_iter()
+            .find(|s| carries(selector, &s.selector))
+            .map(|s| s.name.as_str())
+    }
+
+    /// Ready pods that a Service would have under `selector`.
+    pub fn ready(&self, service: &str, selector: &Selector) -> u32 {
+        let Some(s) = self.services.get(service) else { return 0 };
+        let pods: Vec<PodView> = self.pods.values().map(|(_, p)| p.clone()).collect();
+        cutover::endpoints::ready_count(&pods, selector, &s.view.ports)
+    }
+
+    /// The EndpointSlices follow the pods and the selector.
+    pub fn converge(&mut self, name: &str) {
+        let slices = self.slices(name);
+        self.endpoints.insert(name.to_owned(), slices);
+    }
+
+    fn slices(&self, name: &str) -> Vec<EndpointView> {
+        let Some(service) = self.services.get(name) else { return vec![] };
+        self.pods
+            .values()
+            .filter(|(_, p)| matches(&p.labels, &service.view.selector))
+            .map(|(_, p)| EndpointView { pod: Some(p.name.clone()), ready: p.ready && !p.terminating })
+            .collect()
+    }
+
+    /// Services whose EndpointSlices are behind.
+    pub fn behind(&self) -> Vec<String> {
+        let all = self.services.keys().chain(self.endpoints.keys());
+        let mut names: Vec<String> =
+            all.filter(|n| self.endpoints.get(*n) != Some(&self.slices(n))).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Creates and removes pods until each workload has as many as it wants. New ones are not ready yet: their names
+    /// are returned unless the workload is sick.
+    pub fn make_pods(&mut self, w: &WorkloadRef) -> Vec<String> {
+        let Some(view) = self.workloads.get(w).cloned() else { return vec![] };
+        let subnet = self.workloads.keys().take_while(|k| *k != w).count();
+        let mut new = vec![];
+        for i in 0..view.wanted {
+            let name = format!("{}-{i}", w.name);
+            if self.pods.contains_key(&name) {
+                continue;
+            }
+            let n = self.bump(&format!("pods/{name}"));
+            let pod = PodView {
+                uid: format!("{name}-uid-{n}"),
+                labels: view.pod_labels.clone(),
+                ip: Some(format!("10.0.{subnet}.{i}")),
+                ready: false,
+                terminating: false,
+                ports: BTreeMap::from([("http".into(), 8080)]),
+                containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
+                name: name.clone(),
+            };
+            self.pods.insert(name.clone(), (w.clone(), pod));
+            if !self.sick.contains(w) {
+                new.push(name);
+            }
+        }
+        let wanted = view.wanted;
+        self.pods.retain(|name, (owner, _)| {
+            let index = name.rsplit('-').next().and_then(|i| i.parse::<u32>().ok()).unwrap_or(0);
+            owner != w || index < wanted
+        });
+        self.count(w);
+        new
+    }
+
+    /// A pod becomes ready.
+    pub fn pod_ready(&mut self, name: &str) {
+        let Some((w, pod)) = self.pods.get_mut(name) else { return };
+        let w = w.clone();
+        if self.sick.contains(&w) {
+            return;
+        }
+        pod.ready = true;
+        self.count(&w);
+    }
+
+    /// All pods of a side lose readiness, or get it back.
+    pub fn set_health(&mut self, side: &str, healthy: bool) {
+        for w in self.side(side).workloads.clone() {
+            self.sick.retain(|s| s != &w);
+            if !healthy {
+                self.sick.push(w.clone());
+            }
+            for (_, pod) in self.pods.values_mut().filter(|(owner, _)| owner == &w) {
+                pod.ready = healthy;
+            }
+            self.count(&w);
+        }
+    }
+
+    /// Recomputes a workload's counts from its pods.
+    pub fn count(&mut self, w: &WorkloadRef) {
+        let all = self.pods.values().filter(|(o, _)| o == w).count() as u32;
+        let ready = self.pods.values().filter(|(o, p)| o == w && p.ready).count() as u32;
+        if let Some(view) = self.workloads.get_mut(w) {
+            view.replicas = all;
+            view.updated = all;
+            view.available = ready;
+            view.observed_generation = view.generation;
+        }
+    }
+
+    /// Sets a workload's wanted count; pods follow by [`Cluster::make_pods`].
+    pub fn set_wanted(&mut self, w: &WorkloadRef, to: u32, who: Who) {
+        let version = self.bump(&format!("workloads/{}", w.name));
+        let Some(view) = self.workloads.get_mut(w) else { return };
+        let from = std::mem::replace(&mut view.wanted, to);
+        view.resource_version = version;
+        view.generation += 1;
+        self.wrote(who, Wrote::Scaled { workload: w.clone(), from, to });
+    }
+
+    /// Changes the pod template of a side's workloads; the pods stay as they are.
+    pub fn change_template(&mut self, side: &str) {
+        for w in self.side(side).workloads.clone() {
+            if let Some(view) = self.workloads.get_mut(&w) {
+                view.generation += 1;
+                view.observed_generation = view.generation;
+                view.template_hash = format!("{}-template-{}", w.name, view.generation);
+            }
+        }
+    }
+
+    /// A running Job ends.
+    pub fn end_job(&mut self, name: &str, end: JobEnd, result: JobResult) {
+        let version = self.bump(&format!("jobs/{name}"));
+        let Some(job) = self.jobs.get_mut(name) else { return };
+        if job.view.suspended || job.view.end.is_some() {
+            return;
+        }
+        job.view.resource_version = version;
+        job.view.end = Some(end);
+        job.view.pods_left = 0;
+        job.result = result;
+    }
+
+    /// Somebody deletes a Job.
+    pub fn remove_job(&mut self, name: &str, who: Who) {
+        if self.jobs.remove(name).is_some() {
+            self.wrote(who, Wrote::JobDeleted { job: name.to_owned() });
+        }
+    }
+
+    /// The Job of the newest attempt of a step.
+    pub fn job_of(&self, step: &str) -> Option<String> {
+        let of_step = |j: &Job| j.view.step.as_deref().and_then(|s| s.split_once('#')).is_some_and(|(s, _)| s == step);
+        self.jobs.iter().filter(|(_, j)| of_step(j)).map(|(n, _)| n.clone()).next_back()
+    }
+
+    /// The operator's status write.
+    pub fn put_status(&mut self, version: u64, status: &RunStatus) -> Result<u64, PutError> {
+        let struck = self.faults.strike(On::Status, "status", self.now);
+        match struck {
+            Some(Kind::Conflict) => return Err(PutError::Conflict),
+            Some(Kind::Lost) | None => {}
+            Some(_) => return Err(PutError::Transient),
+        }
+        if version != self.status_version {
+            return Err(PutError::Conflict);
+        }
+        let before = std::mem::replace(&mut self.status, status.clone());
+        self.status_version += 1;
+        self.wrote(Who::Us, Wrote::Status);
+        super::promises::at_status(self, &before);
+        if struck == Some(Kind::Lost) { Err(PutError::Transient) } else { Ok(self.status_version) }
+    }
+
+    /// Everything as it is now, as a watch or a live read would tell it. Jobs that are gone are told by
+    /// `known`, the names somebody has heard of.
+    pub fn sightings(&self, known: &mut dyn Iterator<Item = String>) -> Vec<Sighting> {
+        let mut all = vec![Sighting::Cutover(self.cutover.clone()), Sighting::Decisions(self.decisions.clone())];
+        for name in &self.plan.services {
+            all.push(Sighting::Service(name.clone(), self.services.get(name).map(|s| s.view.clone())));
+            all.push(Sighting::Endpoints(name.clone(), self.endpoints.get(name).cloned().unwrap_or_default()));
+        }
+        for side in [&self.plan.live, &self.plan.target] {
+            for w in &side.workloads {
+                all.push(Sighting::Workload(w.clone(), self.workloads.get(w).cloned()));
+            }
+        }
+        all.push(Sighting::Pods(self.pods.values().map(|(_, p)| p.clone()).collect()));
+        for (name, job) in &self.jobs {
+            all.push(Sighting::Job(name.clone(), Some(job.view.clone())));
+        }
+        for name in known.filter(|n| !self.jobs.contains_key(n)) {
+            all.push(Sighting::Job(name, None));
+        }
+        all
+    }
+}
+
+/// A Deployment.
+pub fn deployment(name: &str) -> WorkloadRef {
+    WorkloadRef { kind: WorkloadKind::Deployment, name: name.to_owned() }
+}
+
+/// A label or annotation of a manifest.
+pub fn metadata<'a>(manifest: &'a Value, map: &str, key: &str) -> Option<&'a str> {
+    manifest.get("metadata")?.get(map)?.get(key)?.as_str()
+}

@@ -1,0 +1,118 @@
+//! The readable log of a run, kept as a golden file.
+
+use jiff::Timestamp;
+
+use cutover::api::run::RunStatus;
+use cutover::effect::{Effect, Outcome};
+
+use super::cluster::Cluster;
+
+/// The log of one run.
+#[derive(Clone, Debug)]
+pub struct Log {
+    start: Timestamp,
+    pub lines: Vec<String>,
+}
+
+impl Log {
+    pub fn new(start: Timestamp) -> Self {
+        Self { start, lines: vec![] }
+    }
+
+    /// One line: time since the start, who, what.
+    pub fn line(&mut self, now: Timestamp, who: &str, what: impl AsRef<str>) {
+        let ms = now.duration_since(self.start).as_millis();
+        let (m, s, ms) = (ms / 60_000, ms / 1000 % 60, ms % 1000);
+        self.lines.push(format!("{m:02}:{s:02}.{ms:03}  {who:<8} {}", what.as_ref()));
+    }
+
+    /// What an effect is called in the log, and what came of it.
+    pub fn effect(&mut self, cluster: &Cluster, effect: &Effect, outcome: &Outcome) {
+        let what = name(cluster, effect);
+        let outcome = match outcome {
+            Outcome::Done => "done".to_owned(),
+            Outcome::Created { .. } => "created".to_owned(),
+            Outcome::Guarded { foreign: Some(_), .. } => "not tried: the selector is neither side's".to_owned(),
+            Outcome::Guarded { ready, other, .. } => format!("not tried: {ready} ready, {other} on the other side"),
+            Outcome::Answered(answers) => format!("{} answers", answers.len()),
+            Outcome::Refused { why, .. } => format!("refused: {why}"),
+            Outcome::NotFound => "not found".to_owned(),
+            Outcome::Conflict(why) => format!("conflict: {}", mask(cluster, why)),
+            Outcome::NameCollision(_) => "the name is taken".to_owned(),
+            Outcome::Transient(why) => format!("no result: {why}"),
+        };
+        self.line(cluster.now, "write", format!("{what}: {outcome}"));
+    }
+
+    /// How it all ended.
+    pub fn summary(&mut self, cluster: &Cluster) {
+        let status = &cluster.status;
+        self.lines.push(String::new());
+        self.lines.push(format!("phase: {}", status.phase));
+        if let Some(e) = &status.ending {
+            let incomplete = if e.incomplete { " (incomplete)" } else { "" };
+            self.lines.push(format!("ending: {}{incomplete}: {}", e.reason, e.message));
+        }
+        for name in &cluster.plan.services {
+            let to = match cluster.services.get(name) {
+                None => "gone",
+                Some(_) => cluster.points_to(name).unwrap_or("neither side"),
+            };
+            self.lines.push(format!("service {name}: {to}"));
+        }
+        for step in &status.steps {
+            let attempt = if step.attempt > 1 { format!(" after {} attempts", step.attempt) } else { String::new() };
+            let why = step.message.as_deref().map(|m| format!(": {}", mask(cluster, m))).unwrap_or_default();
+            self.lines.push(format!("step {}: {:?}{attempt}{why}", step.name, step.state));
+        }
+        for c in status.conditions.iter().filter(|c| c.status == "True" || c.type_ == "CanRollBack") {
+            self.lines.push(format!("condition {}={} {}: {}", c.type_, c.status, c.reason, mask(cluster, &c.message)));
+        }
+        if let Some(q) = &status.question {
+            self.lines.push(format!("question {}: {}", q.subject, q.text));
+        }
+        if let Some(w) = waiting(status) {
+            self.lines.push(format!("waits: {w}"));
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = self.lines.join("\n");
+        text.push('\n');
+        text
+    }
+}
+
+fn waiting(status: &RunStatus) -> Option<String> {
+    let value = serde_json::to_value(status).ok()?;
+    Some(value.get("waiting")?.as_str()?.to_owned())
+}
+
+/// Job names carry a hash: they are written as `step#attempt`.
+fn mask(cluster: &Cluster, text: &str) -> String {
+    let mut text = text.to_owned();
+    for record in &cluster.status.steps {
+        if let Some(job) = &record.job {
+            text = text.replace(&job.name, &format!("{}#{}", record.name, record.attempt));
+        }
+    }
+    for (name, job) in &cluster.jobs {
+        if let Some(step) = &job.view.step {
+            text = text.replace(name, step);
+        }
+    }
+    text
+}
+
+fn name(cluster: &Cluster, effect: &Effect) -> String {
+    match effect {
+        Effect::CreateJob { name, .. } => format!("create Job {}", mask(cluster, name)),
+        Effect::StartJob { name, .. } => format!("start Job {}", mask(cluster, name)),
+        Effect::DeleteJob { name, .. } => format!("delete Job {}", mask(cluster, name)),
+        Effect::OwnJob { name, .. } => format!("own Job {}", mask(cluster, name)),
+        Effect::Send { key, .. } => format!("send request {key}"),
+        Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
+        Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.live.name),
+        Effect::Scale { why, workload, from, to, .. } => format!("scale {} {from} to {to} ({why})", workload.name),
+    }
+}

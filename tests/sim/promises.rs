@@ -1,0 +1,297 @@
+//! The promises of the design (DESIGN §8), checked at every status write, at every write to a user's object and after
+//! every tick. A broken one is put into [`Cluster::broken`] with its number.
+//!
+//! Here: P1 P2 P3 P4 P5 P7 P10 P12 P13, and the order of a rollback (§5). Not here: P6 (no gates yet), P8 and P9 (they
+//! need a real API server).
+
+use cutover::api::phase::Phase;
+use cutover::api::run::{RunState, RunStatus, StepRecord, StepState, SwitchState};
+use cutover::api::step::OnFailure;
+use cutover::effect::Effect;
+use cutover::endpoints::{carries, matches};
+use cutover::plan::{Action, Plan, Stage, undo_name};
+
+use super::cluster::{Cluster, Who, Wrote};
+
+fn record<'a>(status: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
+    status.steps.iter().find(|r| r.name == name)
+}
+
+fn over(state: StepState) -> bool {
+    matches!(state, StepState::Succeeded | StepState::Failed | StepState::Skipped)
+}
+
+fn open(state: SwitchState) -> bool {
+    matches!(state, SwitchState::Claimed | SwitchState::Switched)
+}
+
+/// Checks a status write against the one before it.
+pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
+    let mut broken = vec![];
+    let (plan, after) = (&cluster.plan, &cluster.status);
+    if before.state == RunState::Closed {
+        broken.push("P7: a closed run wrote its status".to_owned());
+    }
+    if before.phase.is_over() && after.phase != before.phase {
+        broken.push(format!("what is over stays over: {} became {}", before.phase, after.phase));
+    }
+    if after.state == RunState::Closed
+        && let Some(switch) = &after.switch
+        && after.phase.is_over()
+        && switch.services.iter().any(|s| open(s.state))
+        && cluster.cutover.as_ref().is_some_and(|c| !c.namespace_going)
+    {
+        broken.push("P11: the run closed with a Service that may still be switched".to_owned());
+    }
+    for old in &before.steps {
+        match record(after, &old.name) {
+            None => broken.push(format!("P2: the record of {} vanished", old.name)),
+            Some(new) if old.state == StepState::Succeeded && new.state != StepState::Succeeded => {
+                broken.push(format!("P2: {} had succeeded and is now {:?}", old.name, new.state));
+            }
+            Some(new) if new.attempt < old.attempt => broken.push(format!("P2: the attempt of {} fell", old.name)),
+            Some(new) if old.attempt == new.attempt => {
+                let lost = |a: &Option<_>, b: &Option<_>| a.is_some() && a != b;
+                if let (Some(a), b) = (&old.job, new.job.as_ref())
+                    && b.is_none_or(|b| b.name != a.name || lost(&a.uid, &b.uid))
+                {
+                    broken.push(format!("P1: the recorded Job of {} was forgotten", old.name));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    let begun: Vec<&StepRecord> = after.steps.iter().filter(|r| record(before, &r.name).is_none()).collect();
+    for new in begun {
+        match new.name.strip_prefix("undo/") {
+            Some(step) => undo_in_order(plan, after, step, &mut broken),
+            None => step_in_order(plan, after, new, &mut broken),
+        }
+    }
+    for (old, new) in before.switch.iter().zip(&after.switch).flat_map(|(a, b)| a.services.iter().zip(&b.services)) {
+        if matches!(old.state, SwitchState::Restored | SwitchState::Refused) && old.state != new.state {
+            broken.push(format!("P4: Service {} was {:?} and is now {:?}", old.name, old.state, new.state));
+        }
+    }
+    cluster.broken.append(&mut broken);
+}
+
+/// P2: every step before a new one is recorded as over.
+fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut Vec<String>) {
+    let Some(position) = plan.steps.iter().position(|s| s.name == new.name) else { return };
+    let rollback = |s: Stage| matches!(s, Stage::Rollback | Stage::RollbackVerify);
+    let Some(stage) = plan.steps.get(position).map(|s| s.stage) else { return };
+    for former in plan.steps.iter().take(position).filter(|s| rollback(s.stage) == rollback(stage)) {
+        if record(after, &former.name).is_none_or(|r| !over(r.state) && r.state != StepState::Unknown) {
+            broken.push(format!("P2: {} began before {} was over", new.name, former.name));
+        }
+    }
+    if rollback(stage) {
+        restored_first(after, &new.name, broken);
+        for step in plan.steps.iter().filter(|s| s.undo.is_some()) {
+            if record(after, &undo_name(&step.name)).is_some_and(|r| r.state == StepState::Running) {
+                broken.push(format!("§5.3: {} began while the undo of {} ran", new.name, step.name));
+            }
+        }
+    } else if after.ending.is_some() && new.state == StepState::Running {
+        broken.push(format!("§4: {} began although the run is ending", new.name));
+    }
+}
+
+/// §5: undos run after the restore, in reverse order, one after another.
+fn undo_in_order(plan: &Plan, after: &RunStatus, step: &str, broken: &mut Vec<String>) {
+    let position = |name: &str| plan.steps.iter().position(|s| s.name == name);
+    let alone = plan.step(step).is_some_and(|s| s.on_failure == OnFailure::UndoStep);
+    if record(after, step).is_none() {
+        broken.push(format!("§5.3: {step} is undone though it was never begun"));
+    }
+    if after.ending.is_none() {
+        if !alone {
+            broken.push(format!("§5.3: {step} is undone though the run is not ending"));
+        }
+        return;
+    }
+    restored_first(after, &undo_name(step), broken);
+    for other in after.steps.iter().filter(|r| r.name != undo_name(step)) {
+        let Some(name) = other.name.strip_prefix("undo/") else { continue };
+        let own = plan.step(name).is_some_and(|s| s.on_failure == OnFailure::UndoStep);
+        if !own && position(name) < position(step) {
+            broken.push(format!("§5.3: {name} was undone before {step}"));
+        }
+        if other.state == StepState::Running {
+            broken.push(format!("§5.3: {step} is undone while the undo of {name} runs"));
+        }
+    }
+}
+
+/// §5.1: nothing comes before the restore.
+fn restored_first(after: &RunStatus, what: &str, broken: &mut Vec<String>) {
+    if after.switch.iter().flat_map(|s| &s.services).any(|s| open(s.state)) {
+        broken.push(format!("§5.1: {what} began before the selectors were back"));
+    }
+}
+
+/// An effect that the operator is about to send: its intent must be in the stored status.
+pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
+    let status = &cluster.status;
+    if status.state == RunState::Closed {
+        cluster.broken.push(format!("P7: a closed run sends {}", effect.key()));
+        return;
+    }
+    let job = |name: &str| status.steps.iter().filter_map(|s| s.job.as_ref()).find(|j| j.name == name);
+    let switch = |name: &str| status.switch.iter().flat_map(|s| &s.services).find(|s| s.name == name);
+    let claimed = match effect {
+        Effect::CreateJob { name, .. } => job(name).is_some_and(|j| j.uid.is_none()),
+        Effect::StartJob { name, uid } => job(name).is_some_and(|j| j.uid.as_ref() == Some(uid) && !j.killed),
+        Effect::DeleteJob { name, uid, .. } | Effect::OwnJob { name, uid } => {
+            job(name).is_some_and(|j| j.uid.as_ref() == Some(uid))
+        }
+        Effect::Send { key, .. } => status
+            .steps
+            .iter()
+            .any(|s| format!("{}#{}", s.name, s.attempt) == *key && s.sent.is_some() && s.state == StepState::Running),
+        Effect::Switch { service, uid, resource_version, .. } => {
+            status.phase == Phase::Switching
+                && status.ending.is_none()
+                && switch(service).is_some_and(|s| {
+                    s.state == SwitchState::Claimed && s.uid == *uid && s.resource_version == *resource_version
+                })
+        }
+        Effect::Restore { service, .. } => !status.phase.is_over() && switch(service).is_some_and(|s| open(s.state)),
+        Effect::Scale { why, workload, .. } => {
+            let before = status.steps.iter().flat_map(|s| &s.before).any(|b| b.workload == *workload);
+            before || (why == "restore" && status.ending.as_ref().is_some_and(|e| e.scaled_at.is_some()))
+        }
+    };
+    if !claimed {
+        cluster.broken.push(format!("§8: {} is sent, but its intent is not written", effect.key()));
+    }
+}
+
+/// Checks what an effect wrote: everything in the audit from `from` on.
+pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
+    let news: Vec<_> = cluster.audit.iter().skip(from).filter(|a| a.who == Who::Us).map(|a| a.what.clone()).collect();
+    for what in news {
+        match what {
+            Wrote::Selector { service, uid, from, to } => selector(cluster, effect, &service, &uid, &from, &to),
+            Wrote::JobStarted { job } => {
+                let step = cluster.jobs.get(&job).and_then(|j| j.view.step.clone()).unwrap_or(job);
+                once(cluster, "P1: start", &step);
+            }
+            Wrote::Sent { key } => once(cluster, "P1: request of", &key),
+            Wrote::Scaled { workload, from, to } if to < from => {
+                let labels = cluster.workloads.get(&workload).map(|w| w.pod_labels.clone()).unwrap_or_default();
+                let live = cluster.services.values().any(|s| matches(&labels, &s.view.selector));
+                if live && !downtime_allowed(&cluster.plan, effect) {
+                    cluster.broken.push(format!("P13: {} was shrunk while a Service selects it", workload.name));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn selector(
+    cluster: &mut Cluster,
+    effect: &Effect,
+    service: &str,
+    uid: &str,
+    from: &cutover::api::run::Selector,
+    to: &cutover::api::run::Selector,
+) {
+    let names = |s: &cutover::api::run::Selector| {
+        [&cluster.plan.live, &cluster.plan.target].into_iter().filter(|side| carries(s, &side.selector)).count() == 1
+    };
+    if !names(to) {
+        let text = format!("P3: Service {service} got a selector that is neither side's: {to:?}");
+        cluster.broken.push(text);
+    } else if !names(from) {
+        cluster.broken.push(format!("P12: a foreign selector of Service {service} was fought"));
+    }
+    match effect {
+        Effect::Switch { .. } => {
+            let ready = cluster.ready(service, to);
+            let wanted: u32 =
+                cluster.plan.target.workloads.iter().filter_map(|w| Some(cluster.workloads.get(w)?.wanted)).sum();
+            let needed = cluster.plan.switch.min_ready.of(wanted);
+            if ready == 0 || (ready < needed && !cluster.touched) {
+                cluster.broken.push(format!("P5: Service {service} was switched with {ready} of {needed} ready"));
+            }
+            once(cluster, "P4: switch of", &format!("{service}/{uid}"));
+        }
+        Effect::Restore { guard, .. } => {
+            let target = cluster.plan.target.selector.clone();
+            let ready = cluster.ready(service, to);
+            let other = cluster.ready(service, &cutover::endpoints::whole_selector(to, &target));
+            if !guard.allows(ready, other) || ready == 0 {
+                cluster.broken.push(format!("§5.2: Service {service} was restored onto {ready} (target {other})"));
+            }
+            once(cluster, "P4: restore of", &format!("{service}/{uid}"));
+        }
+        _ => cluster.broken.push(format!("P3: {} wrote a selector", effect.key())),
+    }
+}
+
+fn once(cluster: &mut Cluster, what: &str, of: &str) {
+    let n = cluster.counts.entry(format!("{what} {of}")).or_insert(0);
+    *n = n.saturating_add(1);
+    if *n > 1 {
+        let n = *n;
+        cluster.broken.push(format!("{what} {of} happened {n} times"));
+    }
+}
+
+fn downtime_allowed(plan: &Plan, effect: &Effect) -> bool {
+    let Effect::Scale { why, .. } = effect else { return false };
+    let step = why.split('#').next().unwrap_or(why);
+    plan.step(step).is_some_and(|s| matches!(&s.action, Action::Scale(scale) if scale.allow_downtime))
+}
+
+/// P3: outside Switching and RollingBack all Services of the run agree, unless others had their hands in it.
+pub fn after_tick(cluster: &mut Cluster) {
+    if cluster.touched || matches!(cluster.status.phase, Phase::Switching | Phase::RollingBack) {
+        return;
+    }
+    let mut sides: Vec<_> = cluster.plan.services.iter().map(|s| cluster.points_to(s).map(str::to_owned)).collect();
+    sides.dedup();
+    if sides.len() > 1 {
+        cluster.broken.push(format!("P3: in {} the Services point to {sides:?}", cluster.status.phase));
+    }
+}
+
+/// P10: what a run that has not closed waits for, if that is a person or a condition with a name.
+pub fn waits_for(cluster: &Cluster) -> Option<String> {
+    let status = &cluster.status;
+    if let Some(q) = &status.question
+        && q.until.is_none()
+    {
+        return Some(format!("a person's answer about {}", q.subject));
+    }
+    if let Some(step) = status.steps.iter().find(|s| s.state == StepState::Unknown) {
+        return Some(format!("a person's word about {}", step.name));
+    }
+    if status.suspended.is_some() || cluster.cutover.as_ref().is_some_and(|c| c.suspend) {
+        return Some("resume".into());
+    }
+    let named = ["RollbackBlocked", "SelectorDrift", "ServiceConflict"];
+    if let Some(c) = status.conditions.iter().find(|c| named.contains(&c.type_.as_str()) && c.status == "True") {
+        return Some(format!("condition {}: {}", c.type_, c.reason));
+    }
+    None
+}
+
+/// The sum of the plan's timeouts in seconds, and some slack: the longest a run may take (P10).
+pub fn longest(plan: &Plan) -> i64 {
+    let steps: u64 = plan
+        .steps
+        .iter()
+        .map(|s| {
+            let undo = s.undo.as_ref().map_or(0, |u| u.timeout.as_secs_ceil());
+            s.timeout.as_secs_ceil() + undo + 120
+        })
+        .sum();
+    let questions: u64 = plan.observe.triggers.iter().filter_map(|t| t.within).map(|w| w.as_secs_ceil()).sum();
+    let switch = plan.switch.timeout.as_secs_ceil() * 2 + plan.switch.drain.as_secs_ceil();
+    let total = steps + questions + switch + plan.observe.timeout.as_secs_ceil() + 15 * 60 + 600;
+    i64::try_from(total).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,213 @@
+//! A scenario: a Cutover, the world it meets, what people and the world do to it and when, and how it must end.
+
+use std::collections::BTreeMap;
+
+use cutover::api::Duration;
+use cutover::api::cutover::{CutoverSpec, Release};
+use cutover::api::decision::{Resolution, Verb};
+use cutover::api::phase::Phase;
+use serde::Deserialize;
+
+use super::answers::{HttpRule, MetricRule, Web};
+use super::faults::Fault;
+
+/// A scenario file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a sentence.
+    pub about: String,
+    pub cutover: CutoverSpec,
+    /// Pods of each side.
+    #[serde(default = "three")]
+    pub replicas: u32,
+    #[serde(default)]
+    pub web: Web,
+    /// How the Jobs of a step behave, attempt by attempt; the last stands for all further ones.
+    #[serde(default)]
+    pub jobs: BTreeMap<String, Vec<JobScript>>,
+    #[serde(default)]
+    pub script: Vec<Cue>,
+    /// Longest virtual time.
+    #[serde(default = "two_hours")]
+    pub limit: Duration,
+    pub expect: Expect,
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn two_hours() -> Duration {
+    Duration::from_mins(120)
+}
+
+/// How a Job behaves once started.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobScript {
+    /// How long; 10s where absent.
+    pub runs: Option<Duration>,
+    pub exit: i32,
+    /// It never ends.
+    pub hangs: bool,
+    /// Its termination message.
+    pub message: Option<String>,
+    pub log: Option<String>,
+}
+
+/// When, and what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cue {
+    /// At this time,
+    #[serde(default)]
+    pub at: Option<Duration>,
+    /// or once the stored status shows this phase,
+    #[serde(default)]
+    pub phase: Option<Phase>,
+    /// or a record of this step,
+    #[serde(default)]
+    pub step: Option<String>,
+    /// or a record of this step that is over,
+    #[serde(default)]
+    pub done: Option<String>,
+    /// and this much later.
+    #[serde(default)]
+    pub after: Option<Duration>,
+    /// What a reader is told.
+    pub say: String,
+    #[serde(rename = "do")]
+    pub act: Act,
+}
+
+/// What is done; several fields are done in this order.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Act {
+    pub decide: Option<Word>,
+    pub activate: Option<String>,
+    pub release: Option<Release>,
+    pub suspend: Option<bool>,
+    pub delete_cutover: bool,
+    /// Somebody points a Service to a side.
+    pub point: Option<Point>,
+    /// Somebody gives a Service a selector.
+    pub select: Option<Select>,
+    pub delete_service: Option<String>,
+    pub create_service: Option<Point>,
+    /// All pods of a side die, or come back.
+    pub health: Option<Health>,
+    /// Containers of a side's pods restart.
+    pub restarts: Option<Restarts>,
+    /// Somebody scales a side.
+    pub scale: Option<Scale>,
+    /// The pod template of a side changes.
+    pub template: Option<String>,
+    /// Rules put before all others.
+    pub http: Vec<HttpRule>,
+    pub metrics: BTreeMap<String, MetricRule>,
+    pub prometheus_down: Option<bool>,
+    pub delete_job: Option<String>,
+    pub fault: Option<Fault>,
+    /// How long the fault of this cue stands.
+    pub lasting: Option<Duration>,
+    /// All faults end.
+    pub heal: bool,
+    /// A watch is silent for `lasting`: `Service`, `Pods`, `Job`, `Cutover`, `Workload`, `Endpoints`, `Decisions`.
+    pub freeze: Option<String>,
+    /// The operator dies; another one starts a second later.
+    pub crash: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Word {
+    pub decision: Verb,
+    pub by: String,
+    #[serde(default)]
+    pub step: Option<String>,
+    #[serde(default)]
+    pub outcome: Option<Resolution>,
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    pub service: String,
+    pub side: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Select {
+    pub service: String,
+    pub selector: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    pub side: String,
+    pub healthy: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restarts {
+    pub side: String,
+    pub count: u32,
+    #[serde(default)]
+    pub waiting: Option<String>,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    pub side: String,
+    pub replicas: u32,
+}
+
+/// How it must end, whatever the order of things.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Expect {
+    /// The phase; several where the order decides.
+    pub phase: Vec<Phase>,
+    /// Where it does not close: what it waits for, in part.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// The ending's reason.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Where each Service points at the end; `-` where it is gone, `?` for neither side.
+    #[serde(default)]
+    pub live: BTreeMap<String, String>,
+    /// Starts of each step's Jobs.
+    #[serde(default)]
+    pub starts: BTreeMap<String, u32>,
+    /// The order in which Jobs were started.
+    #[serde(default)]
+    pub order: Option<Vec<String>>,
+    /// Whether the rollback could not do all it should.
+    #[serde(default)]
+    pub incomplete: Option<bool>,
+    /// Longest time from the cue with this text until the Services point to the old side.
+    #[serde(default)]
+    pub restored: Option<Restored>,
+    /// No selector was ever written by us.
+    #[serde(default)]
+    pub never_switched: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    pub within: Duration,
+    /// Of the cue that says this.
+    pub of: String,
+}

@@ -1,0 +1,118 @@
+//! Small plans made by hand, for the exhaustive search and the crash tests: one or two Services, a step with an undo, one
+//! trigger, and short times so that few of them tell states apart.
+
+use std::collections::BTreeMap;
+
+use cutover::api::Duration;
+use cutover::api::cutover::{DriftPolicy, Release};
+use cutover::api::step::{Job, OnFailure, Rollout, SideRef, UndoWhen};
+use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until};
+use cutover::plan::{Action, MinReady, Plan, PlanObserve, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage};
+
+use super::cluster::deployment;
+
+fn side(name: &str) -> PlanSide {
+    PlanSide {
+        name: name.into(),
+        selector: BTreeMap::from([("version".into(), name.into())]),
+        workloads: vec![deployment(&format!("web-{name}"))],
+    }
+}
+
+/// A step with these times: 8 s in all, one attempt.
+pub fn step(name: &str, stage: Stage, action: Action) -> PlanStep {
+    PlanStep {
+        name: name.into(),
+        stage,
+        critical: true,
+        when: None,
+        timeout: Duration::from_secs(8),
+        attempts: 1,
+        every: Duration::from_secs(1),
+        needs: vec![],
+        after: vec![],
+        on_failure: OnFailure::Fail,
+        action,
+        undo: None,
+    }
+}
+
+/// A Job of one container.
+pub fn job(command: &str) -> Action {
+    Action::Job(Job {
+        template: Some(serde_json::json!({
+            "spec": {"containers": [{"name": "main", "image": "registry.invalid/tool:1", "command": [command]}]}
+        })),
+        deadline: Some(Duration::from_secs(4)),
+        ..Job::default()
+    })
+}
+
+/// A Job step with an undo.
+pub fn undoable(name: &str) -> PlanStep {
+    let undo = PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), action: job("undo") };
+    PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, job(name)) }
+}
+
+/// A metric above a bound, once.
+pub fn errors(severity: Severity) -> Trigger {
+    Trigger {
+        name: "errors".into(),
+        every: Some(Duration::from_secs(1)),
+        severity: Some(severity),
+        within: Some(Duration::from_secs(4)),
+        default: Some(DecideDefault::Rollback),
+        no_data: Some(NoData::Hold),
+        until: Some(Until::Completed),
+        metric: Some(MetricTrigger {
+            query: Some("errors".into()),
+            above: Some("0.5".into()),
+            ..MetricTrigger::default()
+        }),
+        probe: None,
+        pods: None,
+        logs: None,
+        alert: None,
+        resource: None,
+        suite: None,
+    }
+}
+
+/// A plan of these Services and steps.
+pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> Plan {
+    Plan {
+        cutover: "web".into(),
+        namespace: "prod".into(),
+        release: Release { version: Some("2.0.0".into()), ..Release::default() },
+        service_account: "cutover".into(),
+        prometheus: Some(cutover::api::cutover::Prometheus {
+            url: Some("http://prometheus.invalid:9090".into()),
+            ..Default::default()
+        }),
+        services: services.iter().map(|s| (*s).to_owned()).collect(),
+        target: side("green"),
+        live: side("blue"),
+        steps,
+        switch: PlanSwitch {
+            min_ready: MinReady::Percent(100),
+            drain: Duration::from_secs(0),
+            timeout: Duration::from_secs(2),
+        },
+        observe: PlanObserve {
+            for_: Duration::from_secs(2),
+            every: Duration::from_secs(1),
+            timeout: Duration::from_secs(6),
+            triggers,
+        },
+        window: None,
+        drift_policy: DriftPolicy::Report,
+        follow_up: vec![],
+        retire: None,
+    }
+}
+
+/// Waits for the target.
+pub fn rollout() -> PlanStep {
+    let rollout = Rollout { side: Some(SideRef::Target), workloads: vec![], replicas: None };
+    step("green-ready", Stage::Prepare, Action::Rollout(rollout))
+}

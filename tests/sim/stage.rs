@@ -1,0 +1,123 @@
+//! Carries out the cues of a script: what people, the kubelet and misfortune do.
+
+use cutover::api::CutoverDecisionSpec;
+use cutover::world::DecisionView;
+
+use super::cluster::{RUN, Who};
+use super::script::Act;
+use super::timeline::Timeline;
+
+impl Timeline {
+    /// Carries out a cue.
+    pub(super) fn cue(&mut self, i: usize) {
+        let Some(cue) = self.scenario.script.get(i).cloned() else { return };
+        let now = self.cluster.now;
+        self.log.line(now, "WORLD", &cue.say);
+        self.cued.insert(cue.say.clone(), now);
+        self.people(&cue.act);
+        self.misfortune(&cue.act);
+    }
+
+    fn people(&mut self, act: &Act) {
+        let cluster = &mut self.cluster;
+        if let Some(word) = &act.decide {
+            let n = cluster.decisions.len() + 1;
+            cluster.decisions.push(DecisionView {
+                uid: format!("decision-{n}"),
+                created: cluster.now,
+                spec: CutoverDecisionSpec {
+                    cutover: cluster.plan.cutover.clone(),
+                    run_uid: RUN.into(),
+                    decision: word.decision,
+                    gate: None,
+                    role: None,
+                    token: None,
+                    step: word.step.clone(),
+                    outcome: word.outcome,
+                    comment: word.comment.clone(),
+                    by: word.by.clone(),
+                },
+            });
+        }
+        if let Some(cutover) = &mut cluster.cutover {
+            if let Some(side) = &act.activate {
+                cutover.activate.clone_from(side);
+            }
+            if let Some(release) = &act.release {
+                cutover.release = release.clone();
+            }
+            if let Some(suspend) = act.suspend {
+                cutover.suspend = suspend;
+            }
+            cutover.deleting |= act.delete_cutover;
+        }
+        if let Some(p) = &act.point {
+            cluster.point_by_others(&p.service, &p.side);
+        }
+        if let Some(s) = &act.select {
+            cluster.write_selector(&s.service, s.selector.clone(), None, Who::Others);
+        }
+        if let Some(name) = &act.delete_service {
+            cluster.delete_service(name);
+        }
+        if let Some(p) = &act.create_service {
+            let side = cluster.side(&p.side).clone();
+            cluster.create_service(&p.service, &side);
+        }
+        if let Some(s) = &act.scale {
+            for w in cluster.side(&s.side).workloads.clone() {
+                cluster.set_wanted(&w, s.replicas, Who::Others);
+            }
+        }
+        if let Some(side) = &act.template {
+            cluster.change_template(side);
+        }
+        if let Some(step) = &act.delete_job
+            && let Some(job) = cluster.job_of(step)
+        {
+            cluster.remove_job(&job, Who::Others);
+        }
+    }
+
+    fn misfortune(&mut self, act: &Act) {
+        let now = self.cluster.now;
+        let until = act.lasting.map(|d| now + d.signed());
+        let cluster = &mut self.cluster;
+        if act.heal {
+            cluster.faults.0.clear();
+        }
+        if let Some(h) = &act.health {
+            cluster.set_health(&h.side, h.healthy);
+        }
+        if let Some(r) = &act.restarts {
+            let owners = cluster.side(&r.side).workloads.clone();
+            for (_, pod) in cluster.pods.values_mut().filter(|(o, _)| owners.contains(o)) {
+                for c in &mut pod.containers {
+                    c.restarts += r.count;
+                    c.waiting.clone_from(&r.waiting);
+                    c.terminated = r.reason.clone().map(|reason| (reason, Some(now)));
+                }
+            }
+        }
+        for rule in act.http.iter().rev() {
+            cluster.web.http.insert(0, rule.clone());
+        }
+        cluster.web.metrics.extend(act.metrics.clone());
+        if let Some(down) = act.prometheus_down {
+            cluster.web.prometheus_down = down;
+        }
+        if let Some(fault) = &act.fault {
+            let mut fault = fault.clone();
+            fault.until = until;
+            cluster.faults.0.push(fault);
+        }
+        if let (Some(kind), Some(until)) = (&act.freeze, until) {
+            self.frozen.insert(kind.clone(), until);
+            self.thaw_at(until);
+        }
+        if act.crash {
+            self.log.line(now, "operator", "dies");
+            self.crash(1000);
+        }
+    }
+}

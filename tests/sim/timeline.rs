@@ -1,0 +1,434 @@
+//! Virtual time: everything that takes a while is an event on an agenda. Without a seed all delays are fixed; with one
+//! they are random, and with them the order of replies, answers and watch events.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use cutover::api::phase::Phase;
+use cutover::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
+use cutover::world::{JobEnd, JobResult, Sighting};
+
+use super::actor;
+use super::cluster::Cluster;
+use super::faults::On;
+use super::log::Log;
+use super::operator::Operator;
+use super::promises;
+use super::rng::Rng;
+use super::script::{JobScript, Scenario};
+
+/// When every simulation begins.
+pub const EPOCH: Timestamp = Timestamp::constant(1_795_000_000, 0);
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+enum Event {
+    Start,
+    Apply(u32, Box<Effect>),
+    Reply(u32, EffectKey, Box<Outcome>),
+    Answer(u32, ReadKey, Box<Read>),
+    Refreshed(u32, ReadKey, Timestamp, Option<Vec<Sighting>>),
+    Watch(u32, Box<Sighting>),
+    Converge(String),
+    PodReady(String),
+    JobEnds(String),
+    Cue(usize),
+    Thaw,
+    Wake(u64),
+}
+
+/// A scenario under way.
+pub struct Timeline {
+    pub scenario: Scenario,
+    pub cluster: Cluster,
+    pub operator: Option<Operator>,
+    pub log: Log,
+    /// When each cue was carried out, and when the Services last came to point where they do.
+    pub cued: BTreeMap<String, Timestamp>,
+    pub pointed: BTreeMap<String, (String, Timestamp)>,
+    generation: u32,
+    agenda: BTreeMap<(Timestamp, u64), Event>,
+    sequence: u64,
+    wake: u64,
+    idle_turns: u32,
+    rng: Option<Rng>,
+    announced: BTreeMap<String, Sighting>,
+    delivered: BTreeMap<String, Timestamp>,
+    pub(super) frozen: BTreeMap<String, Timestamp>,
+    underway: BTreeMap<String, ()>,
+    cues_set: Vec<bool>,
+}
+
+impl Timeline {
+    pub fn new(scenario: Scenario, cluster: Cluster, seed: Option<u64>) -> Self {
+        let cues = scenario.script.len();
+        let mut line = Self {
+            scenario,
+            cluster,
+            operator: None,
+            log: Log::new(EPOCH),
+            cued: BTreeMap::new(),
+            pointed: BTreeMap::new(),
+            generation: 0,
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            wake: 0,
+            idle_turns: 0,
+            rng: seed.map(Rng::new),
+            announced: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            frozen: BTreeMap::new(),
+            underway: BTreeMap::new(),
+            cues_set: vec![false; cues],
+        };
+        line.plan_in(0, Event::Start);
+        line
+    }
+
+    /// Runs until nothing is left to happen, the run is closed, or the limit is reached.
+    pub fn run(&mut self) {
+        let limit = EPOCH + self.scenario.limit.signed();
+        while let Some(((at, _), event)) = self.agenda.pop_first() {
+            if at > limit {
+                break;
+            }
+            self.cluster.now = at;
+            if self.handle(event) {
+                self.turns();
+            }
+            self.world_moves();
+            promises::after_tick(&mut self.cluster);
+            if !self.cluster.broken.is_empty() {
+                let broken = std::mem::take(&mut self.cluster.broken);
+                for b in &broken {
+                    self.log.line(at, "BROKEN", b);
+                }
+                self.cluster.broken = broken;
+                return;
+            }
+        }
+    }
+
+    fn plan_at(&mut self, at: Timestamp, event: Event) {
+        self.sequence += 1;
+        // A seed shuffles what happens at the same time, too.
+        let order = match &mut self.rng {
+            Some(rng) => (rng.below(1 << 20) << 40) | self.sequence,
+            None => self.sequence,
+        };
+        self.agenda.insert((at, order), event);
+    }
+
+    fn plan_in(&mut self, ms: u64, event: Event) {
+        let at = self.cluster.now + self.delay(ms);
+        self.plan_at(at, event);
+    }
+
+    /// A delay: as given, or with a seed anything up to four times that, one in twenty much more.
+    fn delay(&mut self, ms: u64) -> SignedDuration {
+        let ms = match &mut self.rng {
+            None => ms,
+            Some(rng) => {
+                let slow = ms > 0 && rng.below(20) == 0;
+                rng.below(ms * 4 + 1) + if slow { rng.below(900) } else { 0 }
+            }
+        };
+        SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+
+    /// Lets an event happen. True when the operator heard something.
+    fn handle(&mut self, event: Event) -> bool {
+        let now = self.cluster.now;
+        match event {
+            Event::Start => {
+                self.operator = Some(Operator::start(&self.cluster));
+                self.announced.clear();
+                self.delivered.clear();
+                if self.generation > 0 {
+                    self.log.line(now, "operator", "starts again");
+                }
+            }
+            Event::Apply(generation, effect) => {
+                let outcome = actor::act(&mut self.cluster, &effect);
+                self.log.effect(&self.cluster, &effect, &outcome);
+                self.plan_in(5, Event::Reply(generation, effect.key(), Box::new(outcome)));
+                return false;
+            }
+            Event::Reply(generation, key, outcome) => {
+                if generation == self.generation
+                    && let Some(op) = &mut self.operator
+                {
+                    op.reply(&key, *outcome, now);
+                }
+            }
+            Event::Answer(generation, key, read) => self.answer(generation, &key, &read),
+            Event::Refreshed(generation, key, began, seen) => {
+                if generation == self.generation
+                    && let Some(op) = &mut self.operator
+                {
+                    op.refreshed(&key, began, now, seen);
+                }
+            }
+            Event::Watch(generation, sighting) => {
+                if generation == self.generation
+                    && let Some(op) = &mut self.operator
+                {
+                    op.world.take_in(now, *sighting);
+                }
+            }
+            Event::Converge(name) => {
+                self.underway.remove(&format!("slices/{name}"));
+                self.cluster.converge(&name);
+                return false;
+            }
+            Event::PodReady(name) => {
+                self.cluster.pod_ready(&name);
+                return false;
+            }
+            Event::JobEnds(name) => {
+                self.end_job(&name);
+                return false;
+            }
+            Event::Cue(i) => {
+                self.cue(i);
+                return false;
+            }
+            Event::Thaw => return false,
+            Event::Wake(n) => return n == self.wake,
+        }
+        self.idle_turns = 0;
+        self.operator.is_some()
+    }
+
+    fn answer(&mut self, generation: u32, key: &ReadKey, read: &Read) {
+        let now = self.cluster.now;
+        if generation != self.generation {
+            return;
+        }
+        if *read == Read::Refresh {
+            let seen = match (self.cluster.faults.strike(On::Refresh, "", now), &self.operator) {
+                (None, Some(op)) => Some(self.cluster.sightings(&mut op.known_jobs().into_iter())),
+                _ => None,
+            };
+            // It takes a while to arrive; what it says is of now.
+            self.plan_in(5, Event::Refreshed(generation, key.clone(), now, seen));
+            return;
+        }
+        let reading = self.cluster.answer(read);
+        if let Some(op) = &mut self.operator {
+            op.answered(key, reading);
+        }
+    }
+
+    /// The operator's loop, until nothing moves any more.
+    fn turns(&mut self) {
+        let Some(mut op) = self.operator.take() else { return };
+        let plan = self.cluster.plan.clone();
+        let generation = self.generation;
+        for round in 0.. {
+            let phase = self.cluster.status.phase;
+            let turn = op.turn(&plan, &mut self.cluster);
+            if self.cluster.status.phase != phase {
+                self.cues_of_phase();
+            }
+            for note in &turn.notes {
+                let mark = if note.warning { "!" } else { " " };
+                self.log.line(self.cluster.now, "run", format!("{mark} {} {}: {}", note.reason, note.subject, note.message));
+                if note.reason == "Defect" {
+                    self.cluster.broken.push(format!("a defect was told: {}", note.message));
+                }
+            }
+            let moved = turn.moved();
+            for effect in turn.effects {
+                self.plan_in(5, Event::Apply(generation, Box::new(effect)));
+            }
+            for (key, read) in turn.reads {
+                self.plan_in(10, Event::Answer(generation, key, Box::new(read)));
+            }
+            if moved {
+                self.idle_turns = 0;
+            } else {
+                break;
+            }
+            if round > 40 {
+                self.cluster.broken.push("P10: the loop goes round and round without time passing".into());
+                break;
+            }
+        }
+        self.idle_turns += 1;
+        if let Some(wake) = op.wake {
+            if self.idle_turns > 2000 {
+                self.cluster.broken.push("P10: woken again and again for nothing".into());
+            }
+            self.wake += 1;
+            let at = wake.max(self.cluster.now + SignedDuration::from_millis(1));
+            let n = self.wake;
+            self.plan_at(at, Event::Wake(n));
+        } else {
+            self.wake += 1;
+        }
+        self.operator = Some(op);
+        self.cues_of_steps();
+    }
+
+    /// The kubelet and the watches react to whatever has happened.
+    fn world_moves(&mut self) {
+        let now = self.cluster.now;
+        for w in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
+            for pod in self.cluster.make_pods(&w) {
+                self.plan_in(3000, Event::PodReady(pod));
+            }
+        }
+        for name in self.cluster.behind() {
+            if self.underway.insert(format!("slices/{name}"), ()).is_none() {
+                self.plan_in(100, Event::Converge(name));
+            }
+        }
+        let running: Vec<String> = self
+            .cluster
+            .jobs
+            .iter()
+            .filter(|(_, j)| !j.view.suspended && j.view.end.is_none())
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in running {
+            let Some(uid) = self.cluster.jobs.get(&name).map(|j| j.view.uid.clone()) else { continue };
+            if self.underway.insert(format!("job/{uid}"), ()).is_none() {
+                let script = self.behaviour(&name);
+                if !script.hangs {
+                    let ms = script.runs.map_or(10_000, cutover::api::Duration::as_millis);
+                    let at = now + SignedDuration::from_millis(i64::try_from(ms).unwrap_or(0));
+                    self.plan_at(at, Event::JobEnds(name));
+                }
+            }
+        }
+        for name in self.cluster.plan.services.clone() {
+            let side = self.cluster.points_to(&name).unwrap_or("?").to_owned();
+            if self.pointed.get(&name).map(|(s, _)| s) != Some(&side) {
+                self.pointed.insert(name, (side, now));
+            }
+        }
+        self.watches();
+    }
+
+    fn watches(&mut self) {
+        let now = self.cluster.now;
+        let known: Vec<String> =
+            self.announced.keys().filter_map(|k| k.strip_prefix("Job/").map(str::to_owned)).collect();
+        for sighting in self.cluster.sightings(&mut known.into_iter()) {
+            let (kind, key) = key(&sighting);
+            if self.announced.get(&key) == Some(&sighting) || self.frozen.get(kind).is_some_and(|until| *until > now) {
+                continue;
+            }
+            self.announced.insert(key.clone(), sighting.clone());
+            // Events of one object arrive in their order.
+            let earliest = self.delivered.get(&key).copied().unwrap_or(now);
+            let at = (now + self.delay(20)).max(earliest + SignedDuration::from_nanos(1));
+            self.delivered.insert(key, at);
+            let generation = self.generation;
+            self.plan_at(at, Event::Watch(generation, Box::new(sighting)));
+        }
+    }
+
+    /// How a Job behaves: by step and attempt.
+    fn behaviour(&self, job: &str) -> JobScript {
+        let Some(step) = self.cluster.jobs.get(job).and_then(|j| j.view.step.clone()) else {
+            return JobScript::default();
+        };
+        let (step, attempt) = step.rsplit_once('#').unwrap_or((&step, "1"));
+        let plain = |s: &str| s.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let scripts = self.scenario.jobs.iter().find(|(name, _)| plain(name) == plain(step)).map(|(_, s)| s);
+        let Some(scripts) = scripts else { return JobScript::default() };
+        let attempt: usize = attempt.parse().unwrap_or(1);
+        scripts.get(attempt.saturating_sub(1)).or(scripts.last()).cloned().unwrap_or_default()
+    }
+
+    fn end_job(&mut self, name: &str) {
+        let script = self.behaviour(name);
+        let end = if script.exit == 0 {
+            JobEnd::Complete
+        } else {
+            JobEnd::Failed {
+                reason: "BackoffLimitExceeded".into(),
+                message: "Job has reached the specified backoff limit".into(),
+            }
+        };
+        let result =
+            JobResult { exit_code: Some(script.exit), message: script.message, log: script.log, problem: None };
+        self.cluster.end_job(name, end, result);
+    }
+
+    /// Plans the cues whose time has come to be known.
+    fn set_cue(&mut self, i: usize) {
+        let Some(cue) = self.scenario.script.get(i) else { return };
+        let after = cue.after.map_or(SignedDuration::ZERO, |d| d.signed());
+        if let Some(done) = self.cues_set.get_mut(i)
+            && !std::mem::replace(done, true)
+        {
+            let at = self.cluster.now + after;
+            self.plan_at(at, Event::Cue(i));
+        }
+    }
+
+    fn cues_of_phase(&mut self) {
+        let phase: Phase = self.cluster.status.phase;
+        for i in 0..self.scenario.script.len() {
+            if self.scenario.script.get(i).is_some_and(|c| c.phase == Some(phase)) {
+                self.set_cue(i);
+            }
+        }
+    }
+
+    fn cues_of_steps(&mut self) {
+        for i in 0..self.scenario.script.len() {
+            let Some(cue) = self.scenario.script.get(i) else { continue };
+            let records = &self.cluster.status.steps;
+            let begun = cue.step.as_ref().is_some_and(|s| records.iter().any(|r| &r.name == s));
+            let done =
+                cue.done.as_ref().is_some_and(|s| records.iter().any(|r| &r.name == s && r.ended.is_some()));
+            if begun || done {
+                self.set_cue(i);
+            }
+        }
+    }
+
+    /// Cues at a fixed time; called once before [`Timeline::run`].
+    pub fn set_clock_cues(&mut self) {
+        for i in 0..self.scenario.script.len() {
+            if let Some(at) = self.scenario.script.get(i).and_then(|c| c.at) {
+                if let Some(done) = self.cues_set.get_mut(i) {
+                    *done = true;
+                }
+                self.plan_at(EPOCH + at.signed(), Event::Cue(i));
+            }
+        }
+    }
+
+    /// The operator dies, and another starts after `ms`.
+    pub(super) fn crash(&mut self, ms: u64) {
+        self.operator = None;
+        self.generation += 1;
+        self.wake += 1;
+        self.plan_in(ms, Event::Start);
+    }
+
+    /// A frozen watch speaks again at `at`.
+    pub(super) fn thaw_at(&mut self, at: Timestamp) {
+        self.plan_at(at, Event::Thaw);
+    }
+}
+
+/// What a sighting is about: its kind, and kind and name.
+fn key(sighting: &Sighting) -> (&'static str, String) {
+    match sighting {
+        Sighting::Cutover(_) => ("Cutover", "Cutover".into()),
+        Sighting::Decisions(_) => ("Decisions", "Decisions".into()),
+        Sighting::Service(name, _) => ("Service", format!("Service/{name}")),
+        Sighting::Workload(w, _) => ("Workload", format!("Workload/{}", w.name)),
+        Sighting::Pods(_) => ("Pods", "Pods".into()),
+        Sighting::Endpoints(name, _) => ("Endpoints", format!("Endpoints/{name}")),
+        Sighting::Job(name, _) => ("Job", format!("Job/{name}")),
+        Sighting::Refreshed(_) => ("Refreshed", "Refreshed".into()),
+    }
+}

@@ -127,7 +127,7 @@ impl Graph {
             text.push_str(&format!("  {seconds:>7.2} {:<60} {}\n", event.name, state.cluster.status.phase));
         }
         let open: Vec<_> = state.events(scope).into_iter().filter(|e| e.class != Class::Misfortune).map(|e| e.name).collect();
-        text.push_str(&format!("  may happen: {open:?}\n  wake: {:?}\n", state.op.wake));
+        text.push_str(&format!("  may happen: {open:?}\n  wake: {:?}\n", state.op.wake()));
         let mut status = state.cluster.status.clone();
         status.timeline.clear();
         status.conditions.retain(|c| c.status == "True");

@@ -128,7 +128,8 @@ fn start(cluster: &mut Cluster, name: &str, uid: &str) -> Outcome {
     job.view.started = Some(now);
     job.view.pods_left = 1;
     job.view.resource_version = version;
-    cluster.wrote(Who::Us, Wrote::JobStarted { job: name.to_owned() });
+    let step = job.view.step.as_deref().and_then(|s| s.rsplit_once('#')).map(|(step, _)| step.to_owned());
+    cluster.wrote(Who::Us, Wrote::JobStarted { job: name.to_owned(), step });
     Outcome::Done
 }
 

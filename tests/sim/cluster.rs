@@ -59,7 +59,7 @@ pub enum Wrote {
     ServiceGone { service: String },
     ServiceCreated { service: String },
     JobCreated { job: String },
-    JobStarted { job: String },
+    JobStarted { job: String, step: Option<String> },
     JobDeleted { job: String },
     JobOwned { job: String },
     Sent { key: String },

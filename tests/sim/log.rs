@@ -89,7 +89,7 @@ fn waiting(status: &RunStatus) -> Option<String> {
 }
 
 /// Job names carry a hash: they are written as `step#attempt`.
-fn mask(cluster: &Cluster, text: &str) -> String {
+pub fn mask(cluster: &Cluster, text: &str) -> String {
     let mut text = text.to_owned();
     for record in &cluster.status.steps {
         if let Some(job) = &record.job {

@@ -174,7 +174,7 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
     for what in news {
         match what {
             Wrote::Selector { service, uid, from, to } => selector(cluster, effect, &service, &uid, &from, &to),
-            Wrote::JobStarted { job } => {
+            Wrote::JobStarted { job, .. } => {
                 let step = cluster.jobs.get(&job).and_then(|j| j.view.step.clone()).unwrap_or(job);
                 once(cluster, "P1: start", &step);
             }

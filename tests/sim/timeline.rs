@@ -12,7 +12,7 @@ use cutover::world::{JobEnd, JobResult, Sighting};
 use super::actor;
 use super::cluster::Cluster;
 use super::faults::On;
-use super::log::Log;
+use super::log::{Log, mask};
 use super::operator::Operator;
 use super::promises;
 use super::rng::Rng;
@@ -167,14 +167,19 @@ impl Timeline {
                 if generation == self.generation
                     && let Some(op) = &mut self.operator
                 {
-                    op.refreshed(&key, began, now, seen);
+                    if let Some(seen) = seen {
+                        op.refreshed(&key, began, seen);
+                    } else {
+                        // Tried again until it succeeds, as long as somebody wants it.
+                        self.plan_in(500, Event::Answer(generation, key, Box::new(Read::Refresh)));
+                    }
                 }
             }
             Event::Watch(generation, sighting) => {
                 if generation == self.generation
                     && let Some(op) = &mut self.operator
                 {
-                    op.world.take_in(now, *sighting);
+                    op.watched(now, *sighting);
                 }
             }
             Event::Converge(name) => {
@@ -226,47 +231,34 @@ impl Timeline {
         let Some(mut op) = self.operator.take() else { return };
         let plan = self.cluster.plan.clone();
         let generation = self.generation;
-        for round in 0.. {
-            let phase = self.cluster.status.phase;
-            let turn = op.turn(&plan, &mut self.cluster);
-            if self.cluster.status.phase != phase {
-                self.cues_of_phase();
-            }
-            for note in &turn.notes {
-                let mark = if note.warning { "!" } else { " " };
-                self.log.line(self.cluster.now, "run", format!("{mark} {} {}: {}", note.reason, note.subject, note.message));
-                if note.reason == "Defect" {
-                    self.cluster.broken.push(format!("a defect was told: {}", note.message));
-                }
-            }
-            let moved = turn.moved();
-            for effect in turn.effects {
-                self.plan_in(5, Event::Apply(generation, Box::new(effect)));
-            }
-            for (key, read) in turn.reads {
-                self.plan_in(10, Event::Answer(generation, key, Box::new(read)));
-            }
-            if moved {
-                self.idle_turns = 0;
-            } else {
-                break;
-            }
-            if round > 40 {
-                self.cluster.broken.push("P10: the loop goes round and round without time passing".into());
-                break;
+        let phase = self.cluster.status.phase;
+        let turn = op.turn(&plan, &mut self.cluster);
+        if self.cluster.status.phase != phase {
+            self.cues_of_phase();
+        }
+        for note in &turn.notes {
+            let mark = if note.warning { "!" } else { " " };
+            let text = format!("{mark} {} {}: {}", note.reason, note.subject, mask(&self.cluster, &note.message));
+            self.log.line(self.cluster.now, "run", text);
+            if note.reason == "Defect" {
+                self.cluster.broken.push(format!("a defect was told: {}", note.message));
             }
         }
-        self.idle_turns += 1;
-        if let Some(wake) = op.wake {
-            if self.idle_turns > 2000 {
-                self.cluster.broken.push("P10: woken again and again for nothing".into());
-            }
-            self.wake += 1;
-            let at = wake.max(self.cluster.now + SignedDuration::from_millis(1));
+        let moved = !turn.effects.is_empty() || !turn.reads.is_empty() || !turn.notes.is_empty();
+        for effect in turn.effects {
+            self.plan_in(5, Event::Apply(generation, Box::new(effect)));
+        }
+        for (key, read) in turn.reads {
+            self.plan_in(10, Event::Answer(generation, key, Box::new(read)));
+        }
+        self.idle_turns = if moved { 0 } else { self.idle_turns + 1 };
+        if self.idle_turns > 5000 {
+            self.cluster.broken.push("P10: woken again and again for nothing".into());
+        }
+        self.wake += 1;
+        if let Some(wake) = op.wake() {
             let n = self.wake;
-            self.plan_at(at, Event::Wake(n));
-        } else {
-            self.wake += 1;
+            self.plan_at(wake.max(self.cluster.now), Event::Wake(n));
         }
         self.operator = Some(op);
         self.cues_of_steps();

@@ -55,6 +55,9 @@ fn explore(name: &str, plan: &Plan, scope: Scope) {
                 queue.push_back((to, next));
             }
         }
+        if graph.parents.len().is_multiple_of(20_000) {
+            eprintln!("{name}: {} states, {} waiting", graph.parents.len(), queue.len());
+        }
         assert!(graph.parents.len() < MOST, "{name}: more than {MOST} states: make the world smaller");
     }
     println!("{name}: explored {} states, {} transitions", graph.parents.len(), graph.edges.len());
@@ -137,7 +140,54 @@ impl Graph {
 }
 
 #[test]
-fn one_service_no_steps_two_misfortunes() {
+fn one_service_any_misfortune() {
     let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
-    explore("one Service, two misfortunes", &plan, Scope { budget: 2, only: &[], lagging: false });
+    explore("one Service", &plan, Scope { budget: 1, only: &[], lagging: false });
+}
+
+#[test]
+fn one_service_two_misfortunes() {
+    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
+    let only = &["crashes", "lost", "die", "bad", "old side"];
+    explore("one Service, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
+}
+
+#[test]
+fn two_services_any_misfortune() {
+    let plan = small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]);
+    explore("two Services", &plan, Scope { budget: 1, only: &[], lagging: false });
+}
+
+#[test]
+fn a_job_with_an_undo_any_misfortune() {
+    let steps = vec![small::undoable("migrate"), small::rollout()];
+    let plan = small::plan(&["web"], steps, vec![small::errors(Severity::Rollback)]);
+    explore("a Job with an undo", &plan, Scope { budget: 1, only: &[], lagging: false });
+}
+
+#[test]
+fn a_job_with_an_undo_two_misfortunes() {
+    let plan = small::plan(&["web"], vec![small::undoable("migrate")], vec![]);
+    let only = &["crashes", "migrate", "Abort", "Rollback"];
+    explore("a Job with an undo, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
+}
+
+#[test]
+fn a_trigger_that_asks_any_misfortune() {
+    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Decide)]);
+    explore("a trigger that asks", &plan, Scope { budget: 1, only: &[], lagging: false });
+}
+
+#[test]
+fn watches_that_lag() {
+    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
+    let only = &["crashes", "lost", "bad", "old side", "foreign"];
+    explore("watches that lag", &plan, Scope { budget: 1, only, lagging: true });
+}
+
+#[test]
+fn watches_that_lag_behind_a_job() {
+    let plan = small::plan(&["web"], vec![small::undoable("migrate")], vec![]);
+    let only = &["crashes", "migrate", "Abort"];
+    explore("watches that lag behind a Job", &plan, Scope { budget: 1, only, lagging: true });
 }

@@ -59,8 +59,13 @@ fn claim(d: &mut Draft) {
             let text = format!("Service {name} was deleted before the switch");
             return d.end(Phase::Failed, reasons::SERVICE_REPLACED, &text, None);
         };
-        if names(&view.selector, &d.plan.live, &d.plan.target) != Names::Old {
-            return; // drift: reported by the conditions, never a way past a gate (P12)
+        match names(&view.selector, &d.plan.live, &d.plan.target) {
+            Names::Old => {}
+            Names::Foreign => return, // drift: reported by the conditions, never a way past a gate (P12)
+            Names::Target => {
+                let text = format!("Service {name} points to {} already, by somebody else's hand", d.plan.target.name);
+                return give_up_at(d, deadline, reasons::SELECTOR_DRIFT, &text);
+            }
         }
         let ready = d.world.ready_on(name, &d.plan.target).unwrap_or(0);
         if ready < min_ready {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cutover::api::decision::{Resolution, Verb};
-use cutover::api::run::{RunState, RunStatus, StepState, SwitchState};
+use cutover::api::phase::Phase;
+use cutover::api::run::{RunState, RunStatus, StepState};
 use cutover::effect::{Effect, Outcome, Read, ReadKey};
 use cutover::endpoints::carries;
 use cutover::world::{JobEnd, JobResult, QueryAnswer, Reading, Sighting, World};
@@ -478,19 +479,25 @@ impl State {
     /// What tells this state from others.
     pub fn fingerprint(&self) -> u128 {
         let mut text = String::with_capacity(8192);
-        journal(&self.cluster.status, &mut text);
+        let now = self.cluster.now;
+        let w = &self.op.world;
+        self.journal(&self.cluster.status, &mut text);
         if self.op.journal != self.cluster.status {
-            journal(&self.op.journal, &mut text);
+            self.journal(&self.op.journal, &mut text);
         }
         let c = &self.cluster;
         let services = c.services.values().map(|s| (&s.view.uid, &s.view.resource_version, &s.view.selector, &s.fence));
         let workloads = c.workloads.values().map(|w| (w.wanted, w.available, w.replicas, &w.template_hash));
-        let jobs = c.jobs.values().map(|j| &j.view);
+        let jobs = c.jobs.values().map(|j| {
+            let v = &j.view;
+            let started = v.started.filter(|_| v.end.is_none());
+            (&v.uid, &v.resource_version, v.suspended, started, &v.end, v.owned)
+        });
         let pods = c.pods.values().map(|(_, p)| (&p.uid, p.ready));
         let said = c.decisions.iter().map(|d| d.spec.decision);
         let _ = write!(
             text,
-            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}",
+            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}|{:?}",
             services.collect::<Vec<_>>(),
             workloads.collect::<Vec<_>>(),
             jobs.collect::<Vec<_>>(),
@@ -503,10 +510,14 @@ impl State {
             c.counts,
             c.touched,
             self.budget,
+            promises::waits_for(c).is_some(),
         );
-        let w = &self.op.world;
-        let _ = write!(text, "|{:?}|{:?}|{:?}|", w.in_flight, w.outcomes, w.tried);
-        let _ = write!(text, "{:?}|{:?}|{:?}", w.refreshed, self.op.wake(), self.queries);
+        // Times that nothing is measured by any more are left out.
+        let second = jiff::SignedDuration::from_secs(1);
+        let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);
+        let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
+        let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
+        let _ = write!(text, "|{:?}", self.queries);
         text.push_str(&self.op.memory());
         for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
             let _ = write!(text, "|{key}={reading:?}");
@@ -518,7 +529,70 @@ impl State {
             let _ = write!(text, "|{:?}{:?}{:?}{:?}{:?}", w.services, w.jobs, w.workloads, w.pods, w.endpoints);
             let _ = write!(text, "|{:?}{:?}", w.decisions, w.cutover);
         }
-        hash(&offsets(&text, self.cluster.now))
+        hash(&offsets(&text, now))
+    }
+
+    /// The journal without what is only there for people, and without times that nothing is measured by any more.
+    fn journal(&self, status: &RunStatus, text: &mut String) {
+        let mut s = status.clone();
+        let refreshed = |since: Option<Timestamp>| self.op.world.refreshed.is_some_and(|at| Some(at) >= since);
+        let _ = write!(text, "{}{}", refreshed(s.phase_since), refreshed(s.ending.as_ref().map(|e| e.at)));
+        s.timeline.clear();
+        s.conditions.clear();
+        s.waiting = None;
+        if s.phase != Phase::Switching && !s.phase.is_over() {
+            s.phase_since = None;
+        }
+        for step in &mut s.steps {
+            step.evidence = None;
+            step.message = None;
+            if matches!(step.state, StepState::Succeeded | StepState::Failed | StepState::Skipped) {
+                (step.started, step.ended, step.attempt_at) = (None, None, None);
+                if let Some(job) = &mut step.job {
+                    job.started = None;
+                }
+            }
+        }
+        for d in &mut s.decisions {
+            d.at = Timestamp::UNIX_EPOCH;
+            d.result = d.result.split(':').next().unwrap_or_default().to_owned();
+        }
+        if let Some(e) = &mut s.ending {
+            e.message.clear();
+            if s.switch.as_ref().is_none_or(|s| s.restored_at.is_some()) {
+                e.at = Timestamp::UNIX_EPOCH;
+            }
+        }
+        if let Some(q) = &mut s.question {
+            q.text.clear();
+            q.at = Timestamp::UNIX_EPOCH;
+        }
+        let armed = s.ending.is_none() && s.phase != Phase::Completed;
+        for t in &mut s.triggers {
+            (t.trials, t.armed_at, t.saw, t.inconclusive_since) = (0, None, None, None);
+            t.bad_in_a_row = t.bad_in_a_row.min(3);
+            if !armed {
+                (t.last_at, t.last, t.bad_since, t.bad_in_a_row) = (None, None, None, 0);
+            }
+        }
+        if s.phase != Phase::Observing {
+            s.observation = None;
+        }
+        if let Some(switch) = &mut s.switch {
+            if s.phase != Phase::Switching {
+                switch.claimed_at = Timestamp::UNIX_EPOCH;
+                switch.converged_at = None;
+            }
+            switch.restored_at = switch.restored_at.map(|_| Timestamp::UNIX_EPOCH);
+            for service in switch.services.iter_mut() {
+                service.switched_at = service.switched_at.map(|_| Timestamp::UNIX_EPOCH);
+                service.restored_at = service.restored_at.map(|_| Timestamp::UNIX_EPOCH);
+            }
+        }
+        match serde_json::to_string(&s) {
+            Ok(json) => text.push_str(&json),
+            Err(e) => text.push_str(&e.to_string()),
+        }
     }
 }
 
@@ -544,51 +618,6 @@ fn same(world: &World, sighting: &Sighting) -> bool {
         Sighting::Endpoints(n, v) => world.endpoints.get(n).is_some_and(|s| &s.value == v),
         Sighting::Job(n, v) => world.jobs.get(n).is_some_and(|s| &s.value == v),
         Sighting::Refreshed(_) => true,
-    }
-}
-
-/// The journal without what is only there for people.
-fn journal(status: &RunStatus, text: &mut String) {
-    let mut s = status.clone();
-    s.timeline.clear();
-    s.conditions.retain(|c| c.status == "True");
-    for c in &mut s.conditions {
-        c.message.clear();
-        c.last_transition_time.0 = Timestamp::UNIX_EPOCH;
-    }
-    for step in &mut s.steps {
-        step.evidence = None;
-        step.message = None;
-        if matches!(step.state, StepState::Succeeded | StepState::Failed | StepState::Skipped) {
-            (step.started, step.ended, step.attempt_at) = (None, None, None);
-            if let Some(job) = &mut step.job {
-                job.started = None;
-            }
-        }
-    }
-    for d in &mut s.decisions {
-        d.at = Timestamp::UNIX_EPOCH;
-        d.result = d.result.split(':').next().unwrap_or_default().to_owned();
-    }
-    if let Some(e) = &mut s.ending {
-        e.message.clear();
-    }
-    if let Some(q) = &mut s.question {
-        q.text.clear();
-        q.at = Timestamp::UNIX_EPOCH;
-    }
-    for t in &mut s.triggers {
-        (t.trials, t.armed_at, t.saw, t.inconclusive_since) = (0, None, None, None);
-        t.bad_in_a_row = t.bad_in_a_row.min(3);
-    }
-    if let Some(switch) = &mut s.switch {
-        for service in switch.services.iter_mut().filter(|s| s.state != SwitchState::Claimed) {
-            (service.switched_at, service.restored_at) = (None, None);
-        }
-    }
-    match serde_json::to_string(&s) {
-        Ok(json) => text.push_str(&json),
-        Err(e) => text.push_str(&e.to_string()),
     }
 }
 

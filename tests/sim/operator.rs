@@ -278,7 +278,8 @@ impl Operator {
     /// What of the memory is neither world nor journal.
     pub fn memory(&self) -> String {
         let keys: Vec<&EffectKey> = self.consumed.iter().map(|(k, _)| k).collect();
-        format!("{}{keys:?}{:?}{}{}", self.urgent, self.restore_wanted, self.unanswered.is_some(), self.pause_ms)
+        let times = [self.restore_wanted, self.soon, self.retry, self.rescue];
+        format!("{}{keys:?}{times:?}{}{}", self.urgent, self.unanswered.is_some(), self.pause_ms)
     }
 
     /// The result of an effect arrives.

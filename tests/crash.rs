@@ -1,3 +1,146 @@
-//! x
+//! A stop at every write of a run: the k-th request that writes never arrives, or is applied and its answer lost, or is
+//! answered and nothing follows. A fresh operator continues from the stored status alone. The run must end as the one that
+//! nobody disturbed, with the same Jobs started and the same selectors patched, each as often.
+//!
+//! And: the reply to every write in turn comes late, after those behind it; every effect in turn is refused.
 
 mod sim;
+
+use cutover::api::phase::Phase;
+use cutover::api::run::RunState;
+use sim::cluster::{Cluster, Who, Wrote};
+use sim::files::{load, stage};
+use sim::knife::{Cut, Knife};
+use sim::promises;
+use sim::timeline::Timeline;
+
+/// Plays a scenario with this knife.
+fn play(name: &str, knife: Knife) -> Timeline {
+    let mut line = stage(&load(name), None);
+    line.cluster.knife = knife;
+    line.run();
+    assert!(line.cluster.broken.is_empty(), "{name}: {:#?}\n{}", line.cluster.broken, line.log.text());
+    line
+}
+
+/// What a run leaves behind, without times.
+fn end(cluster: &Cluster) -> String {
+    let mut lines = vec![];
+    let status = &cluster.status;
+    lines.push(format!("{} {:?}", status.phase, status.state));
+    lines.push(format!("{:?}", status.ending.as_ref().map(|e| (e.phase, &e.reason, &e.trigger, e.incomplete))));
+    for step in &status.steps {
+        let job = step.job.as_ref().map(|j| (&j.name, j.uid.is_some(), j.owned));
+        lines.push(format!("step {} {:?} attempt {} {job:?}", step.name, step.state, step.attempt));
+    }
+    for s in status.switch.iter().flat_map(|s| &s.services) {
+        lines.push(format!("switch {} {:?} {:?} {:?}", s.name, s.state, s.from, s.to));
+    }
+    for (name, s) in &cluster.services {
+        lines.push(format!("service {name} {:?} fence {:?}", s.view.selector, s.fence));
+    }
+    for (w, view) in &cluster.workloads {
+        lines.push(format!("workload {} {}", w.name, view.wanted));
+    }
+    for (name, job) in &cluster.jobs {
+        lines.push(format!("job {name} {:?} suspended {} owned {}", job.view.end, job.view.suspended, job.view.owned));
+    }
+    lines.join("\n")
+}
+
+/// Writes that count: starts of Jobs, patches of selectors, scalings, requests sent.
+fn writes(cluster: &Cluster) -> Vec<String> {
+    let ours = cluster.audit.iter().filter(|a| a.who == Who::Us);
+    let mut all: Vec<String> = ours
+        .filter_map(|a| match &a.what {
+            Wrote::JobCreated { job } => Some(format!("create {job}")),
+            Wrote::JobStarted { job, .. } => Some(format!("start {job}")),
+            Wrote::JobDeleted { job } => Some(format!("delete {job}")),
+            Wrote::Selector { service, to, .. } => Some(format!("selector {service} {to:?}")),
+            Wrote::Scaled { workload, from, to } => Some(format!("scale {} {from} {to}", workload.name)),
+            Wrote::Sent { key } => Some(format!("send {key}")),
+            Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
+            Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } => None,
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// The run that nobody disturbs, and how many writes it makes.
+fn reference(name: &str) -> (String, Vec<String>, u32) {
+    let line = play(name, Knife::default());
+    assert_eq!(line.cluster.status.state, RunState::Closed, "{name}\n{}", line.log.text());
+    (end(&line.cluster), writes(&line.cluster), line.cluster.knife.count)
+}
+
+fn stopped_everywhere(name: &str) {
+    let (wanted, counts, n) = reference(name);
+    assert!(n > 5, "{name} writes {n} times only");
+    for cut in [Cut::Before, Cut::Applied, Cut::Answered] {
+        for k in 1..=n {
+            let line = play(name, Knife { at: Some((k, cut)), ..Knife::default() });
+            let what = format!("{name}, stopped at write {k} ({cut:?})\n{}", line.log.text());
+            assert_eq!(end(&line.cluster), wanted, "{what}");
+            assert_eq!(writes(&line.cluster), counts, "{what}");
+        }
+    }
+    println!("{name}: {n} writes, stopped at each in three ways");
+}
+
+fn overtaken_everywhere(name: &str) {
+    let (wanted, counts, n) = reference(name);
+    for k in 1..=n {
+        let line = play(name, Knife { slow: Some(k), ..Knife::default() });
+        let what = format!("{name}, slow reply to write {k}\n{}", line.log.text());
+        assert_eq!(end(&line.cluster), wanted, "{what}");
+        assert_eq!(writes(&line.cluster), counts, "{what}");
+    }
+}
+
+/// Each effect in turn is refused: the run ends all the same, with all Services on one side.
+fn refused_everywhere(name: &str) {
+    let (_, _, n) = reference(name);
+    for k in 1..=n {
+        let line = play(name, Knife { refuse: Some(k), ..Knife::default() });
+        let cluster = &line.cluster;
+        let what = format!("{name}, write {k} refused\n{}", line.log.text());
+        let waits = promises::waits_for(cluster);
+        assert!(cluster.status.state == RunState::Closed || waits.is_some(), "{what}");
+        let on = |side: &str| cluster.plan.services.iter().all(|s| cluster.points_to(s) == Some(side));
+        match cluster.status.phase {
+            Phase::Completed => assert!(on(&cluster.plan.target.name), "{what}"),
+            _ => assert!(on(&cluster.plan.live.name), "{what}"),
+        }
+    }
+}
+
+macro_rules! each {
+    ($($name:ident)*) => {
+        $(mod $name {
+            #[test]
+            fn stopped_at_every_write() {
+                super::stopped_everywhere(stringify!($name));
+            }
+            #[test]
+            fn every_reply_overtaken() {
+                super::overtaken_everywhere(stringify!($name));
+            }
+            #[test]
+            fn every_effect_refused() {
+                super::refused_everywhere(stringify!($name));
+            }
+        })*
+    };
+}
+
+each! {
+    good_release
+    two_services
+    error_rate
+    undo_in_reverse
+    patched_back
+    decision_abort
+    scale_step
+    retries
+}

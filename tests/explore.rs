@@ -129,7 +129,8 @@ impl Graph {
             let seconds = state.cluster.now.duration_since(timeline::EPOCH).as_secs_f64();
             text.push_str(&format!("  {seconds:>7.2} {:<60} {}\n", event.name, state.cluster.status.phase));
         }
-        let open: Vec<_> = state.events(scope).into_iter().filter(|e| e.class != Class::Misfortune).map(|e| e.name).collect();
+        let open: Vec<_> =
+            state.events(scope).into_iter().filter(|e| e.class != Class::Misfortune).map(|e| e.name).collect();
         text.push_str(&format!("  may happen: {open:?}\n  wake: {:?}\n", state.op.wake()));
         let mut status = state.cluster.status.clone();
         status.timeline.clear();

@@ -14,7 +14,7 @@ pub fn run(d: &mut Draft) {
     if !restore::run(d) {
         return;
     }
-    if !interrupt::settle(d) {
+    if !steps::everything_is_known(d) || !interrupt::settle(d) {
         return;
     }
     if !undo_all(d) {

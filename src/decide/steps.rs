@@ -17,11 +17,7 @@ const DECIDE_WITHIN: Duration = Duration::from_mins(15);
 
 /// Waits until everything is known, exists and is in its place, and the window is open.
 pub fn pending(d: &mut Draft) {
-    if d.world.refreshed.is_none() {
-        d.out.reads.insert("refresh".into(), Read::Refresh);
-        return;
-    }
-    if d.suspended() {
+    if !everything_is_known(d) || d.suspended() {
         return;
     }
     if let Some(window) = &d.plan.window
@@ -72,8 +68,20 @@ pub fn waits_for(d: &Draft) -> Option<String> {
     None
 }
 
+/// Whether everything has been read live since this process began. Until then a workload or Job that is not known would
+/// look like one that does not exist.
+pub fn everything_is_known(d: &mut Draft) -> bool {
+    if d.world.refreshed.is_none() {
+        d.out.reads.insert("refresh".into(), Read::Refresh);
+    }
+    d.world.refreshed.is_some()
+}
+
 /// Runs a stage; its end enters `next`.
 pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
+    if !everything_is_known(d) {
+        return;
+    }
     if stage == Stage::Verify && d.journal.templates.is_empty() {
         match crate::status::templates(d.plan, d.world) {
             Some(hashes) => d.journal.templates = hashes,

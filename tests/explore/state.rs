@@ -270,8 +270,18 @@ impl State {
 
     fn service(&self, name: &str, all: &mut Vec<Event>) {
         let Some(service) = self.cluster.services.get(name) else {
-            push(all, format!("{name} is created on the old side"), Class::Awaited, What::CreateService(name.into(), false));
-            push(all, format!("{name} is created on the target"), Class::Misfortune, What::CreateService(name.into(), true));
+            push(
+                all,
+                format!("{name} is created on the old side"),
+                Class::Awaited,
+                What::CreateService(name.into(), false),
+            );
+            push(
+                all,
+                format!("{name} is created on the target"),
+                Class::Misfortune,
+                What::CreateService(name.into(), true),
+            );
             return;
         };
         let on = |side: &cutover::plan::PlanSide| carries(&service.view.selector, &side.selector);
@@ -281,10 +291,20 @@ impl State {
             push(all, format!("somebody points {name} to the old side"), class, What::Point(name.into(), false));
         }
         if !on(&plan.target) {
-            push(all, format!("somebody points {name} to the target"), Class::Misfortune, What::Point(name.into(), true));
+            push(
+                all,
+                format!("somebody points {name} to the target"),
+                Class::Misfortune,
+                What::Point(name.into(), true),
+            );
         }
         if on(&plan.live) || on(&plan.target) {
-            push(all, format!("somebody gives {name} a foreign selector"), Class::Misfortune, What::Foreign(name.into()));
+            push(
+                all,
+                format!("somebody gives {name} a foreign selector"),
+                Class::Misfortune,
+                What::Foreign(name.into()),
+            );
         }
         push(all, format!("somebody deletes {name}"), Class::Misfortune, What::DeleteService(name.into()));
     }
@@ -325,7 +345,8 @@ impl State {
         }
         for target in [true, false] {
             let side = if target { &self.cluster.plan.target } else { &self.cluster.plan.live };
-            let changed = side.workloads.iter().any(|w| self.cluster.workloads.get(w).is_some_and(|v| v.generation > 1));
+            let changed =
+                side.workloads.iter().any(|w| self.cluster.workloads.get(w).is_some_and(|v| v.generation > 1));
             if !changed {
                 push(all, format!("template of {} changes", side.name), Class::Misfortune, What::Template(target));
             }

@@ -63,9 +63,8 @@ fn attempt(cluster: &mut Cluster, effect: &Effect) -> Outcome {
             if view.wanted != *from {
                 return Outcome::Conflict(format!("{} has {} replicas", workload.name, view.wanted));
             }
-            let selects = |s: &String| {
-                cluster.services.get(s).is_some_and(|s| matches(&view.pod_labels, &s.view.selector))
-            };
+            let selects =
+                |s: &String| cluster.services.get(s).is_some_and(|s| matches(&view.pod_labels, &s.view.selector));
             if to < from && unless_live.iter().any(selects) {
                 let why = format!("{} is not shrunk: a live Service selects its pods", workload.name);
                 return Outcome::Refused { why, forbidden: false };
@@ -107,7 +106,8 @@ fn create(cluster: &mut Cluster, name: &str, manifest: &serde_json::Value) -> Ou
         owned: false,
     };
     let uid = view.uid.clone();
-    cluster.jobs.insert(name.to_owned(), Job { view, result: JobResult::default() });
+    let deadline = manifest.pointer("/spec/activeDeadlineSeconds").and_then(serde_json::Value::as_u64);
+    cluster.jobs.insert(name.to_owned(), Job { view, result: JobResult::default(), deadline });
     cluster.wrote(Who::Us, Wrote::JobCreated { job: name.to_owned() });
     Outcome::Created { uid }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use cutover::effect::{DryRun, Read, Request};
-use cutover::world::{
-    DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, QueryAnswer, Reading,
-};
+use cutover::world::{DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, QueryAnswer, Reading};
 
 use super::cluster::Cluster;
 use super::faults::{Kind, On};

@@ -17,6 +17,7 @@ use cutover::world::{
 
 use super::answers::Web;
 use super::faults::{Faults, Kind, On};
+use super::knife::{Cut, Knife};
 
 /// The uid of the run.
 pub const RUN: &str = "run-uid";
@@ -34,6 +35,8 @@ pub struct Service {
 pub struct Job {
     pub view: JobView,
     pub result: JobResult,
+    /// `spec.activeDeadlineSeconds`.
+    pub deadline: Option<u64>,
 }
 
 /// Who wrote.
@@ -97,6 +100,8 @@ pub struct Cluster {
     /// HTTP, Prometheus, Secrets.
     pub web: Web,
     pub faults: Faults,
+    /// Where the operator is stopped, in the tests of crashes.
+    pub knife: Knife,
     pub audit: Vec<Audit>,
     /// Promises that were broken.
     pub broken: Vec<String>,
@@ -134,6 +139,7 @@ impl Cluster {
             status_version: 1,
             web: Web::default(),
             faults: Faults::default(),
+            knife: Knife::default(),
             audit: vec![],
             broken: vec![],
             counts: BTreeMap::new(),
@@ -290,8 +296,7 @@ impl Cluster {
     /// Services whose EndpointSlices are behind.
     pub fn behind(&self) -> Vec<String> {
         let all = self.services.keys().chain(self.endpoints.keys());
-        let mut names: Vec<String> =
-            all.filter(|n| self.endpoints.get(*n) != Some(&self.slices(n))).cloned().collect();
+        let mut names: Vec<String> = all.filter(|n| self.endpoints.get(*n) != Some(&self.slices(n))).cloned().collect();
         names.sort();
         names.dedup();
         names
@@ -419,6 +424,10 @@ impl Cluster {
 
     /// The operator's status write.
     pub fn put_status(&mut self, version: u64, status: &RunStatus) -> Result<u64, PutError> {
+        let cut = self.knife.strike();
+        if cut == Some(Cut::Before) {
+            return Err(PutError::Transient);
+        }
         let struck = self.faults.strike(On::Status, "status", self.now);
         match struck {
             Some(Kind::Conflict) => return Err(PutError::Conflict),
@@ -432,7 +441,11 @@ impl Cluster {
         self.status_version += 1;
         self.wrote(Who::Us, Wrote::Status);
         super::promises::at_status(self, &before);
-        if struck == Some(Kind::Lost) { Err(PutError::Transient) } else { Ok(self.status_version) }
+        if struck == Some(Kind::Lost) || cut == Some(Cut::Applied) {
+            Err(PutError::Transient)
+        } else {
+            Ok(self.status_version)
+        }
     }
 
     /// Everything as it is now, as a watch or a live read would tell it. Jobs that are gone are told by

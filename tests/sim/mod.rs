@@ -14,6 +14,8 @@ pub mod actor;
 pub mod answers;
 pub mod cluster;
 pub mod faults;
+pub mod files;
+pub mod knife;
 pub mod log;
 pub mod operator;
 pub mod promises;

@@ -157,7 +157,10 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
                     s.state == SwitchState::Claimed && s.uid == *uid && s.resource_version == *resource_version
                 })
         }
-        Effect::Restore { service, .. } => !status.phase.is_over() && switch(service).is_some_and(|s| open(s.state)),
+        // A Service that was gone may be back, pointing to the target.
+        Effect::Restore { service, .. } => {
+            !status.phase.is_over() && switch(service).is_some_and(|s| open(s.state) || s.state == SwitchState::Gone)
+        }
         Effect::Scale { why, workload, .. } => {
             let before = status.steps.iter().flat_map(|s| &s.before).any(|b| b.workload == *workload);
             before || (why == "restore" && status.ending.as_ref().is_some_and(|e| e.scaled_at.is_some()))

@@ -17,6 +17,9 @@ use super::faults::Fault;
 pub struct Scenario {
     /// What it shows, in a sentence.
     pub about: String,
+    /// The manifest it starts from: a file of `tests/simulate/base`.
+    pub base: String,
+    /// The manifest; in the file only the fields that differ from the base.
     pub cutover: CutoverSpec,
     /// Pods of each side.
     #[serde(default = "three")]
@@ -49,8 +52,10 @@ pub struct JobScript {
     /// How long; 10s where absent.
     pub runs: Option<Duration>,
     pub exit: i32,
-    /// It never ends.
+    /// It never ends by itself: its `activeDeadlineSeconds` ends it.
     pub hangs: bool,
+    /// Nothing ends it, as when its node is gone.
+    pub stuck: bool,
     /// Its termination message.
     pub message: Option<String>,
     pub log: Option<String>,

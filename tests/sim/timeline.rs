@@ -12,6 +12,7 @@ use cutover::world::{JobEnd, JobResult, Sighting};
 use super::actor;
 use super::cluster::Cluster;
 use super::faults::On;
+use super::knife::Cut;
 use super::log::{Log, mask};
 use super::operator::Operator;
 use super::promises;
@@ -150,9 +151,7 @@ impl Timeline {
                 }
             }
             Event::Apply(generation, effect) => {
-                let outcome = actor::act(&mut self.cluster, &effect);
-                self.log.effect(&self.cluster, &effect, &outcome);
-                self.plan_in(5, Event::Reply(generation, effect.key(), Box::new(outcome)));
+                self.apply(generation, &effect);
                 return false;
             }
             Event::Reply(generation, key, outcome) => {
@@ -206,6 +205,31 @@ impl Timeline {
         self.operator.is_some()
     }
 
+    /// An effect arrives at the API server.
+    fn apply(&mut self, generation: u32, effect: &Effect) {
+        let cut = self.cluster.knife.strike();
+        let count = self.cluster.knife.count;
+        if cut != Some(Cut::Before) {
+            let outcome = if self.cluster.knife.refuse == Some(count) {
+                Outcome::Refused { why: "denied by a policy".into(), forbidden: false }
+            } else {
+                actor::act(&mut self.cluster, effect)
+            };
+            self.log.effect(&self.cluster, effect, &outcome);
+            let ms = if self.cluster.knife.slow == Some(count) { 700 } else { 5 };
+            self.plan_in(ms, Event::Reply(generation, effect.key(), Box::new(outcome)));
+        }
+        self.cut_down();
+    }
+
+    /// Kills the operator if the knife has fallen.
+    fn cut_down(&mut self) {
+        if std::mem::take(&mut self.cluster.knife.fell) {
+            self.log.line(self.cluster.now, "operator", "dies");
+            self.crash(1000);
+        }
+    }
+
     fn answer(&mut self, generation: u32, key: &ReadKey, read: &Read) {
         let now = self.cluster.now;
         if generation != self.generation {
@@ -235,6 +259,11 @@ impl Timeline {
         let turn = op.turn(&plan, &mut self.cluster);
         if self.cluster.status.phase != phase {
             self.cues_of_phase();
+        }
+        if self.cluster.knife.fell {
+            self.cut_down();
+            self.cues_of_steps();
+            return;
         }
         for note in &turn.notes {
             let mark = if note.warning { "!" } else { " " };
@@ -288,8 +317,10 @@ impl Timeline {
             let Some(uid) = self.cluster.jobs.get(&name).map(|j| j.view.uid.clone()) else { continue };
             if self.underway.insert(format!("job/{uid}"), ()).is_none() {
                 let script = self.behaviour(&name);
-                if !script.hangs {
-                    let ms = script.runs.map_or(10_000, cutover::api::Duration::as_millis);
+                let deadline = self.cluster.jobs.get(&name).and_then(|j| j.deadline).map(|s| s * 1000);
+                let runs = script.runs.map_or(10_000, cutover::api::Duration::as_millis);
+                let ends = if script.hangs { deadline } else { Some(runs.min(deadline.unwrap_or(u64::MAX))) };
+                if let Some(ms) = ends.filter(|_| !script.stuck) {
                     let at = now + SignedDuration::from_millis(i64::try_from(ms).unwrap_or(0));
                     self.plan_at(at, Event::JobEnds(name));
                 }
@@ -338,7 +369,12 @@ impl Timeline {
 
     fn end_job(&mut self, name: &str) {
         let script = self.behaviour(name);
-        let end = if script.exit == 0 {
+        let end = if script.hangs {
+            JobEnd::Failed {
+                reason: "DeadlineExceeded".into(),
+                message: "Job was active longer than specified deadline".into(),
+            }
+        } else if script.exit == 0 {
             JobEnd::Complete
         } else {
             JobEnd::Failed {
@@ -346,8 +382,8 @@ impl Timeline {
                 message: "Job has reached the specified backoff limit".into(),
             }
         };
-        let result =
-            JobResult { exit_code: Some(script.exit), message: script.message, log: script.log, problem: None };
+        let exit_code = (!script.hangs).then_some(script.exit);
+        let result = JobResult { exit_code, message: script.message, log: script.log, problem: None };
         self.cluster.end_job(name, end, result);
     }
 
@@ -377,8 +413,7 @@ impl Timeline {
             let Some(cue) = self.scenario.script.get(i) else { continue };
             let records = &self.cluster.status.steps;
             let begun = cue.step.as_ref().is_some_and(|s| records.iter().any(|r| &r.name == s));
-            let done =
-                cue.done.as_ref().is_some_and(|s| records.iter().any(|r| &r.name == s && r.ended.is_some()));
+            let done = cue.done.as_ref().is_some_and(|s| records.iter().any(|r| &r.name == s && r.ended.is_some()));
             if begun || done {
                 self.set_cue(i);
             }

@@ -1,0 +1,53 @@
+//! Scenario files: reading them, and setting them up.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::script::Scenario;
+use super::timeline::{EPOCH, Timeline};
+
+/// Where the scenarios are.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulate")
+}
+
+/// Reads a scenario.
+pub fn load(name: &str) -> Scenario {
+    let path = folder().join(format!("{name}.yaml"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut file: Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}.yaml: {e}"));
+    // The manifest is that of the base, with some fields replaced.
+    let base = file.get("base").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let path = folder().join(format!("base/{base}.yaml"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut manifest: Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("base/{base}.yaml: {e}"));
+    if let (Some(all), Some(changes)) = (manifest.as_object_mut(), file.get("cutover").and_then(Value::as_object)) {
+        all.extend(changes.clone());
+        all.retain(|_, v| !v.is_null());
+    }
+    file["cutover"] = manifest;
+    serde_json::from_value(file).unwrap_or_else(|e| panic!("{name}.yaml: {e}"))
+}
+
+/// Plays a scenario to its end.
+pub fn play(scenario: &Scenario, seed: Option<u64>) -> Timeline {
+    let mut line = stage(scenario, seed);
+    line.run();
+    line.log.summary(&line.cluster);
+    line
+}
+
+/// Sets a scenario up.
+pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
+    let live = scenario.cutover.sides.iter().find(|s| s.name != scenario.cutover.activate);
+    let live = live.map(|s| s.name.clone()).unwrap_or_default();
+    let plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
+        .unwrap_or_else(|refusals| panic!("the manifest is refused: {refusals:#?}"));
+    let mut cluster = Cluster::new(&plan, scenario.replicas, EPOCH);
+    cluster.web = scenario.web.clone();
+    let mut line = Timeline::new(scenario.clone(), cluster, seed);
+    line.set_clock_cues();
+    line
+}

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
 use super::step::{Capture, KeyRef, is_false};
 
 /// One request and what is expected of the answer.

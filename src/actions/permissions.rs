@@ -1,5 +1,6 @@
 //! PURE. First in preflight: everything that the run will write is tried by the API server before anything is done, as
-//! the account that will do it: every Job, both patches of every Service, every workload that may have to be scaled.
+//! the account that will do it: every Job, both patches of every Service, every workload that may have to be scaled. And
+//! every query is asked once, since one that Prometheus refuses would leave a trigger blind after the switch.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,14 @@ use crate::api::step::{Job, WorkloadRef};
 use crate::effect::{DryRun, Read};
 use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
-use crate::world::{DryRunRefusal, Reading};
+use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::request::NoRequest;
 use super::{Cx, Out, Verdict, manifest, read_key, scale, span};
 use crate::journal::later;
 
+/// How long Prometheus may take for a query.
+const QUERY: Duration = Duration::from_secs(5);
 /// Refusals named in one message.
 const SHOWN: usize = 3;
 
@@ -42,6 +45,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         out.reads.insert(key(n), Read::DryRun(runs.clone()));
     }
     let answered = answered.filter(|(of, r)| *of == n || r.iter().all(|r| !r.transient));
+    let invalid = ask_queries(cx, step, record, out);
+    if let Ok(Some(why)) = &invalid {
+        return Some(Verdict::fail(why.as_str()));
+    }
     let Some((_, refusals)) = answered else {
         record.message = Some(format!("{} writes are being tried", runs.len()));
         out.wake_at(later(began, next));
@@ -59,7 +66,41 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         out.wake_at(later(began, next));
         return None;
     }
+    if invalid.is_err() {
+        record.message = Some("waiting for Prometheus".into());
+        return None;
+    }
     Some(Verdict::pass(json!({"tried": runs.len()})))
+}
+
+/// Asks every query of triggers and metric steps. `Err`: not all are answered yet; `Ok(Some)`: one is no query. Whether
+/// there is a value does not matter here: before the switch there may be none.
+fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> Result<Option<String>, ()> {
+    let of_steps = cx.plan.steps.iter().flat_map(|s| match &s.action {
+        Action::Suite(suite) => suite.steps.iter().collect(),
+        _ => vec![s],
+    });
+    let of_steps = of_steps.filter_map(|s| match &s.action {
+        Action::Metric(metric) => Some((format!("step {}", s.name), &metric.query)),
+        _ => None,
+    });
+    let of_triggers = cx.plan.observe.triggers.iter().filter_map(|t| {
+        let query = t.metric.as_ref()?.query.as_ref()?;
+        Some((format!("trigger {}", t.name), query))
+    });
+    let mut waiting = false;
+    for (of, query) in of_triggers.chain(of_steps) {
+        let key = format!("{}/{of}", read_key(step, record));
+        match cx.world.readings.get(&key) {
+            Some(Reading::Query(QueryAnswer::Invalid(why))) => {
+                return Ok(Some(format!("{of}: metric.query {query} is not valid: {why}")));
+            }
+            Some(Reading::Query(QueryAnswer::Value(_) | QueryAnswer::Inconclusive(_))) => {}
+            Some(_) | None => waiting = true,
+        }
+        out.reads.insert(key, Read::Query { query: query.clone(), at: None, timeout: QUERY });
+    }
+    if waiting { Err(()) } else { Ok(None) }
 }
 
 /// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
@@ -288,6 +329,25 @@ mod tests {
         assert!(out.reads.contains_key("permissions#1/1"), "{:?}", out.reads.keys());
         f.world.readings.insert("permissions#1/1".into(), Reading::DryRun(vec![]));
         assert_eq!(f.drive(&permissions(), Some(&r)).0.state, StepState::Succeeded);
+    }
+
+    #[test]
+    fn a_query_that_prometheus_refuses_is_known_before_the_switch() {
+        let mut f = plan();
+        let t = json!({"name": "errors", "metric": {"query": "sum(", "above": "1"}});
+        f.plan.observe.triggers = vec![serde_json::from_value(t).expect("a trigger")];
+        let (r, out) = f.drive(&permissions(), None);
+        let key = "permissions#1/trigger errors";
+        assert!(out.reads.contains_key(key));
+        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![]));
+        let (r, out) = f.drive(&permissions(), Some(&r));
+        assert!(r.state == StepState::Running && out.reads.contains_key(key), "its answer is awaited");
+        let down = QueryAnswer::Inconclusive("connection refused".into());
+        f.world.readings.insert(key.into(), Reading::Query(down));
+        assert_eq!(f.drive(&permissions(), Some(&r)).0.state, StepState::Succeeded, "no data is no error here");
+        f.world.readings.insert(key.into(), Reading::Query(QueryAnswer::Invalid("parse error".into())));
+        let (r, _) = f.drive(&permissions(), Some(&r));
+        assert_eq!(r.message.as_deref(), Some("trigger errors: metric.query sum( is not valid: parse error"));
     }
 
     #[test]

@@ -87,18 +87,25 @@ async fn main() -> ExitCode {
         }
     };
     let mut rows = Vec::new();
+    let mut interrupted = false;
     let played = tokio::select! {
         played = timeout(WHOLE, play(&cli, &cluster, &screen, &mut rows)) => {
             played.unwrap_or_else(|_| Err(anyhow::anyhow!("not over after {WHOLE:?}")))
         }
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = tokio::signal::ctrl_c() => {
+            interrupted = true;
+            Ok(())
+        }
     };
     if let Err(error) = &played {
         screen.heading("The demonstration could not go on");
         screen.say(Look::Red, &format!("  {error:#}"));
         trouble::show(&cluster, &screen, &cli.operator_namespace).await;
     }
-    let good = finale(&cli, &screen, &rows) && played.is_ok();
+    if interrupted {
+        screen.say(Look::Yellow, "  Interrupted.");
+    }
+    let good = finale(&cli, &screen, &rows) && played.is_ok() && !interrupted;
     if cli.keep {
         show_around(&cli, &screen);
     } else {

@@ -55,12 +55,26 @@ impl File {
         found
     }
 
-    /// The code without its test module, which stands at the end.
+    /// The code without its test module, which stands at the end; nothing of a file that is only for tests.
     pub fn product(&self) -> &str {
-        if self.path.ends_with("tests.rs") || self.path.contains("/tests/") && self.path.starts_with("src/") {
+        if self.is_for_tests()
+            || self.path.ends_with("tests.rs")
+            || self.path.contains("/tests/") && self.path.starts_with("src/")
+        {
             return "";
         }
         self.code.split("#[cfg(test)]\nmod ").next().unwrap_or_default()
+    }
+
+    /// Whether the file is declared with `#[cfg(test)]`.
+    fn is_for_tests(&self) -> bool {
+        let Some((folder, name)) = self.path.rsplit_once('/') else { return false };
+        let name = name.trim_end_matches(".rs");
+        let declared = ["", "pub(crate) ", "pub "].map(|visible| format!("#[cfg(test)]\n{visible}mod {name};"));
+        [format!("{folder}/mod.rs"), format!("{folder}.rs")].iter().any(|parent| {
+            let parent = Path::new(env!("CARGO_MANIFEST_DIR")).join(parent);
+            std::fs::read_to_string(parent).is_ok_and(|text| declared.iter().any(|d| text.contains(d)))
+        })
     }
 }
 

@@ -80,10 +80,10 @@ impl Live<'_> {
 
     async fn cutover(self, name: &str) -> Part {
         let found = call("Cutover", self.api::<DeserializeGuard<Cutover>>().get_opt(name)).await?;
-        let view = match found.map(|guard| guard.0) {
+        let view = match found {
             None => None,
-            Some(Err(error)) => return Err(format!("Cutover {name} cannot be read: {error}")),
-            Some(Ok(object)) => {
+            Some(DeserializeGuard(Err(error))) => return Err(format!("Cutover {name} cannot be read: {error}")),
+            Some(DeserializeGuard(Ok(object))) => {
                 let deleting = object.metadata.deletion_timestamp.is_some();
                 let going = deleting && watch::going(&self.observer.client, &self.scope.namespace).await?;
                 Some(convert::cutover(&object, going))

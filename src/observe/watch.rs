@@ -296,10 +296,9 @@ impl Watches {
                 }
             }
             for name in std::mem::take(&mut known.missed) {
-                match tokio::time::timeout(CALL_LIMIT, self.api::<Job>().get_opt(&name)).await {
-                    Ok(Ok(None)) => self.send(Sighting::Job(name, None)).await?,
-                    // Still there without its label, or not to be read now: the next live reading will tell.
-                    Ok(Ok(Some(_)) | Err(_)) | Err(_) => {}
+                // Still there without its label, or not to be read now: the next live reading will tell.
+                if let Ok(Ok(None)) = tokio::time::timeout(CALL_LIMIT, self.api::<Job>().get_opt(&name)).await {
+                    self.send(Sighting::Job(name, None)).await?;
                 }
             }
         }

@@ -1,0 +1,59 @@
+//! What may happen in a state of the search.
+
+use cutover::api::decision::{Resolution, Verb};
+use cutover::world::QueryAnswer;
+
+use crate::sim::faults::Kind;
+
+/// What may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The way of things.
+    Free,
+    /// A person or a named condition does what is waited for.
+    Awaited,
+    /// Costs one of the budget.
+    Misfortune,
+}
+
+/// An event, by name and class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub name: String,
+    pub class: Class,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    Reply(usize, Fate),
+    Query(usize, QueryAnswer),
+    JobEnds(String, bool),
+    JobGone(String),
+    Converge(String),
+    Pods,
+    Health(bool, bool),
+    Point(String, bool),
+    Foreign(String),
+    DeleteService(String),
+    CreateService(String, bool),
+    Decide(Verb, Option<(String, Resolution)>),
+    DeleteCutover,
+    Revert,
+    NewRelease,
+    Template(bool),
+    Suspend(bool),
+    Claim(Kind),
+    Crash,
+    Tell,
+    Time,
+    Long,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fate {
+    Applied,
+    ReplyLost,
+    NotApplied,
+    Refused,
+}

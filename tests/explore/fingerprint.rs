@@ -1,0 +1,176 @@
+//! The fingerprint of a state: times as offsets from now (capped), counters saturated, texts for people dropped.
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cutover::api::phase::Phase;
+use cutover::api::run::{RunStatus, StepState};
+use jiff::Timestamp;
+
+use super::State;
+use crate::sim::promises;
+
+/// Offsets beyond this are all the same.
+const CAP_MS: i64 = 12_000;
+
+impl State {
+    /// What tells this state from others.
+    pub fn fingerprint(&self) -> u128 {
+        let mut text = String::with_capacity(8192);
+        let now = self.cluster.now;
+        let w = &self.op.world;
+        self.journal(&self.cluster.status, &mut text);
+        if self.op.journal != self.cluster.status {
+            self.journal(&self.op.journal, &mut text);
+        }
+        let c = &self.cluster;
+        let services = c.services.values().map(|s| (&s.view.uid, &s.view.resource_version, &s.view.selector, &s.fence));
+        let workloads = c.workloads.values().map(|w| (w.wanted, w.available, w.replicas, &w.template_hash));
+        let jobs = c.jobs.values().map(|j| {
+            let v = &j.view;
+            let started = v.started.filter(|_| v.end.is_none());
+            (&v.uid, &v.resource_version, v.suspended, started, &v.end, v.owned)
+        });
+        let pods = c.pods.values().map(|(_, p)| (&p.uid, p.ready));
+        let said = c.decisions.iter().map(|d| d.spec.decision);
+        let _ = write!(
+            text,
+            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}|{:?}",
+            services.collect::<Vec<_>>(),
+            workloads.collect::<Vec<_>>(),
+            jobs.collect::<Vec<_>>(),
+            pods.collect::<Vec<_>>(),
+            c.endpoints,
+            c.sick,
+            said.collect::<Vec<_>>(),
+            c.cutover.as_ref().map(|c| (c.deleting, &c.activate, &c.release.version, c.suspend)),
+            c.faults,
+            c.counts,
+            c.touched,
+            self.budget,
+            promises::waits_for(c).is_some(),
+        );
+        // Times that nothing is measured by any more are left out.
+        let second = jiff::SignedDuration::from_secs(1);
+        let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);
+        let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
+        let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
+        let _ = write!(text, "|{:?}", self.queries);
+        text.push_str(&self.op.memory());
+        for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
+            let _ = write!(text, "|{key}={reading:?}");
+        }
+        for sent in &self.sent {
+            let _ = write!(text, "|{:?}{}", sent.effect, sent.orphan);
+        }
+        if self.behind() {
+            let _ = write!(text, "|{:?}{:?}{:?}{:?}{:?}", w.services, w.jobs, w.workloads, w.pods, w.endpoints);
+            let _ = write!(text, "|{:?}{:?}", w.decisions, w.cutover);
+        }
+        hash(&offsets(&text, now))
+    }
+
+    /// The journal without what is only there for people, and without times that nothing is measured by any more.
+    fn journal(&self, status: &RunStatus, text: &mut String) {
+        let mut s = status.clone();
+        let refreshed = |since: Option<Timestamp>| self.op.world.refreshed.is_some_and(|at| Some(at) >= since);
+        let _ = write!(text, "{}{}", refreshed(s.phase_since), refreshed(s.ending.as_ref().map(|e| e.at)));
+        s.timeline.clear();
+        s.conditions.clear();
+        s.waiting = None;
+        if s.phase != Phase::Switching && !s.phase.is_over() {
+            s.phase_since = None;
+        }
+        for step in &mut s.steps {
+            step.evidence = None;
+            step.message = None;
+            if matches!(step.state, StepState::Succeeded | StepState::Failed | StepState::Skipped) {
+                (step.started, step.ended, step.attempt_at) = (None, None, None);
+                if let Some(job) = &mut step.job {
+                    job.started = None;
+                }
+            }
+        }
+        for d in &mut s.decisions {
+            d.at = Timestamp::UNIX_EPOCH;
+            d.result = d.result.split(':').next().unwrap_or_default().to_owned();
+        }
+        if let Some(e) = &mut s.ending {
+            e.message.clear();
+            if s.switch.as_ref().is_none_or(|s| s.restored_at.is_some()) {
+                e.at = Timestamp::UNIX_EPOCH;
+            }
+        }
+        if let Some(q) = &mut s.question {
+            q.text.clear();
+            q.at = Timestamp::UNIX_EPOCH;
+        }
+        let armed = s.ending.is_none() && s.phase != Phase::Completed;
+        for t in &mut s.triggers {
+            (t.trials, t.armed_at, t.saw, t.inconclusive_since) = (0, None, None, None);
+            t.bad_in_a_row = t.bad_in_a_row.min(3);
+            if !armed {
+                (t.last_at, t.last, t.bad_since, t.bad_in_a_row) = (None, None, None, 0);
+            }
+        }
+        if s.phase != Phase::Observing {
+            s.observation = None;
+        }
+        if let Some(switch) = &mut s.switch {
+            if s.phase != Phase::Switching {
+                switch.claimed_at = Timestamp::UNIX_EPOCH;
+                switch.converged_at = None;
+            }
+            switch.restored_at = switch.restored_at.map(|_| Timestamp::UNIX_EPOCH);
+            for service in switch.services.iter_mut() {
+                service.switched_at = service.switched_at.map(|_| Timestamp::UNIX_EPOCH);
+                service.restored_at = service.restored_at.map(|_| Timestamp::UNIX_EPOCH);
+            }
+        }
+        match serde_json::to_string(&s) {
+            Ok(json) => text.push_str(&json),
+            Err(e) => text.push_str(&e.to_string()),
+        }
+    }
+}
+
+/// Replaces every time by its distance from now, capped, and every number of a trial by nothing.
+fn offsets(text: &str, now: Timestamp) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['2', '1', '@']) {
+        let (head, tail) = rest.split_at(at);
+        out.push_str(head);
+        if let Some(after) = tail.strip_prefix('@') {
+            out.push('@');
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            continue;
+        }
+        let looks = tail.as_bytes().get(4) == Some(&b'-') && tail.as_bytes().get(10) == Some(&b'T');
+        let end = if looks { tail.find('Z') } else { None };
+        match end.and_then(|end| tail.get(..=end)).and_then(|t| Some((t.len(), t.parse::<Timestamp>().ok()?))) {
+            Some((length, time)) => {
+                let ms = time.duration_since(now).as_millis();
+                let ms = i64::try_from(ms).unwrap_or(CAP_MS).clamp(-CAP_MS, CAP_MS);
+                let _ = write!(out, "{ms}");
+                rest = tail.get(length..).unwrap_or_default();
+            }
+            None => {
+                out.push_str(tail.get(..1).unwrap_or_default());
+                rest = tail.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn hash(text: &str) -> u128 {
+    let half = |salt: u64| {
+        let mut h = DefaultHasher::new();
+        salt.hash(&mut h);
+        text.hash(&mut h);
+        u128::from(h.finish())
+    };
+    half(1) << 64 | half(2)
+}

@@ -64,8 +64,21 @@ impl State {
             let _ = write!(text, "|{:?}{}", sent.effect, sent.orphan);
         }
         if self.behind() {
-            let _ = write!(text, "|{:?}{:?}{:?}{:?}{:?}", w.services, w.jobs, w.workloads, w.pods, w.endpoints);
-            let _ = write!(text, "|{:?}{:?}", w.decisions, w.cutover);
+            // What was seen, not when.
+            let _ = write!(
+                text,
+                "|{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
+                w.services.values().map(|s| &s.value).collect::<Vec<_>>(),
+                w.jobs.iter().map(|(n, s)| (n, &s.value)).collect::<Vec<_>>(),
+                w.workloads
+                    .values()
+                    .map(|s| s.value.as_ref().map(|v| (v.wanted, v.available, &v.template_hash)))
+                    .collect::<Vec<_>>(),
+                w.pods.as_ref().map(|s| s.value.iter().map(|p| (&p.uid, p.ready)).collect::<Vec<_>>()),
+                w.endpoints.values().map(|s| &s.value).collect::<Vec<_>>(),
+                w.decisions.iter().map(|d| d.spec.decision).collect::<Vec<_>>(),
+                w.cutover.as_ref().map(|s| s.value.as_ref().map(|c| (c.deleting, &c.activate, c.suspend))),
+            );
         }
         hash(&offsets(&text, now))
     }

@@ -12,18 +12,34 @@ use super::cluster::Cluster;
 pub struct Log {
     start: Timestamp,
     pub lines: Vec<String>,
+    /// What the last line says, and how often it has been said since.
+    last: (String, u32),
 }
 
 impl Log {
     pub fn new(start: Timestamp) -> Self {
-        Self { start, lines: vec![] }
+        Self { start, lines: vec![], last: (String::new(), 0) }
     }
 
-    /// One line: time since the start, who, what.
+    /// One line: time since the start, who, what. One that only repeats the last is counted.
     pub fn line(&mut self, now: Timestamp, who: &str, what: impl AsRef<str>) {
+        let text = format!("{who:<8} {}", what.as_ref());
+        if text == self.last.0 {
+            self.last.1 += 1;
+            return;
+        }
+        self.repeated();
         let ms = now.duration_since(self.start).as_millis();
         let (m, s, ms) = (ms / 60_000, ms / 1000 % 60, ms % 1000);
-        self.lines.push(format!("{m:02}:{s:02}.{ms:03}  {who:<8} {}", what.as_ref()));
+        self.lines.push(format!("{m:02}:{s:02}.{ms:03}  {text}"));
+        self.last = (text, 0);
+    }
+
+    fn repeated(&mut self) {
+        let (_, n) = std::mem::take(&mut self.last);
+        if n > 0 {
+            self.lines.push(format!("           … and {n} times more"));
+        }
     }
 
     /// What an effect is called in the log, and what came of it.
@@ -47,6 +63,7 @@ impl Log {
     /// How it all ended.
     pub fn summary(&mut self, cluster: &Cluster) {
         let status = &cluster.status;
+        self.repeated();
         self.lines.push(String::new());
         self.lines.push(format!("phase: {}", status.phase));
         if let Some(e) = &status.ending {

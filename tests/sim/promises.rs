@@ -143,8 +143,11 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
     let claimed = match effect {
         Effect::CreateJob { name, .. } => job(name).is_some_and(|j| j.uid.is_none()),
         Effect::StartJob { name, uid } => job(name).is_some_and(|j| j.uid.as_ref() == Some(uid) && !j.killed),
-        Effect::DeleteJob { name, uid, .. } | Effect::OwnJob { name, uid } => {
-            job(name).is_some_and(|j| j.uid.as_ref() == Some(uid))
+        Effect::DeleteJob { name, uid, .. } => job(name).is_some_and(|j| j.uid.as_ref() == Some(uid)),
+        // Jobs of former attempts are handed over, too.
+        Effect::OwnJob { name, uid } => {
+            let mut all = status.steps.iter().flat_map(|s| s.job.iter().chain(&s.former_jobs));
+            all.any(|j| j.name == *name && j.uid.as_ref() == Some(uid))
         }
         Effect::Send { key, .. } => status
             .steps

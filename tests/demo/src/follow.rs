@@ -222,14 +222,18 @@ fn step_line(step: &StepRecord) -> (String, EventLook) {
 /// Evidence that is in the record but says little on a line.
 const LONG: [&str; 4] = ["query", "at", "matrix", "templates"];
 
-/// Evidence in a line: `exitCode=0 bytes=73400320`.
+/// Evidence in a line: `exitCode=0, bytes=73400320`.
 fn brief(evidence: &Value) -> String {
     match evidence {
         Value::Object(fields) => match (fields.get("passed"), fields.get("of")) {
             (Some(passed), Some(of)) => format!("{passed} of {of} passed"),
             _ => {
                 let shown = fields.iter().filter(|(name, _)| !LONG.contains(&name.as_str()));
-                shown.map(|(name, value)| format!("{name}={}", brief(value))).collect::<Vec<_>>().join(" ")
+                let field = |(name, value): (&String, &Value)| match value {
+                    Value::Object(_) => brief(value),
+                    _ => format!("{name}={}", brief(value)),
+                };
+                shown.map(field).collect::<Vec<_>>().join(", ")
             }
         },
         Value::Array(items) if items.len() > 4 => format!("[{} items]", items.len()),
@@ -361,7 +365,7 @@ mod tests {
     fn the_timeline_is_in_order_and_a_step_ends_before_the_next_phase_begins() {
         let lines: Vec<_> = events(&journal()).into_iter().map(|event| event.text.trim().to_owned()).collect();
         assert_eq!(lines[0], "Preflight");
-        assert!(lines[1].starts_with("✓ secrets") && lines[1].ends_with("2.0 s  keys=[A, B] ok=true"), "{}", lines[1]);
+        assert!(lines[1].starts_with("✓ secrets") && lines[1].ends_with("2.0 s  keys=[A, B], ok=true"), "{}", lines[1]);
         assert_eq!(
             lines[2..],
             ["Preparing", "⇄ shop → version=green", "! trigger errors fired: 0.11", "RollingBack  errors"]
@@ -379,6 +383,7 @@ mod tests {
     fn evidence_is_shortened_to_what_tells() {
         assert_eq!(brief(&json!({"matrix": {"a": "passed"}, "of": 9, "passed": 8})), "8 of 9 passed");
         assert_eq!(brief(&json!({"query": "up", "value": 0.5})), "value=0.5");
+        assert_eq!(brief(&json!({"captures": {"id": "x"}, "exitCode": 0})), "id=x, exitCode=0");
     }
 
     #[test]

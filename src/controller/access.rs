@@ -46,7 +46,8 @@ pub async fn missing(
     }
 }
 
-/// The commands, to be pasted as they are.
+/// The commands, to be pasted as they are. The namespace is a variable of the shell, since a condition's message ends
+/// after 1,024 characters.
 fn remedy(what: &str, create: bool, operator: &str, namespace: &str, account: &str) -> String {
     let subject = match operator.strip_prefix("system:serviceaccount:").and_then(|s| s.split_once(':')) {
         Some((ns, name)) => format!("--serviceaccount={ns}:{name}"),
@@ -54,29 +55,24 @@ fn remedy(what: &str, create: bool, operator: &str, namespace: &str, account: &s
     };
     let mut commands = vec![];
     if create {
-        let bind = |role: &str| {
-            format!(
-                "kubectl -n {namespace} create rolebinding {role} --role={role} --serviceaccount={namespace}:{account}"
-            )
-        };
+        let bind =
+            |role: &str| format!("kubectl -n $N create rolebinding {role} --role={role} --serviceaccount=$N:{account}");
         let jobs = format!("{account}-jobs");
-        commands.push(format!("kubectl -n {namespace} create serviceaccount {account}"));
+        commands.push(format!("kubectl -n $N create serviceaccount {account}"));
         commands.push(format!(
-            "kubectl -n {namespace} create role {account} --verb=get,patch \
+            "kubectl -n $N create role {account} --verb=get,patch \
              --resource=services,deployments.apps,statefulsets.apps"
         ));
-        commands.push(format!(
-            "kubectl -n {namespace} create role {jobs} --verb=get,create,patch,delete --resource=jobs.batch"
-        ));
+        commands.push(format!("kubectl -n $N create role {jobs} --verb=get,create,patch,delete --resource=jobs.batch"));
         commands.push(bind(account));
         commands.push(bind(&jobs));
     }
     let role = format!("{account}-impersonate");
     commands.push(format!(
-        "kubectl -n {namespace} create role {role} --verb=impersonate --resource=serviceaccounts --resource-name={account}"
+        "kubectl -n $N create role {role} --verb=impersonate --resource=serviceaccounts --resource-name={account}"
     ));
-    commands.push(format!("kubectl -n {namespace} create rolebinding {role} --role={role} {subject}"));
-    format!("{what}; run: {}", commands.join(" && "))
+    commands.push(format!("kubectl -n $N create rolebinding {role} --role={role} {subject}"));
+    format!("{what}; run: N={namespace}; {}", commands.join(" && "))
 }
 
 #[cfg(test)]

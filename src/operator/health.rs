@@ -151,7 +151,12 @@ mod tests {
         assert!(health.dead().is_some());
         health.read(false);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(health.dead().is_some(), health.lock().read_ok > health.lock().read_failed);
+        // One lock at a time: a second one in the same expression would wait for the first for ever.
+        let (ok, failed) = {
+            let state = health.lock();
+            (state.read_ok, state.read_failed)
+        };
+        assert_eq!(health.dead().is_some(), ok > failed);
     }
 
     #[tokio::test(start_paused = true)]

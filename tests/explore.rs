@@ -185,10 +185,3 @@ fn watches_that_lag() {
     let only = &["crashes", "old side", "Rollback"];
     explore("watches that lag", &plan, Scope { budget: 1, only, lagging: true });
 }
-
-#[test]
-fn watches_that_lag_behind_a_job() {
-    let plan = small::plan(&["web"], vec![small::undoable("migrate")], vec![]);
-    let only = &["Abort"];
-    explore("watches that lag behind a Job", &plan, Scope { budget: 1, only, lagging: true });
-}

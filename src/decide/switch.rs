@@ -31,7 +31,7 @@ fn claim(d: &mut Draft) {
         return;
     }
     if !fresh {
-        // Nothing is claimed on the word of a watch: an abort or a new release may be younger (FAULTS: stale cache).
+        // Nothing is claimed on the word of a watch: an abort or a new release may be younger.
         d.out.reads.insert("refresh-switch".into(), Read::Refresh);
         return;
     }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, Release};
 use crate::api::phase::Phase;
-use crate::api::run::{CutoverRun, RunStatus, StepState, SwitchState, TrialVerdict};
+use crate::api::run::{CutoverRun, RunState, RunStatus, StepState, SwitchState, TrialVerdict};
 use crate::endpoints::{Names, names};
 use crate::plan::{Plan, Stage};
 use crate::world::{Reading, World};
@@ -168,7 +168,10 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::METRICS_INCONCLUSIVE,
         types::SUSPENDED,
     ] {
-        let in_run = run.and_then(|r| r.status.as_ref()).and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
+        // Nothing takes a closed run back, whatever its last look at the old side was.
+        let stands = |j: &&RunStatus| j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK;
+        let journal = run.and_then(|r| r.status.as_ref()).filter(stands);
+        let in_run = journal.and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
         match in_run {
             Some(c) => set(&mut conditions, type_, c.status == "True", &c.reason, &c.message, now),
             None => unset(&mut conditions, type_),
@@ -224,7 +227,8 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
 /// Reason and message: why the run ends, else what it waits for, else what the step under way says of itself.
 fn kstatus_of(journal: &RunStatus) -> (String, String) {
     if let Some(e) = &journal.ending {
-        return (e.reason.clone(), e.message.clone());
+        let waits = journal.waiting.iter().filter(|_| !journal.phase.is_over());
+        return (e.reason.clone(), waits.fold(e.message.clone(), |text, why| format!("{text}; {why}")));
     }
     let step = || {
         let running = journal.steps.iter().find(|r| r.state == StepState::Running && r.message.is_some());

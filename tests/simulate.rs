@@ -171,6 +171,7 @@ scenarios! {
     reverted_before
     rollback_steps
     scale_step
+    service_back_after_undos
     service_gone_after
     service_gone_before
     service_recreated

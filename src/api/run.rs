@@ -292,6 +292,32 @@ pub struct Observation {
     pub conclusive_ms: u64,
     /// Up to when time has been counted.
     pub counted_to: Timestamp,
+    /// What the time from `countedTo` on counts as.
+    #[serde(default)]
+    pub clock: ObservationClock,
+    /// Time in which the observation stood still for people, in milliseconds; it does not count against the timeout.
+    #[serde(default)]
+    pub stopped_ms: u64,
+}
+
+impl Observation {
+    /// An observation that begins.
+    pub fn begin(now: Timestamp) -> Self {
+        Self { since: now, conclusive_ms: 0, counted_to: now, clock: ObservationClock::Counting, stopped_ms: 0 }
+    }
+}
+
+/// What a stretch of the observation counts as. It is written down with the decision that begins the stretch, because
+/// the one that ends it no longer sees what stood in the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ObservationClock {
+    /// Observed time.
+    #[default]
+    Counting,
+    /// A trigger has no verdict: not observed, and the timeout runs on.
+    Inconclusive,
+    /// Suspended, a foreign selector, or an open question: people are awaited and the timeout stands still.
+    Stopped,
 }
 
 /// A trigger from its arming on.

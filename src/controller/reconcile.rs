@@ -21,7 +21,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, Selector, SwitchState};
 use crate::api::{FIELD_MANAGER, FINALIZER};
 use crate::decide::Note;
-use crate::driver::claim::{release, without_finalizer};
+use crate::driver::claim::{release, take_finalizer};
 use crate::driver::publish::About;
 use crate::plan::Plan;
 use crate::status::{Facts, project};
@@ -153,20 +153,10 @@ async fn going(look: &Look<'_>, cutover: &Cutover) -> Result<Option<Duration>, C
         }
     }
     if active == 0 || namespace_goes {
-        let_go(look, cutover).await?;
+        take_finalizer(&look.api(), cutover, FINALIZER).await?;
         return Ok(None);
     }
     Ok(Some(AGAIN))
-}
-
-/// Takes the Cutover's finalizer away.
-async fn let_go(look: &Look<'_>, cutover: &Cutover) -> Result<(), CallError> {
-    let Some(operations) = without_finalizer(cutover.metadata.finalizers.as_deref(), FINALIZER) else { return Ok(()) };
-    match look.patch(operations).await {
-        Ok(_) => Ok(()),
-        Err(e) if e.class == Class::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duration>, CallError> {
@@ -271,8 +261,11 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
 
 /// The Cutover without its finalizer.
 async fn unheld(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
-    match without_finalizer(cutover.metadata.finalizers.as_deref(), FINALIZER) {
-        Some(operations) => look.patch(operations).await,
+    match take_finalizer(&look.api(), &cutover, FINALIZER).await? {
+        Some(after) => {
+            look.cx.known.wrote(&look.key, after.metadata.resource_version.as_deref());
+            Ok(after)
+        }
         None => Ok(cutover),
     }
 }
@@ -369,7 +362,7 @@ async fn lost(look: &Look<'_>, cutover: &Cutover, name: &str) -> Result<Option<D
         "run {name} is gone before its end, and with it what it had done: check the Services' selectors, then change \
          spec.release.attempt to start again"
     );
-    let_go(look, cutover).await?;
+    take_finalizer(&look.api(), cutover, FINALIZER).await?;
     let live = look.live(cutover).await?;
     let trouble = Trouble { type_: types::STALLED.into(), reason: reasons::RUN_LOST.into(), message, again: false };
     let held = call(look.api().get(&look.key.name)).await?;

@@ -3,7 +3,7 @@
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{SwitchState, TrialVerdict, TriggerRecord};
+use crate::api::run::{ObservationClock, SwitchState, TrialVerdict, TriggerRecord};
 use crate::api::trigger::{DecideDefault, NoData, Severity};
 use crate::decide::draft::Draft;
 use crate::effect::Read;
@@ -106,26 +106,36 @@ pub fn run(d: &mut Draft) {
     let Some(mut seen) = d.journal.observation.clone() else { return };
     let now = d.now();
     let every = d.plan.observe.every;
-    let elapsed = now.duration_since(seen.counted_to).as_millis().max(0);
-    // Only time that was watched counts: a gap (a restart, a stopped process) is worth two intervals at most.
-    let cap = u64::from(u32::MAX).min(every.as_millis().saturating_mul(2).max(2000));
-    let counts = !d.paused() && d.journal.question.is_none() && conclusive(d);
-    if counts {
-        seen.conclusive_ms = seen.conclusive_ms.saturating_add(u64::try_from(elapsed).unwrap_or(0).min(cap));
+    let elapsed = u64::try_from(now.duration_since(seen.counted_to).as_millis()).unwrap_or(0);
+    let clock = if d.paused() || d.journal.question.is_some() {
+        ObservationClock::Stopped
+    } else if conclusive(d) {
+        ObservationClock::Counting
+    } else {
+        ObservationClock::Inconclusive
+    };
+    match seen.clock {
+        // Only time that was watched counts: a gap (a restart, a stopped process) is worth two intervals at most. And
+        // only time that ends as it began: what stands in the way now may have begun at any moment in between.
+        ObservationClock::Counting if clock == ObservationClock::Counting => {
+            let cap = every.as_millis().saturating_mul(2).clamp(2000, u64::from(u32::MAX));
+            seen.conclusive_ms = seen.conclusive_ms.saturating_add(elapsed.min(cap));
+        }
+        ObservationClock::Counting | ObservationClock::Inconclusive => {}
+        ObservationClock::Stopped => seen.stopped_ms = seen.stopped_ms.saturating_add(elapsed),
     }
+    seen.clock = clock;
     seen.counted_to = now;
-    let wanted = d.plan.observe.for_.as_millis();
-    let left = wanted.saturating_sub(seen.conclusive_ms);
-    let since = seen.since;
+    let left = d.plan.observe.for_.as_millis().saturating_sub(seen.conclusive_ms);
+    let deadline = later(later(seen.since, d.plan.observe.timeout), Duration::from_millis(seen.stopped_ms));
     d.journal.observation = Some(seen);
     if left == 0 {
         let text = format!("observed for {} without a reason to go back", d.plan.observe.for_);
         return d.enter(Phase::Finishing, reasons::PROGRESS, &text);
     }
-    if d.suspended() {
+    if clock == ObservationClock::Stopped {
         return;
     }
-    let deadline = later(since, d.plan.observe.timeout);
     if now >= deadline {
         let text = format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
         d.ask("observation", &text, None, true);

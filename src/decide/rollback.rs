@@ -1,7 +1,7 @@
 //! PURE. The way back (DESIGN §5): selectors first, then undos in reverse order, then the rollback's own steps.
 
 use crate::api::phase::Phase;
-use crate::api::run::{RunStatus, StepState};
+use crate::api::run::{RunStatus, ServiceSwitch, StepState, SwitchState};
 use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
 use crate::decide::{interrupt, restore, steps};
@@ -29,6 +29,9 @@ pub fn run(d: &mut Draft) {
         return;
     }
     let Some(ending) = d.journal.ending.clone() else { return };
+    if awaits_return(d, ending.at) {
+        return;
+    }
     // A switch of which every patch was refused switched nothing.
     let phase = match (ending.phase, d.journal.phase) {
         (Phase::RolledBack, Phase::RollingBack) if !switched && nothing_switched(&d.journal) => Phase::Failed,
@@ -44,8 +47,28 @@ pub fn run(d: &mut Draft) {
     d.enter(phase, &ending.reason, &message);
 }
 
+/// Whether a Service that vanished after its switch may still come back on the target (DESIGN §5.4): whoever re-creates
+/// it applies what Git holds, which can be the target's selector. Awaited for `switch.timeout`; not where the Cutover is
+/// gone as well, since then nobody is about to bring anything back.
+fn awaits_return(d: &mut Draft, ending: jiff::Timestamp) -> bool {
+    let gone = |s: &ServiceSwitch| s.state == SwitchState::Gone && s.switched_at.is_some();
+    let Some(name) = d.journal.switch.iter().flat_map(|s| &s.services).find(|s| gone(s)).map(|s| s.name.clone()) else {
+        return false;
+    };
+    let cutover_goes = d.world.cutover.as_ref().is_some_and(|c| c.value.as_ref().is_none_or(|c| c.deleting));
+    let until = journal::later(ending, d.plan.switch.timeout);
+    // Back on the old side, or foreign: nothing is left to restore.
+    if cutover_goes || d.world.service(&name).is_some() || d.now() >= until {
+        return false;
+    }
+    d.journal.waiting =
+        Some(format!("Service {name} is gone; awaited until {until:.0}, lest it come back on the target"));
+    d.out.wake_at(until);
+    true
+}
+
 fn nothing_switched(journal: &RunStatus) -> bool {
-    use crate::api::run::SwitchState::{Claimed, Gone, Refused, Restored, Switched};
+    use SwitchState::{Claimed, Gone, Refused, Restored, Switched};
     journal.switch.as_ref().is_none_or(|s| {
         s.services.iter().all(|s| match s.state {
             Refused => s.switched_at.is_none(),

@@ -102,7 +102,7 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
     }
     if next == Phase::Observing {
         let now = d.now();
-        d.journal.observation = Some(Observation { since: now, conclusive_ms: 0, counted_to: now });
+        d.journal.observation = Some(Observation::begin(now));
     }
     let message = format!("{} is done", stage.field());
     d.enter(next, reasons::PROGRESS, &message);

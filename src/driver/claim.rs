@@ -157,20 +157,36 @@ impl Record {
 
 /// Takes a run's finalizer away, if it has it.
 pub async fn release(api: &Api<CutoverRun>, run: &CutoverRun) -> Result<(), CallError> {
-    let Some(operations) = without_finalizer(run.metadata.finalizers.as_deref(), RUN_FINALIZER) else { return Ok(()) };
+    take_finalizer(api, run, RUN_FINALIZER).await.map(drop)
+}
+
+/// Takes a finalizer away, and answers with the object as it is then; `None` where there was nothing to take away, or
+/// somebody else has.
+///
+/// # Errors
+/// What the API server says. A list that changed since `object` was read is no error where the finalizer is gone from it.
+pub async fn take_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<Option<K>, CallError>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let Some(operations) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
     let patch: kube::api::Patch<()> = serde_json::from_value(operations)
         .map(kube::api::Patch::Json)
         .map_err(|e| CallError { class: Class::Invalid, text: e.to_string() })?;
-    let name = run.metadata.name.as_deref().unwrap_or_default();
+    let name = object.meta().name.as_deref().unwrap_or_default();
     match call(api.patch(name, &kube::api::PatchParams::default(), &patch)).await {
-        Ok(_) => Ok(()),
-        Err(e) if e.class == Class::NotFound => Ok(()),
+        Ok(after) => Ok(Some(after)),
+        Err(e) if e.class == Class::NotFound => Ok(None),
+        Err(e) if e.class == Class::Invalid => match call(api.get_opt(name)).await? {
+            Some(now) if now.meta().finalizers.iter().flatten().any(|f| f == finalizer) => Err(e),
+            _ => Ok(None),
+        },
         Err(e) => Err(e),
     }
 }
 
 /// The patch that takes a finalizer away; `None` where it is not there.
-pub fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<Value> {
+fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<Value> {
     let list = list?;
     let at = list.iter().position(|f| f == finalizer)?;
     let path = format!("/metadata/finalizers/{at}");

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{Moment, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord};
+use crate::api::run::{
+    Moment, ObservationClock, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
+};
 
 /// Most transitions kept in the timeline.
 const MAX_MOMENTS: usize = 64;
@@ -127,7 +129,11 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
     }
     if let Some(o) = &mut d.observation {
         o.conclusive_ms = 0;
+        o.stopped_ms = 0;
         o.counted_to = o.since;
+        if o.clock == ObservationClock::Inconclusive {
+            o.clock = ObservationClock::Counting;
+        }
     }
     for c in &mut d.conditions {
         c.message.clear();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -113,7 +113,7 @@ fn account() -> kube::Client {
             "closed" => failure(403, "Forbidden", "User \"sa\" cannot get resource \"secrets\""),
             _ => failure(404, "NotFound", "not found"),
         };
-        let body = serde_json::to_vec(&Value::from(body)).unwrap();
+        let body = serde_json::to_vec(&body).unwrap();
         let answer = http::Response::builder().status(code).body(kube::client::Body::from(body)).unwrap();
         Ok::<_, std::convert::Infallible>(answer)
     });

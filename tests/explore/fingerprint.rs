@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use cutover::api::Duration;
 use cutover::api::phase::Phase;
-use cutover::api::run::{RunStatus, StepState};
+use cutover::api::run::{RunStatus, StepState, SwitchRecord, SwitchState};
+use cutover::journal::later;
 use jiff::Timestamp;
 
 use super::State;
@@ -110,7 +112,8 @@ impl State {
         }
         if let Some(e) = &mut s.ending {
             e.message.clear();
-            if s.switch.as_ref().is_none_or(|s| s.restored_at.is_some()) {
+            let gone = |s: &SwitchRecord| s.services.iter().any(|s| s.state == SwitchState::Gone);
+            if s.switch.as_ref().is_none_or(|s| s.restored_at.is_some() && !gone(s)) {
                 e.at = Timestamp::UNIX_EPOCH;
             }
         }
@@ -128,6 +131,10 @@ impl State {
         }
         if s.phase != Phase::Observing {
             s.observation = None;
+        }
+        if let Some(o) = &mut s.observation {
+            // Only the deadline is measured by them.
+            o.since = later(o.since, Duration::from_millis(std::mem::take(&mut o.stopped_ms)));
         }
         if let Some(switch) = &mut s.switch {
             if s.phase != Phase::Switching {

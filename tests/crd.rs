@@ -1,4 +1,5 @@
-//! The checked-in definitions are the ones that the types give; `UPDATE_EXPECT=1` rewrites them.
+//! The checked-in definitions, for people in `crds/` and for the chart as compact JSON, are the ones that the types
+//! give; `UPDATE_EXPECT=1` rewrites them.
 
 use std::path::Path;
 
@@ -6,16 +7,22 @@ use cutover::api::crd;
 
 #[test]
 fn checked_in_definitions_are_current() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    let update = std::env::var_os("UPDATE_EXPECT").is_some();
     for (name, text) in crd::yaml().expect("the definitions can be made") {
-        let file = folder.join(&name);
-        if update {
-            std::fs::write(&file, &text).expect("crds/ can be written");
-        }
-        let found = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(found == text, "crds/{name} is not what the types give: run `make crds`");
+        let document: serde_json::Value = serde_saphyr::from_str(&text).expect("a definition is YAML");
+        current(&format!("crds/{name}"), &text);
+        // A copy and no link: not everything that carries charts to a cluster takes links along.
+        let name = name.replace(".yaml", ".json");
+        current(&format!("charts/cutover/files/crds/{name}"), &format!("{document}\n"));
     }
+}
+
+fn current(name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&file, text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == text, "{name} is not what the types give: run `make crds`");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds Kubernetes, etcd, containerd and CoreDNS from Go modules into the cache.
+# Builds Kubernetes, etcd, containerd, CoreDNS and Helm from Go modules into the cache.
 
 # MODULE PACKAGE BINARY, the slowest first.
 BINARIES=(
@@ -14,6 +14,7 @@ BINARIES=(
   "containerd github.com/containerd/containerd/v2/cmd/ctr ctr"
   "etcd go.etcd.io/etcd/server/v3 etcd"
   "coredns . coredns"
+  "helm helm.sh/helm/v4/cmd/helm helm"
 )
 
 ldflags_of() { # MODULE
@@ -22,6 +23,9 @@ ldflags_of() { # MODULE
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
       flags+=" -X $package.gitVersion=v$KUBERNETES_VERSION -X $package.gitMajor=1 -X $package.gitMinor=36"
     done
+  fi
+  if [[ $1 == helm ]]; then
+    flags+=" -X helm.sh/helm/v4/internal/version.version=$(sed -n 's,^.*helm.sh/helm/v4 \(v[^ ]*\).*$,\1,p' "$HERE/go/helm/go.mod")"
   fi
   say "$flags"
 }
@@ -33,7 +37,7 @@ binary_folder() { # MODULE
   say "$CACHE/bin/$1-$(key_of "${files[@]}")"
 }
 
-build_binaries() {
+build_binaries() { # [BINARY]: all, or only that one
   local entry module package binary folder count=0 total=${#BINARIES[@]} start began log pid
   start=$(now)
   mkdir -p "$CACHE/bin"
@@ -43,6 +47,7 @@ build_binaries() {
     read -r module package binary <<<"$entry"
     count=$((count + 1))
     folder=$(binary_folder "$module")
+    [[ -z ${1:-} || $binary == "$1" ]] || continue
     [[ ! -x $folder/$binary ]] || continue
     command -v go >/dev/null || die "Go is missing: it is needed to build $binary" \
       "Install Go 1.26 or newer and put it on PATH."
@@ -74,6 +79,20 @@ progress() { # PID BINARY BEGAN
     fi
     sleep 0.5
   done
+}
+
+# The path of a binary, which is built if it is missing. For a cluster of the user's own, theirs comes first.
+tool() { # BINARY
+  local entry module binary
+  for entry in "${BINARIES[@]}"; do
+    read -r module _ binary <<<"$entry"
+    [[ $binary == "$1" ]] || continue
+    if is_external && command -v "$binary"; then return; fi
+    build_binaries "$binary"
+    say "$(binary_folder "$module")/$binary"
+    return
+  done
+  die "there is no tool '$1'" "Tools: helm, kubectl, and the programs of the cluster."
 }
 
 # One folder with a link to each binary: it comes first on the cluster's PATH.

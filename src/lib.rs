@@ -14,5 +14,6 @@ pub mod net;
 pub mod observe;
 pub mod operator;
 pub mod plan;
+pub mod spans;
 pub mod status;
 pub mod world;

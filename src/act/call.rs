@@ -21,19 +21,6 @@ pub enum Class {
     Transient,
 }
 
-impl Class {
-    /// The label it is counted under.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::Forbidden => "forbidden",
-            Self::Invalid => "invalid",
-            Self::Transient => "transient",
-        }
-    }
-}
-
 /// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]

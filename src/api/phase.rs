@@ -40,6 +40,25 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 15] = [
+        Self::Idle,
+        Self::Pending,
+        Self::Preflight,
+        Self::Preparing,
+        Self::Verifying,
+        Self::Switching,
+        Self::Confirming,
+        Self::Observing,
+        Self::Finishing,
+        Self::Completed,
+        Self::RollingBack,
+        Self::RolledBack,
+        Self::Failed,
+        Self::Aborted,
+        Self::Superseded,
+    ];
+
     /// Whether no step, switch or rollback of the run can follow.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::RolledBack | Self::Failed | Self::Aborted | Self::Superseded)

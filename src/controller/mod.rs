@@ -14,6 +14,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::act::call::{CallError, Class};
 use crate::api::cutover::Cutover;
@@ -111,14 +112,15 @@ pub async fn run(
     loop {
         while lists_missing == (0, 0, false) && looks.len() < AT_ONCE {
             let Some(key) = queue.take() else { break };
-            looks.spawn(guarded(cx.clone(), key));
+            let span = tracing::error_span!("look", namespace = %key.namespace, cutover = %key.name);
+            looks.spawn(guarded(cx.clone(), key).instrument(span));
         }
         let alarm = queue.next().filter(|_| looks.len() < AT_ONCE && lists_missing == (0, 0, false));
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = looks.join_next() => {
                 let Ok((key, result)) = ended else { continue };
-                let pause = after(&cx, &key, result, &mut failures);
+                let pause = after(&key, result, &mut failures);
                 queue.done(key, pause);
             }
             Some(seen) = runs.recv() => match seen {
@@ -186,12 +188,7 @@ async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Result<Option<Duration>
     (key, result)
 }
 
-fn after(
-    cx: &Controller,
-    key: &Key,
-    result: Result<Option<Duration>, CallError>,
-    failures: &mut HashMap<Key, u32>,
-) -> Option<Duration> {
+fn after(key: &Key, result: Result<Option<Duration>, CallError>, failures: &mut HashMap<Key, u32>) -> Option<Duration> {
     match result {
         Ok(pause) => {
             failures.remove(key);
@@ -200,7 +197,6 @@ fn after(
         // Somebody else wrote: look again with what stands there now.
         Err(e) if e.class == Class::Conflict => Some(Duration::from_millis(50)),
         Err(e) => {
-            cx.meter.api_error(e.class);
             let count = failures.entry(key.clone()).or_default();
             *count = count.saturating_add(1);
             let pause = RETRY.0.saturating_mul(2u32.saturating_pow((*count - 1).min(8))).min(RETRY.1);

@@ -126,7 +126,7 @@ fn unreadable(look: &Look<'_>, error: &kube::core::error_boundary::InvalidObject
         namespace: look.key.namespace.clone(),
         cutover: look.key.name.clone(),
         cutover_uid: error.metadata.uid.clone().unwrap_or_default(),
-        run: None,
+        ..About::default()
     };
     let note = Note {
         warning: true,
@@ -211,7 +211,7 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
         Verdict::Start(side) => match start::start(look, cutover.clone(), &side).await? {
             (_, Started::Run) => {
                 if let Some(by) = retried {
-                    tracing::info!(namespace = %look.key.namespace, cutover = %look.key.name, by, "tried again by a decision");
+                    tracing::info!(by, "tried again by a decision");
                 }
                 return Ok(None);
             }
@@ -394,7 +394,7 @@ fn about(cutover: &Cutover) -> About {
         namespace: cutover.namespace().unwrap_or_default(),
         cutover: cutover.name_any(),
         cutover_uid: cutover.uid().unwrap_or_default(),
-        run: None,
+        ..About::default()
     }
 }
 

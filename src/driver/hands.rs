@@ -8,9 +8,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 use super::Driver;
 use super::mailbox::{self, Mail};
+use super::meter::labels;
 use crate::act::Claimed;
 use crate::decide::Decision;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
@@ -48,21 +50,25 @@ impl Driver {
         }
         self.world.outcomes.remove(&key);
         let (cx, scope, post) = (self.cx.clone(), self.scope(), self.post.letters.clone());
-        self.tasks.spawn(async move {
-            let outcome = match AssertUnwindSafe(cx.actor.act(&scope, &effect)).catch_unwind().await {
-                Ok(outcome) => outcome,
-                Err(panic) => {
-                    cx.meter.panicked();
-                    let why = format!("a defect while acting: {}", panic_text(panic.as_ref()));
-                    tracing::error!(key, "{why}");
-                    broken(effect.get(), why)
-                }
-            };
-            cx.meter.effect(effect.get(), &outcome);
-            tracing::debug!(namespace = %scope.namespace, run = %scope.run, key, ?outcome, "effect ended");
-            // The driver may have ended meanwhile; then nobody waits for the outcome.
-            post.send(Mail::Ended(key, outcome)).await.ok();
-        });
+        self.tasks.spawn(
+            async move {
+                let outcome = match AssertUnwindSafe(cx.actor.act(&scope, &effect)).catch_unwind().await {
+                    Ok(outcome) => outcome,
+                    Err(panic) => {
+                        cx.meter.panicked();
+                        let why = format!("a defect while acting: {}", panic_text(panic.as_ref()));
+                        tracing::error!(effect = key, "{why}");
+                        broken(effect.get(), why)
+                    }
+                };
+                cx.meter.effect(effect.get(), &outcome);
+                // Not what was answered: a response may hold what belongs in no log.
+                tracing::debug!(effect = key, outcome = labels::outcome(&outcome), "effect ended");
+                // The driver may have ended meanwhile; then nobody waits for the outcome.
+                post.send(Mail::Ended(key, outcome)).await.ok();
+            }
+            .in_current_span(),
+        );
     }
 
     /// An effect ended.
@@ -108,18 +114,23 @@ impl Driver {
 
     fn read(&mut self, key: ReadKey, read: Read) -> Option<AbortHandle> {
         let (cx, scope, post) = (self.cx.clone(), self.scope(), self.post.letters.clone());
-        Some(self.tasks.spawn(async move {
-            let mail = match AssertUnwindSafe(cx.observer.read(&scope, &read)).catch_unwind().await {
-                Ok(reading) => Mail::Answer(key, reading),
-                Err(panic) => {
-                    cx.meter.panicked();
-                    tracing::error!(key, "a defect while reading: {}", panic_text(panic.as_ref()));
-                    tokio::time::sleep(AFTER_PANIC).await;
-                    Mail::Broken(key)
+        Some(
+            self.tasks.spawn(
+                async move {
+                    let mail = match AssertUnwindSafe(cx.observer.read(&scope, &read)).catch_unwind().await {
+                        Ok(reading) => Mail::Answer(key, reading),
+                        Err(panic) => {
+                            cx.meter.panicked();
+                            tracing::error!(read = key, "a defect while reading: {}", panic_text(panic.as_ref()));
+                            tokio::time::sleep(AFTER_PANIC).await;
+                            Mail::Broken(key)
+                        }
+                    };
+                    post.send(mail).await.ok();
                 }
-            };
-            post.send(mail).await.ok();
-        }))
+                .in_current_span(),
+            ),
+        )
     }
 
     pub(super) fn answered(&mut self, key: ReadKey, reading: Reading) {
@@ -142,25 +153,33 @@ impl Driver {
         // From the journal: after a restart nothing else knows of a Job that has been deleted meanwhile.
         let recorded = self.journal.steps.iter().filter_map(|r| r.job.as_ref()).filter(|j| j.uid.is_some() && !j.owned);
         let jobs: Vec<String> = recorded.map(|j| j.name.clone()).collect();
-        Some(self.tasks.spawn(async move {
-            loop {
-                let began = Timestamp::now();
-                let sightings = match AssertUnwindSafe(cx.observer.refresh(&scope, &plan, &jobs)).catch_unwind().await {
-                    Ok(sightings) => sightings,
-                    Err(panic) => {
-                        cx.meter.panicked();
-                        tracing::error!("a defect while reading everything: {}", panic_text(panic.as_ref()));
-                        vec![]
+        Some(
+            self.tasks.spawn(
+                async move {
+                    loop {
+                        let began = Timestamp::now();
+                        let sightings = match AssertUnwindSafe(cx.observer.refresh(&scope, &plan, &jobs))
+                            .catch_unwind()
+                            .await
+                        {
+                            Ok(sightings) => sightings,
+                            Err(panic) => {
+                                cx.meter.panicked();
+                                tracing::error!("a defect while reading everything: {}", panic_text(panic.as_ref()));
+                                vec![]
+                            }
+                        };
+                        let complete = is_complete(&sightings);
+                        let mail = Mail::Refreshed { key: key.clone(), began, sightings };
+                        if post.send(mail).await.is_err() || complete || key.is_none() {
+                            return;
+                        }
+                        tokio::time::sleep(AGAIN).await;
                     }
-                };
-                let complete = is_complete(&sightings);
-                let mail = Mail::Refreshed { key: key.clone(), began, sightings };
-                if post.send(mail).await.is_err() || complete || key.is_none() {
-                    return;
                 }
-                tokio::time::sleep(AGAIN).await;
-            }
-        }))
+                .in_current_span(),
+            ),
+        )
     }
 
     pub(super) fn refreshed(&mut self, key: Option<ReadKey>, began: Timestamp, sightings: Vec<Sighting>) {

@@ -13,6 +13,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{Context, End, drive};
 use crate::api::run::CutoverRun;
@@ -66,6 +67,7 @@ impl Namespaces {
 
 struct Driven {
     namespace: String,
+    cutover: String,
     name: String,
     stop: CancellationToken,
     broken: u32,
@@ -95,12 +97,13 @@ pub async fn run(
                 match how {
                     Ok(End::Closed | End::Gone | End::Stopped) => {
                         driven.remove(&uid);
+                        cx.meter.left(&uid);
                     }
                     Err(why) => if let Some(d) = driven.get_mut(&uid) {
                         cx.meter.panicked();
                         d.broken += 1;
                         let pause = (RESTART.0 * d.broken).min(RESTART.1);
-                        tracing::error!(namespace = %d.namespace, run = %d.name, "a driver broke: {why}; it starts again in {pause:?}");
+                        tracing::error!(namespace = %d.namespace, cutover = d.cutover, run = %d.name, "a driver broke: {why}; it starts again in {pause:?}");
                         start(&cx, &mut drivers, &uid, d, pause);
                     }
                 }
@@ -123,7 +126,8 @@ pub async fn run(
                         let uid = run.uid().unwrap_or_default();
                         if let Entry::Vacant(slot) = driven.entry(uid) {
                             let namespace = run.namespace().unwrap_or_default();
-                            let d = Driven { namespace, name: run.name_any(), stop: stop.child_token(), broken: 0 };
+                            let (cutover, name) = (run.spec.cutover.clone(), run.name_any());
+                            let d = Driven { namespace, cutover, name, stop: stop.child_token(), broken: 0 };
                             start(&cx, &mut drivers, slot.key(), &d, Duration::ZERO);
                             slot.insert(d);
                             cx.meter.active(driven.len());
@@ -160,18 +164,21 @@ fn start(
 ) {
     let (cx, uid, namespace, name, stop) =
         (cx.clone(), uid.to_owned(), d.namespace.clone(), d.name.clone(), d.stop.clone());
-    drivers.spawn(async move {
+    // Everything that is logged about the run carries these, whatever the filter.
+    let span = tracing::error_span!("run", namespace, cutover = d.cutover, run = name);
+    let task = async move {
         tokio::select! {
             () = stop.cancelled() => return (uid, Ok(End::Stopped)),
             () = tokio::time::sleep(pause) => {}
         }
-        tracing::info!(namespace, run = name, "driving");
+        tracing::info!("driving");
         let task =
             futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(drive(cx, &namespace, &name, &uid, stop)));
         let end = task.await.map_err(|panic| super::hands::panic_text(panic.as_ref()));
-        tracing::info!(namespace, run = name, ?end, "driver ended");
+        tracing::info!(?end, "driver ended");
         (uid, end)
-    });
+    };
+    drivers.spawn(task.instrument(span));
 }
 
 type Stream = BoxStream<'static, (usize, Result<Event<DeserializeGuard<CutoverRun>>, watcher::Error>)>;

@@ -24,6 +24,7 @@ pub mod manager;
 pub mod meter;
 pub mod publish;
 mod rescue;
+pub mod traces;
 mod wake;
 
 use claim::{Put, Record, Written};
@@ -31,6 +32,7 @@ use form::Form;
 use mailbox::{Mail, Mailbox, Post};
 use meter::Meter;
 use publish::{About, Publisher};
+use traces::Traces;
 use wake::Wake;
 
 /// How long an ending operator waits for what is under way.
@@ -50,6 +52,8 @@ pub struct Context {
     pub publisher: Publisher,
     /// Counts.
     pub meter: Meter,
+    /// Takes the traces of closed runs.
+    pub traces: Traces,
 }
 
 /// How a driver ended.
@@ -77,6 +81,8 @@ struct Driver {
     journal: RunStatus,
     /// Whether what is ahead must be written before anything else happens.
     urgent: bool,
+    /// The journal up to which everything has been measured.
+    measured: RunStatus,
     /// Told once the journal is written.
     notes: Vec<Note>,
     /// Outcomes taken into the journal that is not written yet: put back if it never will be.
@@ -100,10 +106,7 @@ pub async fn drive(cx: Arc<Context>, namespace: &str, name: &str, uid: &str, sto
         match Record::open(cx.client.clone(), namespace, name, uid).await {
             Ok(Some(record)) => break record,
             Ok(None) => return End::Gone,
-            Err(e) => {
-                cx.meter.api_error(e.class);
-                tracing::warn!(namespace, run = name, error = %e, "the run cannot be read");
-            }
+            Err(e) => tracing::warn!(error = %e, "the run cannot be read"),
         }
         tokio::select! {
             () = stop.cancelled() => return End::Stopped,
@@ -129,6 +132,7 @@ fn about(run: &CutoverRun, namespace: &str) -> About {
         cutover: run.spec.cutover.clone(),
         cutover_uid: run.spec.cutover_uid.clone(),
         run: Some((run.metadata.name.clone().unwrap_or_default(), run.metadata.uid.clone().unwrap_or_default())),
+        ..About::default()
     }
 }
 
@@ -139,6 +143,7 @@ impl Driver {
         Self {
             about: about(record.run(), namespace),
             journal: record.journal(),
+            measured: record.journal(),
             plan_size: serde_json::to_vec(&record.run().spec).map_or(0, |v| v.len()),
             world: World::new(Timestamp::now(), &uid),
             wake: Wake::new(&uid),
@@ -159,6 +164,10 @@ impl Driver {
         }
     }
 
+    fn uid(&self) -> String {
+        self.about.run.as_ref().map(|(_, uid)| uid.clone()).unwrap_or_default()
+    }
+
     /// Whose eyes and hands: the account and Prometheus are read live from the Cutover.
     fn scope(&self) -> Scope {
         let cutover = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
@@ -176,6 +185,14 @@ impl Driver {
         if self.form == Form::Newer {
             self.cx.publisher.publish(&self.about, &form::newer());
         }
+        // A process that ended between writing a transition and telling it leaves that to the next one. The Event's name
+        // is the transition's, so one that was told already is not told twice.
+        let last = self.journal.timeline.last().map(|m| m.at);
+        for moment in self.journal.timeline.iter().filter(|m| Some(m.at) == last) {
+            self.cx.publisher.tell_again(&self.about, moment);
+        }
+        // What stands in its way stood there before this process, too.
+        self.cx.meter.journal(&self.uid(), &self.plan, &self.measured, &self.measured);
         let mut watches = self.cx.observer.watch(&self.scope(), &self.plan, self.post.sightings.clone());
         loop {
             if let Some(end) = self.pass().await {
@@ -188,7 +205,7 @@ impl Driver {
                 () = self.mailbox.wait() => {}
                 Some(_) = self.tasks.join_next() => {}
                 Some(ended) = watches.join_next() => {
-                    tracing::warn!(run = ?self.about.run, ?ended, "a watch ended; all of the run's start anew");
+                    tracing::warn!(?ended, "a watch ended; all of the run's start anew");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     watches = self.cx.observer.watch(&self.scope(), &self.plan, self.post.sightings.clone());
                 }
@@ -320,7 +337,7 @@ impl Driver {
             return Settled::Waiting;
         }
         if claim::fit(&mut self.journal, self.plan_size) {
-            tracing::warn!(run = ?self.about.run, "the journal is full: evidence of the oldest steps is dropped");
+            tracing::warn!("the journal is full: evidence of the oldest steps is dropped");
         }
         match self.record.put(&self.journal, limit).await {
             Put::Written(proof) => {
@@ -334,7 +351,6 @@ impl Driver {
             Put::Gone => Settled::Gone,
             Put::Failed(e) => {
                 self.cx.meter.claim("failed");
-                self.cx.meter.api_error(e.class);
                 self.complain("JournalNotWritten", &format!("the journal cannot be written: {e}"));
                 self.wake.retry();
                 Settled::Waiting
@@ -352,12 +368,13 @@ impl Driver {
                 self.world.outcomes.extend(self.consumed.drain(..));
                 self.notes.clear();
                 self.journal = self.record.journal();
+                // Measured by whoever wrote it.
+                self.measured = self.record.journal();
                 self.urgent = false;
                 // Who wrote may have done so for ever: patience with conflicts is not renewed by them.
                 Settled::Again
             }
-            Err(e) => {
-                self.cx.meter.api_error(e.class);
+            Err(_) => {
                 self.wake.retry();
                 Settled::Waiting
             }
@@ -367,8 +384,15 @@ impl Driver {
     /// What follows a write: everything up to it is told and done with.
     fn tell(&mut self) {
         let ahead = self.record.run().status.as_ref() != Some(&self.journal);
+        self.measure();
         for note in self.notes.drain(..) {
-            self.cx.publisher.publish(&self.about, &note);
+            let moment = crate::journal::moment(&self.measured, &note.subject, &note.reason, &note.message);
+            let about = About {
+                step: self.plan.action(&note.subject).map(|_| note.subject.clone()),
+                transition: moment.map(|m| m.at),
+                ..self.about.clone()
+            };
+            self.cx.publisher.publish(&about, &note);
         }
         if !ahead {
             self.consumed.clear();
@@ -377,6 +401,16 @@ impl Driver {
             self.wake.written();
         }
         self.restore_wanted = None;
+    }
+
+    /// Counts and times what the last write has added to the journal.
+    fn measure(&mut self) {
+        let Some(written) = self.record.run().status.as_ref().filter(|s| **s != self.measured) else { return };
+        self.cx.meter.journal(&self.uid(), &self.plan, &self.measured, written);
+        if self.measured.state == RunState::Active && written.state == RunState::Closed {
+            self.cx.traces.send(|| crate::spans::of(self.record.run(), &self.plan, written));
+        }
+        self.measured = written.clone();
     }
 
     /// Tells a trouble of the driver itself, once until it is over.
@@ -392,12 +426,8 @@ impl Driver {
     /// The run is closed: its finalizer goes, then the driver.
     async fn close(&mut self) -> Option<End> {
         match self.record.release().await {
-            Ok(()) => {
-                self.cx.meter.run_ended(self.journal.phase);
-                Some(End::Closed)
-            }
-            Err(e) => {
-                self.cx.meter.api_error(e.class);
+            Ok(()) => Some(End::Closed),
+            Err(_) => {
                 // The list of finalizers may have changed; the next pass reads it anew.
                 match self.record.read().await {
                     Ok(claim::Seen::Gone) => return Some(End::Closed),

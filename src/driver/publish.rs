@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,15 +10,21 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::meter::Meter;
-use crate::act::call::call;
+use crate::act::call::{Class, call};
+use crate::api::phase::Phase;
+use crate::api::run::Moment;
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 use crate::decide::Note;
 
 /// Events waiting to be written; more are dropped and counted.
 const ROOM: usize = 512;
+
+/// A transition older than this has been told, or is of no interest any more: Events are kept for an hour.
+const RECENT: Duration = Duration::from_secs(600);
 
 /// What a note is about.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +37,10 @@ pub struct About {
     pub cutover_uid: String,
     /// The run, if there is one.
     pub run: Option<(String, String)>,
+    /// The step or undo, if there is one.
+    pub step: Option<String>,
+    /// When the run entered the phase, if this is about that: a transition has one Event, whoever tells it.
+    pub transition: Option<Timestamp>,
 }
 
 /// Tells notes.
@@ -50,9 +61,14 @@ impl Publisher {
             while let Some(event) = events.recv().await {
                 let namespace = event.metadata.namespace.clone().unwrap_or_default();
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-                if let Err(e) = call(api.create(&PostParams::default(), &event)).await {
-                    count.api_error(e.class);
-                    tracing::debug!(error = %e, "an Event was not written");
+                match call(api.create(&PostParams::default(), &event)).await {
+                    Ok(_) => {}
+                    // Told before, by this operator's predecessor.
+                    Err(e) if e.class == Class::Conflict => {}
+                    Err(e) => {
+                        count.event_lost("refused");
+                        tracing::debug!(error = %e, "an Event was not written");
+                    }
                 }
             }
         });
@@ -61,19 +77,63 @@ impl Publisher {
 
     /// Tells a note once.
     pub fn publish(&self, about: &About, note: &Note) {
-        let run = about.run.as_ref().map_or("", |(name, _)| name.as_str());
+        say(about, note);
+        self.send(about, note);
+    }
+
+    /// Tells a transition of the journal that may have been told before; its log line has been written then.
+    pub fn tell_again(&self, about: &About, moment: &Moment) {
+        if Timestamp::now().duration_since(moment.at).as_secs() > RECENT.as_secs().cast_signed() {
+            return;
+        }
+        let note = Note {
+            warning: moment.phase == Phase::RollingBack || moment.phase.is_over(),
+            reason: moment.reason.clone(),
+            subject: moment.phase.as_str().into(),
+            message: moment.message.clone(),
+        };
+        self.send(&About { transition: Some(moment.at), ..about.clone() }, &note);
+    }
+
+    fn send(&self, about: &About, note: &Note) {
+        let now = Timestamp::now();
+        let event = event(about, note, &self.instance, now, self.told.fetch_add(1, Ordering::Relaxed));
+        if self.queue.try_send(event).is_err() {
+            self.meter.event_lost("queue_full");
+        }
+    }
+}
+
+/// One log line. Namespace, Cutover, run and step are fields of a span of its own, as everywhere.
+pub fn say(about: &About, note: &Note) {
+    let run = about.run.as_ref().map(|(name, _)| name.as_str());
+    let span = tracing::error_span!(
+        parent: None,
+        "note",
+        namespace = about.namespace,
+        cutover = about.cutover,
+        run,
+        step = about.step.as_deref()
+    );
+    span.in_scope(|| {
         if note.warning {
-            tracing::warn!(namespace = %about.namespace, cutover = %about.cutover, run, reason = %note.reason, subject = %note.subject, "{}", note.message);
+            tracing::warn!(reason = note.reason, subject = note.subject, "{}", note.message);
         } else {
-            tracing::info!(namespace = %about.namespace, cutover = %about.cutover, run, reason = %note.reason, subject = %note.subject, "{}", note.message);
+            tracing::info!(reason = note.reason, subject = note.subject, "{}", note.message);
         }
-        if self
-            .queue
-            .try_send(event(about, note, &self.instance, Timestamp::now(), self.told.fetch_add(1, Ordering::Relaxed)))
-            .is_err()
-        {
-            self.meter.event_dropped();
+    });
+}
+
+/// The name of an Event. A transition's follows from the run, the phase and the time, so that a second Event of it is
+/// refused, even another operator's. All others are unique by time and number: no aggregation, so no note is lost.
+fn name_of(about: &About, note: &Note, now: Timestamp, told: u64) -> String {
+    match (&about.run, about.transition) {
+        (Some((_, uid)), Some(at)) => {
+            let digest = Sha256::digest(format!("{uid}/{}/{at}", note.subject).as_bytes());
+            let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+            format!("{}.{hex}", about.cutover)
         }
+        _ => format!("{}.{:x}.{told:x}", about.cutover, now.as_nanosecond()),
     }
 }
 
@@ -89,8 +149,7 @@ fn event(about: &About, note: &Note, instance: &str, now: Timestamp, told: u64) 
     let cut = |text: &str, max: usize| crate::journal::short(text, max);
     Event {
         metadata: ObjectMeta {
-            // Unique by time and number: no aggregation, so no note is lost.
-            name: Some(format!("{}.{:x}.{told:x}", about.cutover, now.as_nanosecond())),
+            name: Some(name_of(about, note, now, told)),
             namespace: Some(about.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -113,11 +172,31 @@ mod tests {
 
     #[test]
     fn events_keep_within_the_limits_of_the_api_server() {
-        let about = About { namespace: "a".into(), cutover: "web".into(), cutover_uid: "u".into(), run: None };
+        let about = About { namespace: "a".into(), cutover: "web".into(), cutover_uid: "u".into(), ..About::default() };
         let note = Note { warning: true, reason: "r".repeat(300), subject: String::new(), message: "m".repeat(5000) };
         let e = event(&about, &note, &"i".repeat(300), Timestamp::UNIX_EPOCH, 0);
         let long = |s: &Option<String>| s.as_ref().map_or(0, |s| s.len());
         assert!(long(&e.reason) <= 128 && long(&e.note) <= 1024 && long(&e.reporting_instance) <= 128);
         assert_eq!(e.action.as_deref(), Some("Cutover"), "an Event without an action is refused");
+    }
+
+    #[test]
+    fn a_transition_has_one_event_whoever_tells_it_and_a_note_one_each_time() {
+        let note = Note { warning: false, reason: "Progress".into(), subject: "Observing".into(), message: "m".into() };
+        let about = About {
+            cutover: "web".into(),
+            run: Some(("web-1".into(), "uid".into())),
+            transition: Some(Timestamp::UNIX_EPOCH),
+            ..About::default()
+        };
+        let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let name = |about: &About, note: &Note, now, told| name_of(about, note, now, told);
+        assert_eq!(name(&about, &note, early, 0), name(&about, &note, late, 7));
+        let later = About { transition: Some(Timestamp::MAX), ..about.clone() };
+        assert_ne!(name(&about, &note, early, 0), name(&later, &note, early, 0), "entered again at another time");
+        let other = Note { subject: "RollingBack".into(), ..note.clone() };
+        assert_ne!(name(&about, &note, early, 0), name(&about, &other, early, 0), "two phases in one write");
+        let plain = About { transition: None, ..about };
+        assert_ne!(name(&plain, &note, early, 0), name(&plain, &note, early, 1));
     }
 }

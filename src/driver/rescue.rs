@@ -49,12 +49,11 @@ impl Driver {
         match self.record.authorise(&restores).await {
             Ok(authorised) => {
                 for restore in authorised {
-                    tracing::info!(run = ?self.about.run, key = %restore.get().key(), "restoring by the claim of the switch");
+                    tracing::info!(effect = %restore.get().key(), "restoring by the claim of the switch");
                     self.act(restore);
                 }
             }
             Err(e) => {
-                self.cx.meter.api_error(e.class);
                 self.complain("JournalNotRead", &format!("a restore is due and the run cannot be read: {e}"));
                 self.wake.rescue_in(SHORT_WRITE);
             }

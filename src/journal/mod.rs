@@ -12,6 +12,8 @@ use crate::api::run::{
 
 /// Most transitions kept in the timeline.
 const MAX_MOMENTS: usize = 64;
+/// Longest message of a transition, in characters.
+const MOMENT_MESSAGE: usize = 256;
 
 /// A transition that the lifecycle does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,11 +62,22 @@ pub fn enter(
     }
     journal.phase = to;
     journal.phase_since = Some(now);
-    journal.timeline.push(Moment { at: now, phase: to, reason: reason.into(), message: short(message, 256) });
+    journal.timeline.push(Moment {
+        at: now,
+        phase: to,
+        reason: reason.into(),
+        message: short(message, MOMENT_MESSAGE),
+    });
     if journal.timeline.len() > MAX_MOMENTS {
         journal.timeline.remove(0);
     }
     Ok(())
+}
+
+/// The transition that these words tell, if they tell one: the newest.
+pub fn moment<'a>(journal: &'a RunStatus, phase: &str, reason: &str, message: &str) -> Option<&'a Moment> {
+    let message = short(message, MOMENT_MESSAGE);
+    journal.timeline.iter().rev().find(|m| m.phase.as_str() == phase && m.reason == reason && m.message == message)
 }
 
 /// `at` + `d`; the end of time where that is past it.
@@ -152,23 +165,7 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
 mod tests {
     use super::*;
 
-    const ALL: [Phase; 15] = [
-        Phase::Idle,
-        Phase::Pending,
-        Phase::Preflight,
-        Phase::Preparing,
-        Phase::Verifying,
-        Phase::Switching,
-        Phase::Confirming,
-        Phase::Observing,
-        Phase::Finishing,
-        Phase::Completed,
-        Phase::RollingBack,
-        Phase::RolledBack,
-        Phase::Failed,
-        Phase::Aborted,
-        Phase::Superseded,
-    ];
+    const ALL: [Phase; 15] = Phase::ALL;
 
     #[test]
     fn what_is_over_stays_over() {

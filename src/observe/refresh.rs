@@ -53,7 +53,7 @@ pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, kno
             Ok(seen) => sightings.extend(seen),
             Err(error) => {
                 complete = false;
-                tracing::warn!(run = scope.run, error, "a live reading failed");
+                tracing::warn!(error, "a live reading failed");
             }
         }
     }

@@ -20,6 +20,7 @@ use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::health::WatchHealth;
 use super::waits::Waits;
@@ -78,11 +79,12 @@ impl Watches {
         let mut set = JoinSet::new();
         let mut spawn = |task: futures::future::BoxFuture<'static, Result<(), Closed>>| {
             // Ends only when nobody listens.
-            set.spawn(async move {
+            let task = async move {
                 if let Err(Closed) = task.await {
                     tracing::debug!("a watch ends: nobody listens");
                 }
-            });
+            };
+            set.spawn(task.in_current_span());
         };
         spawn(Box::pin(self.clone().cutover(plan.cutover.clone())));
         spawn(Box::pin(self.clone().decisions()));
@@ -116,7 +118,7 @@ impl Watches {
         K: kube::Resource + Clone + Debug + Send + DeserializeOwned + 'static,
         K::DynamicType: Clone,
     {
-        let (health, run) = (self.health.clone(), self.scope.run.clone());
+        let health = self.health.clone();
         let what = api.resource_url().to_owned();
         watcher(api, config.timeout(WATCH_TIMEOUT).page_size(PAGE))
             .backoff(Pause(Pause::FIRST))
@@ -125,7 +127,7 @@ impl Watches {
                     Ok(event) => Some(event),
                     Err(error) => {
                         health.failed();
-                        tracing::warn!(run, what, %error, "a watch failed; it is tried again");
+                        tracing::warn!(what, %error, "a watch failed; it is tried again");
                         None
                     }
                 };
@@ -311,7 +313,7 @@ pub(super) fn readable(decision: DeserializeGuard<CutoverDecision>) -> Option<cr
     match decision.0 {
         Ok(decision) => Some(convert::decision(&decision)),
         Err(error) => {
-            tracing::warn!(name = error.metadata.name, %error, "a decision cannot be read and does not count");
+            tracing::warn!(decision = error.metadata.name, %error, "a decision cannot be read and does not count");
             None
         }
     }

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use super::traffic::Counted;
 use crate::act::call::call;
 use crate::driver::manager::WATCH_SECONDS;
+use crate::driver::meter::Meter;
 use crate::net::Net;
 use crate::observe::machines;
 
@@ -21,8 +24,8 @@ const PROBE: Duration = Duration::from_secs(15);
 /// How often nodes are looked at.
 const MACHINES: Duration = Duration::from_secs(60);
 
-/// A client without retries of its own, and the address it talks to.
-pub async fn connect() -> anyhow::Result<(Client, ::http::Uri)> {
+/// A client without retries of its own, whose requests are counted, and the address it talks to.
+pub async fn connect(meter: Meter) -> anyhow::Result<(Client, ::http::Uri)> {
     let mut config =
         Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
     // A retry inside the client would hold up a restore for minutes; the drivers pace their own.
@@ -33,7 +36,8 @@ pub async fn connect() -> anyhow::Result<(Client, ::http::Uri)> {
     config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 15));
     config.reset_reader_on_write = true;
     let endpoint = config.cluster_url.clone();
-    Ok((Client::try_from(config).context("the client of the cluster")?, endpoint))
+    let client = ClientBuilder::try_from(config).context("the client of the cluster")?;
+    Ok((client.with_layer(&Counted(meter)).build(), endpoint))
 }
 
 /// Asks the API server again and again whether it answers.

@@ -23,12 +23,17 @@ use crate::observe::Observer;
 mod cluster;
 mod health;
 mod http;
+mod otlp;
 mod telemetry;
+mod traffic;
 
 use health::Health;
 
 /// How long an ending operator may take; a second less than half of what Kubernetes gives it here.
 const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// How long traces that are still to be exported may hold up the end.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// Flags of `cutover run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -51,6 +56,10 @@ pub struct Flags {
     /// Where /metrics, /readyz and /livez are served.
     #[arg(long, alias = "metrics-addr", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
     pub listen: SocketAddr,
+    /// Where the trace of each run goes once it is closed, by OTLP over HTTP, such as http://collector.monitoring.svc:4318.
+    /// Without it the variables OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_ENDPOINT are heeded.
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// Log lines for people or for machines. RUST_LOG filters them.
     #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
     pub log_format: telemetry::Format,
@@ -81,8 +90,9 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         .await
         .with_context(|| format!("--listen {}: cannot be listened on", flags.listen))?;
     tracing::info!(listen = ?listener.local_addr(), "health and metrics are served");
-    let (client, endpoint) = cluster::connect().await?;
     let meter = Meter::new().context("metrics")?;
+    let (traces, exporting) = otlp::start(flags.otlp_endpoint.as_deref(), meter.clone())?;
+    let (client, endpoint) = cluster::connect(meter.clone()).await?;
     let identity = Identity::new(client.clone());
     // The tests of this crate know one more field.
     #[allow(clippy::needless_update)]
@@ -111,6 +121,7 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         observer,
         publisher: publisher.clone(),
         meter: meter.clone(),
+        traces,
     });
     let controller = Arc::new(Controller::new(
         client.clone(),
@@ -144,6 +155,10 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
     stop.cancel();
     if tokio::time::timeout(LAST_WORDS, &mut work).await.is_err() {
         tracing::warn!("not everything ended in time; what was under way is picked up by the next operator");
+    }
+    if let Some(exporting) = exporting {
+        // The queue ends with the last driver; what is in it is still sent, if the collector takes it at once.
+        tokio::time::timeout(LAST_TRACES, exporting).await.ok();
     }
     server.abort();
     Ok(())

@@ -221,6 +221,28 @@ pub enum Action {
     Wait(Wait),
 }
 
+impl Action {
+    /// Every kind of action, as [`Action::kind`] names it.
+    pub const KINDS: [&'static str; 10] =
+        ["permissions", "job", "http", "suite", "config", "rollout", "metric", "scale", "unscale", "wait"];
+
+    /// What it is called in manifests, metrics and traces.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Permissions {} => "permissions",
+            Self::Job(_) => "job",
+            Self::Http(_) => "http",
+            Self::Suite(_) => "suite",
+            Self::Config(_) => "config",
+            Self::Rollout(_) => "rollout",
+            Self::Metric(_) => "metric",
+            Self::Scale(_) => "scale",
+            Self::Unscale { .. } => "unscale",
+            Self::Wait(_) => "wait",
+        }
+    }
+}
+
 /// Parallel steps with a pass rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -267,6 +289,14 @@ impl Plan {
         })
     }
 
+    /// What the execution of this name does: a step, or a step's undo (`undo/NAME`).
+    pub fn action(&self, name: &str) -> Option<&Action> {
+        match name.strip_prefix(UNDO) {
+            Some(undone) => self.step(undone)?.undo.as_ref().map(|u| &u.action),
+            None => self.step(name).map(|s| &s.action),
+        }
+    }
+
     /// The undo of a step, as a step named `undo/NAME`.
     pub fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
         let undo = step.undo.as_ref()?;
@@ -297,5 +327,8 @@ impl Plan {
 
 /// The name of the execution of a step's undo.
 pub fn undo_name(step: &str) -> String {
-    format!("undo/{step}")
+    format!("{UNDO}{step}")
 }
+
+/// What the names of undos begin with; a step's own name has no slash.
+const UNDO: &str = "undo/";

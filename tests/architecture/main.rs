@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -17,6 +17,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
     ("status", &["api", "plan", "world", "endpoints", "journal"]),
+    ("spans", &["api", "plan", "status"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge"]),
@@ -25,7 +26,20 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope"]),
     (
         "driver",
-        &["api", "plan", "effect", "world", "endpoints", "journal", "status", "decide", "net", "observe", "act"],
+        &[
+            "api",
+            "plan",
+            "effect",
+            "world",
+            "endpoints",
+            "journal",
+            "status",
+            "spans",
+            "decide",
+            "net",
+            "observe",
+            "act",
+        ],
     ),
     (
         "controller",
@@ -44,12 +58,12 @@ const IMPORTS: [(&str, &[&str]); 16] = [
             "driver",
         ],
     ),
-    ("operator", &["api", "plan", "status", "net", "observe", "act", "driver", "controller"]),
+    ("operator", &["api", "plan", "status", "spans", "decide::Note", "net", "observe", "act", "driver", "controller"]),
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 10] =
-    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge", "decide"];
+const PURE: [&str; 11] =
+    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide"];
 
 /// What pure code must not contain.
 const IMPURE: [&str; 17] = [

@@ -1,0 +1,155 @@
+//! The values that labels may have: closed sets, no names of objects. A value outside of its set is shown as `other`.
+
+use crate::api::condition::types;
+use crate::api::phase::Phase;
+use crate::api::run::StepState;
+use crate::effect::{Effect, Outcome};
+
+/// What a value outside of its set is shown as.
+pub const OTHER: &str = "other";
+
+/// Phases in which a run ends.
+pub const ENDS: [&str; 5] = ["Completed", "RolledBack", "Failed", "Aborted", "Superseded"];
+
+/// Phases that a run can leave, so that the time in them is known.
+pub const PHASES: [&str; 10] = [
+    Phase::Pending.as_str(),
+    Phase::Preflight.as_str(),
+    Phase::Preparing.as_str(),
+    Phase::Verifying.as_str(),
+    Phase::Switching.as_str(),
+    Phase::Confirming.as_str(),
+    Phase::Observing.as_str(),
+    Phase::Finishing.as_str(),
+    Phase::Completed.as_str(),
+    Phase::RollingBack.as_str(),
+];
+
+/// How a step ended. One that was skipped took no time.
+pub const STEP_RESULTS: [&str; 3] = ["succeeded", "failed", "unknown"];
+
+/// How a step ended; `None` while it has not, or was skipped.
+pub const fn step_result(state: StepState) -> Option<&'static str> {
+    match state {
+        StepState::Succeeded => Some("succeeded"),
+        StepState::Failed => Some("failed"),
+        StepState::Unknown => Some("unknown"),
+        StepState::Running | StepState::Skipped => None,
+    }
+}
+
+/// Up to which moment a switch is timed.
+pub const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
+
+/// What made a restore necessary.
+pub const CAUSES: [&str; 2] = ["trigger", OTHER];
+
+/// What stands in the way of runs: condition types that are True, and `CannotRollBack` for `CanRollBack=False`.
+pub const TROUBLES: [&str; 7] = [
+    types::AWAITING_DECISION,
+    types::OUTCOME_UNKNOWN,
+    types::ROLLBACK_BLOCKED,
+    CANNOT_ROLL_BACK,
+    types::SELECTOR_DRIFT,
+    types::METRICS_INCONCLUSIVE,
+    types::SUSPENDED,
+];
+
+/// `CanRollBack` is False.
+pub const CANNOT_ROLL_BACK: &str = "CannotRollBack";
+
+/// What is watched.
+pub const WATCHED: [&str; 10] = [
+    "cutovers",
+    "cutoverruns",
+    "cutoverdecisions",
+    "services",
+    "pods",
+    "endpointslices",
+    "jobs",
+    "deployments",
+    "statefulsets",
+    OTHER,
+];
+
+/// Methods of API requests; watches apart, since they are long.
+pub const METHODS: [&str; 7] = ["GET", "WATCH", "POST", "PUT", "PATCH", "DELETE", OTHER];
+
+/// Results of API requests.
+pub const RESULTS: [&str; 10] = [
+    "ok",
+    "not_found",
+    "conflict",
+    "forbidden",
+    "unauthorized",
+    "invalid",
+    "throttled",
+    "unavailable",
+    "unreachable",
+    "abandoned",
+];
+
+/// The result that an HTTP status stands for.
+pub const fn result_of(status: u16) -> &'static str {
+    match status {
+        0..400 => "ok",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not_found",
+        409 => "conflict",
+        429 => "throttled",
+        400..500 => "invalid",
+        _ => "unavailable",
+    }
+}
+
+/// Results of writing a journal.
+pub const CLAIMS: [&str; 3] = ["written", "conflict", "failed"];
+
+/// Why an Event was not written.
+pub const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
+
+/// What became of the trace of a run.
+pub const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
+
+/// Kinds of effects.
+pub const EFFECTS: [&str; 8] =
+    ["create_job", "start_job", "delete_job", "own_job", "send", "switch", "restore", "scale"];
+
+/// The kind of an effect.
+pub const fn effect(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::CreateJob { .. } => "create_job",
+        Effect::StartJob { .. } => "start_job",
+        Effect::DeleteJob { .. } => "delete_job",
+        Effect::OwnJob { .. } => "own_job",
+        Effect::Send { .. } => "send",
+        Effect::Switch { .. } => "switch",
+        Effect::Restore { .. } => "restore",
+        Effect::Scale { .. } => "scale",
+    }
+}
+
+/// Outcomes of effects.
+pub const OUTCOMES: [&str; 9] =
+    ["created", "name_collision", "done", "answered", "not_found", "conflict", "refused", "guarded", "transient"];
+
+/// What came of an effect, without what was said: an answer may hold what belongs in no log.
+pub const fn outcome(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Created { .. } => "created",
+        Outcome::NameCollision(_) => "name_collision",
+        Outcome::Done => "done",
+        Outcome::Answered(_) => "answered",
+        Outcome::NotFound => "not_found",
+        Outcome::Conflict(_) => "conflict",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Guarded { .. } => "guarded",
+        Outcome::Transient(_) => "transient",
+    }
+}
+
+/// The value itself where the set has it, else `other`.
+pub fn within(set: &[&'static str], value: &str) -> &'static str {
+    set.iter().find(|v| **v == value).copied().unwrap_or(OTHER)
+}

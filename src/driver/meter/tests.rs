@@ -1,0 +1,149 @@
+//! Metrics have bounded labels: whatever happens, no series appears that was not there from the start.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::api::condition::set;
+use crate::effect::RestoreGuard;
+use jiff::Timestamp;
+
+/// Names and labels of all series but those of watches, which come and go.
+fn series(meter: &Meter) -> BTreeSet<String> {
+    let text = meter.text().expect("text");
+    let names = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit_once(' '));
+    names.map(|(name, _)| name.to_owned()).filter(|n| !n.starts_with("cutover_watch_age")).collect()
+}
+
+fn all_effects() -> Vec<Effect> {
+    let (name, uid) = (String::from("n"), String::from("u"));
+    let request = crate::effect::Request::default();
+    let workload = crate::api::step::WorkloadRef { kind: crate::api::step::WorkloadKind::Deployment, name: "d".into() };
+    vec![
+        Effect::CreateJob { name: name.clone(), manifest: serde_json::Value::Null },
+        Effect::StartJob { name: name.clone(), uid: uid.clone() },
+        Effect::DeleteJob { name: name.clone(), uid: uid.clone(), resource_version: None },
+        Effect::OwnJob { name: name.clone(), uid: uid.clone() },
+        Effect::Send { key: "a#1".into(), request },
+        Effect::Switch {
+            service: name.clone(),
+            uid: uid.clone(),
+            resource_version: "1".into(),
+            from: [].into(),
+            to: [].into(),
+            min_ready: 1,
+        },
+        Effect::Restore {
+            service: name,
+            from: [].into(),
+            to: [].into(),
+            guard: RestoreGuard { min_ready: 1, any: false },
+            fence: "f".into(),
+        },
+        Effect::Scale { why: "step".into(), workload, uid, from: 1, to: 2, unless_live: vec![] },
+    ]
+}
+
+fn all_outcomes() -> Vec<Outcome> {
+    vec![
+        Outcome::Created { uid: "u".into() },
+        Outcome::NameCollision("x".into()),
+        Outcome::Done,
+        Outcome::Answered(vec![]),
+        Outcome::NotFound,
+        Outcome::Conflict("x".into()),
+        Outcome::Refused { why: "x".into(), forbidden: true },
+        Outcome::Guarded { ready: 0, other: 0, foreign: None },
+        Outcome::Transient("x".into()),
+    ]
+}
+
+#[test]
+fn whatever_happens_no_series_is_added() {
+    let meter = Meter::new().expect("names are unique");
+    let before = series(&meter);
+    assert!(before.len() < 1500, "{} series are too many", before.len());
+    for effect in all_effects() {
+        for outcome in all_outcomes() {
+            meter.effect(&effect, &outcome);
+        }
+    }
+    for phase in Phase::ALL {
+        meter.measured(Measure::Phase(phase, 1.0));
+        meter.measured(Measure::Ended(phase));
+    }
+    for status in 100..600 {
+        for method in ["GET", "WATCH", "POST", "PUT", "PATCH", "DELETE", "HEAD", "BREW"] {
+            meter.request(method, labels::result_of(status), Some(Duration::from_millis(3)));
+        }
+    }
+    let mut conditions = vec![];
+    for type_ in labels::TROUBLES.into_iter().chain([types::READY, types::CAN_ROLL_BACK, "MadeUp"]) {
+        set(&mut conditions, type_, type_ != types::CAN_ROLL_BACK, "Any", "any", Timestamp::UNIX_EPOCH);
+    }
+    assert_eq!(troubles(&conditions), labels::TROUBLES);
+    for list in [&labels::SWITCH_UNTIL, &labels::CAUSES] {
+        list.iter().for_each(|v| assert!(!v.is_empty()));
+    }
+    assert_eq!(series(&meter), before);
+}
+
+#[test]
+fn every_series_is_one_of_the_reference() {
+    let meter = Meter::new().expect("names are unique");
+    for resource in labels::WATCHED {
+        std::mem::forget(meter.watches().begin(resource));
+    }
+    let text = meter.text().expect("text");
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a value");
+        let (name, given) = series.split_once('{').unwrap_or((series, "}"));
+        let of = |f: &&Family| {
+            f.name == name
+                || f.kind == "histogram"
+                    && ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(f.name))
+        };
+        let family = meter.families().iter().find(of).unwrap_or_else(|| panic!("{name} is not in the reference"));
+        seen.insert(family.name);
+        for pair in given.trim_end_matches('}').split(',').filter(|p| !p.is_empty()) {
+            let (label, value) = pair.split_once('=').expect("label=value");
+            let value = value.trim_matches('"');
+            let values = family.labels.iter().find(|(l, _)| *l == label).map(|(_, v)| v);
+            let bound = label == "le" || values.is_some_and(|v| v.contains(&value));
+            assert!(bound, "{name}: {label}={value} is not one of {values:?}");
+        }
+    }
+    let all: BTreeSet<&str> = meter.families().iter().map(|f| f.name).collect();
+    assert_eq!(seen, all, "each metric is there from the start");
+}
+
+#[test]
+fn what_happens_is_shown() {
+    let meter = Meter::new().expect("names are unique");
+    meter.measured(Measure::Ended(Phase::RolledBack));
+    meter.measured(Measure::Restore("trigger", 0.042));
+    meter.measured(Measure::Step { action: "http", result: "failed", seconds: 3.0 });
+    meter.effect(&Effect::StartJob { name: "n".into(), uid: "u".into() }, &Outcome::Done);
+    meter.claim("written");
+    meter.request("PATCH", labels::result_of(429), None);
+    meter.active(3);
+    let mut status = RunStatus::default();
+    set(&mut status.conditions, types::CAN_ROLL_BACK, false, "OldSide", "", Timestamp::UNIX_EPOCH);
+    meter.standing.lock().expect("one thread").insert("u".into(), troubles(&status.conditions));
+    let text = meter.text().expect("text");
+    for line in [
+        r#"cutover_runs_ended_total{phase="RolledBack"} 1"#,
+        r#"cutover_effects_total{effect="start_job",outcome="done"} 1"#,
+        r#"cutover_restore_duration_seconds_bucket{cause="trigger",le="0.03"} 0"#,
+        r#"cutover_restore_duration_seconds_bucket{cause="trigger",le="0.05"} 1"#,
+        r#"cutover_step_duration_seconds_count{action="http",result="failed"} 1"#,
+        r#"cutover_api_requests_total{method="PATCH",result="throttled"} 1"#,
+        r#"cutover_runs_troubled{condition="CannotRollBack"} 1"#,
+        "cutover_runs_active 3",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    meter.left("u");
+    assert!(meter.text().expect("text").contains(r#"cutover_runs_troubled{condition="CannotRollBack"} 0"#));
+}

@@ -10,7 +10,7 @@ IMAGES := $(CARGO_TARGET_DIR)/images
 export PROGRAMS IMAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test test-unit test-cluster e2e fmt lint crds clean
+.PHONY: help build image demo bench test test-unit test-cluster e2e fmt lint crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -24,6 +24,9 @@ image: build ## image archives of the operator and the sample application
 
 demo: build ## three releases under load on a real cluster
 	@tests/run demo
+
+bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a short run; REPS=20; ONLY=metric,size)
+	@tests/run bench
 
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::digest::Digest;
 use super::queue::Key;
 use crate::api::cutover::Cutover;
 use crate::api::decision::{CutoverDecision, Verb};
@@ -13,9 +14,9 @@ use crate::api::run::CutoverRun;
 
 /// A Cutover, as far as others need to know it.
 struct Entry {
-    uid: String,
+    uid: Box<str>,
     created: Option<Timestamp>,
-    services: Vec<String>,
+    services: Box<[Box<str>]>,
 }
 
 #[derive(Default)]
@@ -40,14 +41,22 @@ impl Known {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A Cutover was seen.
-    pub fn cutover(&self, key: &Key, cutover: &Cutover) {
+    /// A Cutover was seen. Returns whether it may be left alone: it is quiet, or what is seen is our own last write, which
+    /// says nothing new.
+    pub fn cutover(&self, key: &Key, digest: Digest) -> bool {
+        let Digest { metadata, services, quiet } = digest;
         let entry = Entry {
-            uid: cutover.uid().unwrap_or_default(),
-            created: cutover.creation_timestamp().map(|t| t.0),
-            services: cutover.spec.services.iter().map(|s| s.name.clone()).collect(),
+            uid: metadata.uid.unwrap_or_default().into(),
+            created: metadata.creation_timestamp.map(|t| t.0),
+            services: services.into_iter().map(Into::into).collect(),
         };
-        self.lock().cutovers.insert(key.clone(), entry);
+        let mut inner = self.lock();
+        inner.cutovers.insert(key.clone(), entry);
+        if quiet {
+            inner.written.remove(key);
+            return true;
+        }
+        inner.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv))
     }
 
     /// A Cutover is gone.
@@ -62,12 +71,6 @@ impl Known {
         if let Some(rv) = resource_version {
             self.lock().written.insert(key.clone(), rv.to_owned());
         }
-    }
-
-    /// Whether what is seen is our own last write, which says nothing new.
-    pub fn is_our_write(&self, key: &Key, cutover: &Cutover) -> bool {
-        let inner = self.lock();
-        inner.written.get(key).is_some_and(|rv| cutover.metadata.resource_version.as_ref() == Some(rv))
     }
 
     /// An active run was seen.
@@ -106,8 +109,8 @@ impl Known {
         let mine = (cutover.creation_timestamp().map(|t| t.0), cutover.uid().unwrap_or_default());
         let inner = self.lock();
         inner.cutovers.iter().filter(|(k, _)| k.namespace == key.namespace && *k != key).find_map(|(k, other)| {
-            let older = (other.created, &other.uid) < (mine.0, &mine.1);
-            let shared = cutover.spec.services.iter().find(|s| other.services.contains(&s.name))?;
+            let older = (other.created, &*other.uid) < (mine.0, mine.1.as_str());
+            let shared = cutover.spec.services.iter().find(|s| other.services.iter().any(|o| **o == *s.name))?;
             older.then(|| (shared.name.clone(), k.name.clone()))
         })
     }

@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::act::call::{CallError, Class};
-use crate::api::cutover::Cutover;
+use crate::api::LABEL_CUTOVER;
 use crate::api::decision::CutoverDecision;
-use crate::api::{FINALIZER, LABEL_CUTOVER};
-use crate::driver::manager::{Namespaces, RunSeen, WATCH_SECONDS, Watched, paced};
+use crate::driver::manager::{Namespaces, RunSeen, Watched, paced, watched};
 use crate::driver::meter::Meter;
 use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
 
 mod access;
+mod digest;
 mod intent;
 mod known;
 mod prune;
@@ -34,6 +34,7 @@ mod reconcile;
 mod start;
 
 pub use access::operator_name;
+use digest::Digest;
 use known::Known;
 use queue::{Key, Queue};
 
@@ -82,7 +83,7 @@ fn runs_of(cutover: &str) -> ListParams {
 }
 
 enum Heard {
-    Cutover(Box<watcher::Result<Event<DeserializeGuard<Cutover>>>>),
+    Cutover(Box<watcher::Result<Event<Digest>>>),
     Decision(Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
 }
 
@@ -94,9 +95,9 @@ pub async fn run(
     mut runs: mpsc::Receiver<RunSeen>,
     stop: CancellationToken,
 ) {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let config = watched();
     let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
-    for api in namespaces.apis::<DeserializeGuard<Cutover>>(&cx.client) {
+    for api in namespaces.apis::<Digest>(&cx.client) {
         watches.push(paced(watcher(api, config.clone())).map(|event| Heard::Cutover(Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
@@ -219,67 +220,17 @@ fn decision_seen(cx: &Controller, event: Event<DeserializeGuard<CutoverDecision>
     }
 }
 
-fn cutover_seen(cx: &Controller, event: Event<DeserializeGuard<Cutover>>, queue: &mut Queue) {
-    let (guard, gone) = match event {
-        Event::Apply(guard) | Event::InitApply(guard) => (guard, false),
-        Event::Delete(guard) => (guard, true),
+fn cutover_seen(cx: &Controller, event: Event<Digest>, queue: &mut Queue) {
+    let (digest, gone) = match event {
+        Event::Apply(digest) | Event::InitApply(digest) => (digest, false),
+        Event::Delete(digest) => (digest, true),
         Event::Init | Event::InitDone => return,
     };
-    let key = Key { namespace: guard.namespace().unwrap_or_default(), name: guard.name_any() };
+    let key = Key { namespace: digest.namespace().unwrap_or_default(), name: digest.name_any() };
     if gone {
         cx.known.cutover_gone(&key);
         queue.forget(&key);
-        return;
-    }
-    match guard.0 {
-        Ok(cutover) => {
-            cx.known.cutover(&key, &cutover);
-            if !is_quiet(&cutover) && !cx.known.is_our_write(&key, &cutover) {
-                queue.now(key);
-            }
-        }
-        // Told by the look.
-        Err(_) => queue.now(key),
-    }
-}
-
-/// Whether nothing about the Cutover needs a look: everything wanted was started, and what was started is over.
-fn is_quiet(cutover: &Cutover) -> bool {
-    let Some(status) = &cutover.status else { return false };
-    cutover.metadata.deletion_timestamp.is_none()
-        && status.observed_generation == cutover.metadata.generation
-        && !cutover.finalizers().iter().any(|f| f == FINALIZER)
-        && status.started.as_ref() == Some(&intent::wanted(&cutover.spec))
-        && status.run.as_ref().is_none_or(|r| r.uid.is_some())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn an_idle_cutover_costs_no_look() {
-        let object = json!({
-            "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "web", "generation": 3},
-            "spec": {
-                "services": [{"name": "web"}], "activate": "blue",
-                "sides": [
-                    {"name": "blue", "selector": {"side": "blue"}, "workloads": []},
-                    {"name": "green", "selector": {"side": "green"}, "workloads": []},
-                ],
-            },
-            "status": {"observedGeneration": 3, "started": {"activate": "blue"}, "runs": 1, "run": {"name": "web-1", "uid": "u"}},
-        });
-        let with = |path: &str, value: serde_json::Value| {
-            let mut o = object.clone();
-            *o.pointer_mut(path).expect("there") = value;
-            serde_json::from_value::<Cutover>(o).expect("a Cutover")
-        };
-        assert!(is_quiet(&with("/metadata/generation", json!(3))));
-        assert!(!is_quiet(&with("/metadata/generation", json!(4))));
-        assert!(!is_quiet(&with("/spec/activate", json!("green"))));
-        assert!(!is_quiet(&with("/status/run", json!({"name": "web-2"}))));
-        assert!(!is_quiet(&with("/metadata", json!({"name": "web", "generation": 3, "finalizers": [FINALIZER]}))));
+    } else if !cx.known.cutover(&key, digest) {
+        queue.now(key);
     }
 }

@@ -20,6 +20,8 @@ use crate::api::run::CutoverRun;
 
 /// A watch ends and begins anew at least this often, so that a dead connection is noticed.
 pub const WATCH_SECONDS: u32 = 60;
+/// Objects of one page of a list: all of a page are in memory at a time.
+const PAGE: u32 = 100;
 /// Pauses before a broken driver is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Left to a driver to end by itself once its run is not active any more.
@@ -184,13 +186,18 @@ fn start(
 type Stream = BoxStream<'static, (usize, Result<Event<DeserializeGuard<CutoverRun>>, watcher::Error>)>;
 
 fn watches(client: &kube::Client, namespaces: &Namespaces) -> SelectAll<Stream> {
-    let config = watcher::Config::default().fields("status.state!=Closed").timeout(WATCH_SECONDS);
+    let config = watched().fields("status.state!=Closed");
     let streams = namespaces
         .apis::<DeserializeGuard<CutoverRun>>(client)
         .into_iter()
         .enumerate()
         .map(|(index, api)| paced(watcher(api, config.clone())).map(move |event| (index, event)).boxed());
     futures::stream::select_all(streams)
+}
+
+/// How a kind of our own is listed and watched.
+pub fn watched() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 /// A watch that waits a moment after each failure: a backoff of its own, so that no other watch is held up by it.

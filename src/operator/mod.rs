@@ -72,8 +72,18 @@ pub struct Flags {
 pub fn run(flags: Flags) -> anyhow::Result<()> {
     telemetry::start(flags.log_format)?;
     let default_prometheus = flags.prometheus.as_deref().map(prometheus).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()
+        .context("the runtime")?;
     runtime.block_on(serve(flags, default_prometheus))
+}
+
+/// Threads of the runtime. The operator waits far more than it works; on a large node one thread for each core would only
+/// cost memory.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4)
 }
 
 fn prometheus(url: &str) -> anyhow::Result<Prometheus> {

@@ -11,6 +11,7 @@ mod crash;
 mod deletion;
 mod faults;
 mod good;
+mod idle;
 mod people;
 mod permissions;
 mod services;

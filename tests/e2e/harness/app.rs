@@ -17,7 +17,7 @@ fn file(path: &Path) -> Result<(String, String)> {
 
 /// The files that install the operator, without the operator itself: kinds, then rights and policies.
 pub fn installation() -> Result<Vec<(String, String)>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(super::ROOT);
     let mut files = vec![file(&root.join("deploy/access/namespace.yaml"))?];
     for folder in ["crds", "deploy/access", "deploy/admission"] {
         let folder = root.join(folder);
@@ -34,7 +34,7 @@ pub fn installation() -> Result<Vec<(String, String)>> {
 
 /// What a team applies in its namespace, as `deploy/tenant` has it, and people who are on call.
 pub fn tenant(namespace: &str) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/tenant");
+    let root = Path::new(super::ROOT).join("deploy/tenant");
     let mut all = String::new();
     for name in ["account.yaml", "operator.yaml", "people.yaml"] {
         let (_, text) = file(&root.join(name))?;

@@ -15,13 +15,19 @@ pub struct Line {
     pub resource: String,
     /// The object, where one is named.
     pub name: String,
+    /// The namespace, where one is named.
+    pub namespace: String,
     /// The user, or whom they acted as.
     pub user: String,
+    /// The user who sent it, whomever they acted as.
+    pub sender: String,
     /// HTTP status.
     pub code: i64,
     /// A rehearsal.
     pub dry_run: bool,
-    /// When it was answered.
+    /// When it arrived.
+    pub received: String,
+    /// When it was answered; a watch: when it began.
     pub at: String,
     /// The body, where the policy keeps it.
     pub body: Value,
@@ -72,6 +78,14 @@ pub fn end() -> u64 {
 
 /// All requests about a namespace since `from`.
 pub fn read(namespace: &str, from: u64) -> Result<Vec<Line>> {
+    let needle = format!("\"namespace\":\"{namespace}\"");
+    let mut lines = lines(from, |text| text.contains(&needle))?;
+    lines.retain(|line| line.namespace == namespace);
+    Ok(lines)
+}
+
+/// All requests since `from` whose line in the log passes a test, which saves reading the others.
+pub fn lines(from: u64, wanted: impl Fn(&str) -> bool) -> Result<Vec<Line>> {
     let path = path()?;
     let mut file = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
     // The log is rotated when it is large: then it is read from its start.
@@ -80,33 +94,37 @@ pub fn read(namespace: &str, from: u64) -> Result<Vec<Line>> {
     let mut bytes = vec![];
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let needle = format!("\"namespace\":\"{namespace}\"");
-    let mut lines = vec![];
-    for line in text.lines().filter(|l| l.contains(&needle)) {
-        // The last line may be half written.
-        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
-        if event["objectRef"]["namespace"] != namespace || event["stage"] != "ResponseComplete" {
-            continue;
-        }
-        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        let object = &event["objectRef"];
-        let resource = match object["subresource"].as_str() {
-            Some(sub) => format!("{}/{sub}", text(&object["resource"])),
-            None => text(&object["resource"]),
-        };
-        let body = event["requestObject"].clone();
-        let named = if object["name"].is_string() { &object["name"] } else { &body["metadata"]["name"] };
-        let acted = &event["impersonatedUser"]["username"];
-        lines.push(Line {
-            verb: text(&event["verb"]),
-            resource,
-            name: text(named),
-            user: if acted.is_string() { text(acted) } else { text(&event["user"]["username"]) },
-            code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
-            dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")),
-            at: text(&event["stageTimestamp"]),
-            body,
-        });
+    // The last line may be half written.
+    let events = text.lines().filter(|l| wanted(l)).filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    Ok(events.filter_map(|event| line(&event)).collect())
+}
+
+/// One request; `None` for another stage of it. A watch counts when it begins, everything else when it is answered.
+fn line(event: &Value) -> Option<Line> {
+    let stage = if event["verb"] == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+    if event["stage"] != stage {
+        return None;
     }
-    Ok(lines)
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let object = &event["objectRef"];
+    let resource = match object["subresource"].as_str() {
+        Some(sub) => format!("{}/{sub}", text(&object["resource"])),
+        None => text(&object["resource"]),
+    };
+    let body = event["requestObject"].clone();
+    let named = if object["name"].is_string() { &object["name"] } else { &body["metadata"]["name"] };
+    let sender = text(&event["user"]["username"]);
+    Some(Line {
+        verb: text(&event["verb"]),
+        resource,
+        name: text(named),
+        namespace: text(&object["namespace"]),
+        user: event["impersonatedUser"]["username"].as_str().map_or_else(|| sender.clone(), str::to_owned),
+        sender,
+        code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")),
+        received: text(&event["requestReceivedTimestamp"]),
+        at: text(&event["stageTimestamp"]),
+        body,
+    })
 }

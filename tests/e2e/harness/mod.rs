@@ -17,6 +17,9 @@ use futures::FutureExt;
 
 pub use case::Case;
 
+/// The repository.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 /// Tests that run at a time, whatever `--test-threads` says; the machine has two cores.
 struct Seats {
     taken: Mutex<usize>,

@@ -17,17 +17,27 @@ struct Entry {
     uid: Box<str>,
     created: Option<Timestamp>,
     services: Box<[Box<str>]>,
+    /// The watch that showed it, and the list of that watch which did so last.
+    seen: (usize, u32),
 }
 
 #[derive(Default)]
 struct Inner {
     cutovers: HashMap<Key, Entry>,
+    /// By watch: lists begun.
+    lists: Vec<u32>,
     /// By uid of the run.
     active: HashMap<String, Arc<CutoverRun>>,
     /// The resourceVersion of our last write.
     written: HashMap<Key, String>,
     /// By uid of the run that is to be tried again: who said so.
     retries: HashMap<String, String>,
+}
+
+impl Inner {
+    fn list_of(&self, watch: usize) -> u32 {
+        self.lists.get(watch).copied().unwrap_or_default()
+    }
 }
 
 /// Shared by all looks.
@@ -43,14 +53,15 @@ impl Known {
 
     /// A Cutover was seen. Returns whether it may be left alone: it is quiet, or what is seen is our own last write, which
     /// says nothing new.
-    pub fn cutover(&self, key: &Key, digest: Digest) -> bool {
+    pub fn cutover(&self, watch: usize, key: &Key, digest: Digest) -> bool {
         let Digest { metadata, services, quiet } = digest;
+        let mut inner = self.lock();
         let entry = Entry {
+            seen: (watch, inner.list_of(watch)),
             uid: metadata.uid.unwrap_or_default().into(),
             created: metadata.creation_timestamp.map(|t| t.0),
             services: services.into_iter().map(Into::into).collect(),
         };
-        let mut inner = self.lock();
         inner.cutovers.insert(key.clone(), entry);
         if quiet {
             inner.written.remove(key);
@@ -64,6 +75,30 @@ impl Known {
         let mut inner = self.lock();
         inner.cutovers.remove(key);
         inner.written.remove(key);
+    }
+
+    /// A watch lists all of its Cutovers anew.
+    pub fn list_begins(&self, watch: usize) {
+        let mut inner = self.lock();
+        if inner.lists.len() <= watch {
+            inner.lists.resize(watch + 1, 0);
+        }
+        if let Some(list) = inner.lists.get_mut(watch) {
+            *list = list.wrapping_add(1);
+        }
+    }
+
+    /// All have been listed: those of this watch that were not are gone, and are returned.
+    pub fn list_ended(&self, watch: usize) -> Vec<Key> {
+        let mut inner = self.lock();
+        let list = inner.list_of(watch);
+        let stale = |entry: &Entry| entry.seen.0 == watch && entry.seen.1 != list;
+        let gone: Vec<Key> = inner.cutovers.iter().filter(|(_, e)| stale(e)).map(|(key, _)| key.clone()).collect();
+        for key in &gone {
+            inner.cutovers.remove(key);
+            inner.written.remove(key);
+        }
+        gone
     }
 
     /// We wrote a Cutover's status.
@@ -113,5 +148,51 @@ impl Known {
             let shared = cutover.spec.services.iter().find(|s| other.services.iter().any(|o| **o == *s.name))?;
             older.then(|| (shared.name.clone(), k.name.clone()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn digest(name: &str, version: &str, generation: i64) -> Digest {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "a", "uid": name, "resourceVersion": version, "generation": generation},
+            "spec": {"services": [{"name": "web"}], "activate": "blue"},
+            "status": {"observedGeneration": 1, "started": {"activate": "blue"}},
+        }))
+        .expect("a digest")
+    }
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "a".into(), name: name.into() }
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_name_is_forgotten() {
+        let known = Known::default();
+        for (watch, name) in [(0, "web"), (0, "api"), (1, "other")] {
+            known.list_begins(watch);
+            known.cutover(watch, &key(name), digest(name, "1", 1));
+        }
+        // The second Cutover of watch 0 came with a list of its own.
+        assert_eq!(known.list_ended(0), [key("web")]);
+        known.cutover(0, &key("web"), digest("web", "2", 1));
+        assert_eq!(
+            (known.list_ended(0), known.list_ended(1)),
+            (vec![], vec![]),
+            "an event between lists belongs to the last"
+        );
+    }
+
+    #[test]
+    fn our_own_write_needs_no_look_and_is_forgotten_once_all_is_quiet() {
+        let known = Known::default();
+        known.wrote(&key("web"), Some("7"));
+        assert!(known.cutover(0, &key("web"), digest("web", "7", 2)), "our own write");
+        assert!(!known.cutover(0, &key("web"), digest("web", "8", 2)), "somebody else's");
+        assert!(known.cutover(0, &key("web"), digest("web", "9", 1)), "quiet");
+        assert!(known.lock().written.is_empty());
     }
 }

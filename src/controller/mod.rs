@@ -83,7 +83,7 @@ fn runs_of(cutover: &str) -> ListParams {
 }
 
 enum Heard {
-    Cutover(Box<watcher::Result<Event<Digest>>>),
+    Cutover(usize, Box<watcher::Result<Event<Digest>>>),
     Decision(Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
 }
 
@@ -97,8 +97,9 @@ pub async fn run(
 ) {
     let config = watched();
     let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
-    for api in namespaces.apis::<Digest>(&cx.client) {
-        watches.push(paced(watcher(api, config.clone())).map(|event| Heard::Cutover(Box::new(event))).boxed());
+    for (index, api) in namespaces.apis::<Digest>(&cx.client).into_iter().enumerate() {
+        let watch = paced(watcher(api, config.clone()));
+        watches.push(watch.map(move |event| Heard::Cutover(index, Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
     for api in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client) {
@@ -137,13 +138,13 @@ pub async fn run(
                 RunSeen::Listed => lists_missing.2 = false,
             },
             Some(heard) = watches.next() => match heard {
-                Heard::Cutover(event) => match *event {
+                Heard::Cutover(watch, event) => match *event {
                     Ok(event) => {
                         health.alive("cutovers");
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
-                        cutover_seen(&cx, event, &mut queue);
+                        cutover_seen(&cx, watch, event, &mut queue);
                     }
                     Err(e) => {
                         health.failed("cutovers", &e.to_string());
@@ -220,17 +221,23 @@ fn decision_seen(cx: &Controller, event: Event<DeserializeGuard<CutoverDecision>
     }
 }
 
-fn cutover_seen(cx: &Controller, event: Event<Digest>, queue: &mut Queue) {
-    let (digest, gone) = match event {
-        Event::Apply(digest) | Event::InitApply(digest) => (digest, false),
-        Event::Delete(digest) => (digest, true),
-        Event::Init | Event::InitDone => return,
+fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue) {
+    let digest = match event {
+        Event::Apply(digest) | Event::InitApply(digest) => digest,
+        Event::Delete(digest) => {
+            let key = key_of(&digest);
+            cx.known.cutover_gone(&key);
+            return queue.forget(&key);
+        }
+        Event::Init => return cx.known.list_begins(watch),
+        Event::InitDone => return cx.known.list_ended(watch).iter().for_each(|key| queue.forget(key)),
     };
-    let key = Key { namespace: digest.namespace().unwrap_or_default(), name: digest.name_any() };
-    if gone {
-        cx.known.cutover_gone(&key);
-        queue.forget(&key);
-    } else if !cx.known.cutover(&key, digest) {
+    let key = key_of(&digest);
+    if !cx.known.cutover(watch, &key, digest) {
         queue.now(key);
     }
+}
+
+fn key_of(digest: &Digest) -> Key {
+    Key { namespace: digest.namespace().unwrap_or_default(), name: digest.name_any() }
 }

@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use cutover::api::{Cutover, Phase};
 use serde_json::json;
 
-use super::harness::{Case, audit, cluster, e2e, secs, wait};
+use super::harness::case::secs;
+use super::harness::{Case, audit, cluster, e2e, wait};
 
 const CROWD: usize = 30;
 

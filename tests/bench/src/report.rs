@@ -169,7 +169,7 @@ impl Report {
             out += &format!("\n{}\n", requests.title);
             let mut rows: Vec<Vec<String>> =
                 requests.rows.iter().map(|(what, count)| vec![format!("  {what}"), number(*count)]).collect();
-            rows.push(vec!["  all".into(), number(requests.rows.iter().map(|r| r.1).sum())]);
+            rows.push(vec!["  all".into(), number(requests.rows.iter().fold(0.0, |sum, row| sum + row.1))]);
             out += &columns(&rows);
         }
         for failure in &self.failures {

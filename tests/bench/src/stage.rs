@@ -166,8 +166,9 @@ impl Stage {
         ensure!(status.phase == Phase::RolledBack, "the run ended {}: {why}", status.phase);
         // The Cutover shows it, too: the next release finds nothing under way.
         wait::until(self.api::<Cutover>(), "the Cutover shows the end", LONGEST, |all| {
-            let status = all.get(NAME).and_then(|c| c.status.as_ref());
-            Ok(status.is_some_and(|s| s.phase == Some(Phase::RolledBack)).then_some(()))
+            let phase = all.get(NAME).and_then(|c| c.status.as_ref()).and_then(|s| s.phase);
+            // Idle follows at once where the intent went back, too.
+            Ok(matches!(phase, Some(Phase::RolledBack | Phase::Idle)).then_some(()))
         })
         .await
     }

@@ -87,7 +87,11 @@ pub async fn of(case: &Case, why: &str) -> String {
                     "services" | "jobs" => l.body.to_string().chars().take(300).collect(),
                     _ => String::new(),
                 };
-                let _ = writeln!(text, "{} {} {} {} {} {} {body}", l.at, l.user, l.verb, l.resource, l.name, l.code);
+                let _ = writeln!(
+                    text,
+                    "{} to {} {} {} {} {} {} {body}",
+                    l.received, l.at, l.user, l.verb, l.resource, l.name, l.code
+                );
             }
         }
         Err(e) => drop(writeln!(text, "{e:#}")),

@@ -7,10 +7,12 @@ export RUSTFLAGS := -C target-feature=+crt-static
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PROGRAMS := $(CARGO_TARGET_DIR)/$(HOST)/debug
 IMAGES := $(CARGO_TARGET_DIR)/images
-export PROGRAMS IMAGES
+# What `make image` writes; the images of tests are made of the programs of tests.
+RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
+export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo bench test test-unit test-cluster e2e fmt lint crds clean
+.PHONY: help build image load demo bench test test-unit test-cluster e2e fmt lint crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,8 +21,11 @@ help: ## this list
 build: ## all programs
 	cargo build --workspace --bins
 
-image: build ## image archives of the operator and the sample application
-	@tests/run images
+image: ## the operator's image archive, of an optimised and reproducible build
+	@tests/run release
+
+load: image ## put that image into the cluster: the test cluster, or kind or k3d by KUBECONFIG
+	@tests/cluster/cluster load $(RELEASE)
 
 demo: build ## three releases under load on a real cluster
 	@tests/run demo

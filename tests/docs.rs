@@ -97,17 +97,57 @@ fn every_link_leads_somewhere() {
     }
 }
 
+/// The commands of the pages, line by line.
+fn commands() -> Vec<(PathBuf, String)> {
+    let mut all = vec![];
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        let lines: Vec<String> =
+            blocks(&text, "sh").iter().flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        all.extend(
+            lines.into_iter().map(|line| (page.clone(), line.split(" #").next().unwrap_or_default().to_owned())),
+        );
+    }
+    all
+}
+
 #[test]
-fn every_make_target_of_the_readme_exists() {
+fn every_make_target_of_the_pages_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
     let makefile = std::fs::read_to_string(root.join("Makefile")).expect("Makefile");
-    for line in blocks(&readme, "sh").iter().flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()) {
+    let mut count = 0;
+    for (page, line) in commands() {
         if let Some(target) = line.split_whitespace().skip_while(|w| *w != "make").nth(1) {
-            assert!(
-                makefile.lines().any(|l| l.starts_with(&format!("{target}:"))),
-                "no target {target} in the Makefile"
-            );
+            let there = makefile.lines().any(|l| l.starts_with(&format!("{target}:")));
+            assert!(there, "{}: no target {target} in the Makefile", page.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "only {count} commands with make: are the pages where they were?");
+}
+
+#[test]
+fn every_folder_and_option_of_a_command_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let values = std::fs::read_to_string(root.join("charts/cutover/values.yaml")).expect("the chart's values");
+    let values: serde_json::Value = serde_saphyr::from_str(&values).expect("the chart's values are YAML");
+    for (page, line) in commands() {
+        let page = page.display();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            match pair {
+                ["-k" | "kustomize", folder] => {
+                    assert!(root.join(folder).join("kustomization.yaml").exists(), "{page}: {line}: no {folder}");
+                }
+                ["--set", setting] => {
+                    let path = setting.split('=').next().unwrap_or_default().replace('.', "/");
+                    assert!(values.pointer(&format!("/{path}")).is_some(), "{page}: the chart has no value {setting}");
+                }
+                _ => {}
+            }
+        }
+        for word in words.iter().filter(|w| w.starts_with("charts/") || w.starts_with("tests/")) {
+            assert!(root.join(word).exists(), "{page}: {line}: no {word}");
         }
     }
 }

@@ -1,0 +1,80 @@
+//! The chart with its default values and the plain manifests are the same objects.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::tools::{kubectl, objects, template, text, tools};
+
+/// What Helm adds, or what only one of the two can have.
+const HELMS_LABELS: [&str; 3] = ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"];
+
+fn by_name(yaml: &str) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for mut object in objects(yaml) {
+        let word = |v: &Value| v.as_str().unwrap_or("-").to_owned();
+        let meta = &object["metadata"];
+        let key = format!("{} {} {}", word(&object["kind"]), word(&meta["namespace"]), word(&meta["name"]));
+        if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+            HELMS_LABELS.iter().for_each(|label| drop(labels.remove(*label)));
+        }
+        let keeps = object["metadata"]["annotations"].as_object_mut().and_then(|a| a.remove("helm.sh/resource-policy"));
+        let defines = object["kind"] == "CustomResourceDefinition";
+        assert_eq!(keeps.is_some(), defines && meta_is_helms(yaml), "{key}: definitions are kept, and nothing else");
+        if object["metadata"]["annotations"].as_object().is_some_and(|a| a.is_empty()) {
+            object["metadata"].as_object_mut().map(|m| m.remove("annotations"));
+        }
+        assert!(all.insert(key.clone(), object).is_none(), "{key} is there twice");
+    }
+    all
+}
+
+fn meta_is_helms(yaml: &str) -> bool {
+    yaml.contains("\n# Source: cutover/templates/")
+}
+
+/// The first place at which two values differ.
+fn difference(path: &str, a: &Value, b: &Value) -> Option<String> {
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let keys: std::collections::BTreeSet<&String> = x.keys().chain(y.keys()).collect();
+            keys.into_iter().find_map(|k| {
+                let absent = Value::Null;
+                difference(&format!("{path}/{k}"), x.get(k).unwrap_or(&absent), y.get(k).unwrap_or(&absent))
+            })
+        }
+        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+            x.iter().zip(y).enumerate().find_map(|(i, (x, y))| difference(&format!("{path}/{i}"), x, y))
+        }
+        _ if a == b => None,
+        _ => Some(format!("{path}: the chart has {a}, deploy/ has {b}")),
+    }
+}
+
+#[test]
+fn chart_and_plain_manifests_are_the_same_objects() {
+    if !tools("drift of the chart") {
+        return;
+    }
+    let chart = by_name(&template(&[]).expect("the chart renders"));
+    let mut plain = by_name(&kubectl(&["kustomize", "deploy"]));
+    // Helm makes the namespace of a release itself; docs/install.md labels it.
+    plain.remove("Namespace - cutover-system").expect("deploy/ makes the namespace");
+    let names = |all: &BTreeMap<String, Value>| all.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&chart), names(&plain), "the chart (left) and deploy/ (right) have different objects");
+    let differ: Vec<String> = chart.iter().filter_map(|(key, object)| difference(key, object, &plain[key])).collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    assert!(chart.len() >= 18, "only {} objects", chart.len());
+}
+
+#[test]
+fn chart_and_manifests_have_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart: Value = serde_saphyr::from_str(&text("charts/cutover/Chart.yaml")).expect("Chart.yaml is YAML");
+    assert_eq!(chart["version"], version);
+    assert_eq!(chart["appVersion"], version);
+    let image = format!("docker.io/cutover/cutover:{version}");
+    for file in ["deploy/operator.yaml", "tests/run"] {
+        assert!(text(file).contains(&image), "{file} does not name {image}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The life of an installation on a real cluster, with a run under way: taken over from plain manifests, upgraded,
+//! rolled back, removed in the middle of the run and installed again.
+
+use serde_json::{Value, json};
+
+use crate::tools::{CHART, SYSTEM, feed, helm, kubectl, run, text, tools, wait};
+
+/// Removes the release, whatever happened: tests that run later have operators of their own.
+struct Installation {
+    team: String,
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        // The Cutover while its operator is there, which takes its finalizers away.
+        for (program, args) in [
+            ("kubectl", &["delete", "cutovers", "--all", "-n", &self.team, "--ignore-not-found", "--timeout=60s"][..]),
+            ("helm", &["uninstall", "cutover", "-n", SYSTEM, "--ignore-not-found", "--wait"]),
+            ("kubectl", &["delete", "namespace", &self.team, "--ignore-not-found", "--wait=false"]),
+        ] {
+            if let Err(e) = run(program, args) {
+                println!("cleaning up: {program} {}: {e}", args.join(" "));
+            }
+        }
+    }
+}
+
+fn install(more: &[&str]) -> Result<String, String> {
+    run("helm", &[&["upgrade", "--install", "cutover", CHART, "-n", SYSTEM, "--wait", "--timeout=60s"], more].concat())
+}
+
+/// One colour of an application.
+fn side(colour: &str) -> Value {
+    let labels = json!({"app": "shop", "side": colour});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("shop-{colour}")},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false, "containers": [{
+                "name": "app", "image": "docker.io/cutover/sample:dev", "imagePullPolicy": "IfNotPresent",
+                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
+            }]},
+        }},
+    })
+}
+
+/// The smallest Cutover, but for an observation that is long enough for all that is done meanwhile.
+fn application() -> Value {
+    let side_of = |colour: &str| {
+        json!({"name": colour, "selector": {"side": colour},
+            "workloads": [{"kind": "Deployment", "name": format!("shop-{colour}")}]})
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
+        "spec": {"selector": {"app": "shop", "side": "blue"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    let cutover = json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "shop"},
+        "spec": {"services": [{"name": "shop"}], "sides": [side_of("blue"), side_of("green")], "activate": "green",
+            "observe": {"for": "30m"}},
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": [service, side("blue"), side("green"), cutover]})
+}
+
+struct Team<'a>(&'a str);
+
+impl Team<'_> {
+    fn get(&self, object: &str, path: &str) -> String {
+        self.print(object, &format!("{{{path}}}"))
+    }
+
+    fn print(&self, object: &str, template: &str) -> String {
+        kubectl(&["get", object, "-n", self.0, "-o", &format!("jsonpath={template}")])
+    }
+
+    fn phase(&self, expected: &str) {
+        let last = std::cell::RefCell::new(String::new());
+        let limit = std::panic::AssertUnwindSafe(|| {
+            wait(&format!("phase {expected}"), || {
+                *last.borrow_mut() = self.get("cutover/shop", ".status.phase");
+                (*last.borrow() == expected).then_some(())
+            });
+        });
+        if std::panic::catch_unwind(limit).is_err() {
+            let said = self.get("cutover/shop", ".status.conditions[*].message");
+            let log = run("kubectl", &["logs", "-n", SYSTEM, "deployment/cutover-operator", "--tail=20"]);
+            panic!("phase is {:?} and not {expected}; {said}\n{}", last.borrow(), log.unwrap_or_else(|e| e));
+        }
+    }
+
+    fn live(&self) -> String {
+        self.get("service/shop", ".spec.selector.side")
+    }
+
+    /// Which run it is and that nobody asked for its end.
+    fn identity(&self) -> String {
+        let meta = "{.metadata.uid} {.metadata.finalizers} {.metadata.deletionTimestamp}";
+        let run = self.print("cutoverruns", &format!("{{range .items[*]}}{meta}{{end}}"));
+        let cutover = self.print("cutover/shop", meta);
+        assert!(run.contains("cutover.dev/"), "a run under way has its finalizer: {run}");
+        format!("{run} / {cutover}")
+    }
+}
+
+fn log_level() -> String {
+    let path = "jsonpath={.spec.template.spec.containers[0].env[?(@.name==\"RUST_LOG\")].value}";
+    kubectl(&["get", "deployment/cutover-operator", "-n", SYSTEM, "-o", path])
+}
+
+#[test]
+fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
+    if std::env::var_os("KUBECONFIG").is_none() || !tools("life of an installation") {
+        println!("skipped: no cluster given (KUBECONFIG is not set); run `make test`");
+        return;
+    }
+    let team = format!("install-{}", std::process::id());
+    let _installation = Installation { team: team.clone() };
+
+    // From plain manifests to the chart.
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-k", "deploy"]);
+    let refused = install(&[]).expect_err("plain manifests are there");
+    assert!(refused.contains("by plain manifests") && refused.contains("--set takeOver=true"), "{refused}");
+    install(&["--take-ownership", "--force-conflicts", "--set", "takeOver=true"]).expect("the chart takes over");
+    install(&[]).expect("from then on it is like any release");
+
+    // A second one would lock out the first.
+    let second = ["install", "second", CHART, "-n", "default"];
+    let refused = run("helm", &second).expect_err("one installation serves the cluster");
+    assert!(refused.contains(&format!("as release cutover in namespace {SYSTEM}")), "{refused}");
+    assert!(refused.contains(&format!("helm upgrade cutover -n {SYSTEM}")), "{refused}");
+
+    kubectl(&["create", "namespace", &team]);
+    let rights = kubectl(&["kustomize", "deploy/tenant"]).replace("namespace: prod\n", &format!("namespace: {team}\n"));
+    feed("kubectl", &["apply", "-f", "-"], &rights).expect("a team's rights");
+    feed("kubectl", &["apply", "-n", &team, "-f", "-"], &application().to_string()).expect("an application");
+    let shop = Team(&team);
+    shop.phase("Observing");
+    assert_eq!(shop.live(), "green");
+    let run_before = shop.identity();
+
+    // Other values and back again, while the run is under way.
+    install(&["--set", "log.level=debug"]).expect("an upgrade");
+    assert_eq!(log_level(), "debug");
+    helm(&["rollback", "cutover", "-n", SYSTEM, "--wait", "--timeout=60s"]);
+    assert_eq!(log_level(), "info");
+    assert_eq!(shop.identity(), run_before, "the run has not been touched");
+
+    // Gone in the middle of the run: whatever the run had done stays as it is, and all that it needs to go on.
+    let kept = helm(&["uninstall", "cutover", "-n", SYSTEM, "--wait"]);
+    assert!(kept.contains("cutoverruns.cutover.dev"), "helm says what it keeps: {kept}");
+    let left = kubectl(&["get", "validatingadmissionpolicies,clusterroles,clusterrolebindings", "-o", "name"]);
+    assert!(!left.lines().any(|l| l.ends_with("/cutover-operator") || l.contains("/cutover-journal")), "{left}");
+    kubectl(&["scale", "deployment/shop-green", "--replicas=0", "-n", &team]);
+    kubectl(&["wait", "--for=delete", "pod", "-l", "side=green", "-n", &team, "--timeout=60s"]);
+    assert_eq!(shop.live(), "green", "nobody is there to switch back");
+    assert_eq!(shop.identity(), run_before, "neither the run nor its finalizers went with the operator");
+
+    // Back again: the run goes on from its journal and finds out what happened meanwhile.
+    install(&[]).expect("a second install needs nothing special");
+    shop.phase("RolledBack");
+    assert_eq!(shop.live(), "blue");
+    assert_eq!(shop.get("cutoverruns", ".items[*].metadata.uid"), run_before.split(' ').next().unwrap_or_default());
+}
+
+#[test]
+fn the_life_test_uses_what_the_page_says() {
+    // docs/install.md gives the commands that the test above runs.
+    let page = text("docs/install.md");
+    for command in [
+        "--take-ownership --force-conflicts --set takeOver=true",
+        "helm rollback cutover -n cutover-system --wait",
+        "helm uninstall cutover -n cutover-system --wait",
+        "kubectl kustomize deploy/tenant",
+    ] {
+        assert!(page.contains(command), "docs/install.md does not say {command}");
+    }
+}

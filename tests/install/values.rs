@@ -1,0 +1,114 @@
+//! Values of the chart: what is refused, with the field's name, and what each switch gives.
+
+use serde_json::Value;
+
+use crate::tools::{CHART, objects, run, template, tools};
+
+/// A wrong value, and what the answer must say.
+const BAD: &[(&str, &str)] = &[
+    ("replicas=two", "'/replicas': got string, want integer"),
+    ("replicas=0", "'/replicas': minimum"),
+    ("replica=2", "additional properties 'replica' not allowed"),
+    ("image.tag=a b", "'/image/tag'"),
+    ("image.digest=sha256:123", "'/image/digest'"),
+    ("image.repository=Cutover", "'/image/repository'"),
+    ("image.pullPolicy=Sometimes", "'IfNotPresent', 'Always', 'Never'"),
+    ("log.format=xml", "'/log/format': value must be one of 'text', 'json'"),
+    ("prometheus=prometheus:9090", "'/prometheus'"),
+    ("namespaces={A_b}", "'/namespaces/0'"),
+    ("namespaces={a,a}", "'/namespaces'"),
+    ("requests.allowPrivate={10.0.0.1}", "'/requests/allowPrivate/0'"),
+    ("requests.dns=10.0.0.1", "'/requests/dns'"),
+    ("admission.operators={a b}", "'/admission/operators/0'"),
+    ("crds=false", "'/crds': got boolean, want object"),
+    ("resources.limits.memory=lots", "'/resources/limits/memory'"),
+    ("resources.limit.memory=1Gi", "additional properties 'limit' not allowed"),
+    ("networkPolicy.metricsFrom=everybody", "'/networkPolicy/metricsFrom': got string, want array"),
+    ("podLabels.app\\.kubernetes\\.io/name=x", "app.kubernetes.io/name"),
+    ("monitoring.serviceMonitor.interval=soon", "'/monitoring/serviceMonitor/interval'"),
+];
+
+#[test]
+fn wrong_values_are_refused_by_name() {
+    if !tools("values of the chart") {
+        return;
+    }
+    let mut wrong = vec![];
+    for (set, expected) in BAD {
+        match template(&["--set", set]) {
+            Ok(_) => wrong.push(format!("{set}: accepted")),
+            Err(e) if !e.contains(expected) => wrong.push(format!("{set}: expected {expected:?}, got {e}")),
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_cluster_too_old_is_refused() {
+    if !tools("version of the cluster") {
+        return;
+    }
+    let refused = template(&["--kube-version", "v1.32.9"]).expect_err("1.32 lacks what is needed");
+    assert!(refused.contains("chart requires kubeVersion: >=1.33.0-0"), "{refused}");
+    // As vendors number their versions.
+    template(&["--kube-version", "v1.33.2-gke.1"]).expect("1.33 is enough");
+}
+
+#[test]
+fn the_chart_passes_lint() {
+    if !tools("helm lint") {
+        return;
+    }
+    run("helm", &["lint", "--strict", CHART]).expect("no warning");
+}
+
+fn rendered(set: &[&str]) -> Vec<Value> {
+    let more: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).collect();
+    objects(&template(&more).unwrap_or_else(|e| panic!("{set:?}: {e}")))
+}
+
+fn find<'a>(all: &'a [Value], kind: &str) -> Option<&'a Value> {
+    all.iter().find(|o| o["kind"] == kind)
+}
+
+#[test]
+fn each_switch_gives_what_it_says() {
+    if !tools("switches of the chart") {
+        return;
+    }
+    let all = rendered(&[
+        "namespaces={a,b}",
+        "prometheus=http://p:9090",
+        "requests.allowPrivate={10.0.0.0/8}",
+        "requests.forbidPublic=true",
+        "requests.dns=10.0.0.1:53",
+        "image.digest=sha256:aa8c09b0c53cd8c8c1ae2e2f1fbd1a1d1d5fc4f3d2a4d5a6c7b8d9e0f1a2b3c4",
+        "admission.operators={jane@example.com}",
+        "admission.systemApprovers=true",
+        "crds.install=false",
+        "podDisruptionBudget.enabled=false",
+        "networkPolicy.egress[0].ports[0].port=443",
+        "monitoring.serviceMonitor.enabled=true",
+    ]);
+    let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let wanted = "run --log-format=text --namespace=a --namespace=b --prometheus=http://p:9090 \
+                  --allow-private=10.0.0.0/8 --forbid-public --dns=10.0.0.1:53";
+    assert_eq!(args.join(" "), wanted);
+    // The program understands them: `--help` after them would not be reached by an unknown flag.
+    run(env!("CARGO_BIN_EXE_cutover"), &[&args[..], &["--help"]].concat()).expect("the program knows these flags");
+    assert!(container["image"].as_str().is_some_and(|i| i.contains("cutover@sha256:aa8c")), "{}", container["image"]);
+    let first = |policy: &str| {
+        let found = all.iter().find(|o| o["kind"] == "ValidatingAdmissionPolicy" && o["metadata"]["name"] == policy);
+        found.expect("the policy")["spec"]["variables"][0]["expression"].as_str().unwrap_or_default().to_owned()
+    };
+    let operator = "system:serviceaccount:cutover-system:cutover-operator";
+    assert_eq!(first("cutover-journal"), format!("[\"{operator}\",\"jane@example.com\"]"));
+    assert_eq!(first("cutover-decision"), "true");
+    assert!(find(&all, "CustomResourceDefinition").is_none());
+    assert!(find(&all, "PodDisruptionBudget").is_none());
+    assert!(find(&all, "ServiceMonitor").is_some());
+    let policy = find(&all, "NetworkPolicy").expect("a NetworkPolicy");
+    assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+}

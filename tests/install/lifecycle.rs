@@ -139,7 +139,8 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
     let run_before = shop.identity();
 
     // Other values and back again, while the run is under way.
-    install(&["--set", "log.level=debug"]).expect("an upgrade");
+    // Fields that kubectl applied are its as well until they are taken from it.
+    install(&["--force-conflicts", "--set", "log.level=debug"]).expect("an upgrade");
     assert_eq!(log_level(), "debug");
     helm(&["rollback", "cutover", "-n", SYSTEM, "--wait", "--timeout=60s"]);
     assert_eq!(log_level(), "info");

@@ -53,7 +53,7 @@ lint: ## formatting, clippy, shellcheck
 	cargo clippy --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck tests/run .ci/run; else echo "shellcheck is not installed: left out"; fi
 
-crds: ## write crds/ anew from the types
+crds: ## write crds/, the chart's copy and docs/api.md anew from the types
 	UPDATE_EXPECT=1 cargo test --test crd
 
 clean: ## remove what was built (the cluster's cache stays)

@@ -1,9 +1,9 @@
 //! The checked-in definitions, for people in `crds/` and for the chart as compact JSON, are the ones that the types
-//! give; `UPDATE_EXPECT=1` rewrites them.
+//! give, and so is the reference of all fields; `UPDATE_EXPECT=1` rewrites them.
 
 use std::path::Path;
 
-use cutover::api::crd;
+use cutover::api::{crd, reference};
 
 #[test]
 fn checked_in_definitions_are_current() {
@@ -14,6 +14,11 @@ fn checked_in_definitions_are_current() {
         let name = name.replace(".yaml", ".json");
         current(&format!("charts/cutover/files/crds/{name}"), &format!("{document}\n"));
     }
+}
+
+#[test]
+fn the_reference_of_all_fields_is_current() {
+    current("docs/api.md", &reference::markdown().expect("the reference can be made"));
 }
 
 fn current(name: &str, text: &str) {

@@ -14,6 +14,7 @@ pub mod decision;
 pub mod duration;
 pub mod http;
 pub mod phase;
+pub mod reference;
 pub mod run;
 pub mod schema;
 pub mod step;

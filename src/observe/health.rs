@@ -13,7 +13,8 @@ const OVER: Duration = Duration::from_secs(20);
 pub struct WatchHealth(Arc<Mutex<Option<(Instant, Instant)>>>);
 
 impl WatchHealth {
-    pub(super) fn failed(&self) {
+    /// A watch failed.
+    pub fn failed(&self) {
         let now = Instant::now();
         let mut spell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *spell = match *spell {

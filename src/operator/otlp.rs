@@ -111,6 +111,8 @@ fn attributes(list: Vec<(&'static str, serde_json::Value)>) -> Vec<KeyValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
 
     #[test]
     fn an_endpoint_that_is_no_address_is_refused_by_flag() {
@@ -119,6 +121,93 @@ mod tests {
             assert!(error.contains("--otlp-endpoint"), "{error}");
         }
         assert_eq!(traces_url("http://c:4318/").expect("an address"), "http://c:4318/v1/traces");
+    }
+
+    /// A collector that answers with these, then takes everything; what it took.
+    async fn collector(answers: Vec<u16>) -> (String, mpsc::UnboundedReceiver<ExportTraceServiceRequest>) {
+        let (took, taken) = mpsc::unbounded_channel();
+        let answers = std::sync::Arc::new(std::sync::Mutex::new(answers));
+        let take = move |body: axum::body::Bytes| {
+            let (took, answers) = (took.clone(), answers.clone());
+            async move {
+                let answer = answers.lock().expect("no panic").pop().unwrap_or(200);
+                if answer == 200 {
+                    took.send(ExportTraceServiceRequest::decode(body).expect("OTLP")).expect("the test listens");
+                }
+                axum::http::StatusCode::from_u16(answer).expect("a status")
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (url, taken)
+    }
+
+    fn trace() -> Trace {
+        let at = |s: i64| jiff::Timestamp::from_second(s).expect("a time");
+        let span = |id: u8, parent: Option<u8>, name: &str| Span {
+            id: [id; 8],
+            parent: parent.map(|p| [p; 8]),
+            name: name.into(),
+            start: at(100),
+            end: at(160),
+            attributes: vec![("cutover.name", "shop".into()), ("cutover.attempts", 2.into())],
+            error: (id == 2).then(|| "it failed".into()),
+            events: if id == 1 { vec![(at(120), "trigger fired", vec![])] } else { vec![] },
+        };
+        Trace { id: [7; 16], spans: vec![span(1, None, "run"), span(2, Some(1), "Observing")] }
+    }
+
+    async fn counted(meter: &Meter, result: &str) {
+        let line = format!("cutover_traces_total{{result=\"{result}\"}} 1");
+        let counted = async {
+            while !meter.text().expect("text").contains(&line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), counted).await.unwrap_or_else(|_| panic!("{line}"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_trace_arrives_with_its_tree_its_times_and_its_names_even_after_a_refusal() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (url, mut taken) = collector(vec![503]).await;
+        let meter = Meter::new().expect("metrics");
+        let (traces, exporting) = start(Some(&url), meter.clone()).expect("an address");
+        traces.send(trace);
+        let request = taken.recv().await.expect("an export");
+        counted(&meter, "exported").await;
+        let resource = &request.resource_spans[0];
+        let names: Vec<&str> = resource.resource.iter().flat_map(|r| &r.attributes).map(|a| a.key.as_str()).collect();
+        assert!(names.contains(&"service.name") && names.contains(&"service.version"), "{names:?}");
+        let spans = &resource.scope_spans[0].spans;
+        let (root, phase) = (&spans[0], &spans[1]);
+        assert_eq!((root.name.as_str(), phase.name.as_str()), ("run", "Observing"));
+        assert_eq!((&root.trace_id, &phase.trace_id), (&vec![7; 16], &vec![7; 16]));
+        assert!(root.parent_span_id.is_empty(), "{:?}", root.parent_span_id);
+        assert_eq!((&phase.parent_span_id, &phase.span_id), (&vec![1; 8], &vec![2; 8]));
+        assert_eq!((root.start_time_unix_nano, root.end_time_unix_nano), (100_000_000_000, 160_000_000_000));
+        assert_eq!(root.events[0].name, "trigger fired");
+        assert_eq!(phase.status.as_ref().map(|s| s.message.as_str()), Some("it failed"));
+        assert_eq!(root.attributes.len(), 2);
+        // The queue ends with its last sender, and the task with the queue.
+        drop(traces);
+        exporting.expect("a task").await.expect("no panic");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_collector_that_is_away_costs_the_trace_and_nothing_else() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let meter = Meter::new().expect("metrics");
+        // Nobody listens on a port that was free a moment ago.
+        let free =
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let (traces, exporting) = start(Some(&format!("http://{free}")), meter.clone()).expect("an address");
+        traces.send(trace);
+        counted(&meter, "failed").await;
+        drop(traces);
+        exporting.expect("a task").await.expect("no panic");
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod good;
 mod idle;
 mod people;
 mod permissions;
+mod seen;
 mod services;
 mod triggers;

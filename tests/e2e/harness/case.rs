@@ -32,11 +32,13 @@ pub struct Case {
     pub log: PathBuf,
     /// Where the audit log stood at the start.
     pub audit_from: u64,
-    dir: PathBuf,
+    /// Its folder.
+    pub dir: PathBuf,
     operator: Mutex<Option<Operator>>,
+    arguments: Mutex<Vec<String>>,
 }
 
-/// So many seconds.
+/// Seconds.
 pub fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -61,7 +63,8 @@ impl Case {
         std::fs::create_dir_all(&dir)?;
         let log = dir.join("operator.log");
         let name = name.to_owned();
-        let case = Self { name, ns, client, log, audit_from, dir, operator: Mutex::new(None) };
+        let case =
+            Self { name, ns, client, log, audit_from, dir, operator: Mutex::default(), arguments: Mutex::default() };
         case.apply(&app::tenant(&case.ns)?).await?;
         Ok(case)
     }
@@ -163,14 +166,21 @@ impl Case {
 
     /// Starts the operator (again) with the kubeconfig it had.
     pub fn restart_as_before(&self) -> Result<()> {
-        let started = Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.log)?;
+        let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let started = Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.log, &arguments)?;
         *self.operator() = Some(started);
         Ok(())
     }
 
+    /// Arguments for every operator that is started from now on.
+    pub fn arguments(&self, arguments: &[&str]) {
+        *self.arguments.lock().unwrap_or_else(PoisonError::into_inner) =
+            arguments.iter().map(|a| (*a).to_owned()).collect();
+    }
+
     /// Starts a second operator beside the first; it ends when it is dropped.
     pub fn another(&self) -> Result<Operator> {
-        Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.dir.join("second.log"))
+        Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.dir.join("second.log"), &[])
     }
 
     /// Kills the operator with SIGKILL.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod operator;
 pub mod proxy;
 pub mod report;
+pub mod seen;
 pub mod wait;
 
 use std::panic::AssertUnwindSafe;

@@ -12,12 +12,15 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it. Its log is appended to `log`.
-    pub fn start(namespace: &str, kubeconfig: &Path, log: &Path) -> Result<Self> {
+    /// Starts it with these arguments besides. Its log is appended to `log`.
+    pub fn start(namespace: &str, kubeconfig: &Path, log: &Path, more: &[String]) -> Result<Self> {
+        let listen: &[&str] = if more.iter().any(|a| a == "--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let out = open(log)?;
         let err = out.try_clone()?;
         let child = Command::new(program())
-            .args(["run", "--namespace", namespace, "--listen", "127.0.0.1:0"])
+            .args(["run", "--namespace", namespace])
+            .args(listen)
+            .args(more)
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", std::env::var("CUTOVER_E2E_LOG").unwrap_or_else(|_| "info,cutover=debug".into()))
             .stdin(Stdio::null())

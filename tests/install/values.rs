@@ -19,6 +19,7 @@ const BAD: &[(&str, &str)] = &[
     ("namespaces={a,a}", "'/namespaces'"),
     ("requests.allowPrivate={10.0.0.1}", "'/requests/allowPrivate/0'"),
     ("requests.dns=10.0.0.1", "'/requests/dns'"),
+    ("traces.endpoint=collector:4318", "'/traces/endpoint'"),
     ("admission.operators={a b}", "'/admission/operators/0'"),
     ("crds=false", "'/crds': got boolean, want object"),
     ("resources.limits.memory=lots", "'/resources/limits/memory'"),
@@ -83,6 +84,7 @@ fn each_switch_gives_what_it_says() {
         "requests.allowPrivate={10.0.0.0/8}",
         "requests.forbidPublic=true",
         "requests.dns=10.0.0.1:53",
+        "traces.endpoint=http://c:4318",
         "image.digest=sha256:aa8c09b0c53cd8c8c1ae2e2f1fbd1a1d1d5fc4f3d2a4d5a6c7b8d9e0f1a2b3c4",
         "admission.operators={jane@example.com}",
         "admission.systemApprovers=true",
@@ -94,7 +96,8 @@ fn each_switch_gives_what_it_says() {
     let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
     let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let wanted = "run --log-format=text --namespace=a --namespace=b --prometheus=http://p:9090 \
-                  --allow-private=10.0.0.0/8 --forbid-public --dns=10.0.0.1:53";
+                  --allow-private=10.0.0.0/8 --forbid-public --dns=10.0.0.1:53 \
+                  --otlp-endpoint=http://c:4318";
     assert_eq!(args.join(" "), wanted);
     // The program understands them: `--help` after them would not be reached by an unknown flag.
     run(env!("CARGO_BIN_EXE_cutover"), &[&args[..], &["--help"]].concat()).expect("the program knows these flags");

@@ -31,6 +31,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.requests.dns }}
 - --dns={{ . }}
 {{- end }}
+{{- with .Values.traces.endpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
 {{- end }}
 
 {{/* Alert rules: the groups of deploy/monitoring, copied to files/. */}}

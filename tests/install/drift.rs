@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::tools::{kubectl, objects, template, text, tools};
+use crate::tools::{kubectl, objects, project, template, text, tools};
 
 /// What Helm adds, or what only one of the two can have.
 const HELMS_LABELS: [&str; 3] = ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"];
@@ -77,4 +77,15 @@ fn chart_and_manifests_have_the_version_of_the_program() {
     for file in ["deploy/operator.yaml", "tests/run"] {
         assert!(text(file).contains(&image), "{file} does not name {image}");
     }
+}
+
+#[test]
+fn the_charts_alerts_are_those_of_deploy() {
+    let plain = text("deploy/monitoring/rules.yaml");
+    let copy = "charts/cutover/files/alerts.yaml";
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(project(copy), &plain).unwrap_or_else(|e| panic!("{copy}: {e}"));
+    }
+    let again = "UPDATE_EXPECT=1 cargo test --test install alerts";
+    assert!(text(copy) == plain, "{copy} is not deploy/monitoring/rules.yaml: run {again}");
 }

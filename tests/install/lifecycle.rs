@@ -29,11 +29,11 @@ fn install(more: &[&str]) -> Result<String, String> {
     run("helm", &[&["upgrade", "--install", "cutover", CHART, "-n", SYSTEM, "--wait", "--timeout=60s"], more].concat())
 }
 
-/// One colour of an application.
-fn side(colour: &str) -> Value {
+/// One colour of an application, of this kind of workload.
+fn side(colour: &str, kind: &str) -> Value {
     let labels = json!({"app": "shop", "side": colour});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("shop-{colour}")},
+    let mut workload = json!({
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": format!("shop-{colour}")},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels},
             "spec": {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false, "containers": [{
@@ -41,25 +41,31 @@ fn side(colour: &str) -> Value {
                 "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1},
             }]},
         }},
-    })
+    });
+    if kind == "StatefulSet" {
+        workload["spec"]["serviceName"] = json!("shop");
+    }
+    workload
 }
 
-/// The smallest Cutover, but for an observation that is long enough for all that is done meanwhile.
+/// The smallest Cutover, but for an observation that is long enough for all that is done meanwhile. Its sides are of
+/// different kinds, so that every right on workloads is needed.
 fn application() -> Value {
-    let side_of = |colour: &str| {
+    let side_of = |colour: &str, kind: &str| {
         json!({"name": colour, "selector": {"side": colour},
-            "workloads": [{"kind": "Deployment", "name": format!("shop-{colour}")}]})
+            "workloads": [{"kind": kind, "name": format!("shop-{colour}")}]})
     };
+    let (blue, green) = (("blue", "Deployment"), ("green", "StatefulSet"));
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
         "spec": {"selector": {"app": "shop", "side": "blue"}, "ports": [{"port": 80, "targetPort": 8080}]},
     });
     let cutover = json!({
         "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "shop"},
-        "spec": {"services": [{"name": "shop"}], "sides": [side_of("blue"), side_of("green")], "activate": "green",
+        "spec": {"services": [{"name": "shop"}], "sides": [side_of(blue.0, blue.1), side_of(green.0, green.1)], "activate": "green",
             "observe": {"for": "30m"}},
     });
-    json!({"apiVersion": "v1", "kind": "List", "items": [service, side("blue"), side("green"), cutover]})
+    json!({"apiVersion": "v1", "kind": "List", "items": [service, side(blue.0, blue.1), side(green.0, green.1), cutover]})
 }
 
 struct Team<'a>(&'a str);
@@ -151,7 +157,7 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
     assert!(kept.contains("cutoverruns.cutover.dev"), "helm says what it keeps: {kept}");
     let left = kubectl(&["get", "validatingadmissionpolicies,clusterroles,clusterrolebindings", "-o", "name"]);
     assert!(!left.lines().any(|l| l.ends_with("/cutover-operator") || l.contains("/cutover-journal")), "{left}");
-    kubectl(&["scale", "deployment/shop-green", "--replicas=0", "-n", &team]);
+    kubectl(&["scale", "statefulset/shop-green", "--replicas=0", "-n", &team]);
     kubectl(&["wait", "--for=delete", "pod", "-l", "side=green", "-n", &team, "--timeout=60s"]);
     assert_eq!(shop.live(), "green", "nobody is there to switch back");
     assert_eq!(shop.identity(), run_before, "neither the run nor its finalizers went with the operator");
@@ -161,6 +167,16 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
     shop.phase("RolledBack");
     assert_eq!(shop.live(), "blue");
     assert_eq!(shop.get("cutoverruns", ".items[*].metadata.uid"), run_before.split(' ').next().unwrap_or_default());
+
+    // And the next release is like any other; the first run leaves the history.
+    kubectl(&["scale", "statefulset/shop-green", "--replicas=1", "-n", &team]);
+    let next = json!({"spec": {"release": {"version": "2"}, "observe": {"for": "1s"}, "historyLimit": 1}});
+    kubectl(&["patch", "cutover/shop", "-n", &team, "--type=merge", "-p", &next.to_string()]);
+    shop.phase("Completed");
+    assert_eq!(shop.live(), "green");
+    wait("the first run to leave the history", || {
+        (shop.get("cutoverruns", ".items[*].metadata.name") == "shop-2").then_some(())
+    });
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn each_switch_gives_what_it_says() {
         "podDisruptionBudget.enabled=false",
         "networkPolicy.egress[0].ports[0].port=443",
         "monitoring.serviceMonitor.enabled=true",
+        "monitoring.prometheusRule.enabled=true",
     ]);
     let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
     let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -112,6 +113,8 @@ fn each_switch_gives_what_it_says() {
     assert!(find(&all, "CustomResourceDefinition").is_none());
     assert!(find(&all, "PodDisruptionBudget").is_none());
     assert!(find(&all, "ServiceMonitor").is_some());
+    let rules = &find(&all, "PrometheusRule").expect("alert rules")["spec"]["groups"][0]["rules"];
+    assert!(rules.as_array().is_some_and(|r| r.len() > 3), "{rules}");
     let policy = find(&all, "NetworkPolicy").expect("a NetworkPolicy");
     assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
 }

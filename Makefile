@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image load demo bench test test-unit test-cluster e2e fmt lint crds clean
+.PHONY: help build image reproducible load demo bench test test-unit test-cluster e2e fmt lint crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ build: ## all programs
 
 image: ## the operator's image archive, of an optimised and reproducible build
 	@tests/run release
+
+reproducible: ## build that image twice from nothing, in different folders, and compare (half an hour on two cores)
+	@tests/run reproducible
 
 load: image ## put that image into the cluster: the test cluster, or kind or k3d by KUBECONFIG
 	@tests/cluster/cluster load $(RELEASE)

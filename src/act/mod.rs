@@ -6,8 +6,11 @@ use serde_json::Value;
 use crate::effect::{Effect, Outcome};
 use crate::net::Net;
 use crate::net::identity::Identity;
+use crate::net::leadership::{Lapsed, Leadership};
 use crate::observe::Scope;
+use crate::world::{HttpAnswer, HttpError};
 
+pub mod authority;
 pub mod call;
 mod claimed;
 mod jobs;
@@ -26,28 +29,36 @@ pub struct Actor {
     client: kube::Client,
     identity: Identity,
     net: Net,
+    leadership: Leadership,
 }
 
 /// What an executor needs: reads are the operator's own, writes are made as the account.
 struct Hands {
     /// The operator, for reads.
     reader: kube::Client,
-    /// The Cutover's ServiceAccount, for writes.
+    /// The Cutover's ServiceAccount, for writes; it refuses them when this operator's Lease has lapsed.
     writer: kube::Client,
+    /// The same account for a restore, which depends on no Lease; [`restore`] says what authorises it instead.
+    restorer: kube::Client,
+    leadership: Leadership,
     namespace: String,
 }
 
 impl Actor {
-    /// Reads with the operator's own client, writes through `identity`, and sends requests through `net`.
-    pub fn new(client: kube::Client, identity: Identity, net: Net) -> Self {
-        Self { client, identity, net }
+    /// Reads with the operator's own client, writes through `identity` while `leadership` holds, and sends requests
+    /// through `net`.
+    pub fn new(client: kube::Client, identity: Identity, net: Net, leadership: Leadership) -> Self {
+        Self { client, identity, net, leadership }
     }
 
     /// Carries out one effect as the Cutover's ServiceAccount.
     pub async fn act(&self, scope: &Scope, effect: &Claimed<Effect>) -> Outcome {
+        let account = self.identity.as_account(&scope.namespace, &scope.service_account);
         let hands = Hands {
             reader: self.client.clone(),
-            writer: self.identity.as_account(&scope.namespace, &scope.service_account),
+            writer: self.leadership.guard(account.clone()),
+            restorer: account,
+            leadership: self.leadership.clone(),
             namespace: scope.namespace.clone(),
         };
         match effect.get() {
@@ -57,6 +68,10 @@ impl Actor {
                 jobs::delete(&hands, name, uid, resource_version.as_deref()).await
             }
             Effect::OwnJob { name, uid } => jobs::own(&hands, scope, name, uid).await,
+            Effect::Send { .. } if !self.leadership.holds() => Outcome::Answered(vec![HttpAnswer {
+                from: "operator".into(),
+                result: Err(HttpError::NotSent(Lapsed.to_string())),
+            }]),
             // Once: whether an answer came is for the step to judge (P1).
             Effect::Send { key: _, request } => {
                 Outcome::Answered(self.net.request(&hands.writer, &hands.namespace, request).await)
@@ -66,7 +81,7 @@ impl Actor {
                 switch::switch(&hands, &wanted).await
             }
             Effect::Restore { service, from, to, guard, fence } => {
-                restore::restore(&hands, &restore::Wanted { service, from, to, guard, fence }).await
+                restore::restore(&hands, scope, &restore::Wanted { service, from, to, guard, fence }).await
             }
             Effect::Scale { why: _, workload, uid, from, to, unless_live } => {
                 let wanted = scale::Wanted { workload, uid, from: *from, to: *to, unless_live };

@@ -1,5 +1,10 @@
 //! The restore of one Service: reads it live, whatever its uid is now, and puts the old side's selector back unless the
 //! old side is empty. Every restore moves the fence, so that a switch still on its way fails (P4).
+//!
+//! A restore depends on no Lease. What makes it the restore of *this* run's switch, and not of a later run's, is that after
+//! the Service was read something still said that this run may act: the Lease, or where that has lapsed the run itself, read
+//! live. Others switch a Service again only once this run is over; the patch tests the resourceVersion of that reading, so
+//! whatever is done later, while this process is frozen for instance, makes it fail.
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
@@ -7,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::call::{Class, call};
 use super::live::LiveService;
-use super::{Hands, failed, patch, patch_params, read_again};
+use super::{Hands, authority, failed, patch, patch_params, read_again};
 use crate::api::ANNOTATION_FENCE;
 use crate::api::run::Selector;
 use crate::effect::{Outcome, RestoreGuard};
 use crate::endpoints::{self, Names};
+use crate::observe::Scope;
 
 /// The restore, as it is carried out.
 pub struct Wanted<'a> {
@@ -59,7 +65,7 @@ impl Wanted<'_> {
 }
 
 /// Restores, or says why not.
-pub async fn restore(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
+pub async fn restore(hands: &Hands, scope: &Scope, wanted: &Wanted<'_>) -> Outcome {
     let (service, old, target) =
         tokio::join!(hands.service(wanted.service), hands.pods(wanted.from), hands.pods(wanted.to));
     let service = match service {
@@ -88,7 +94,12 @@ pub async fn restore(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
         Ok(body) => body,
         Err(e) => return failed(e),
     };
-    let api: Api<Service> = Api::namespaced(hands.writer.clone(), &hands.namespace);
+    if !hands.leadership.holds()
+        && let Err(why) = authority::live(&hands.reader, scope, wanted.service, wanted.from, wanted.to).await
+    {
+        return Outcome::Transient(why);
+    }
+    let api: Api<Service> = Api::namespaced(hands.restorer.clone(), &hands.namespace);
     match call(api.patch(wanted.service, &patch_params(), &body)).await {
         Ok(_) => Outcome::Done,
         Err(e) if read_again(&e) => match hands.service(wanted.service).await {

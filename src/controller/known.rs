@@ -1,6 +1,6 @@
 //! What the controller remembers between looks: little for each Cutover, more for active runs only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -21,6 +21,17 @@ struct Entry {
     seen: (usize, u32),
 }
 
+/// What a sight of a Cutover says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing about it needs a look.
+    Quiet,
+    /// It is as we wrote it last, which says nothing new.
+    Ours,
+    /// It needs a look.
+    Some,
+}
+
 #[derive(Default)]
 struct Inner {
     cutovers: HashMap<Key, Entry>,
@@ -32,6 +43,8 @@ struct Inner {
     written: HashMap<Key, String>,
     /// By uid of the run that is to be tried again: who said so.
     retries: HashMap<String, String>,
+    /// Cutovers of these runs.
+    retried: HashSet<Key>,
 }
 
 impl Inner {
@@ -51,9 +64,8 @@ impl Known {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A Cutover was seen. Returns whether it may be left alone: it is quiet, or what is seen is our own last write, which
-    /// says nothing new.
-    pub fn cutover(&self, watch: usize, key: &Key, digest: Digest) -> bool {
+    /// A Cutover was seen.
+    pub fn cutover(&self, watch: usize, key: &Key, digest: Digest) -> News {
         let Digest { metadata, services, quiet } = digest;
         let mut inner = self.lock();
         let entry = Entry {
@@ -65,9 +77,10 @@ impl Known {
         inner.cutovers.insert(key.clone(), entry);
         if quiet {
             inner.written.remove(key);
-            return true;
+            return News::Quiet;
         }
-        inner.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv))
+        let ours = inner.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv));
+        if ours { News::Ours } else { News::Some }
     }
 
     /// A Cutover is gone.
@@ -130,13 +143,21 @@ impl Known {
         if decision.spec.decision != Verb::Retry {
             return None;
         }
-        self.lock().retries.insert(decision.spec.run_uid.clone(), decision.spec.by.clone());
-        Some(Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() })
+        let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
+        let mut inner = self.lock();
+        inner.retries.insert(decision.spec.run_uid.clone(), decision.spec.by.clone());
+        inner.retried.insert(key.clone());
+        Some(key)
     }
 
     /// Who wants this run to be tried again.
     pub fn retry_of(&self, run_uid: &str) -> Option<String> {
         self.lock().retries.get(run_uid).cloned()
+    }
+
+    /// Whether somebody has ever wanted a run of this Cutover to be tried again.
+    pub fn is_retried(&self, key: &Key) -> bool {
+        self.lock().retried.contains(key)
     }
 
     /// A Service of the Cutover and the name of the older Cutover of the namespace that names it too.
@@ -190,9 +211,9 @@ mod tests {
     fn our_own_write_needs_no_look_and_is_forgotten_once_all_is_quiet() {
         let known = Known::default();
         known.wrote(&key("web"), Some("7"));
-        assert!(known.cutover(0, &key("web"), digest("web", "7", 2)), "our own write");
-        assert!(!known.cutover(0, &key("web"), digest("web", "8", 2)), "somebody else's");
-        assert!(known.cutover(0, &key("web"), digest("web", "9", 1)), "quiet");
+        assert_eq!(known.cutover(0, &key("web"), digest("web", "7", 2)), News::Ours);
+        assert_eq!(known.cutover(0, &key("web"), digest("web", "8", 2)), News::Some, "somebody else's");
+        assert_eq!(known.cutover(0, &key("web"), digest("web", "9", 1)), News::Quiet);
         assert!(known.lock().written.is_empty());
     }
 }

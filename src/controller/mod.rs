@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -35,7 +35,7 @@ mod start;
 
 pub use access::operator_name;
 use digest::Digest;
-use known::Known;
+use known::{Known, News};
 use queue::{Key, Queue};
 
 /// Looks under way at the same time.
@@ -87,12 +87,13 @@ enum Heard {
     Decision(Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
 }
 
-/// Watches and looks until `stop`.
+/// Watches until `stop`, and looks while `leads` says so. One that follows knows all the same what there is to be looked at.
 pub async fn run(
     cx: Arc<Controller>,
     namespaces: Namespaces,
     health: Arc<dyn Watched>,
     mut runs: mpsc::Receiver<RunSeen>,
+    mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
     let config = watched();
@@ -112,14 +113,21 @@ pub async fn run(
     let mut looks: JoinSet<(Key, Result<Option<Duration>, CallError>)> = JoinSet::new();
     let mut failures: HashMap<Key, u32> = HashMap::new();
     loop {
-        while lists_missing == (0, 0, false) && looks.len() < AT_ONCE {
+        let may_look = lists_missing == (0, 0, false) && *leads.borrow();
+        while may_look && looks.len() < AT_ONCE {
             let Some(key) = queue.take() else { break };
             let span = tracing::error_span!("look", namespace = %key.namespace, cutover = %key.name);
             looks.spawn(guarded(cx.clone(), key).instrument(span));
         }
-        let alarm = queue.next().filter(|_| looks.len() < AT_ONCE && lists_missing == (0, 0, false));
+        let alarm = queue.next().filter(|_| may_look && looks.len() < AT_ONCE);
         tokio::select! {
             () = stop.cancelled() => break,
+            Ok(()) = leads.changed() => {
+                if !*leads.borrow() {
+                    looks = JoinSet::new();
+                    queue.broken_off();
+                }
+            }
             Some(ended) = looks.join_next() => {
                 let Ok((key, result)) = ended else { continue };
                 let pause = after(&key, result, &mut failures);
@@ -144,7 +152,7 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
-                        cutover_seen(&cx, watch, event, &mut queue);
+                        cutover_seen(&cx, watch, event, &mut queue, *leads.borrow());
                     }
                     Err(e) => {
                         health.failed("cutovers", &e.to_string());
@@ -221,7 +229,7 @@ fn decision_seen(cx: &Controller, event: Event<DeserializeGuard<CutoverDecision>
     }
 }
 
-fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue) {
+fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue, leads: bool) {
     let digest = match event {
         Event::Apply(digest) | Event::InitApply(digest) => digest,
         Event::Delete(digest) => {
@@ -233,8 +241,11 @@ fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut
         Event::InitDone => return cx.known.list_ended(watch).iter().for_each(|key| queue.forget(key)),
     };
     let key = key_of(&digest);
-    if !cx.known.cutover(watch, &key, digest) {
-        queue.now(key);
+    match cx.known.cutover(watch, &key, digest) {
+        News::Some => queue.now(key),
+        // The leader has looked.
+        News::Quiet if !leads && !cx.known.is_retried(&key) => queue.forget(&key),
+        News::Quiet | News::Ours => {}
     }
 }
 

@@ -78,7 +78,15 @@ impl Queue {
         }
     }
 
-    /// It does not exist any more.
+    /// Looks under way were broken off: they are due again.
+    pub fn broken_off(&mut self) {
+        self.again.clear();
+        for key in std::mem::take(&mut self.busy) {
+            self.now(key);
+        }
+    }
+
+    /// There is nothing to be looked at any more.
     pub fn forget(&mut self, key: &Key) {
         if let Some(at) = self.at.remove(key) {
             self.due.remove(&(at, key.clone()));
@@ -105,6 +113,18 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.done(key("web"), None);
         assert_eq!((queue.take(), queue.next()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_was_broken_off_is_due_again() {
+        let mut queue = Queue::default();
+        queue.now(key("web"));
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.now(key("web"));
+        queue.broken_off();
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.done(key("web"), None);
+        assert_eq!(queue.take(), None, "once");
     }
 
     #[tokio::test(start_paused = true)]

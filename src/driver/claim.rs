@@ -6,9 +6,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::act::Claimed;
 use crate::act::call::{CallError, Class, call, call_within};
-use crate::api::run::{CutoverRun, RunState, RunStatus, SwitchState};
+use crate::act::{Claimed, authority};
+use crate::api::run::{CutoverRun, RunStatus};
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
 use crate::effect::Effect;
 
@@ -194,17 +194,8 @@ fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<Value> 
 }
 
 fn restores_allowed(journal: &RunStatus, effects: &[Effect]) -> Vec<Effect> {
-    let Some(switch) = journal.switch.as_ref() else { return vec![] };
-    if journal.phase.is_over() || journal.state == RunState::Closed {
-        return vec![];
-    }
     let claimed = |effect: &&Effect| match effect {
-        Effect::Restore { service, from, to, .. } => switch.services.iter().any(|s| {
-            s.name == *service
-                && s.from == *from
-                && s.to == *to
-                && matches!(s.state, SwitchState::Claimed | SwitchState::Switched | SwitchState::Gone)
-        }),
+        Effect::Restore { service, from, to, .. } => authority::allows(journal, service, from, to),
         _ => false,
     };
     effects.iter().filter(claimed).cloned().collect()
@@ -234,7 +225,7 @@ pub fn fit(journal: &mut RunStatus, spec: usize) -> bool {
 mod tests {
     use super::*;
     use crate::api::phase::Phase;
-    use crate::api::run::{ServiceSwitch, StepRecord, SwitchRecord};
+    use crate::api::run::{RunState, ServiceSwitch, StepRecord, SwitchRecord, SwitchState};
     use crate::effect::RestoreGuard;
     use jiff::Timestamp;
 

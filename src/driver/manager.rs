@@ -10,7 +10,7 @@ use futures::stream::{BoxStream, SelectAll};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -75,12 +75,15 @@ struct Driven {
     broken: u32,
 }
 
-/// Watches and drives until `stop`; then waits for the drivers to end.
+/// Watches until `stop`, and drives while `leads` says so; then waits for the drivers to end. One that follows knows the
+/// active runs all the same, so that it drives them at once when it comes to lead. One that leads no more drops its drivers
+/// as they are, with whatever they have under way.
 pub async fn run(
     cx: Arc<Context>,
     namespaces: Namespaces,
     health: Arc<dyn Watched>,
     tell: mpsc::Sender<RunSeen>,
+    mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
     let mut streams = watches(&cx.client, &namespaces);
@@ -93,6 +96,17 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            Ok(()) = leads.changed() => {
+                if *leads.borrow_and_update() {
+                    for (_, run) in known.values() {
+                        begin(&cx, &mut drivers, &mut driven, run, &stop);
+                    }
+                } else {
+                    drivers = JoinSet::new();
+                    driven.drain().for_each(|(uid, _)| cx.meter.left(&uid));
+                    cx.meter.active(0);
+                }
+            }
             Some(ended) = drivers.join_next() => {
                 // A driver's panic is caught inside its task; the task itself does not fail.
                 let Ok((uid, how)) = ended else { continue };
@@ -124,16 +138,10 @@ pub async fn run(
                     }
                 }
                 for seen in heard {
-                    if let RunSeen::Active(run) = &seen {
-                        let uid = run.uid().unwrap_or_default();
-                        if let Entry::Vacant(slot) = driven.entry(uid) {
-                            let namespace = run.namespace().unwrap_or_default();
-                            let (cutover, name) = (run.spec.cutover.clone(), run.name_any());
-                            let d = Driven { namespace, cutover, name, stop: stop.child_token(), broken: 0 };
-                            start(&cx, &mut drivers, slot.key(), &d, Duration::ZERO);
-                            slot.insert(d);
-                            cx.meter.active(driven.len());
-                        }
+                    if let RunSeen::Active(run) = &seen
+                        && *leads.borrow()
+                    {
+                        begin(&cx, &mut drivers, &mut driven, run, &stop);
                     }
                     if let RunSeen::Left(run) = &seen
                         && let Some(d) = run.uid().and_then(|uid| driven.get(&uid))
@@ -155,6 +163,24 @@ pub async fn run(
         d.stop.cancel();
     }
     while drivers.join_next().await.is_some() {}
+}
+
+/// Starts the driver of a run, unless it has one.
+fn begin(
+    cx: &Arc<Context>,
+    drivers: &mut JoinSet<(String, Result<End, String>)>,
+    driven: &mut HashMap<String, Driven>,
+    run: &CutoverRun,
+    stop: &CancellationToken,
+) {
+    if let Entry::Vacant(slot) = driven.entry(run.uid().unwrap_or_default()) {
+        let namespace = run.namespace().unwrap_or_default();
+        let (cutover, name) = (run.spec.cutover.clone(), run.name_any());
+        let d = Driven { namespace, cutover, name, stop: stop.child_token(), broken: 0 };
+        start(cx, drivers, slot.key(), &d, Duration::ZERO);
+        slot.insert(d);
+        cx.meter.active(driven.len());
+    }
 }
 
 fn start(

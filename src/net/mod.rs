@@ -11,6 +11,7 @@ pub mod address;
 mod body;
 pub mod identity;
 pub mod keys;
+pub mod leadership;
 pub mod prometheus;
 pub mod request;
 mod resolve;

@@ -24,8 +24,9 @@ const PROBE: Duration = Duration::from_secs(15);
 /// How often nodes are looked at.
 const MACHINES: Duration = Duration::from_secs(60);
 
-/// A client without retries of its own, whose requests are counted, and the address it talks to.
-pub async fn connect(meter: Meter) -> anyhow::Result<(Client, ::http::Uri)> {
+/// A client without retries of its own, whose requests are counted and carry the name of this replica, which the audit log
+/// then has; and the address it talks to.
+pub async fn connect(meter: Meter, instance: &str) -> anyhow::Result<(Client, ::http::Uri)> {
     let mut config =
         Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
     // A retry inside the client would hold up a restore for minutes; the drivers pace their own.
@@ -35,6 +36,10 @@ pub async fn connect(meter: Meter) -> anyhow::Result<(Client, ::http::Uri)> {
     // A watch is silent for up to a minute.
     config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 15));
     config.reset_reader_on_write = true;
+    let agent = format!("cutover/{} ({instance})", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = ::http::HeaderValue::from_str(&agent) {
+        config.headers.push((::http::header::USER_AGENT, agent));
+    }
     let endpoint = config.cluster_url.clone();
     let client = ClientBuilder::try_from(config).context("the client of the cluster")?;
     Ok((client.with_layer(&Counted(meter)).build(), endpoint))

@@ -34,6 +34,8 @@ struct Inner {
     stopping: bool,
     /// Since when live reads succeed; `None` while they do not.
     reads_work: Option<Instant>,
+    /// Watches beside [`KINDS`].
+    more: Vec<&'static str>,
 }
 
 /// The health of the operator.
@@ -56,6 +58,11 @@ impl Health {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One more watch must have spoken before the operator is ready.
+    pub fn needs(&self, watch: &'static str) {
+        self.lock().more.push(watch);
+    }
+
     /// The process is about to end.
     pub fn stopping(&self) {
         self.lock().stopping = true;
@@ -73,7 +80,7 @@ impl Health {
         if inner.stopping {
             return Some("stopping".into());
         }
-        for name in KINDS {
+        for name in KINDS.iter().chain(&inner.more) {
             let Some(kind) = inner.kinds.get(name).filter(|k| k.heard) else {
                 let why = inner.kinds.get(name).map_or("", |k| k.why.as_str());
                 return Some(format!("{name} are not listed yet {why}"));

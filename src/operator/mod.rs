@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Actor;
@@ -17,20 +17,25 @@ use crate::driver::manager::{self, Namespaces};
 use crate::driver::meter::Meter;
 use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
+use crate::net::leadership::Leadership;
 use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
 
 mod cluster;
 mod health;
 mod http;
+mod lease;
 mod otlp;
 mod telemetry;
 mod traffic;
 
 use health::Health;
 
-/// How long an ending operator may take; a second less than half of what Kubernetes gives it here.
-const LAST_WORDS: Duration = Duration::from_secs(8);
+/// How long the drivers and looks of an ending operator may take; the Lease is given back after them. With the
+/// traces that is no more than what Kubernetes gives the pod (10 s).
+const LAST_WORDS: Duration = Duration::from_secs(6);
+/// How long giving the Lease back may take.
+const LAST_RENEWAL: Duration = Duration::from_secs(2);
 
 /// How long traces that are still to be exported may hold up the end.
 const LAST_TRACES: Duration = Duration::from_secs(2);
@@ -60,6 +65,9 @@ pub struct Flags {
     /// Without it the variables OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_ENDPOINT are heeded.
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// The Lease.
+    #[command(flatten)]
+    pub lease: lease::Flags,
     /// Log lines for people or for machines. RUST_LOG filters them.
     #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
     pub log_format: telemetry::Format,
@@ -102,7 +110,7 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
     tracing::info!(listen = ?listener.local_addr(), "health and metrics are served");
     let meter = Meter::new().context("metrics")?;
     let (traces, exporting) = otlp::start(flags.otlp_endpoint.as_deref(), meter.clone())?;
-    let (client, endpoint) = cluster::connect(meter.clone()).await?;
+    let (client, endpoint) = cluster::connect(meter.clone(), &instance()).await?;
     let identity = Identity::new(client.clone());
     // The tests of this crate know one more field.
     #[allow(clippy::needless_update)]
@@ -125,16 +133,20 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         }
     };
     let publisher = Publisher::start(client.clone(), meter.clone(), instance());
+    let election = Election::prepare(&flags.lease, &client, &health, &meter);
+    // What writes claims and Cutovers asks the Lease each time. What only reads does not, nor do Events: they tell what
+    // has happened, and change nothing.
+    let writer = election.leadership.guard(client.clone());
     let drivers = Arc::new(Context {
-        client: client.clone(),
-        actor: Actor::new(client.clone(), identity.clone(), net.clone()),
+        client: writer.clone(),
+        actor: Actor::new(client.clone(), identity.clone(), net.clone(), election.leadership.clone()),
         observer,
         publisher: publisher.clone(),
         meter: meter.clone(),
         traces,
     });
     let controller = Arc::new(Controller::new(
-        client.clone(),
+        writer,
         identity,
         publisher,
         meter.clone(),
@@ -147,10 +159,13 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
     tokio::spawn(cluster::probe(client.clone(), health.clone(), stop.clone()));
     tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
     let (tell, runs) = mpsc::channel(256);
-    let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), health.clone(), tell, stop.clone()));
-    let control = tokio::spawn(controller::run(controller, namespaces, health.clone(), runs, stop.clone()));
+    let leads = || election.leads.clone();
+    let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), health.clone(), tell, leads(), stop.clone()));
+    let control = tokio::spawn(controller::run(controller, namespaces, health.clone(), runs, leads(), stop.clone()));
 
     let mut work = tokio::spawn(async move { tokio::try_join!(manage, control).map(drop) });
+    let give_back = CancellationToken::new();
+    let mut keeping = tokio::spawn(election.keep(give_back.clone()));
     tokio::select! {
         signal = signalled() => {
             tracing::info!(signal = signal?, "stopping");
@@ -160,11 +175,16 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
             stop.cancel();
             bail!("a part of the operator ended: {ended:?}");
         }
+        ended = &mut keeping => bail!("the keeper of the Lease ended: {ended:?}"),
     }
     health.stopping();
     stop.cancel();
     if tokio::time::timeout(LAST_WORDS, &mut work).await.is_err() {
         tracing::warn!("not everything ended in time; what was under way is picked up by the next operator");
+    }
+    give_back.cancel();
+    if tokio::time::timeout(LAST_RENEWAL, keeping).await.is_err() {
+        tracing::warn!("the Lease was not given back in time; it runs out by itself");
     }
     if let Some(exporting) = exporting {
         // The queue ends with the last driver; what is in it is still sent, if the collector takes it at once.
@@ -184,6 +204,43 @@ async fn operator_name(client: &kube::Client) -> String {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Whether this process may lead, and whether it does.
+struct Election {
+    leadership: Leadership,
+    leads: watch::Receiver<bool>,
+    /// Without a Lease: what keeps `leads` as it is.
+    keeper: Result<lease::Keeper, watch::Sender<bool>>,
+}
+
+impl Election {
+    fn prepare(flags: &lease::Flags, client: &kube::Client, health: &Arc<Health>, meter: &Meter) -> Self {
+        let Some(namespace) = flags.namespace() else {
+            tracing::info!(
+                "no Lease: this process is taken for the only operator (--lease-namespace names one's place)"
+            );
+            meter.leader(true);
+            let (tell, leads) = watch::channel(true);
+            return Self { leadership: Leadership::sole(), leads, keeper: Err(tell) };
+        };
+        let identity = lease::identity(&instance());
+        tracing::info!(namespace, lease = lease::NAME, identity, "a candidate");
+        let (tell, leads) = watch::channel(false);
+        let leadership = Leadership::none();
+        health.needs(lease::WATCH);
+        let (watched, meter) = (health.clone(), meter.clone());
+        let keeper = lease::Keeper::new(client.clone(), namespace, &identity, leadership.clone(), tell, watched, meter);
+        Self { leadership, leads, keeper: Ok(keeper) }
+    }
+
+    /// Until `stop`; without a Lease there is nothing else to do.
+    async fn keep(self, stop: CancellationToken) {
+        match self.keeper {
+            Ok(keeper) => keeper.run(stop).await,
+            Err(_tell) => stop.cancelled().await,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub const TROUBLES: [&str; 7] = [
 pub const CANNOT_ROLL_BACK: &str = "CannotRollBack";
 
 /// What is watched.
-pub const WATCHED: [&str; 10] = [
+pub const WATCHED: [&str; 11] = [
     "cutovers",
     "cutoverruns",
     "cutoverdecisions",
@@ -69,6 +69,7 @@ pub const WATCHED: [&str; 10] = [
     "jobs",
     "deployments",
     "statefulsets",
+    "leases",
     OTHER,
 ];
 

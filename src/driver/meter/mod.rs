@@ -52,6 +52,7 @@ pub struct Meter {
     families: Arc<Vec<Family>>,
     ended: IntCounterVec,
     active: IntGauge,
+    leader: IntGauge,
     troubled: IntGaugeVec,
     phases: HistogramVec,
     steps: HistogramVec,
@@ -181,6 +182,7 @@ impl Meter {
                 &[("phase", &labels::ENDS)],
             )?,
             active: s.gauge("cutover_runs_active", "Runs that are not closed and are driven by this replica")?,
+            leader: s.gauge("cutover_leader", "1 where this replica leads and may write, 0 where it follows")?,
             troubled: s.gauges(
                 "cutover_runs_troubled",
                 "Active runs with a condition that wants attention; CannotRollBack stands for CanRollBack=False",
@@ -321,6 +323,11 @@ impl Meter {
     /// How many runs are active.
     pub fn active(&self, runs: usize) {
         self.active.set(i64::try_from(runs).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this replica leads.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// An effect ended.

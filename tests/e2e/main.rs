@@ -12,6 +12,7 @@ mod deletion;
 mod faults;
 mod good;
 mod idle;
+mod leader;
 mod people;
 mod permissions;
 mod seen;

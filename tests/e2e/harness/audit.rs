@@ -23,6 +23,8 @@ pub struct Line {
     pub sender: String,
     /// HTTP status.
     pub code: i64,
+    /// The program that sent it, as it names itself.
+    pub agent: String,
     /// A rehearsal.
     pub dry_run: bool,
     /// When it arrived.
@@ -122,6 +124,7 @@ fn line(event: &Value) -> Option<Line> {
         user: event["impersonatedUser"]["username"].as_str().map_or_else(|| sender.clone(), str::to_owned),
         sender,
         code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        agent: text(&event["userAgent"]),
         dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")),
         received: text(&event["requestReceivedTimestamp"]),
         at: text(&event["stageTimestamp"]),

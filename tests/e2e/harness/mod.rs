@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod candidate;
 pub mod case;
 pub mod cluster;
 pub mod operator;

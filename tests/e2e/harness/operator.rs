@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// A running operator.
 pub struct Operator {
@@ -12,15 +12,27 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it with these arguments besides. Its log is appended to `log`.
+    /// Starts it as the only one, with these arguments besides. Its log is appended to `log`.
     pub fn start(namespace: &str, kubeconfig: &Path, log: &Path, more: &[String]) -> Result<Self> {
-        let listen: &[&str] = if more.iter().any(|a| a == "--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let mut more: Vec<&str> = more.iter().map(String::as_str).collect();
+        more.push("--no-lease");
+        Self::launch(namespace, kubeconfig, log, "operator", &more)
+    }
+
+    /// Starts one of several: it leads while it holds the Lease of the namespace. `name` is that of its pod.
+    pub fn candidate(namespace: &str, kubeconfig: &Path, log: &Path, name: &str) -> Result<Self> {
+        Self::launch(namespace, kubeconfig, log, name, &["--lease-namespace", namespace])
+    }
+
+    fn launch(namespace: &str, kubeconfig: &Path, log: &Path, name: &str, more: &[&str]) -> Result<Self> {
+        let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let out = open(log)?;
         let err = out.try_clone()?;
         let child = Command::new(program())
             .args(["run", "--namespace", namespace])
             .args(listen)
             .args(more)
+            .env("POD_NAME", name)
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", std::env::var("CUTOVER_E2E_LOG").unwrap_or_else(|_| "info,cutover=debug".into()))
             .stdin(Stdio::null())
@@ -36,6 +48,13 @@ impl Operator {
         // An error says that it has ended already, which `exited` reports.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "kill -{name}: {sent}");
+        Ok(())
     }
 
     /// How it ended, if it did by itself.

@@ -1,11 +1,13 @@
 //! A faulty road to the API server: plain HTTP on loopback, TLS to the real one. The operator's kubeconfig points here.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use tokio::sync::watch;
 
 use super::cluster;
 
@@ -18,6 +20,44 @@ pub enum Fault {
     Lose(u16),
 }
 
+/// Whether a request is the one to be held, given its method, path and query, and body.
+pub type Which = Box<dyn Fn(&http::Method, &str, &[u8]) -> bool + Send + Sync>;
+
+/// Where a request is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before it reaches the API server.
+    OnTheWay,
+    /// Carried out, before its answer goes back.
+    OnTheWayBack,
+}
+
+/// A request that is held, once it has come.
+pub struct Held {
+    come: watch::Receiver<bool>,
+    go: watch::Sender<bool>,
+}
+
+impl Held {
+    /// Waits until it has come.
+    pub async fn come(&mut self, bound: Duration) -> Result<()> {
+        tokio::time::timeout(bound, self.come.wait_for(|come| *come)).await.context("the request to be held never came")??;
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        self.go.send_replace(true);
+    }
+}
+
+struct Hold {
+    which: Which,
+    place: Place,
+    come: watch::Sender<bool>,
+    go: watch::Receiver<bool>,
+}
+
 /// Says what happens to a request, given its method, path and query.
 pub type Rule = Box<dyn Fn(&http::Method, &str) -> Option<Fault> + Send + Sync>;
 
@@ -25,6 +65,7 @@ struct Inner {
     upstream: String,
     http: reqwest::Client,
     rule: Mutex<Option<Rule>>,
+    hold: Mutex<Option<Hold>>,
     refused: std::sync::atomic::AtomicU64,
 }
 
@@ -49,6 +90,7 @@ impl Proxy {
             upstream,
             http: http.build()?,
             rule: Mutex::new(None),
+            hold: Mutex::new(None),
             refused: std::sync::atomic::AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -70,6 +112,14 @@ impl Proxy {
     /// From now on everything passes.
     pub fn heal(&self) {
         *self.inner.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Holds the first request that `which` names, for as long as it takes.
+    pub fn hold(&self, place: Place, which: impl Fn(&http::Method, &str, &[u8]) -> bool + Send + Sync + 'static) -> Held {
+        let ((come, has_come), (go, may_go)) = (watch::channel(false), watch::channel(false));
+        let hold = Hold { which: Box::new(which), place, come, go: may_go };
+        *self.inner.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
+        Held { come: has_come, go }
     }
 
     /// Requests that met a fault so far.
@@ -103,7 +153,50 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
             let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
             plain(status, "the answer was lost by the test")
         }
-        None => pass(&inner, request).await,
+        None => pass_or_hold(&inner, request).await,
+    }
+}
+
+async fn pass_or_hold(inner: &Arc<Inner>, request: Request) -> Response {
+    let writes = !matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+    if !writes || inner.hold.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        return pass(inner, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = match axum::body::to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => return plain(502, &error.to_string()),
+    };
+    let held = {
+        let mut hold = inner.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+        hold.take_if(|h| (h.which)(&parts.method, path, &body))
+    };
+    let request = Request::from_parts(parts, Body::from(body));
+    let Some(mut hold) = held else { return pass(inner, request).await };
+    // In a task of its own, so that it goes on even if its sender has hung up by then.
+    let inner = inner.clone();
+    let task = tokio::spawn(async move {
+        match hold.place {
+            Place::OnTheWay => {
+                hold.wait().await;
+                pass(&inner, request).await
+            }
+            Place::OnTheWayBack => {
+                let answer = pass(&inner, request).await;
+                hold.wait().await;
+                answer
+            }
+        }
+    });
+    task.await.unwrap_or_else(|error| plain(502, &error.to_string()))
+}
+
+impl Hold {
+    async fn wait(&mut self) {
+        self.come.send_replace(true);
+        // An error says that the test has let go of it, and is over.
+        let _ = self.go.wait_for(|go| *go).await;
     }
 }
 

@@ -77,7 +77,10 @@ pub async fn of(case: &Case, why: &str) -> String {
         }
         Err(e) => drop(writeln!(text, "{e}")),
     }
-    let _ = writeln!(text, "---- Operator\n{}", operator::tail(&case.log, 60));
+    let files = std::fs::read_dir(&case.dir).into_iter().flatten().flatten().map(|e| e.path());
+    for log in files.filter(|p| p.extension().is_some_and(|e| e == "log")) {
+        let _ = writeln!(text, "---- {}\n{}", log.display(), operator::tail(&log, 60));
+    }
     text.push_str("---- Audit log\n");
     match audit::read(ns, case.audit_from) {
         Ok(lines) => {

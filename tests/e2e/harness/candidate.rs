@@ -51,7 +51,8 @@ impl Case {
     pub fn writes_of(&self, name: &str) -> Result<Vec<Line>> {
         let mut lines = self.audit()?;
         let end = format!("({name})");
-        lines.retain(|l| l.is_write() && l.agent.ends_with(&end) && !matches!(l.resource.as_str(), "leases" | "events"));
+        lines
+            .retain(|l| l.is_write() && l.agent.ends_with(&end) && !matches!(l.resource.as_str(), "leases" | "events"));
         Ok(lines)
     }
 }

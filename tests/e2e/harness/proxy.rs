@@ -41,7 +41,9 @@ pub struct Held {
 impl Held {
     /// Waits until it has come.
     pub async fn come(&mut self, bound: Duration) -> Result<()> {
-        tokio::time::timeout(bound, self.come.wait_for(|come| *come)).await.context("the request to be held never came")??;
+        tokio::time::timeout(bound, self.come.wait_for(|come| *come))
+            .await
+            .context("the request to be held never came")??;
         Ok(())
     }
 
@@ -115,7 +117,11 @@ impl Proxy {
     }
 
     /// Holds the first request that `which` names, for as long as it takes.
-    pub fn hold(&self, place: Place, which: impl Fn(&http::Method, &str, &[u8]) -> bool + Send + Sync + 'static) -> Held {
+    pub fn hold(
+        &self,
+        place: Place,
+        which: impl Fn(&http::Method, &str, &[u8]) -> bool + Send + Sync + 'static,
+    ) -> Held {
         let ((come, has_come), (go, may_go)) = (watch::channel(false), watch::channel(false));
         let hold = Hold { which: Box::new(which), place, come, go: may_go };
         *self.inner.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);

@@ -32,13 +32,15 @@ pub async fn live(client: &Client, scope: &Scope, service: &str, from: &Selector
                 Ok(())
             } else {
                 Err(format!(
-                    "the Lease has lapsed, and run {} has no switch of {service} to take back any more",
+                    "this operator may not write, and run {} has no switch of {service} to take back any more",
                     scope.run
                 ))
             }
         }
-        Ok(_) => Err(format!("the Lease has lapsed, and run {} is not the one that was driven", scope.run)),
-        Err(e) if e.class == Class::NotFound => Err(format!("the Lease has lapsed, and run {} is gone", scope.run)),
-        Err(e) => Err(format!("the Lease has lapsed, and run {} cannot be read: {e}", scope.run)),
+        Ok(_) => Err(format!("this operator may not write, and run {} is not the one that was driven", scope.run)),
+        Err(e) if e.class == Class::NotFound => {
+            Err(format!("this operator may not write, and run {} is gone", scope.run))
+        }
+        Err(e) => Err(format!("this operator may not write, and run {} cannot be read: {e}", scope.run)),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::effect::{Effect, Outcome};
 use crate::net::Net;
 use crate::net::identity::Identity;
-use crate::net::leadership::{Lapsed, Leadership};
+use crate::net::leadership::Leadership;
 use crate::observe::Scope;
 use crate::world::{HttpAnswer, HttpError};
 
@@ -53,6 +53,10 @@ impl Actor {
 
     /// Carries out one effect as the Cutover's ServiceAccount.
     pub async fn act(&self, scope: &Scope, effect: &Claimed<Effect>) -> Outcome {
+        if let (Effect::Send { .. }, Err(why)) = (effect.get(), self.leadership.permit()) {
+            let not_sent = HttpAnswer { from: "operator".into(), result: Err(HttpError::NotSent(why.to_string())) };
+            return Outcome::Answered(vec![not_sent]);
+        }
         let account = self.identity.as_account(&scope.namespace, &scope.service_account);
         let hands = Hands {
             reader: self.client.clone(),
@@ -68,10 +72,6 @@ impl Actor {
                 jobs::delete(&hands, name, uid, resource_version.as_deref()).await
             }
             Effect::OwnJob { name, uid } => jobs::own(&hands, scope, name, uid).await,
-            Effect::Send { .. } if !self.leadership.holds() => Outcome::Answered(vec![HttpAnswer {
-                from: "operator".into(),
-                result: Err(HttpError::NotSent(Lapsed.to_string())),
-            }]),
             // Once: whether an answer came is for the step to judge (P1).
             Effect::Send { key: _, request } => {
                 Outcome::Answered(self.net.request(&hands.writer, &hands.namespace, request).await)

@@ -10,11 +10,13 @@
 //!   whose resourceVersion the patch tests, says that the switch stands and the run is not over (see `act::restore`).
 //! - An operator that sees another holder stops its drivers without waiting for anything, restores too.
 //!
+//! One that its start checks found unfit (definitions of an older version, somebody else's cluster) is treated as a lapsed one.
+//!
 //! The clock runs on while a process is stopped (SIGSTOP), so one that wakes knows that it lapsed. It may stand still while
 //! a virtual machine is suspended, and a request may be under way for long: what decides in the end are the tests that
 //! each write carries (resourceVersion, uid, whole selector).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::Client;
 use tokio::time::Instant;
@@ -27,49 +29,82 @@ enum Until {
     At(Instant),
 }
 
+#[derive(Debug)]
+struct State {
+    until: Until,
+    unfit: Option<Arc<str>>,
+}
+
 /// Whether this process may write now. Cheap to clone; all clones say the same.
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    until: Arc<Mutex<Until>>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Why a write was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not sent: this operator does not hold its Lease at the moment")]
-pub struct Lapsed;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another operator may hold the Lease by now.
+    #[error("not sent: this operator does not hold its Lease at the moment")]
+    Lapsed,
+    /// The start checks say what is amiss.
+    #[error("not sent: {0}")]
+    Unfit(Arc<str>),
+}
 
 impl Leadership {
     /// Without a Lease: it always holds.
     pub fn sole() -> Self {
-        Self { until: Arc::new(Mutex::new(Until::Always)) }
+        Self::new(Until::Always)
     }
 
     /// With a Lease that is not held yet.
     pub fn none() -> Self {
-        Self { until: Arc::new(Mutex::new(Until::Never)) }
+        Self::new(Until::Never)
     }
 
-    fn set(&self, until: Until) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn new(until: Until) -> Self {
+        Self { state: Arc::new(Mutex::new(State { until, unfit: None })) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The Lease was renewed: writes may be sent until then.
     pub fn renewed(&self, until: Instant) {
-        self.set(Until::At(until));
+        self.state().until = Until::At(until);
     }
 
     /// The Lease is another's, or given back.
     pub fn ended(&self) {
-        self.set(Until::Never);
+        self.state().until = Until::Never;
+    }
+
+    /// This version cannot serve the cluster, and why; `None`: it can.
+    pub fn unfit(&self, why: Option<String>) {
+        self.state().unfit = why.map(Arc::from);
+    }
+
+    /// Whether a write may be sent now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn permit(&self) -> Result<(), Refused> {
+        let state = self.state();
+        if let Some(why) = &state.unfit {
+            return Err(Refused::Unfit(why.clone()));
+        }
+        match state.until {
+            Until::Always => Ok(()),
+            Until::At(until) if Instant::now() < until => Ok(()),
+            Until::At(_) | Until::Never => Err(Refused::Lapsed),
+        }
     }
 
     /// Whether a write may be sent now.
     pub fn holds(&self) -> bool {
-        match *self.until.lock().unwrap_or_else(PoisonError::into_inner) {
-            Until::Always => true,
-            Until::Never => false,
-            Until::At(until) => Instant::now() < until,
-        }
+        self.permit().is_ok()
     }
 
     /// A client over the connections of `base` that asks before each write; readings pass.
@@ -80,8 +115,8 @@ impl Leadership {
             let (leadership, base) = (leadership.clone(), base.clone());
             async move {
                 let reads = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
-                if !reads && !leadership.holds() {
-                    return Err(kube::Error::Service(Box::new(Lapsed)));
+                if !reads {
+                    leadership.permit().map_err(|why| kube::Error::Service(Box::new(why)))?;
                 }
                 base.send(request).await
             }
@@ -143,5 +178,15 @@ mod tests {
         let error = api.delete("x", &DeleteParams::default()).await.expect_err("refused");
         assert!(!matches!(error, kube::Error::Api(_)), "{error:?}");
         assert!(Leadership::sole().holds());
+    }
+
+    #[test]
+    fn an_unfit_operator_may_not_write_until_it_is_mended() {
+        let leadership = Leadership::sole();
+        leadership.unfit(Some("the definitions are missing: apply them".into()));
+        let why = leadership.permit().expect_err("refused").to_string();
+        assert_eq!(why, "not sent: the definitions are missing: apply them");
+        leadership.unfit(None);
+        assert!(leadership.holds());
     }
 }

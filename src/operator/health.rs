@@ -36,6 +36,8 @@ struct Inner {
     reads_work: Option<Instant>,
     /// Watches beside [`KINDS`].
     more: Vec<&'static str>,
+    /// What the start checks found.
+    amiss: Option<String>,
 }
 
 /// The health of the operator.
@@ -63,6 +65,11 @@ impl Health {
         self.lock().more.push(watch);
     }
 
+    /// What stands in the way of being ready, beside the watches.
+    pub fn amiss(&self, why: Option<String>) {
+        self.lock().amiss = why;
+    }
+
     /// The process is about to end.
     pub fn stopping(&self) {
         self.lock().stopping = true;
@@ -79,6 +86,9 @@ impl Health {
         let inner = self.lock();
         if inner.stopping {
             return Some("stopping".into());
+        }
+        if inner.amiss.is_some() {
+            return inner.amiss.clone();
         }
         for name in KINDS.iter().chain(&inner.more) {
             let Some(kind) = inner.kinds.get(name).filter(|k| k.heard) else {

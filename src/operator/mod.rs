@@ -26,6 +26,7 @@ mod health;
 mod http;
 mod lease;
 mod otlp;
+mod preflight;
 mod telemetry;
 mod traffic;
 
@@ -67,7 +68,7 @@ pub struct Flags {
     pub otlp_endpoint: Option<String>,
     /// The Lease.
     #[command(flatten)]
-    pub lease: lease::Flags,
+    pub lease: lease::LeaseFlags,
     /// Log lines for people or for machines. RUST_LOG filters them.
     #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
     pub log_format: telemetry::Format,
@@ -153,6 +154,16 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         operator.clone(),
         default_prometheus.is_some(),
     ));
+    let mut checks = preflight::Preflight::new(
+        client.clone(),
+        &operator,
+        &flags.namespaces,
+        flags.lease.namespace(),
+        health.clone(),
+        election.leadership.clone(),
+    );
+    checks.first().await;
+    tokio::spawn(checks.run(stop.clone()));
     let namespaces = Namespaces(flags.namespaces.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), operator, namespaces = ?flags.namespaces, "started");
 
@@ -216,7 +227,7 @@ struct Election {
 }
 
 impl Election {
-    fn prepare(flags: &lease::Flags, client: &kube::Client, health: &Arc<Health>, meter: &Meter) -> Self {
+    fn prepare(flags: &lease::LeaseFlags, client: &kube::Client, health: &Arc<Health>, meter: &Meter) -> Self {
         let Some(namespace) = flags.namespace() else {
             tracing::info!(
                 "no Lease: this process is taken for the only operator (--lease-namespace names one's place)"
@@ -261,6 +272,21 @@ async fn signalled() -> anyhow::Result<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flags_make_a_command_line() {
+        use clap::{Args, FromArgMatches};
+        let command = Flags::augment_args(clap::Command::new("run"));
+        command.clone().debug_assert();
+        let parse = |args: &[&str]| {
+            let all = std::iter::once("run").chain(args.iter().copied());
+            let matches = command.clone().try_get_matches_from(all).expect("flags");
+            Flags::from_arg_matches(&matches).expect("flags").lease
+        };
+        assert_eq!(parse(&["--lease-namespace", "a"]).namespace(), Some("a"));
+        assert_eq!(parse(&["--lease-namespace", "a", "--no-lease"]).namespace(), None);
+        assert_eq!(parse(&["--lease-namespace", ""]).namespace(), None);
+    }
 
     #[test]
     fn a_prometheus_that_is_no_url_is_refused_by_flag() {

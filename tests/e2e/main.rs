@@ -17,4 +17,5 @@ mod people;
 mod permissions;
 mod seen;
 mod services;
+mod start_checks;
 mod triggers;

@@ -34,7 +34,7 @@ const LAST_TRIES: u32 = 3;
 
 /// Flags about the Lease.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Flags {
+pub struct LeaseFlags {
     /// Where the Lease is that one of several replicas holds. Without it there is no Lease, and this must be the only
     /// process.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
@@ -44,7 +44,7 @@ pub struct Flags {
     pub no_lease: bool,
 }
 
-impl Flags {
+impl LeaseFlags {
     /// The namespace of the Lease, if there is to be one.
     pub fn namespace(&self) -> Option<&str> {
         self.lease_namespace.as_deref().filter(|ns| !self.no_lease && !ns.is_empty())

@@ -30,6 +30,41 @@ impl Case {
         Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name)
     }
 
+    /// Starts an operator that acts as another account than the operator's own.
+    pub async fn operator_as(&self, name: &str, account: &str) -> Result<Operator> {
+        let kubeconfig = self.dir.join(format!("kubeconfig-{name}"));
+        std::fs::write(&kubeconfig, cluster::kubeconfig_of(&self.client, &self.ns, account, None).await?)?;
+        Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name)
+    }
+
+    /// What `/readyz` of an operator of this name says; `None` where it does not serve yet.
+    pub async fn readiness(&self, name: &str) -> Result<Option<(u16, String)>> {
+        let log = self.log_of(name)?;
+        let Some(address) = log.split_once("listen=Ok(").and_then(|(_, rest)| rest.split(')').next()) else {
+            return Ok(None);
+        };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let Ok(answer) = http.get(format!("http://{address}/readyz")).send().await else { return Ok(None) };
+        Ok(Some((answer.status().as_u16(), answer.text().await?)))
+    }
+
+    /// Waits until an operator of this name is not ready, for a reason that says all of this.
+    pub async fn not_ready(&self, name: &str, says: &[&str]) -> Result<()> {
+        wait::poll(&format!("{name} is not ready: {says:?}"), secs(30), async || {
+            let said = self.readiness(name).await?;
+            Ok(said.filter(|(code, text)| *code == 503 && says.iter().all(|s| text.contains(s))).map(|_| ()))
+        })
+        .await
+    }
+
+    /// Waits until an operator of this name is ready.
+    pub async fn ready(&self, name: &str) -> Result<()> {
+        wait::poll(&format!("{name} is ready"), secs(30), async || {
+            Ok(self.readiness(name).await?.filter(|(code, _)| *code == 200).map(|_| ()))
+        })
+        .await
+    }
+
     /// Waits until an operator of this name holds the Lease; "" waits until nobody does.
     pub async fn leads(&self, name: &str, bound: u64) -> Result<()> {
         wait::until(self.api::<Lease>(), &format!("{name} leads"), secs(bound), |all| {

@@ -37,10 +37,15 @@ pub async fn client(user: Option<&str>) -> Result<Client> {
 
 /// A kubeconfig for the operator's account; through `server` instead of the API server where one is named.
 pub async fn operator_kubeconfig(client: &Client, server: Option<&str>) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), SYSTEM);
+    kubeconfig_of(client, SYSTEM, OPERATOR, server).await
+}
+
+/// A kubeconfig for any account.
+pub async fn kubeconfig_of(client: &Client, namespace: &str, account: &str, server: Option<&str>) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-    let answer = accounts.create_token_request(OPERATOR, &PostParams::default(), &request).await?;
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
     let token = answer.status.context("no token was issued")?.token;
     let admin = Kubeconfig::read()?;
     let mut cluster = admin.clusters.first().and_then(|c| c.cluster.clone()).context("KUBECONFIG has no cluster")?;

@@ -12,12 +12,14 @@ use tokio::sync::watch;
 use super::cluster;
 
 /// What happens to a request instead of passing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// It goes no further, and this status is the answer.
     Refuse(u16),
     /// It is carried out, but this status is the answer.
     Lose(u16),
+    /// It goes no further, and this is the answer: status and body.
+    Answer(u16, Arc<str>),
 }
 
 /// Whether a request is the one to be held, given its method, path and query, and body.
@@ -153,6 +155,14 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
     }
     match verdict {
         Some(Fault::Refuse(status)) => plain(status, "refused by the test"),
+        Some(Fault::Answer(status, body)) => {
+            let mut response = Response::new(Body::from(body.to_string()));
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+            response
+        }
         Some(Fault::Lose(status)) => {
             // Carried out to its end before the answer is thrown away.
             let answer = pass(&inner, request).await;

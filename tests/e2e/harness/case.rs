@@ -449,7 +449,7 @@ impl Case {
             .rposition(|l| l.resource == "cutoverruns/status" && l.name == name && l.is_write() && l.done());
         for line in lines.iter().skip(last.map_or(0, |n| n + 1)).filter(|l| l.is_write()) {
             let late = line.user == operator || line.user.ends_with(":cutover");
-            let free = line.resource == "events" || line.resource.starts_with("cutover");
+            let free = ["events", "leases", "cutover"].iter().any(|kind| line.resource.starts_with(kind));
             ensure!(!late || free, "P7: after the run was closed: {} {} {}", line.verb, line.resource, line.name);
         }
         Ok(())

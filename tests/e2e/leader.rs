@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cutover::api::Phase;
 use cutover::api::run::CutoverRun;
+use cutover::api::{Cutover, Phase};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
 use serde_json::json;
 
 use crate::harness::audit::Line;
@@ -175,6 +176,50 @@ async fn frozen(t: &Case, hold: impl FnOnce(&Proxy) -> Held) -> Result<()> {
     let now: CutoverRun = t.closed("shop", 5).await?;
     ensure!(now.status == run.status, "the journal of a run that was over changed");
     Ok(())
+}
+
+/// A restore that is late by a whole release: the other has restored, and the next release has been switched to.
+#[test]
+fn a_leader_frozen_with_its_restore_under_way_does_not_take_back_the_next_release() {
+    e2e("leader_frozen_restore", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        t.web().await?;
+        let restores = |method: &http::Method, path: &str, body: &[u8]| {
+            is_switch(method, path) && body.windows(5).any(|w| w == b"fence")
+        };
+        let mut held = proxy.hold(Place::OnTheWay, restores);
+        let (a, _b) = pair(t, Some(&proxy.url)).await?;
+        t.cutover("shop", &spec()).await?;
+        t.phase("shop", Phase::Observing, 60).await?;
+        t.fault("web", "green", json!({"error_rate": 1.0})).await?;
+        held.come(secs(30)).await?;
+        a.signal("STOP")?;
+        t.ends("shop", Phase::RolledBack, 60).await?;
+        t.fault("web", "green", json!({"error_rate": 0.0})).await?;
+        t.merge::<Cutover>("shop", json!({"spec": {"release": {"version": "2"}}})).await?;
+        t.run_until("shop", "the next release", secs(60), |run| {
+            let switched =
+                run.name_any() == "shop-2" && run.status.as_ref().is_some_and(|s| s.phase == Phase::Observing);
+            Ok(switched.then_some(()))
+        })
+        .await?;
+        let asleep = t.audit()?.len();
+        held.release();
+        a.signal("CONT")?;
+        wait::poll("a has seen that b leads", secs(20), async || {
+            Ok(t.log_of("a")?.contains("drivers are stopped").then_some(()))
+        })
+        .await?;
+        next_renewal(t).await?;
+        let late = t.audit()?.split_off(asleep);
+        let late: Vec<&Line> = late.iter().filter(|l| l.resource == "services" && l.agent.ends_with("(a)")).collect();
+        let sent: Vec<i64> = late.iter().filter(|l| l.is_write()).map(|l| l.code).collect();
+        eprintln!("measured: the late restore was answered {sent:?}");
+        ensure!(!sent.is_empty() && sent.iter().all(|code| *code >= 400), "the late restore was answered {sent:?}");
+        ensure!(t.side("web").await? == "green", "the next release was taken back by a restore of the former one");
+        ensure!(t.selector_writes("web")? == ["green", "blue", "green"], "{:?}", t.selector_writes("web")?);
+        Ok(())
+    });
 }
 
 /// Waits for two renewals from now.

@@ -13,6 +13,7 @@ use super::health::Health;
 use crate::act::call::CallError;
 use crate::net::leadership::Leadership;
 
+mod fields;
 mod policies;
 mod rights;
 mod schema;

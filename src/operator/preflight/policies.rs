@@ -80,7 +80,7 @@ fn judge(name: &str, ours: &str, policy: &Value, binding: &Value, operator: &str
     }
     let mut documents = ours.split("\n---").filter_map(|text| serde_saphyr::from_str::<Value>(text).ok());
     let wanted = documents.next().unwrap_or_default();
-    if !covers(&policy["spec"], &wanted["spec"]) || !narrow(&binding["spec"]) {
+    if !covers(&policy["spec"], &wanted["spec"]) || !everything(&binding["spec"]) {
         let text = format!("admission policy {name}, or its binding, is not that of this version: {REMEDY}");
         found.push(Finding::new(Weight::Told, text));
     }
@@ -94,7 +94,7 @@ fn setting<'a>(policy: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// Whether a binding takes everything in: one with a selector leaves something out.
-fn narrow(spec: &Value) -> bool {
+fn everything(spec: &Value) -> bool {
     let all = |v: &Value| v.is_null() || v.as_object().is_some_and(serde_json::Map::is_empty);
     let resources = &spec["matchResources"];
     all(&resources["namespaceSelector"])

@@ -14,8 +14,8 @@ const GRANTED: &str = include_str!("../../../deploy/access/rbac.yaml");
 /// Resources that are in no namespace: asked for as such wherever the operator looks.
 const OF_THE_CLUSTER: [&str; 4] =
     ["namespaces", "nodes", "validatingadmissionpolicies", "validatingadmissionpolicybindings"];
-/// Reviews under way at a time.
-const AT_ONCE: usize = 8;
+/// Reviews under way at a time; each more would be one more connection to keep.
+const AT_ONCE: usize = 2;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]

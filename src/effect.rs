@@ -71,6 +71,17 @@ pub enum DryRun {
         /// The workload.
         workload: WorkloadRef,
     },
+    /// Approve a gate in another's name. It *must* be refused; being admitted, it is what is reported as refused.
+    ForgedDecision {
+        /// The Cutover.
+        cutover: String,
+        /// The run.
+        run_uid: String,
+        /// The gate.
+        gate: String,
+        /// Its token.
+        token: String,
+    },
 }
 
 /// A request out. Addresses are already those of pods and Services, or a URL to be checked and pinned.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::condition::{reasons, set, types, unset};
-use crate::api::cutover::{Cutover, CutoverStatus, Release};
+use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, RunStatus, StepState, SwitchState, TrialVerdict};
 use crate::endpoints::{Names, names};
@@ -83,6 +83,8 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
         }
         None => q.text.clone(),
     });
+    let gate = journal.steps.iter().find(|r| r.state == StepState::Running && r.gate.is_some()).filter(|_| !over);
+    let why = why.or_else(|| gate.map(|r| format!("gate {}: {}", r.name, r.message.as_deref().unwrap_or_default())));
     flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
 
     let silent = journal
@@ -184,6 +186,7 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         conditions: vec![],
         target: None,
         step: None,
+        gate: None,
         progress: None,
         message: None,
         phase: Some(Phase::Idle),
@@ -279,7 +282,22 @@ fn columns(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, status: &mu
             .count();
         status.progress = Some(format!("{done}/{all}"));
     }
+    status.gate = plan.as_ref().and_then(|plan| gate(plan, journal));
     status.message = Some(message(cutover, run, journal, plan.as_ref()));
+}
+
+/// The gate that waits for people, if one does.
+fn gate(plan: &Plan, journal: &RunStatus) -> Option<GateStatus> {
+    let record = journal.steps.iter().find(|r| r.state == StepState::Running && r.gate.is_some())?;
+    let (open, approval) = (record.gate.clone()?, plan.gate(&record.name)?);
+    Some(GateStatus {
+        name: record.name.clone(),
+        token: open.token,
+        until: open.until,
+        roles: open.roles,
+        instructions: approval.instructions.clone(),
+        checklist: approval.checklist.clone(),
+    })
 }
 
 /// What goes on, in one line; where a person is needed it ends with the next command.

@@ -1,6 +1,7 @@
 //! PURE. What all steps share, those of suites and undos included: conditions, attempts, pauses between them, and the
 //! time-out over all of them. Knows no action but by [`super::advance`] and what a time-out must not leave behind.
 
+use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
 use crate::journal;
 use crate::plan::expr;
@@ -20,15 +21,19 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
     if record.state != StepState::Running {
         return record;
     }
-    let deadline = later(record.started.unwrap_or(now), step.timeout);
+    if stands_still(cx, step, &mut record) {
+        return record;
+    }
+    let stopped = Duration::from_millis(record.stopped_ms);
+    let deadline = later(later(record.started.unwrap_or(now), step.timeout), stopped);
     if record.between {
         let due = record.attempt_at.unwrap_or(now);
         if now >= deadline {
             let message = timed_out(step, &record);
             return end(cx, record, StepState::Failed, Some(message));
         }
-        if due > now || cx.holds() {
-            out.wake_at(if due > now { due.min(deadline) } else { deadline });
+        if due > now {
+            out.wake_at(due.min(deadline));
             return record;
         }
         record.between = false;
@@ -67,6 +72,22 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             record
         }
     }
+}
+
+/// Whether the clock stands still: a paused run stops those of approvals and of pauses between two attempts, never that
+/// of something under way (DESIGN §4).
+fn stands_still(cx: &Cx, step: &PlanStep, record: &mut StepRecord) -> bool {
+    let now = cx.world.now;
+    let held = cx.holds() && (record.between || matches!(step.action, Action::Approval(_)));
+    match (record.stopped_since, held) {
+        (None, true) => record.stopped_since = Some(now),
+        (Some(since), false) => {
+            record.stopped_ms = record.stopped_ms.saturating_add(super::span(since, now).as_millis());
+            record.stopped_since = None;
+        }
+        (None, false) | (Some(_), true) => {}
+    }
+    held
 }
 
 /// Longest message of a record.
@@ -146,7 +167,6 @@ mod tests {
 
     use super::*;
     use crate::actions::fixtures::{Fixture, answer, http as get, pod, step};
-    use crate::api::duration::Duration;
     use crate::api::run::Ending;
     use crate::api::step::Wait;
     use crate::plan::Stage;
@@ -214,7 +234,7 @@ mod tests {
         f.after(60);
         f.paused = true;
         let (held, out) = f.drive(&s, Some(&r));
-        assert!(held == r && out.reads.is_empty());
+        assert!(held.between && held.stopped_since == Some(f.world.now) && out.reads.is_empty());
         f.journal.ending = Some(Ending {
             phase: crate::api::phase::Phase::RolledBack,
             reason: "x".into(),

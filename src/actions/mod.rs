@@ -14,6 +14,7 @@ use crate::journal::later;
 use crate::plan::{Action, Plan, PlanStep};
 use crate::world::World;
 
+mod approval;
 mod attempt;
 mod config;
 mod evidence;
@@ -174,6 +175,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         Action::Metric(metric) => metric::advance(cx, step, metric, record, out),
         Action::Scale(scale) => scale::advance(cx, step, scale, record, out),
         Action::Unscale { step: of } => scale::undo(cx, step, of, record, out),
+        Action::Approval(approval) => approval::advance(cx, step, approval, record, out),
         Action::Wait(wait) => wait::advance(cx, wait, record, out),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::phase::Phase;
+use super::run::GateRole;
 use super::schema;
 use super::step::{HeaderFrom, KeyRef, Step, WorkloadRef};
 use super::trigger::Trigger;
@@ -395,6 +396,9 @@ pub struct CutoverStatus {
     /// Steps done of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
+    /// The gate that waits for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateStatus>,
     /// The newest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRef>,
@@ -411,6 +415,25 @@ pub struct CutoverStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A gate that waits for people: what a `CutoverDecision` with `Approve` or `Reject` has to say, and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GateStatus {
+    /// `spec.gate` of the decision.
+    pub name: String,
+    /// `spec.token` of the decision.
+    pub token: String,
+    /// When it expires.
+    pub until: Timestamp,
+    /// The roles, and who has approved in them.
+    pub roles: Vec<GateRole>,
+    /// What the people are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// What the people look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checklist: Vec<String>,
 }
 
 /// A run by name and uid.

@@ -41,9 +41,9 @@ pub struct CutoverDecisionSpec {
     pub run_uid: String,
     /// The verb.
     pub decision: Verb,
-    /// For Approve and Reject: the approval step.
+    /// For Approve and Reject: the approval step, or `approve/STEP` for the undo of that step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 56))]
     pub gate: Option<String>,
     /// For Approve and Reject: in which role.
     #[serde(default, skip_serializing_if = "Option::is_none")]

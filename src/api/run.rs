@@ -178,6 +178,43 @@ pub struct StepRecord {
     /// Values before a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Before>,
+    /// The gate that an approval holds open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateRecord>,
+    /// Since when its clock stands still, because the run is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_since: Option<Timestamp>,
+    /// How long its clock stood still before, in milliseconds: that much later it times out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stopped_ms: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// An approval while it is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateRecord {
+    /// What an approval is given for: plan, pod templates and evidence so far. When one of them changes the token does,
+    /// and what was given before counts no more.
+    pub token: String,
+    /// When it expires; later by as long as the run is paused.
+    pub until: Timestamp,
+    /// The roles, and who has approved in them.
+    pub roles: Vec<GateRole>,
+}
+
+/// A role of a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GateRole {
+    /// The RBAC subresource `cutovers/<name>`.
+    pub name: String,
+    /// People wanted.
+    pub wanted: u32,
+    /// Who has approved.
+    pub by: Vec<String>,
 }
 
 /// A Job from its claim on.
@@ -425,6 +462,15 @@ pub struct DecisionRecord {
     pub by: String,
     /// When it was taken in.
     pub at: Timestamp,
+    /// For Approve and Reject: the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
+    /// For Approve and Reject: the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// For Approve and Reject: what it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// For Resolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,

@@ -5,6 +5,7 @@ use crate::api::decision::{Resolution, Verb};
 use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, StepState};
 use crate::decide::draft::Draft;
+use crate::journal::{self, ACCEPTED};
 use crate::world::DecisionView;
 
 /// Most decisions a run takes in; further ones are ignored, so that a flood cannot fill the journal.
@@ -29,6 +30,9 @@ pub fn take_in(d: &mut Draft) {
             decision: verb,
             by: view.spec.by.clone(),
             at,
+            gate: view.spec.gate.clone(),
+            role: view.spec.role.clone(),
+            token: view.spec.token.clone(),
             step: view.spec.step.clone(),
             outcome: view.spec.outcome,
             comment: view.spec.comment.clone(),
@@ -83,7 +87,7 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
         }
         Verb::Resolve => resolve(d, view, &why),
         Verb::Retry => "refused: the run is not over".into(),
-        Verb::Approve | Verb::Reject => "refused: no gate of this run waits for it".into(),
+        Verb::Approve | Verb::Reject => word_on_gate(d, view),
         Verb::Revalidate => "refused: the run is not completed".into(),
     }
 }
@@ -109,6 +113,42 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
     record.ended = Some(now);
     record.message = Some(why.to_owned());
     "accepted".into()
+}
+
+/// A word on a gate counts when the gate is open, knows the role, and still stands on what the word was given for.
+fn word_on_gate(d: &Draft, view: &DecisionView) -> String {
+    let spec = &view.spec;
+    let (Some(gate), Some(role), Some(token)) = (&spec.gate, &spec.role, &spec.token) else {
+        return "refused: Approve and Reject need gate, role and token".into();
+    };
+    let open = journal::record(&d.journal, gate).filter(|r| r.state == StepState::Running);
+    let (Some(record), Some(approval)) = (open.and_then(|r| r.gate.as_ref()), d.plan.gate(gate)) else {
+        return format!("refused: the gate {gate} is not open");
+    };
+    if record.token != *token {
+        return "refused: it was given for another plan, other pod templates or other evidence; look again, then decide \
+                with the gate's present token"
+            .into();
+    }
+    if !approval.roles.iter().any(|r| r.name == *role) {
+        return format!("refused: the gate {gate} asks no {role}");
+    }
+    let before = d.journal.decisions.iter().find(|r| {
+        r.by == spec.by
+            && r.result == ACCEPTED
+            && r.decision == Verb::Approve
+            && r.gate.as_ref() == Some(gate)
+            && r.token.as_ref() == Some(token)
+            && (approval.distinct || r.role.as_ref() == Some(role))
+    });
+    match before {
+        // Who has approved may still think better of it.
+        Some(r) if spec.decision == Verb::Approve => {
+            let role = r.role.as_deref().unwrap_or_default();
+            format!("refused: {} has approved as {role} already; another person is needed", spec.by)
+        }
+        _ => ACCEPTED.into(),
+    }
 }
 
 /// Answers the open question: `Succeeded` goes on, `Failed` goes back.

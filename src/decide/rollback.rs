@@ -1,12 +1,12 @@
 //! PURE. The way back (DESIGN §5): selectors first, then undos in reverse order, then the rollback's own steps.
 
 use crate::api::phase::Phase;
-use crate::api::run::{RunStatus, ServiceSwitch, StepState, SwitchState};
+use crate::api::run::{RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState};
 use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
 use crate::decide::{interrupt, restore, steps};
 use crate::journal;
-use crate::plan::{PlanStep, Stage};
+use crate::plan::{Action, PlanStep, Stage};
 
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
@@ -87,11 +87,38 @@ fn undo_all(d: &mut Draft) -> bool {
             continue;
         }
         let Some(undo) = plan.undo_of(step) else { continue };
+        if let Some(gate) = plan.approval_of(step) {
+            if !one(d, &gate) {
+                return false;
+            }
+            if journal::record(&d.journal, &gate.name).is_some_and(|r| r.state == StepState::Skipped) {
+                left_out(d, &undo);
+                continue;
+            }
+        }
         if !one(d, &undo) {
             return false;
         }
     }
     true
+}
+
+/// An undo that people did not agree to.
+fn left_out(d: &mut Draft, undo: &PlanStep) {
+    if journal::record(&d.journal, &undo.name).is_some() {
+        return;
+    }
+    let now = d.now();
+    let message = Some("left out: it was not approved".to_owned());
+    let record = StepRecord {
+        name: undo.name.clone(),
+        state: StepState::Skipped,
+        started: Some(now),
+        ended: Some(now),
+        message,
+        ..StepRecord::default()
+    };
+    journal::put(&mut d.journal, record);
 }
 
 fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
@@ -118,7 +145,15 @@ fn one(d: &mut Draft, step: &PlanStep) -> bool {
         return true;
     }
     steps::drive(d, step);
-    let Some(record) = journal::record(&d.journal, &step.name).cloned() else { return false };
+    let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return false };
+    if record.state == StepState::Failed && matches!(step.action, Action::Approval(_)) {
+        // A no, or no answer in time, is an answer: what needs the gate is left out, and the way back goes on.
+        record.state = StepState::Skipped;
+        let why = record.message.clone().unwrap_or_default();
+        d.note(true, crate::api::condition::reasons::DECISION, &step.name, format!("{}: {why}", step.name));
+        journal::put(&mut d.journal, record);
+        return true;
+    }
     if matches!(record.state, StepState::Failed | StepState::Unknown) {
         if let Some(e) = d.journal.ending.as_mut() {
             e.incomplete = true;

@@ -10,6 +10,9 @@ use crate::api::run::{
     Moment, ObservationClock, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
 };
 
+/// What came of a decision that counts.
+pub const ACCEPTED: &str = "accepted";
+
 /// Most transitions kept in the timeline.
 const MAX_MOMENTS: usize = 64;
 /// Longest message of a transition, in characters.

@@ -3,6 +3,7 @@
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -12,10 +13,16 @@ use serde_json::{Value, json};
 
 use super::{Observer, Scope, scope};
 use crate::api::FIELD_MANAGER;
+use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::step::WorkloadRef;
 use crate::effect::DryRun;
 use crate::net::keys::{CALL_LIMIT, brief};
 use crate::world::DryRunRefusal;
+
+/// The policy that denies forged decisions.
+const POLICY: &str = "cutover-decision";
+/// In whose name a decision is forged.
+const PRETENDER: &str = "nobody";
 
 /// Tried at once.
 const AT_ONCE: usize = 8;
@@ -58,6 +65,7 @@ fn what(run: &DryRun) -> String {
         DryRun::Job { step, .. } => format!("create jobs for step {step}"),
         DryRun::Selector { service, .. } => format!("patch services/{service}"),
         DryRun::Scale { workload } => format!("patch {}/{}", plural(workload), workload.name),
+        DryRun::ForgedDecision { gate, .. } => format!("forge a decision on gate {gate}"),
     }
 }
 
@@ -85,6 +93,73 @@ impl Tries<'_> {
                 call(api.patch(service, &params(), &patch(operations)?)).await.map(drop)
             }
             DryRun::Scale { workload } => self.scale(workload).await,
+            DryRun::ForgedDecision { cutover, run_uid, gate, token } => {
+                self.forgery(CutoverDecisionSpec {
+                    cutover: cutover.clone(),
+                    run_uid: run_uid.clone(),
+                    decision: Verb::Approve,
+                    gate: Some(gate.clone()),
+                    role: Some(PRETENDER.into()),
+                    token: Some(token.clone()),
+                    step: None,
+                    outcome: None,
+                    comment: None,
+                    by: PRETENDER.into(),
+                })
+                .await
+            }
+        }
+    }
+
+    /// Two decisions that must be denied, tried as the operator: an approval in a name that is not its own, and an abort
+    /// in its own name, for which it has no right. Each is denied by a rule of its own of the policy `cutover-decision`.
+    async fn forgery(&self, approval: CutoverDecisionSpec) -> Result<(), Refusal> {
+        let own = self.own_name().await?;
+        let abort = CutoverDecisionSpec {
+            decision: Verb::Abort,
+            gate: None,
+            role: None,
+            token: None,
+            by: own.clone(),
+            ..approval.clone()
+        };
+        self.denied(approval, "in another's name").await?;
+        // Somebody who runs the operator as himself, as a cluster's administrator, may abort.
+        if own.starts_with("system:serviceaccount:") {
+            self.denied(abort, "by somebody without the right to it").await?;
+        }
+        Ok(())
+    }
+
+    async fn own_name(&self) -> Result<String, Refusal> {
+        let api: Api<SelfSubjectReview> = Api::all(self.reader.clone());
+        let answer = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
+        let name = answer.status.and_then(|s| s.user_info).and_then(|u| u.username);
+        name.ok_or_else(|| Refusal::transient("the API server does not say who the operator is".into()))
+    }
+
+    async fn denied(&self, spec: CutoverDecisionSpec, how: &str) -> Result<(), Refusal> {
+        let api = Api::<CutoverDecision>::namespaced(self.reader.clone(), self.namespace);
+        let mut decision = CutoverDecision::new("", spec);
+        decision.metadata.name = None;
+        decision.metadata.generate_name = Some("forged-".into());
+        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+        match call(api.create(&params, &decision)).await {
+            Ok(_) => Err(Refusal::last(format!(
+                "the API server admits a decision {how}: the policy cutover-decision is missing, unbound or weakened; \
+                 apply deploy/admission again"
+            ))),
+            Err(refusal) if refusal.transient => Err(refusal),
+            Err(refusal) if refusal.forbidden => Err(Refusal {
+                why: format!(
+                    "whether forged decisions are denied cannot be tried: {}; grant the operator create on \
+                     cutoverdecisions",
+                    refusal.why
+                ),
+                ..refusal
+            }),
+            Err(refusal) if refusal.why.contains(POLICY) => Ok(()),
+            Err(refusal) => Err(Refusal::last(format!("a decision {how} is not denied by {POLICY}: {}", refusal.why))),
         }
     }
 

@@ -24,6 +24,7 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
                 | Action::Config(_)
                 | Action::Metric(_)
                 | Action::Unscale { .. }
+                | Action::Approval(_)
                 | Action::Wait(_) => {}
             }
         }

@@ -103,6 +103,7 @@ pub(super) fn timeout(action: &Action, attempts: u32, every: Duration) -> Durati
         Action::Http(_) | Action::Metric(_) | Action::Config(_) => times(REQUEST, every).max(QUICK),
         Action::Rollout(_) | Action::Scale(_) | Action::Unscale { .. } => SLOW,
         Action::Suite(suite) => super::suite::longest_path(suite).max(SLOW),
+        Action::Approval(approval) => super::approval_limit(approval),
         Action::Wait(wait) => plus(wait.for_, WAIT_MARGIN),
         Action::Permissions {} => Duration::from_mins(1),
     }

@@ -1,6 +1,7 @@
 //! PURE. `Cutover` → [`Plan`], or every refusal with its field and remedy; variables; CEL, JSONPath, regex.
 
 mod action;
+mod approval;
 pub mod expr;
 mod expr_check;
 mod job;

@@ -70,7 +70,6 @@ const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Step, "restart", "restart workloads in a Job"),
     (Of::Step, "cronJobs", "suspend and resume CronJobs in a Job"),
     (Of::Step, "undoRollout", "undo the rollout in a Job"),
-    (Of::Step, "approval", "apply the Cutover once the people have agreed"),
     (Of::Step, "keepOnRetry", "leave it out: a retried run repeats the step"),
     (Of::Step, "onFailure=UndoStep", "use Fail, Continue or Decide"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),

@@ -6,8 +6,8 @@ use crate::api::step::{Job, OnFailure, Retry, Step, Undo, WorkloadRef};
 use super::action::{self, Place};
 use super::refuse::{Of, Refusals, not_yet};
 use super::scope::{self, MAX_NAME, Scope};
-use super::suite;
 use super::{Action, PlanStep, PlanUndo, Stage};
+use super::{approval, suite};
 
 /// Pause between attempts unless the step says.
 const EVERY: Duration = Duration::from_secs(5);
@@ -41,6 +41,9 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
         }
         cx.scope.take_captures(scope::captures(&step.action, &at), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
+    }
+    if stage == Stage::Rollback {
+        approval::hold_something_back(steps, at, cx.refusals);
     }
     out
 }
@@ -84,7 +87,10 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
             );
             Action::Suite(suite::resolve(cx, stage, suite, &format!("{at}.suite")))
         }
-        None => action::resolve(cx, place, &step.action, step.timeout, at)?,
+        None => match &step.approval {
+            Some(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
+            None => action::resolve(cx, place, &step.action, step.timeout, at)?,
+        },
     };
     let resolved = PlanStep {
         name: step.name.clone(),
@@ -161,6 +167,7 @@ fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Op
             Action::Scale(_) if may_be_undone(stage) => Some(PlanUndo {
                 when: Default::default(),
                 timeout: action::timeout(action, 1, EVERY),
+                approval: None,
                 action: Action::Unscale { step: step.name.clone() },
             }),
             _ => None,
@@ -205,7 +212,10 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     let place = Place { stage, in_suite: false, undo: true };
     let action = action::resolve(cx, place, &undo.action, undo.timeout, at)?;
     let timeout = undo.timeout.unwrap_or_else(|| action::timeout(&action, 1, EVERY));
-    Some(PlanUndo { when: undo.when, timeout, action })
+    if let Some(asked) = &undo.approval {
+        approval::check(asked, &format!("{at}.approval"), cx.refusals);
+    }
+    Some(PlanUndo { when: undo.when, timeout, approval: undo.approval.clone(), action })
 }
 
 fn may_be_undone(stage: Stage) -> bool {

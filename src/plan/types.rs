@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{DriftPolicy, FollowUp, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
-use crate::api::step::{Config, Http, Job, Metric, OnFailure, Rollout, Scale, SideRef, UndoWhen, Wait, WorkloadRef};
+use crate::api::step::{
+    Approval, Config, Http, Job, Metric, OnFailure, Rollout, Scale, SideRef, UndoWhen, Wait, WorkloadRef,
+};
 use crate::api::trigger::Trigger;
 
 /// The form of plan this operator writes and knows.
@@ -188,6 +190,9 @@ pub struct PlanUndo {
     pub when: UndoWhen,
     /// Bounds it.
     pub timeout: Duration,
+    /// Who must agree first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// What it does.
     pub action: Action,
 }
@@ -217,6 +222,8 @@ pub enum Action {
         /// The step.
         step: String,
     },
+    /// See `actions/approval.rs`.
+    Approval(Approval),
     /// See `actions/wait.rs`.
     Wait(Wait),
 }
@@ -316,6 +323,25 @@ impl Plan {
         })
     }
 
+    /// The gate before the undo of a step, as a step named `approve/NAME`.
+    pub fn approval_of(&self, step: &PlanStep) -> Option<PlanStep> {
+        let approval = step.undo.as_ref()?.approval.clone()?;
+        let timeout = approval_limit(&approval);
+        let undo = self.undo_of(step)?;
+        Some(PlanStep { name: approval_name(&step.name), timeout, action: Action::Approval(approval), ..undo })
+    }
+
+    /// The approval that a gate of this name waits for.
+    pub fn gate(&self, name: &str) -> Option<&Approval> {
+        if let Some(of) = name.strip_prefix(APPROVE) {
+            return self.step(of)?.undo.as_ref()?.approval.as_ref();
+        }
+        match &self.step(name)?.action {
+            Action::Approval(approval) => Some(approval),
+            _ => None,
+        }
+    }
+
     /// A side by its part in the run.
     pub fn side(&self, side: SideRef) -> &PlanSide {
         match side {
@@ -332,3 +358,15 @@ pub fn undo_name(step: &str) -> String {
 
 /// What the names of undos begin with; a step's own name has no slash.
 const UNDO: &str = "undo/";
+/// What the names of gates before undos begin with.
+const APPROVE: &str = "approve/";
+
+/// The name of the gate before a step's undo.
+pub fn approval_name(step: &str) -> String {
+    format!("{APPROVE}{step}")
+}
+
+/// How long an approval may take: `within`, else a day.
+pub fn approval_limit(approval: &Approval) -> Duration {
+    approval.within.unwrap_or(Duration::from_mins(24 * 60))
+}

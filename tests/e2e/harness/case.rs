@@ -360,8 +360,14 @@ impl Case {
             comment: Some(self.name.clone()),
             by: by.to_owned(),
         };
+        self.say(user, spec).await
+    }
+
+    /// A decision that `user` creates, whatever it says.
+    pub async fn say(&self, user: &str, spec: CutoverDecisionSpec) -> Result<()> {
+        let generate_name = Some(format!("{}-", spec.cutover));
         let mut decision = CutoverDecision::new("", spec);
-        decision.metadata = ObjectMeta { generate_name: Some(format!("{cutover}-")), ..ObjectMeta::default() };
+        decision.metadata = ObjectMeta { generate_name, ..ObjectMeta::default() };
         let api: Api<CutoverDecision> = Api::namespaced(cluster::client(Some(user)).await?, &self.ns);
         api.create(&PostParams::default(), &decision).await?;
         Ok(())

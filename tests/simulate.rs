@@ -123,6 +123,15 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    approval_expires
+    approval_forgeable
+    approval_given
+    approval_rejected
+    approval_rollback_given
+    approval_rollback_rejected
+    approval_suspended
+    approval_voided
+    approval_wrong_token
     both_sides_dead
     both_sides_dead_for_ever
     confirm_fails

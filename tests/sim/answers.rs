@@ -101,6 +101,7 @@ impl Cluster {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
             DryRun::Scale { workload } => (format!("patch workloads/{}", workload.name), workload.name.clone()),
+            DryRun::ForgedDecision { gate, .. } => (format!("forge a decision on gate {gate}"), "forged".to_owned()),
         };
         let kind = self.faults.strike(On::DryRun, &name, self.now)?;
         Some(DryRunRefusal {

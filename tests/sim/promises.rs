@@ -1,17 +1,20 @@
 //! The promises of the design (DESIGN §8), checked at every status write, at every write to a user's object and after
 //! every tick. A broken one is put into [`Cluster::broken`] with its number.
 //!
-//! Here: P1 P2 P3 P4 P5 P7 P10 P12 P13, and the order of a rollback (§5). Not here: P6 (no gates yet), P8 and P9 (they
-//! need a real API server).
+//! Here: P1 to P7, P10, P12, P13, and the order of a rollback (§5). Not here: P8 and P9 (they need a real API server).
 
+use std::collections::BTreeSet;
+
+use cutover::api::decision::Verb;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, RunStatus, StepRecord, StepState, SwitchState};
-use cutover::api::step::OnFailure;
+use cutover::api::step::{Approval, OnFailure};
 use cutover::effect::Effect;
 use cutover::endpoints::{carries, matches};
 use cutover::plan::{Action, Plan, Stage, undo_name};
+use cutover::world::DecisionView;
 
-use super::cluster::{Cluster, Who, Wrote};
+use super::cluster::{Cluster, RUN, Who, Wrote};
 
 fn record<'a>(status: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
     status.steps.iter().find(|r| r.name == name)
@@ -73,7 +76,38 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
             broken.push(format!("P4: Service {} was {:?} and is now {:?}", old.name, old.state, new.state));
         }
     }
+    for step in &plan.steps {
+        let passed = |s: &RunStatus| record(s, &step.name).is_some_and(|r| r.state == StepState::Succeeded);
+        if let Action::Approval(approval) = &step.action
+            && passed(after)
+            && !passed(before)
+        {
+            quorum(&cluster.decisions, &step.name, approval, &mut broken);
+        }
+    }
     cluster.broken.append(&mut broken);
+}
+
+/// P6: counted from what people said, not from what the journal says of it.
+fn quorum(said: &[DecisionView], gate: &str, approval: &Approval, broken: &mut Vec<String>) {
+    let on_gate = |verb: Verb| {
+        let words = said.iter().filter(move |d| d.spec.decision == verb && d.spec.gate.as_deref() == Some(gate));
+        words.filter(|d| d.spec.run_uid == RUN)
+    };
+    for role in &approval.roles {
+        let people: BTreeSet<_> = on_gate(Verb::Approve)
+            .filter(|d| d.spec.role.as_ref() == Some(&role.name) && d.spec.token.is_some())
+            .map(|d| &d.spec.by)
+            .collect();
+        if people.len() < role.count.unwrap_or(1) as usize {
+            broken.push(format!("P6: gate {gate} passed with {} of {:?} for {}", people.len(), role.count, role.name));
+        }
+    }
+    let people: BTreeSet<_> = on_gate(Verb::Approve).map(|d| &d.spec.by).collect();
+    let wanted: u32 = approval.roles.iter().map(|r| r.count.unwrap_or(1)).sum();
+    if approval.distinct && people.len() < wanted as usize {
+        broken.push(format!("P6: gate {gate} passed by {} people, {wanted} were asked for", people.len()));
+    }
 }
 
 /// P2: every step before a new one is recorded as over.

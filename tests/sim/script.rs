@@ -130,6 +130,14 @@ pub struct Act {
 pub struct Word {
     pub decision: Verb,
     pub by: String,
+    /// For Approve and Reject; the token is the one that the gate has at that moment.
+    #[serde(default)]
+    pub gate: Option<String>,
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Said in place of the gate's token.
+    #[serde(default)]
+    pub token: Option<String>,
     #[serde(default)]
     pub step: Option<String>,
     #[serde(default)]

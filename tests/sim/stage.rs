@@ -22,6 +22,8 @@ impl Timeline {
         let cluster = &mut self.cluster;
         if let Some(word) = &act.decide {
             let n = cluster.decisions.len() + 1;
+            let open = |gate: &String| cluster.status.steps.iter().find(|r| r.name == *gate)?.gate.as_ref();
+            let token = word.gate.as_ref().and_then(open).map(|g| g.token.clone());
             cluster.decisions.push(DecisionView {
                 uid: format!("decision-{n}"),
                 created: cluster.now,
@@ -29,9 +31,9 @@ impl Timeline {
                     cutover: cluster.plan.cutover.clone(),
                     run_uid: RUN.into(),
                     decision: word.decision,
-                    gate: None,
-                    role: None,
-                    token: None,
+                    gate: word.gate.clone(),
+                    role: word.role.clone(),
+                    token: word.token.clone().or(token),
                     step: word.step.clone(),
                     outcome: word.outcome,
                     comment: word.comment.clone(),

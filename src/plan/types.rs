@@ -230,8 +230,8 @@ pub enum Action {
 
 impl Action {
     /// Every kind of action, as [`Action::kind`] names it.
-    pub const KINDS: [&'static str; 10] =
-        ["permissions", "job", "http", "suite", "config", "rollout", "metric", "scale", "unscale", "wait"];
+    pub const KINDS: [&'static str; 11] =
+        ["permissions", "job", "http", "suite", "config", "rollout", "metric", "scale", "unscale", "approval", "wait"];
 
     /// What it is called in manifests, metrics and traces.
     pub const fn kind(&self) -> &'static str {
@@ -245,6 +245,7 @@ impl Action {
             Self::Metric(_) => "metric",
             Self::Scale(_) => "scale",
             Self::Unscale { .. } => "unscale",
+            Self::Approval(_) => "approval",
             Self::Wait(_) => "wait",
         }
     }

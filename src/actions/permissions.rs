@@ -254,8 +254,12 @@ mod tests {
     fn plan() -> Fixture {
         let mut f = Fixture::new();
         let mut migrate = job("migrate");
-        migrate.undo =
-            Some(PlanUndo { when: Default::default(), timeout: migrate.timeout, action: job("x").action.clone() });
+        migrate.undo = Some(PlanUndo {
+            when: Default::default(),
+            timeout: migrate.timeout,
+            approval: None,
+            action: job("x").action.clone(),
+        });
         let suite = PlanSuite { pass_rate: 100, max_critical_failures: 0, steps: vec![job("in-suite")] };
         let up = json!({"side": "Target", "replicas": 3});
         f.plan.steps = vec![

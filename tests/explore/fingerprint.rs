@@ -100,7 +100,8 @@ impl State {
             step.evidence = None;
             step.message = None;
             // Only the time-out is measured by them.
-            step.started = step.started.map(|at| later(at, Duration::from_millis(std::mem::take(&mut step.stopped_ms))));
+            step.started =
+                step.started.map(|at| later(at, Duration::from_millis(std::mem::take(&mut step.stopped_ms))));
             if matches!(step.state, StepState::Succeeded | StepState::Failed | StepState::Skipped) {
                 (step.started, step.ended, step.attempt_at) = (None, None, None);
                 if let Some(job) = &mut step.job {

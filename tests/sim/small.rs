@@ -50,7 +50,8 @@ pub fn job(command: &str) -> Action {
 
 /// A Job step with an undo.
 pub fn undoable(name: &str) -> PlanStep {
-    let undo = PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), action: job("undo") };
+    let undo =
+        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: job("undo") };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, job(name)) }
 }
 

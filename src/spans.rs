@@ -12,6 +12,9 @@ use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, JobRecord, RunStatus, StepRecord, StepState, SwitchState};
 use crate::plan::{Action, Plan};
 
+/// What is known of a span or of something that happened in it.
+pub type Attributes = Vec<(&'static str, Value)>;
+
 /// A stretch of time in the life of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -26,11 +29,11 @@ pub struct Span {
     /// When it ended; never before it began.
     pub end: Timestamp,
     /// What is known of it.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Attributes,
     /// What went wrong.
     pub error: Option<String>,
     /// What happened in it: time, name, attributes.
-    pub events: Vec<(Timestamp, &'static str, Vec<(&'static str, Value)>)>,
+    pub events: Vec<(Timestamp, &'static str, Attributes)>,
 }
 
 /// The trace of a run.

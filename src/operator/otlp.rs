@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::driver::meter::Meter;
 use crate::driver::traces::Traces;
-use crate::spans::{Span, Trace};
+use crate::spans::{Attributes, Span, Trace};
 
 /// Where the standard variables say that traces go.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -97,7 +97,7 @@ fn data(trace: [u8; 16], span: Span) -> SpanData {
     }
 }
 
-fn attributes(list: Vec<(&'static str, serde_json::Value)>) -> Vec<KeyValue> {
+fn attributes(list: Attributes) -> Vec<KeyValue> {
     let value = |value: serde_json::Value| match value {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(Value::from(text)),

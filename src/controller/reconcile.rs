@@ -262,6 +262,11 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
 /// The Cutover without its finalizer.
 async fn unheld(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
     match take_finalizer(&look.api(), &cutover, FINALIZER).await? {
+        // The answer carries whatever the spec is by now. What this look has judged is another one: recorded as started, a
+        // release applied in between would never be.
+        Some(after) if after.metadata.generation != cutover.metadata.generation => {
+            Err(CallError { class: Class::Conflict, text: "the Cutover was changed meanwhile".into() })
+        }
         Some(after) => {
             look.cx.known.wrote(&look.key, after.metadata.resource_version.as_deref());
             Ok(after)

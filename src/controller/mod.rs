@@ -19,7 +19,7 @@ use tracing::Instrument;
 use crate::act::call::{CallError, Class};
 use crate::api::LABEL_CUTOVER;
 use crate::api::decision::CutoverDecision;
-use crate::driver::manager::{Namespaces, RunSeen, Watched, paced, watched};
+use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watched};
 use crate::driver::meter::Meter;
 use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
@@ -148,7 +148,9 @@ pub async fn run(
             Some(heard) = watches.next() => match heard {
                 Heard::Cutover(watch, event) => match *event {
                     Ok(event) => {
-                        health.alive("cutovers");
+                        if is_whole(&event) {
+                            health.alive("cutovers");
+                        }
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
@@ -161,7 +163,9 @@ pub async fn run(
                 },
                 Heard::Decision(event) => match *event {
                     Ok(event) => {
-                        health.alive("decisions");
+                        if is_whole(&event) {
+                            health.alive("decisions");
+                        }
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
                         }

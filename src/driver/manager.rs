@@ -40,6 +40,12 @@ pub enum RunSeen {
     Listed,
 }
 
+/// Whether an event comes from a watch that knows everything, and not from the first pages of a list: an operator that
+/// counted those would be ready before it knows what there is.
+pub fn is_whole<K>(event: &Event<K>) -> bool {
+    !matches!(event, Event::Init | Event::InitApply(_))
+}
+
 /// How watches are doing, for the health of the operator.
 pub trait Watched: Send + Sync {
     /// A watch said something, or was (re)connected.
@@ -129,7 +135,9 @@ pub async fn run(
                 let mut heard = vec![];
                 match event {
                     Ok(event) => {
-                        health.alive("runs");
+                        if is_whole(&event) {
+                            health.alive("runs");
+                        }
                         take_in(index, event, &mut lists, &mut known, &mut heard);
                     }
                     Err(e) => {

@@ -121,7 +121,7 @@ pub async fn then_metric(bench: &mut Bench) -> Result<()> {
             interval 1 s. To the acceptance of the selector patch.",
             values,
         )
-        .target(None, None, Some(1100.0))
+        .target(None, Some(1000.0), None)
         .argo(None, "never restored (150 s watched)"),
     );
     stage.remove().await

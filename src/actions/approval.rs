@@ -290,6 +290,6 @@ mod tests {
         f.after(40);
         let (r, _) = f.drive(&s, Some(&r));
         assert_eq!(r.state, StepState::Failed);
-        assert!(r.message.is_some_and(|m| m.starts_with("timed out after 100s: approved by qa 0 of 1")));
+        assert!(r.message.is_some_and(|m| m.starts_with("timed out after 1m40s: approved by qa 0 of 1")));
     }
 }

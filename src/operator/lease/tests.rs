@@ -166,7 +166,7 @@ fn at_no_moment_do_two_hold() {
                 if (calm || random(4) == 0) && matches!(c.saw(store.lease.clone(), now), Change::Lost { .. }) {
                     *until = None;
                 }
-                if !c.due().is_some_and(|due| due <= now) {
+                if c.due().is_none_or(|due| due > now) {
                     continue;
                 }
                 let first = !c.leads();

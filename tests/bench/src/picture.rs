@@ -76,10 +76,9 @@ fn strip(out: &mut String, figure: &Figure, y: f64) {
     );
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let value = top * share;
-        let _ = write!(
+        let _ = writeln!(
             out,
-            r##"<line x1="{0:.1}" x2="{0:.1}" y1="{line}" y2="{1}" stroke="#bbbbbb"/><text x="{0:.1}" y="{2}" font-size="10" text-anchor="middle" fill="#777777">{3}</text>
-"##,
+            r##"<line x1="{0:.1}" x2="{0:.1}" y1="{line}" y2="{1}" stroke="#bbbbbb"/><text x="{0:.1}" y="{2}" font-size="10" text-anchor="middle" fill="#777777">{3}</text>"##,
             x(value),
             line + 4.0,
             line + 15.0,

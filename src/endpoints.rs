@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::run::Selector;
-use crate::plan::PlanSide;
+use crate::plan::{Plan, PlanSide};
 use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
 
 /// Which side a whole selector names.
@@ -87,5 +87,15 @@ impl World {
     /// Wanted replicas of a side; `None` while one of its workloads is not known or does not exist.
     pub fn wanted(&self, side: &PlanSide) -> Option<u32> {
         side.workloads.iter().map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted)).sum()
+    }
+
+    /// The pod-template hash of both sides, by side; `None` while a workload is not known or does not exist.
+    pub fn templates(&self, plan: &Plan) -> Option<BTreeMap<String, String>> {
+        let of = |side: &PlanSide| {
+            let hash = |w| Some(self.workloads.get(w)?.value.as_ref()?.template_hash.as_str());
+            let hashes: Option<Vec<&str>> = side.workloads.iter().map(hash).collect();
+            Some((side.name.clone(), hashes?.join("+")))
+        };
+        [&plan.target, &plan.live].into_iter().map(of).collect()
     }
 }

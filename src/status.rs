@@ -1,7 +1,5 @@
 //! PURE. Journal → conditions, columns and a message that ends with the next command. Reads no clock, writes nothing.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -22,21 +20,6 @@ pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
         world.service(name).is_some_and(|v| names(&v.selector, &plan.live, &plan.target) == Names::Foreign)
     };
     plan.services.iter().filter(foreign).cloned().collect()
-}
-
-/// The pod-template hash of each side; `None` while a workload is not known or does not exist.
-pub fn templates(plan: &Plan, world: &World) -> Option<BTreeMap<String, String>> {
-    [&plan.target, &plan.live]
-        .into_iter()
-        .map(|side| {
-            let hashes: Option<Vec<&str>> = side
-                .workloads
-                .iter()
-                .map(|w| Some(world.workloads.get(w)?.value.as_ref()?.template_hash.as_str()))
-                .collect();
-            Some((side.name.clone(), hashes?.join("+")))
-        })
-        .collect()
 }
 
 /// Sets or clears `RollbackBlocked`.

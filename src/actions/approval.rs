@@ -136,7 +136,7 @@ fn shut(cx: &Cx, step: &PlanStep, record: &StepRecord, token: &str, out: &mut Ou
 /// What an approval is given for: the plan, the pod templates of both sides as they are now, and everything recorded so
 /// far. `None` while a template is not known.
 pub fn token(cx: &Cx, step: &PlanStep) -> Option<String> {
-    let templates = crate::status::templates(cx.plan, cx.world)?;
+    let templates = cx.world.templates(cx.plan)?;
     let over: Vec<Value> = cx
         .journal
         .steps

@@ -56,7 +56,7 @@ fn templates(d: &mut Draft) {
     if d.journal.templates.is_empty() || d.journal.ending.is_some() || d.journal.phase == Phase::Completed {
         return;
     }
-    let Some(now) = crate::status::templates(d.plan, d.world) else { return };
+    let Some(now) = d.world.templates(d.plan) else { return };
     let (target, live) = (d.plan.target.name.clone(), d.plan.live.name.clone());
     let journaled = d.journal.templates.clone();
     let changed = |side: &str| now.get(side).is_some_and(|h| journaled.get(side).is_some_and(|j| j != h));

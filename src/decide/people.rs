@@ -200,7 +200,7 @@ fn go_on(d: &mut Draft, subject: &str) {
         }
     } else if subject == "template" {
         // Accepted as it is now: journaled anew, so that the same change is not asked about again.
-        d.journal.templates = crate::status::templates(d.plan, d.world).unwrap_or_default();
+        d.journal.templates = d.world.templates(d.plan).unwrap_or_default();
     } else if subject == "observation" {
         d.enter(Phase::Finishing, reasons::DECISION, "observation ended by a person");
     }

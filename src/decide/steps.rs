@@ -83,7 +83,7 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
         return;
     }
     if stage == Stage::Verify && d.journal.templates.is_empty() {
-        match crate::status::templates(d.plan, d.world) {
+        match d.world.templates(d.plan) {
             Some(hashes) => d.journal.templates = hashes,
             None => {
                 d.out.reads.insert("refresh".into(), Read::Refresh);

@@ -5,16 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use cutover::api::decision::Resolution;
 use cutover::api::run::{CutoverRun, RunState};
-use cutover::api::{Cutover, CutoverDecision, CutoverDecisionSpec, Phase, Verb};
+use cutover::api::{Cutover, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::app::{self, Colour, PEOPLE};
+use super::app::{self, Colour};
 use super::audit::{self, Line};
 use super::cluster;
 use super::operator::Operator;
@@ -325,52 +324,6 @@ impl Case {
         config.keepalive_rate = keepalive;
         config.max_duration = secs(120);
         Ok(sample::load::Load::start(config))
-    }
-
-    /// A person's decision about the newest run.
-    pub async fn decide(&self, cutover: &str, verb: Verb) -> Result<()> {
-        self.decide_as(PEOPLE[0], PEOPLE[0], cutover, verb, None).await
-    }
-
-    /// A person's answer to a lost outcome or an open question (`decision`).
-    pub async fn resolve(&self, cutover: &str, step: &str, outcome: Resolution) -> Result<()> {
-        self.decide_as(PEOPLE[0], PEOPLE[0], cutover, Verb::Resolve, Some((step, outcome))).await
-    }
-
-    /// A decision that `user` creates and that says it is by `by`.
-    pub async fn decide_as(
-        &self,
-        user: &str,
-        by: &str,
-        cutover: &str,
-        verb: Verb,
-        about: Option<(&str, Resolution)>,
-    ) -> Result<()> {
-        let runs = self.api::<CutoverRun>().list(&ListParams::default()).await?;
-        let run = newest(runs.items.iter(), cutover).context("there is no run to decide about")?;
-        let spec = CutoverDecisionSpec {
-            cutover: cutover.to_owned(),
-            run_uid: run.uid().unwrap_or_default(),
-            decision: verb,
-            gate: None,
-            role: None,
-            token: None,
-            step: about.map(|(step, _)| step.to_owned()),
-            outcome: about.map(|(_, outcome)| outcome),
-            comment: Some(self.name.clone()),
-            by: by.to_owned(),
-        };
-        self.say(user, spec).await
-    }
-
-    /// A decision that `user` creates, whatever it says.
-    pub async fn say(&self, user: &str, spec: CutoverDecisionSpec) -> Result<()> {
-        let generate_name = Some(format!("{}-", spec.cutover));
-        let mut decision = CutoverDecision::new("", spec);
-        decision.metadata = ObjectMeta { generate_name, ..ObjectMeta::default() };
-        let api: Api<CutoverDecision> = Api::namespaced(cluster::client(Some(user)).await?, &self.ns);
-        api.create(&PostParams::default(), &decision).await?;
-        Ok(())
     }
 
     /// What the API server was asked in this namespace.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod candidate;
 pub mod case;
 pub mod cluster;
+pub mod decisions;
 pub mod operator;
 pub mod proxy;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use sample::load::{Load, LoadConfig, LoadHandle, duration, serve};
+use sample::load::{Load, LoadConfig, LoadHandle, await_answer, duration, serve};
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -38,6 +38,10 @@ struct Cli {
     /// Bound on the number of requests
     #[arg(long, default_value_t = 500_000)]
     max_requests: u64,
+    /// Wait at most this long for a first answer, before anything is counted: an address that is not served yet loses
+    /// nothing
+    #[arg(long, value_parser = duration)]
+    await_answer: Option<Duration>,
     /// A request without a full answer after this time is lost
     #[arg(long, default_value = "5s", value_parser = duration)]
     timeout: Duration,
@@ -89,6 +93,9 @@ async fn main() -> Result<()> {
     config.timeout = cli.timeout;
     if let Some(host) = cli.host {
         config.host = host;
+    }
+    if let Some(within) = cli.await_answer {
+        await_answer(&config, within).await.with_context(|| format!("--await-answer: {}", cli.url))?;
     }
     let listener = match &cli.serve {
         Some(addr) => Some(TcpListener::bind(addr).await.with_context(|| addr.clone())?),

@@ -18,6 +18,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     net::TcpStream,
@@ -58,6 +59,27 @@ pub struct Client {
     pub connections: AtomicU64,
     /// Requests that found their connection closed before they were written.
     pub reopened: AtomicU64,
+}
+
+/// Answers in a row that show a Service whose every endpoint is programmed.
+const IN_A_ROW: u32 = 20;
+
+/// Sends requests one after another on fresh connections until enough of them in a row were answered.
+///
+/// # Errors
+/// When that takes longer than `within`; says what the last request met.
+pub async fn await_answer(config: &LoadConfig, within: Duration) -> anyhow::Result<()> {
+    let client = Client::new(config.clone(), false);
+    let (end, mut row, mut last) = (Instant::now() + within, 0, Outcome::NotSent);
+    while row < IN_A_ROW {
+        anyhow::ensure!(Instant::now() < end, "no steady answers within {within:?}; the last request: {last:?}");
+        last = client.request().await;
+        row = if matches!(last, Outcome::Answer { .. }) { row + 1 } else { 0 };
+        if row == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
 }
 
 impl Client {

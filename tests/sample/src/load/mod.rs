@@ -7,6 +7,7 @@ mod runner;
 mod serve;
 mod tally;
 
+pub use client::await_answer;
 pub use config::{LoadConfig, duration};
 pub use report::{ColourSeen, Latency, Loss, MarkReport, PoolReport, Report, Span};
 pub use runner::{Load, LoadHandle};

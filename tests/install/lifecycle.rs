@@ -162,8 +162,12 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
     assert_eq!(shop.live(), "green", "nobody is there to switch back");
     assert_eq!(shop.identity(), run_before, "neither the run nor its finalizers went with the operator");
 
-    // Back again: the run goes on from its journal and finds out what happened meanwhile.
-    install(&[]).expect("a second install needs nothing special");
+    // Back again, and for this namespace alone: the run goes on from its journal and finds out what happened meanwhile.
+    install(&["--set", &format!("namespaces={{{team}}}")]).expect("a second install needs nothing special");
+    let may = ["auth", "can-i", "list", "pods", "--as", "system:serviceaccount:cutover-system:cutover-operator", "-n"];
+    // It answers by its exit code.
+    run("kubectl", &[&may[..], &[&team]].concat()).expect("a right here");
+    run("kubectl", &[&may[..], &["kube-system"]].concat()).expect_err("none elsewhere");
     shop.phase("RolledBack");
     assert_eq!(shop.live(), "blue");
     assert_eq!(shop.get("cutoverruns", ".items[*].metadata.uid"), run_before.split(' ').next().unwrap_or_default());

@@ -110,6 +110,22 @@ fn each_switch_gives_what_it_says() {
     let operator = "system:serviceaccount:cutover-system:cutover-operator";
     assert_eq!(first("cutover-journal"), format!("[\"{operator}\",\"jane@example.com\"]"));
     assert_eq!(first("cutover-decision"), "true");
+    let roles: Vec<String> = all
+        .iter()
+        .filter(|o| o["kind"] == "Role" || o["kind"] == "ClusterRole")
+        .map(|o| {
+            format!(
+                "{}/{}",
+                o["metadata"]["namespace"].as_str().unwrap_or("-"),
+                o["rules"].to_string().contains("pods")
+            )
+        })
+        .collect();
+    assert_eq!(
+        roles.join(" "),
+        "-/false cutover-system/false a/true b/true default/false",
+        "rights on pods in a and b only"
+    );
     assert!(find(&all, "CustomResourceDefinition").is_none());
     assert!(find(&all, "PodDisruptionBudget").is_none());
     assert!(find(&all, "ServiceMonitor").is_some());

@@ -258,16 +258,18 @@ pub async fn remove(client: &Client, namespace: &str) -> Result<()> {
     let answer = api.delete(namespace, &DeleteParams::default()).await;
     answer.with_context(|| format!("deleting namespace {namespace}"))?;
     let theirs = cluster::client(Some(&cluster::operator_user())).await?;
-    wait::poll(&format!("namespace {namespace} gone"), Duration::from_secs(120), async || {
+    // Ten thousand Cutovers take minutes to go on a disk that is waited for.
+    wait::poll(&format!("namespace {namespace} gone"), Duration::from_secs(600), async || {
         let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        // Few are held by a finalizer, and what stays comes to the front as the others go.
+        let first = ListParams::default().limit(100);
         // What is listed may be gone meanwhile.
         let runs: Api<CutoverRun> = Api::namespaced(theirs.clone(), namespace);
-        for run in runs.list(&ListParams::default()).await?.items.iter().filter(|r| !r.finalizers().is_empty()) {
+        for run in runs.list(&first).await?.items.iter().filter(|r| !r.finalizers().is_empty()) {
             runs.patch(&run.name_any(), &PatchParams::default(), &none).await.ok();
         }
         let cutovers: Api<Cutover> = Api::namespaced(theirs.clone(), namespace);
-        for cutover in cutovers.list(&ListParams::default()).await?.items.iter().filter(|c| !c.finalizers().is_empty())
-        {
+        for cutover in cutovers.list(&first).await?.items.iter().filter(|c| !c.finalizers().is_empty()) {
             cutovers.patch(&cutover.name_any(), &PatchParams::default(), &none).await.ok();
         }
         Ok(api.get_opt(namespace).await?.is_none().then_some(()))

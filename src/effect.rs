@@ -41,10 +41,71 @@ pub enum Read {
         /// Whether its log is wanted.
         log: bool,
     },
+    /// An object of the namespace, as the ServiceAccount.
+    Resource(ResourceOf),
+    /// The certificate that a server shows.
+    Tls(TlsOf),
+    /// What pods that one of these selects use of memory and CPU.
+    Usage(Vec<Selector>),
+    /// How many lines of pods' logs match.
+    Logs(LogsOf),
     /// Server-side dry runs as the ServiceAccount.
     DryRun(Vec<DryRun>),
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
+}
+
+/// Which object of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceOf {
+    /// Such as `apps/v1`.
+    pub api_version: String,
+    /// Such as `Deployment`; never `Secret`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Whose certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsOf {
+    /// Where it listens.
+    pub at: TlsAt,
+    /// The name asked for; that of the URL where none is named.
+    pub server_name: Option<String>,
+    /// For everything together.
+    pub timeout: Duration,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TlsAt {
+    /// To be checked and pinned.
+    Url(String),
+    /// A pod's or Service's.
+    Address(Address),
+}
+
+/// Which lines of which logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogsOf {
+    /// Whose.
+    pub pods: PodsOf,
+    /// The container; each pod's first where none is named.
+    pub container: Option<String>,
+    /// A regular expression for a line.
+    pub matches: String,
+    /// Written at this time or later.
+    pub since: jiff::Timestamp,
+}
+
+/// Which pods, whether ready or not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PodsOf {
+    /// Those that one of these selects.
+    Selectors(Vec<Selector>),
+    /// Those that this workload's selector selects.
+    Workload(WorkloadRef),
 }
 
 /// A write that is only tried.
@@ -71,6 +132,8 @@ pub enum DryRun {
         /// The workload.
         workload: WorkloadRef,
     },
+    /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
+    Look(ResourceOf),
     /// Approve a gate in another's name. It *must* be refused; being admitted, it is what is reported as refused.
     ForgedDecision {
         /// The Cutover.

@@ -241,6 +241,14 @@ pub enum Reading {
     Keys(KeysAnswer),
     /// What a finished Job left.
     Job(JobResult),
+    /// Lines of logs.
+    Logs(LogsAnswer),
+    /// Memory and CPU of pods.
+    Usage(UsageAnswer),
+    /// A server's certificate.
+    Tls(TlsAnswer),
+    /// An object.
+    Resource(ResourceAnswer),
     /// Refusals of dry runs, by what was tried; empty when all would be admitted.
     DryRun(Vec<DryRunRefusal>),
     /// Everything was read live.
@@ -326,6 +334,83 @@ pub struct JobResult {
     pub log: Option<String>,
     /// Why something could not be read.
     pub problem: Option<String>,
+}
+
+/// How many lines matched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogsAnswer {
+    /// Lines that were seen to match; where there is a problem there may have been more.
+    pub lines: u64,
+    /// Pods whose logs were read.
+    pub pods: u32,
+    /// Why not everything is known: a log that cannot be read, or does not reach back far enough.
+    pub problem: Option<String>,
+}
+
+/// What pods use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageAnswer {
+    /// The last sample of each pod that has one.
+    Found(Vec<PodUsage>),
+    /// No metrics API, or no answer that can be understood.
+    Inconclusive(String),
+}
+
+/// A sample of what a pod uses, all its containers together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUsage {
+    /// The pod's name.
+    pub pod: String,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// CPU, in thousand-millionths of a core.
+    pub nanocores: u64,
+    /// Memory (the working set).
+    pub bytes: u64,
+}
+
+/// An object of the namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResourceAnswer {
+    /// It, without its managed fields.
+    Found(Value),
+    /// It is not there.
+    NotFound,
+    /// The ServiceAccount may not read it.
+    Forbidden {
+        /// As RBAC names it, such as `deployments.apps`.
+        resource: String,
+        /// What the API server said.
+        why: String,
+    },
+    /// No such kind, one without a namespace, too large, or the API server cannot be asked.
+    Unread(String),
+}
+
+/// What a TLS handshake showed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TlsAnswer {
+    /// A certificate, trusted or not.
+    Seen(Certificate),
+    /// No handshake came about.
+    Unseen(String),
+}
+
+/// A server's certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// Whom it names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// DNS names and addresses it is for.
+    pub names: Vec<String>,
+    /// Its end.
+    pub not_after: Timestamp,
+    /// Such as `TLSv1.3`.
+    pub protocol: String,
+    /// Why it is not trusted for the name that was asked for, if it is not.
+    pub untrusted: Option<String>,
 }
 
 /// A dry run that was refused.

@@ -157,6 +157,10 @@ scenarios! {
     job_watch_frozen
     journal_conflicts
     journal_unwritable
+    logs_absent
+    logs_errors
+    memory_above
+    memory_unknown
     minimal_release
     minimal_target_dies
     new_release_after
@@ -173,6 +177,7 @@ scenarios! {
     prometheus_down_and_target_dead
     prometheus_down_for_ever
     prometheus_down_person
+    resource_changes
     restore_503
     restore_forbidden
     retries
@@ -198,6 +203,8 @@ scenarios! {
     target_changed_after
     target_changed_before
     target_never_ready
+    tls_expired
+    tls_expires_soon
     trigger_asks
     trigger_asks_go_on
     two_services

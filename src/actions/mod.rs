@@ -24,13 +24,16 @@ pub mod job;
 mod job_result;
 #[cfg(test)]
 mod job_tests;
+pub mod logs;
 pub mod manifest;
 mod metric;
-mod permissions;
+pub mod permissions;
 pub mod request;
+pub mod resource;
 mod rollout;
 mod scale;
 mod suite;
+mod tls;
 mod wait;
 
 #[cfg(test)]
@@ -173,6 +176,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         Action::Config(config) => config::advance(cx, step, config, record, out),
         Action::Rollout(rollout) => rollout::advance(cx, rollout, record),
         Action::Metric(metric) => metric::advance(cx, step, metric, record, out),
+        Action::Resource(of) => resource::advance(cx, step, of, record, out),
+        Action::Tls(of) => tls::advance(cx, step, of, record, out),
+        Action::Logs(of) => logs::advance(cx, step, of, record, out),
         Action::Scale(scale) => scale::advance(cx, step, scale, record, out),
         Action::Unscale { step: of } => scale::undo(cx, step, of, record, out),
         Action::Approval(approval) => approval::advance(cx, step, approval, record, out),

@@ -137,6 +137,7 @@ fn dry_runs(cx: &Cx) -> Result<Vec<DryRun>, NoRequest> {
         });
         runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.live) });
     }
+    runs.extend(super::resource::all(cx.plan).into_iter().map(DryRun::Look));
     runs.extend(workloads(cx).into_iter().map(|workload| DryRun::Scale { workload }));
     Ok(runs)
 }

@@ -86,6 +86,9 @@ pub enum OnAbort {
 /// A certificate's days, names, issuer, protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.url) != has(self.to)", "message": "tls has either url or to"
+}]))]
 pub struct Tls {
     /// A whole URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +105,7 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub server_name: Option<String>,
-    /// CEL over `daysLeft names issuer protocol`.
+    /// CEL over `daysLeft names issuer protocol trusted`; trusted for the name where none is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(min = 1, max = 512)))]
     pub expect: Vec<String>,

@@ -18,6 +18,7 @@ pub mod reference;
 pub mod run;
 pub mod schema;
 pub mod step;
+pub mod trial;
 pub mod trigger;
 
 pub use cutover::{Cutover, CutoverSpec, CutoverStatus};

@@ -13,6 +13,7 @@ use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 use super::schema;
 use super::step::WorkloadRef;
+pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
 /// A whole Service selector.
 pub type Selector = BTreeMap<String, String>;
@@ -355,59 +356,6 @@ pub enum ObservationClock {
     Inconclusive,
     /// Suspended, a foreign selector, or an open question: people are awaited and the timeout stands still.
     Stopped,
-}
-
-/// A trigger from its arming on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TriggerRecord {
-    /// The trigger.
-    pub name: String,
-    /// When it was armed; trial n is due at `armedAt` + n × `every`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub armed_at: Option<Timestamp>,
-    /// Trials judged so far.
-    #[serde(default)]
-    pub trials: u64,
-    /// When the last trial was due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_at: Option<Timestamp>,
-    /// How it was judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<TrialVerdict>,
-    /// What it saw, such as a value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saw: Option<String>,
-    /// Bad without a good trial between since then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bad_since: Option<Timestamp>,
-    /// Bad trials in a row.
-    #[serde(default)]
-    pub bad_in_a_row: u32,
-    /// No verdict since then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inconclusive_since: Option<Timestamp>,
-    /// Restarts of each container (`pod-uid/container`) counted so far.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub restarts: BTreeMap<String, u32>,
-    /// Times of restarts counted, newest last, one more than fires the trigger at most.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<Timestamp>,
-    /// When it fired.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fired_at: Option<Timestamp>,
-    /// A person decided to go on in spite of it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dismissed: bool,
-}
-
-/// How a trial was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
-pub enum TrialVerdict {
-    Good,
-    Bad,
-    Inconclusive,
 }
 
 /// What a run is on its way to, once that is not completion.

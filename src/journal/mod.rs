@@ -142,6 +142,7 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
         t.last = None;
         t.saw = None;
         t.bad_in_a_row = 0;
+        t.growth.clear();
     }
     if let Some(o) = &mut d.observation {
         o.conclusive_ms = 0;

@@ -10,10 +10,13 @@ use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::Trigger;
 use crate::journal::{later, short};
 
+mod logs;
 mod no_data;
 mod pods;
 mod probe;
+mod resource;
 mod threshold;
+mod usage;
 
 /// Longest text of what a trial saw.
 const MAX_SAW: usize = 200;
@@ -25,8 +28,14 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
         threshold::advance(cx, trigger, metric, record, out)
     } else if let Some(probe) = &trigger.probe {
         probe::advance(cx, trigger, probe, record, out)
+    } else if let Some(pods) = trigger.pods.as_ref().filter(|pods| usage::asked(pods)) {
+        usage::advance(cx, trigger, pods, record, out)
     } else if let Some(pods) = &trigger.pods {
         pods::advance(cx, pods, record, out)
+    } else if let Some(of) = &trigger.resource {
+        resource::advance(cx, trigger, of, record, out)
+    } else if let Some(lines) = &trigger.logs {
+        logs::advance(cx, trigger, lines, record, out)
     } else {
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");

@@ -44,7 +44,7 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
 }
 
 /// The target's pods: those that a Service of the run would send users to, ready or not.
-fn target<'a>(cx: &Cx<'a>) -> Option<Vec<&'a PodView>> {
+pub(super) fn target<'a>(cx: &Cx<'a>) -> Option<Vec<&'a PodView>> {
     let pods = cx.world.pods.as_ref()?;
     let mut selectors = vec![];
     for name in &cx.plan.services {

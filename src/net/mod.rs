@@ -15,7 +15,9 @@ pub mod leadership;
 pub mod prometheus;
 pub mod request;
 mod resolve;
+mod tls;
 mod wire;
+mod x509;
 
 pub use address::AddressRules;
 

@@ -152,6 +152,13 @@ impl Net {
     }
 }
 
+/// Why there was no answer, in words.
+pub(super) fn text(error: HttpError) -> String {
+    match error {
+        HttpError::NotSent(why) | HttpError::Lost(why) => why,
+    }
+}
+
 /// The host of a URL, for evidence; the rest of it may carry what nobody should read.
 fn named(url: &str) -> String {
     Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default()

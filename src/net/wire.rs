@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -26,10 +27,28 @@ const HEAD_LIMIT: usize = 64 * 1024;
 
 /// Root certificates of the system, read when first wanted. Without any only `https` fails.
 #[derive(Default)]
-pub(super) struct Roots(OnceLock<Result<Arc<ClientConfig>, String>>);
+pub(super) struct Roots(OnceLock<Result<Trust, String>>);
+
+/// What is made of root certificates.
+#[derive(Clone)]
+struct Trust {
+    config: Arc<ClientConfig>,
+    store: Arc<rustls::RootCertStore>,
+}
 
 impl Roots {
     fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        self.trust().map(|trust| trust.config)
+    }
+
+    /// What decides whether a certificate is trusted.
+    pub(super) fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = WebPkiServerVerifier::builder_with_provider(self.trust()?.store, provider);
+        builder.build().map_err(|e| format!("TLS cannot be set up: {e}"))
+    }
+
+    fn trust(&self) -> Result<Trust, String> {
         let made = self.0.get_or_init(|| {
             let found = rustls_native_certs::load_native_certs();
             let mut store = rustls::RootCertStore::empty();
@@ -51,14 +70,15 @@ impl Roots {
     }
 }
 
-fn configure(store: rustls::RootCertStore) -> Result<Arc<ClientConfig>, String> {
+fn configure(store: rustls::RootCertStore) -> Result<Trust, String> {
+    let store = Arc::new(store);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS cannot be set up: {e}"))?;
-    let mut config = builder.with_root_certificates(store).with_no_client_auth();
+    let mut config = builder.with_root_certificates(store.clone()).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Trust { config: Arc::new(config), store })
 }
 
 /// Where to, how long, how much.

@@ -11,13 +11,13 @@ use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Observer, Scope, scope};
+use super::{Observer, Scope, resource, scope};
 use crate::api::FIELD_MANAGER;
 use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::step::WorkloadRef;
 use crate::effect::DryRun;
 use crate::net::keys::{CALL_LIMIT, brief};
-use crate::world::DryRunRefusal;
+use crate::world::{DryRunRefusal, ResourceAnswer};
 
 /// The policy that denies forged decisions.
 const POLICY: &str = "cutover-decision";
@@ -65,6 +65,7 @@ fn what(run: &DryRun) -> String {
         DryRun::Job { step, .. } => format!("create jobs for step {step}"),
         DryRun::Selector { service, .. } => format!("patch services/{service}"),
         DryRun::Scale { workload } => format!("patch {}/{}", plural(workload), workload.name),
+        DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
         DryRun::ForgedDecision { gate, .. } => format!("forge a decision on gate {gate}"),
     }
 }
@@ -93,6 +94,11 @@ impl Tries<'_> {
                 call(api.patch(service, &params(), &patch(operations)?)).await.map(drop)
             }
             DryRun::Scale { workload } => self.scale(workload).await,
+            DryRun::Look(of) => match resource::read(&self.account, self.namespace, of).await {
+                ResourceAnswer::Found(_) | ResourceAnswer::NotFound => Ok(()),
+                ResourceAnswer::Forbidden { why, .. } => Err(Refusal { why, forbidden: true, transient: false }),
+                ResourceAnswer::Unread(why) => Err(Refusal::transient(why)),
+            },
             DryRun::ForgedDecision { cutover, run_uid, gate, token } => {
                 self.forgery(CutoverDecisionSpec {
                     cutover: cutover.clone(),

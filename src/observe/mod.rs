@@ -8,14 +8,16 @@
 //! | `cutover.dev` | cutovers, cutoverdecisions | get, list, watch | the Cutover and people's words |
 //! | core | services, pods | get, list, watch | selectors, ports, readiness, restarts |
 //! | core | namespaces | get | a namespace that is going away |
-//! | core | pods/log | get | what a Job wrote |
+//! | core | pods/log | get | what Jobs and the pods of sides wrote |
+//! | `metrics.k8s.io` | pods | list | memory and CPU of the target's pods, while a trigger watches them |
 //! | core | nodes | list | addresses that no request may go to |
 //! | `discovery.k8s.io` | endpointslices | get, list, watch | convergence; addresses of the API server |
 //! | `apps` | deployments, statefulsets | get, list, watch | counts and templates |
 //! | `batch` | jobs | get, list, watch | Jobs of a run |
 //! | core | serviceaccounts | impersonate | granted by a namespace, for the one account |
 //!
-//! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name, and dry runs of every write.
+//! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name and on the objects of `resource`, and dry runs
+//! of every write.
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -34,10 +36,13 @@ pub mod convert;
 mod dry_run;
 pub mod health;
 mod job_result;
+mod logs;
 pub mod machines;
 mod metrics;
 mod refresh;
+mod resource;
 pub mod scope;
+mod usage;
 mod waits;
 mod watch;
 
@@ -117,6 +122,10 @@ impl Observer {
             Read::JobResult { job, uid, log } => {
                 Reading::Job(job_result::read(&self.client, &scope.namespace, job, uid, *log).await)
             }
+            Read::Resource(of) => Reading::Resource(resource::read(&self.account(scope), &scope.namespace, of).await),
+            Read::Tls(of) => Reading::Tls(self.net.certificate(of).await),
+            Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
+            Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
             Read::Refresh => Reading::Refreshed,
         }

@@ -17,12 +17,16 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
                 Action::Rollout(rollout) => all.extend(rollout.workloads.iter().cloned()),
                 Action::Scale(scale) => all.extend(scale.workloads.iter().cloned()),
                 Action::Suite(suite) => suite.steps.iter().for_each(|step| add(step, all)),
-                // `job.from` and `config.from` name sides; an unscale is of workloads that its step names.
+                // `job.from` and `config.from` name sides; an unscale is of workloads that its step names; the workload
+                // of `logs` is looked up when its logs are.
                 Action::Permissions {}
                 | Action::Job(_)
                 | Action::Http(_)
                 | Action::Config(_)
                 | Action::Metric(_)
+                | Action::Logs(_)
+                | Action::Tls(_)
+                | Action::Resource(_)
                 | Action::Unscale { .. }
                 | Action::Approval(_)
                 | Action::Wait(_) => {}

@@ -7,7 +7,7 @@ use crate::api::step::{Actions, Config, FromContainer, Metric, Rollout, Scale, S
 
 use super::refuse::Refusals;
 use super::steps::Cx;
-use super::{Action, PlanStep, Stage, job, request, select, triggers};
+use super::{Action, PlanStep, Stage, job, logs, request, resource, select, tls, triggers};
 
 /// One request or query.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -80,6 +80,16 @@ pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Du
         check_metric(cx, metric, &format!("{at}.metric"));
         return Some(Action::Metric(metric.clone()));
     }
+    if let Some(of) = &a.resource {
+        resource::check(of, &format!("{at}.resource"), cx.refusals);
+        return Some(Action::Resource(of.clone()));
+    }
+    if let Some(of) = &a.tls {
+        return Some(Action::Tls(tls::resolve(of, place.stage.default_side(), &format!("{at}.tls"), cx.refusals)));
+    }
+    if let Some(of) = &a.logs {
+        return Some(Action::Logs(logs::of_step(of, &format!("{at}.logs"), cx.refusals)));
+    }
     if let Some(scale) = &a.scale {
         check_scale(cx, place, scale, &format!("{at}.scale"));
         return Some(Action::Scale(scale.clone()));
@@ -100,7 +110,12 @@ pub(super) fn timeout(action: &Action, attempts: u32, every: Duration) -> Durati
             let pause = if attempts > 1 { every } else { Duration::default() };
             plus(times(job.deadline.unwrap_or(job::DEADLINE), pause), job::GRACE)
         }
-        Action::Http(_) | Action::Metric(_) | Action::Config(_) => times(REQUEST, every).max(QUICK),
+        Action::Http(_)
+        | Action::Metric(_)
+        | Action::Config(_)
+        | Action::Logs(_)
+        | Action::Tls(_)
+        | Action::Resource(_) => times(REQUEST, every).max(QUICK),
         Action::Rollout(_) | Action::Scale(_) | Action::Unscale { .. } => SLOW,
         Action::Suite(suite) => super::suite::longest_path(suite).max(SLOW),
         Action::Approval(approval) => super::approval_limit(approval),

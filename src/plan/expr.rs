@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::api::duration::Duration;
 
-use super::expr_check::{self, Chain, Seg};
+use super::expr_check::{self, Chain};
 
 /// Longest expression.
 pub const MAX_LEN: usize = 512;
@@ -110,6 +110,27 @@ pub fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), Strin
         ) => Err(explain(&e, &[], vars)),
         Err(_) => Ok(()),
     }
+}
+
+/// What an expression looks at in the value of a variable, by its path: the whole paths alone. Empty where it is no
+/// expression.
+pub fn looked_at(expr: &str, root: &str, value: &Value) -> BTreeMap<String, Value> {
+    let Ok(program) = compile(expr) else { return BTreeMap::new() };
+    let Ok(facts) = expr_check::examine(program.expression()) else { return BTreeMap::new() };
+    let chains: Vec<&Chain> = facts.chains.iter().filter(|c| c.root == root && !c.path.is_empty()).collect();
+    // Of `a.b.c` the walk also meets `a.b`.
+    let whole =
+        chains.iter().filter(|c| !chains.iter().any(|o| o.path.len() > c.path.len() && o.path.starts_with(&c.path)));
+    let found = whole.map(|chain| {
+        let mut path = root.to_owned();
+        let mut at = Some(value);
+        for seg in &chain.path {
+            at = at.and_then(|v| seg.of(v));
+            path.push_str(&seg.to_string());
+        }
+        (path, at.cloned().unwrap_or(Value::Null))
+    });
+    found.collect()
 }
 
 fn compile(expr: &str) -> Result<Program, String> {
@@ -222,13 +243,8 @@ fn missing(chain: &Chain, vars: &BTreeMap<String, Var>) -> Option<String> {
     let Var::Json(value) = var else { return None };
     let mut at = value;
     for seg in &chain.path {
-        let (next, shown) = match seg {
-            Seg::Key(k) if expr_check::is_ident(k) => (at.get(k.as_str()), format!(".{k}")),
-            Seg::Key(k) => (at.get(k.as_str()), format!("['{k}']")),
-            Seg::Index(i) => (at.get(*i), format!("[{i}]")),
-        };
-        path.push_str(&shown);
-        match next {
+        path.push_str(&seg.to_string());
+        match seg.of(at) {
             Some(value) => at = value,
             None => return Some(path),
         }
@@ -264,6 +280,22 @@ mod tests {
 
     fn eval(expr: &str) -> Result<bool, String> {
         eval_bool(expr, &vars())
+    }
+
+    #[test]
+    fn what_an_expression_looks_at_is_told_by_path() {
+        let object = json!({"status": {"ready": 2, "list": [{"type": "Ready"}]}, "data": {"a.b": "x"}});
+        let at = |expr: &str| serde_json::to_value(looked_at(expr, "object", &object)).unwrap_or_default();
+        assert_eq!(at("object.status.ready >= 2 && captures.x == 1"), json!({"object.status.ready": 2}));
+        assert_eq!(
+            at("object.data['a.b'] == object.status.none"),
+            json!({"object.data['a.b']": "x", "object.status.none": null})
+        );
+        assert_eq!(
+            at("object.status.list.exists(c, c.type == 'Ready')"),
+            json!({"object.status.list": [{"type": "Ready"}]})
+        );
+        assert_eq!(at(")"), json!({}));
     }
 
     #[test]

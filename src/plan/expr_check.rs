@@ -80,6 +80,26 @@ pub(super) enum Seg {
     Index(usize),
 }
 
+impl Seg {
+    /// What it leads to.
+    pub(super) fn of<'v>(&self, value: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
+        match self {
+            Self::Key(key) => value.get(key.as_str()),
+            Self::Index(i) => value.get(*i),
+        }
+    }
+}
+
+impl std::fmt::Display for Seg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(k) if is_ident(k) => write!(f, ".{k}"),
+            Self::Key(k) => write!(f, "['{k}']"),
+            Self::Index(i) => write!(f, "[{i}]"),
+        }
+    }
+}
+
 /// Whether a key may be written after a dot.
 pub(super) fn is_ident(s: &str) -> bool {
     s.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -275,9 +295,10 @@ fn certain_type(e: &Expr) -> Option<&'static str> {
             _ => None,
         },
         Expr::Ident(name) => match name.as_str() {
-            "status" | "exitCode" | "value" => Some("a number"),
-            "body" => Some("a text"),
-            "headers" | "captures" | "release" | "steps" => Some("a map"),
+            "status" | "exitCode" | "value" | "daysLeft" => Some("a number"),
+            "names" => Some("a list"),
+            "body" | "issuer" | "protocol" => Some("a text"),
+            "headers" | "object" | "captures" | "release" | "steps" => Some("a map"),
             "latency" => Some("a duration"),
             "now" => Some("a timestamp"),
             _ => None,

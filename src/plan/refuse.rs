@@ -63,9 +63,6 @@ const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Spec, "retire", "scale the old side down yourself once you are sure"),
     (Of::Spec, "notify", "watch the Cutover's conditions and Events"),
     (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
-    (Of::Step, "tls", "check certificates in a Job"),
-    (Of::Step, "resource", "check objects in a Job"),
-    (Of::Step, "logs", "check logs in a Job"),
     (Of::Step, "setEnv", "change workloads in a Job"),
     (Of::Step, "restart", "restart workloads in a Job"),
     (Of::Step, "cronJobs", "suspend and resume CronJobs in a Job"),
@@ -74,9 +71,7 @@ const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Step, "onFailure=UndoStep", "use Fail, Continue or Decide"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),
     (Of::Step, "job.capture[].sensitive", "let the Job handle the secret value itself"),
-    (Of::Trigger, "logs", "count log lines by a metric"),
     (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
-    (Of::Trigger, "resource", "watch by a metric or a probe"),
     (Of::Trigger, "suite", "write one probe for each check"),
     (Of::Trigger, "until=Retired", "leave it out: triggers are armed until the run is Completed"),
     (Of::Trigger, "metric.count", "use sustained"),
@@ -88,9 +83,6 @@ const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Trigger, "metric.total", "use query with above and sustained"),
     (Of::Trigger, "metric.slow", "use query with above and sustained"),
     (Of::Trigger, "metric.limit", "use query with above and sustained"),
-    (Of::Trigger, "pods.memory", "use a metric trigger"),
-    (Of::Trigger, "pods.cpu", "use a metric trigger"),
-    (Of::Trigger, "pods.memoryGrowing", "use a metric trigger"),
 ];
 
 /// Refuses what `object`, found at `at`, uses of the fields that are not built yet.

@@ -25,8 +25,14 @@ const COMMON: [&str; 4] = ["captures", "release", "now", "steps"];
 const HTTP: [&str; 9] = ["status", "headers", "body", "json", "latency", "captures", "release", "now", "steps"];
 /// Variables of `job.expect`.
 const JOB: [&str; 6] = ["exitCode", "json", "captures", "release", "now", "steps"];
-/// Variables of `metric.expect`.
-const METRIC: [&str; 5] = ["value", "captures", "release", "now", "steps"];
+/// Variables of `metric.expect` and `logs.expect`.
+const VALUE: [&str; 5] = ["value", "captures", "release", "now", "steps"];
+
+/// Variables of `tls.expect`.
+const TLS: [&str; 9] = ["daysLeft", "names", "issuer", "protocol", "trusted", "captures", "release", "now", "steps"];
+
+/// Variables of `resource.expect`.
+const RESOURCE: [&str; 5] = ["object", "captures", "release", "now", "steps"];
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +105,16 @@ pub(super) fn usages(when: Option<&str>, actions: &Actions, at: &str) -> Vec<Usa
         }
     }
     if let Some(expect) = actions.metric.as_ref().and_then(|m| m.expect.as_ref()) {
-        add(format!("{at}.metric.expect"), Kind::Expr(&METRIC), expect);
+        add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
+    }
+    for (i, e) in actions.resource.iter().flat_map(|r| &r.expect).enumerate() {
+        add(format!("{at}.resource.expect[{i}]"), Kind::Expr(&RESOURCE), e);
+    }
+    for (i, e) in actions.tls.iter().flat_map(|t| &t.expect).enumerate() {
+        add(format!("{at}.tls.expect[{i}]"), Kind::Expr(&TLS), e);
+    }
+    if let Some(expect) = actions.logs.as_ref().and_then(|l| l.expect.as_ref()) {
+        add(format!("{at}.logs.expect"), Kind::Expr(&VALUE), expect);
     }
     out
 }
@@ -292,7 +307,12 @@ impl Scope {
     /// A value of the right type for each variable whose type is known.
     fn typical(&self, names: &[&str]) -> BTreeMap<String, Var> {
         let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
-        let values: [(&str, Var); 8] = [
+        let values: [(&str, Var); 13] = [
+            ("daysLeft", json!(0.5).into()),
+            ("names", json!([]).into()),
+            ("issuer", json!("").into()),
+            ("protocol", json!("").into()),
+            ("trusted", json!(true).into()),
             ("status", json!(200).into()),
             ("exitCode", json!(0).into()),
             ("value", json!(0.5).into()),

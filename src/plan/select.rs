@@ -47,6 +47,14 @@ pub fn check_regex(pattern: &str) -> Result<(), String> {
     compile(pattern).map(drop)
 }
 
+/// A regular expression of bounded size, for lines that come in pieces.
+///
+/// # Errors
+/// It is none, or too large.
+pub fn regex(pattern: &str) -> Result<Regex, String> {
+    compile(pattern)
+}
+
 /// Whether any line of `text` matches `pattern`.
 pub fn matches_line(pattern: &str, text: &str) -> Result<bool, String> {
     let regex = compile(pattern)?;

@@ -8,7 +8,7 @@ use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
 use super::refuse::{Of, Refusals, not_yet};
 use super::request::{self, Place};
 use super::scope::{self, Scope};
-use super::{MinReady, PlanObserve};
+use super::{MinReady, PlanObserve, logs, quantity, resource};
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -132,7 +132,7 @@ fn trigger_of(
         kinds.into_iter().filter(|k| *k).count() == 1,
         at,
         "a trigger watches exactly one thing",
-        "give exactly one of metric, probe and pods",
+        "give exactly one of metric, probe, pods, logs and resource",
     );
     if let Some(metric) = &trigger.metric {
         let at = format!("{at}.metric");
@@ -144,6 +144,14 @@ fn trigger_of(
     }
     if let Some(pods) = &trigger.pods {
         check_pods(pods, &format!("{at}.pods"), refusals);
+    }
+    if let Some(of) = &trigger.resource {
+        resource::check(of, &format!("{at}.resource"), refusals);
+        let actions = crate::api::step::Actions { resource: Some(of.clone()), ..Default::default() };
+        scope::usages(None, &actions, at).iter().for_each(|usage| scope.check(usage, refusals));
+    }
+    if let Some(lines) = &mut out.logs {
+        lines.logs = logs::of_trigger(&lines.logs, &format!("{at}.logs"), refusals);
     }
     out
 }
@@ -227,7 +235,13 @@ fn check_pods(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
         || pods.memory.is_some()
         || pods.cpu.is_some()
         || pods.memory_growing.is_some();
-    refusals.require(watches, at, "the trigger watches nothing", "say restarts, oomKilled, crashLoop or readyBelow");
+    refusals.require(
+        watches,
+        at,
+        "the trigger watches nothing",
+        "say restarts, oomKilled, crashLoop, readyBelow, memory, cpu or memoryGrowing",
+    );
+    check_usage(pods, at, refusals);
     if let Some(restarts) = &pods.restarts {
         refusals.require(
             !restarts.within.is_zero(),
@@ -243,6 +257,39 @@ fn check_pods(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
             format!("{at}.readyBelow"),
             format!("{text:?} is not a number or per cent above 0"),
             "write for example \"2\" or \"80%\"",
+        );
+    }
+}
+
+/// What pods use comes in samples of its own, so that each such rule has a trigger of its own.
+fn check_usage(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
+    let used = [pods.memory.is_some(), pods.cpu.is_some(), pods.memory_growing.is_some()];
+    let used = used.into_iter().filter(|given| *given).count();
+    let others = pods.restarts.is_some()
+        || pods.oom_killed == Some(true)
+        || pods.crash_loop == Some(true)
+        || pods.ready_below.is_some();
+    refusals.require(
+        used == 0 || (used == 1 && !others),
+        at,
+        "memory, cpu and memoryGrowing are judged by samples, and each has its own",
+        "write a trigger for each",
+    );
+    for (name, rule) in [("memory", &pods.memory), ("cpu", &pods.cpu)] {
+        let Some(rule) = rule else { continue };
+        refusals.require(
+            quantity::nanos(&rule.above).is_some_and(|n| n > 0),
+            format!("{at}.{name}.above"),
+            format!("{:?} is not a quantity above 0", rule.above),
+            if name == "cpu" { "write for example \"1500m\"" } else { "write for example \"3Gi\"" },
+        );
+    }
+    if let Some(growing) = &pods.memory_growing {
+        refusals.require(
+            !growing.for_.is_zero(),
+            format!("{at}.memoryGrowing.for"),
+            "nothing grows within no time",
+            "give some time, such as 10m",
         );
     }
 }

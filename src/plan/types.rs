@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::cutover::{DriftPolicy, FollowUp, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
 use crate::api::step::{
-    Approval, Config, Http, Job, Metric, OnFailure, Rollout, Scale, SideRef, UndoWhen, Wait, WorkloadRef,
+    Approval, Config, Http, Job, Logs, Metric, OnFailure, Resource, Rollout, Scale, SideRef, Tls, UndoWhen, Wait,
+    WorkloadRef,
 };
 use crate::api::trigger::Trigger;
 
@@ -215,6 +216,12 @@ pub enum Action {
     Rollout(Rollout),
     /// See `actions/metric.rs`.
     Metric(Metric),
+    /// See `actions/resource.rs`.
+    Resource(Resource),
+    /// See `actions/tls.rs`.
+    Tls(Tls),
+    /// See `actions/logs.rs`.
+    Logs(Logs),
     /// See `actions/scale.rs`.
     Scale(Scale),
     /// The automatic undo of the `scale` step of this name: back to the journaled counts if they are still the run's.
@@ -230,8 +237,22 @@ pub enum Action {
 
 impl Action {
     /// Every kind of action, as [`Action::kind`] names it.
-    pub const KINDS: [&'static str; 11] =
-        ["permissions", "job", "http", "suite", "config", "rollout", "metric", "scale", "unscale", "approval", "wait"];
+    pub const KINDS: [&'static str; 14] = [
+        "permissions",
+        "job",
+        "http",
+        "suite",
+        "config",
+        "rollout",
+        "metric",
+        "resource",
+        "tls",
+        "logs",
+        "scale",
+        "unscale",
+        "approval",
+        "wait",
+    ];
 
     /// What it is called in manifests, metrics and traces.
     pub const fn kind(&self) -> &'static str {
@@ -243,6 +264,9 @@ impl Action {
             Self::Config(_) => "config",
             Self::Rollout(_) => "rollout",
             Self::Metric(_) => "metric",
+            Self::Resource(_) => "resource",
+            Self::Tls(_) => "tls",
+            Self::Logs(_) => "logs",
             Self::Scale(_) => "scale",
             Self::Unscale { .. } => "unscale",
             Self::Approval(_) => "approval",

@@ -131,7 +131,7 @@ fn a_good_release_completes_and_loses_no_request() {
 }
 
 /// P9: the values of Secrets are in no object, Event or log line.
-async fn no_secret(t: &Case) -> anyhow::Result<()> {
+pub async fn no_secret(t: &Case) -> anyhow::Result<()> {
     use cutover::api::{Cutover, CutoverRun};
     use k8s_openapi::api::core::v1::Event;
     let all = kube::api::ListParams::default();

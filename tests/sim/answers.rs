@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use cutover::effect::{DryRun, Read, Request};
-use cutover::world::{DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, QueryAnswer, Reading};
+use cutover::world::{
+    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, PodUsage,
+    QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+};
 
 use super::cluster::Cluster;
 use super::faults::{Kind, On};
@@ -16,6 +19,14 @@ pub struct Web {
     pub http: Vec<HttpRule>,
     /// Values by a part of the query; 0 where none fits.
     pub metrics: BTreeMap<String, MetricRule>,
+    /// Lines that match, by a part of the regular expression; 0 where none fits.
+    pub logs: BTreeMap<String, LogRule>,
+    /// MiB of memory of each pod of a side; a sample is taken every 15 s. The metrics API is missing where none is named.
+    pub memory: BTreeMap<String, u64>,
+    /// Objects by name, whatever their kind.
+    pub objects: BTreeMap<String, serde_json::Value>,
+    /// Days until every certificate ends; 90 where absent.
+    pub certificate_days: Option<i64>,
     /// Prometheus answers nothing.
     pub prometheus_down: bool,
     /// Keys by object; every key asked for exists where the object is not named.
@@ -59,6 +70,15 @@ pub enum MetricRule {
     Inconclusive(String),
 }
 
+/// How many lines match.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum LogRule {
+    Lines(u64),
+    /// Not everything could be read.
+    Problem(String),
+}
+
 impl Cluster {
     /// Answers any read but a refresh.
     pub fn answer(&mut self, read: &Read) -> Reading {
@@ -80,9 +100,54 @@ impl Cluster {
                 Some(j) if &j.view.uid == uid => j.result.clone(),
                 _ => JobResult { problem: Some("its pod is gone".into()), ..JobResult::default() },
             }),
+            Read::Resource(of) => Reading::Resource(match self.web.objects.get(&of.name) {
+                Some(object) => ResourceAnswer::Found(object.clone()),
+                None => ResourceAnswer::NotFound,
+            }),
+            Read::Tls(_) => Reading::Tls(self.certificate()),
+            Read::Usage(_) => Reading::Usage(self.usage()),
+            Read::Logs(of) => {
+                let rule = self.web.logs.iter().find(|(part, _)| of.matches.contains(part.as_str())).map(|(_, r)| r);
+                let (lines, problem) = match rule {
+                    None => (0, None),
+                    Some(LogRule::Lines(n)) => (*n, None),
+                    Some(LogRule::Problem(why)) => (0, Some(why.clone())),
+                };
+                Reading::Logs(LogsAnswer { lines, pods: 3, problem })
+            }
             Read::DryRun(tries) => Reading::DryRun(tries.iter().filter_map(|t| self.dry_run(t)).collect()),
             Read::Refresh => Reading::Refreshed,
         }
+    }
+
+    fn certificate(&self) -> TlsAnswer {
+        let days = self.web.certificate_days.unwrap_or(90);
+        let expired = (days < 0).then(|| "invalid peer certificate: certificate expired".to_owned());
+        TlsAnswer::Seen(Certificate {
+            subject: "CN=web.example".into(),
+            issuer: "CN=Example CA".into(),
+            names: vec!["web.example".into()],
+            not_after: self.now + jiff::SignedDuration::from_hours(24 * days + 12),
+            protocol: "TLSv1.3".into(),
+            untrusted: expired,
+        })
+    }
+
+    fn usage(&self) -> UsageAnswer {
+        if self.web.memory.is_empty() {
+            return UsageAnswer::Inconclusive("the cluster has no metrics API".into());
+        }
+        let taken = self.now.as_second() / 15 * 15;
+        let at = jiff::Timestamp::from_second(taken).unwrap_or(self.now);
+        let used = |owner| {
+            let live = self.plan.live.workloads.contains(owner);
+            let side = if live { &self.plan.live } else { &self.plan.target };
+            self.web.memory.get(&side.name).copied()
+        };
+        let pods = self.pods.iter().filter_map(|(name, (owner, _))| {
+            Some(PodUsage { pod: name.clone(), at, nanocores: 1_000_000, bytes: used(owner)? << 20 })
+        });
+        UsageAnswer::Found(pods.collect())
     }
 
     fn query(&self, query: &str) -> QueryAnswer {
@@ -101,6 +166,7 @@ impl Cluster {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
             DryRun::Scale { workload } => (format!("patch workloads/{}", workload.name), workload.name.clone()),
+            DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
             DryRun::ForgedDecision { gate, .. } => (format!("forge a decision on gate {gate}"), "forged".to_owned()),
         };
         let kind = self.faults.strike(On::DryRun, &name, self.now)?;

@@ -8,7 +8,7 @@ use cutover::api::decision::{Resolution, Verb};
 use cutover::api::phase::Phase;
 use serde::Deserialize;
 
-use super::answers::{HttpRule, MetricRule, Web};
+use super::answers::{HttpRule, LogRule, MetricRule, Web};
 use super::faults::Fault;
 
 /// A scenario file.
@@ -112,6 +112,9 @@ pub struct Act {
     /// Rules put before all others.
     pub http: Vec<HttpRule>,
     pub metrics: BTreeMap<String, MetricRule>,
+    pub logs: BTreeMap<String, LogRule>,
+    pub memory: BTreeMap<String, u64>,
+    pub objects: BTreeMap<String, serde_json::Value>,
     pub prometheus_down: Option<bool>,
     pub delete_job: Option<String>,
     pub fault: Option<Fault>,

@@ -105,6 +105,9 @@ impl Timeline {
             cluster.web.http.insert(0, rule.clone());
         }
         cluster.web.metrics.extend(act.metrics.clone());
+        cluster.web.logs.extend(act.logs.clone());
+        cluster.web.memory.extend(act.memory.clone());
+        cluster.web.objects.extend(act.objects.clone());
         if let Some(down) = act.prometheus_down {
             cluster.web.prometheus_down = down;
         }

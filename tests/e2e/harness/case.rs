@@ -35,6 +35,7 @@ pub struct Case {
     pub dir: PathBuf,
     operator: Mutex<Option<Operator>>,
     arguments: Mutex<Vec<String>>,
+    environment: Mutex<Vec<(String, String)>>,
 }
 
 /// Seconds.
@@ -62,8 +63,8 @@ impl Case {
         std::fs::create_dir_all(&dir)?;
         let log = dir.join("operator.log");
         let name = name.to_owned();
-        let case =
-            Self { name, ns, client, log, audit_from, dir, operator: Mutex::default(), arguments: Mutex::default() };
+        let (operator, arguments, environment) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let case = Self { name, ns, client, log, audit_from, dir, operator, arguments, environment };
         case.apply(&app::tenant(&case.ns)?).await?;
         Ok(case)
     }
@@ -166,7 +167,9 @@ impl Case {
     /// Starts the operator (again) with the kubeconfig it had.
     pub fn restart_as_before(&self) -> Result<()> {
         let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let started = Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.log, &arguments)?;
+        let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kubeconfig = self.dir.join("kubeconfig");
+        let started = Operator::start(&self.ns, &kubeconfig, &self.log, &arguments, &environment)?;
         *self.operator() = Some(started);
         Ok(())
     }
@@ -177,9 +180,15 @@ impl Case {
             arguments.iter().map(|a| (*a).to_owned()).collect();
     }
 
+    /// A variable for every operator that is started from now on.
+    pub fn environment(&self, name: &str, value: &str) {
+        let pair = (name.to_owned(), value.to_owned());
+        self.environment.lock().unwrap_or_else(PoisonError::into_inner).push(pair);
+    }
+
     /// Starts a second operator beside the first; it ends when it is dropped.
     pub fn another(&self) -> Result<Operator> {
-        Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.dir.join("second.log"), &[])
+        Operator::start(&self.ns, &self.dir.join("kubeconfig"), &self.dir.join("second.log"), &[], &[])
     }
 
     /// Kills the operator with SIGKILL.
@@ -235,6 +244,12 @@ impl Case {
             Ok(None)
         })
         .await
+    }
+
+    /// The newest run of a Cutover.
+    pub async fn newest(&self, cutover: &str) -> Result<Option<CutoverRun>> {
+        let runs = self.api::<CutoverRun>().list(&ListParams::default()).await?;
+        Ok(newest(runs.items.iter(), cutover).cloned())
     }
 
     /// Waits until the newest run is over or completed, and closed; says what it is.

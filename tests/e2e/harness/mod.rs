@@ -11,6 +11,7 @@ pub mod operator;
 pub mod proxy;
 pub mod report;
 pub mod seen;
+pub mod usage;
 pub mod wait;
 
 use std::panic::AssertUnwindSafe;

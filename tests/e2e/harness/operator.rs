@@ -13,18 +13,31 @@ pub struct Operator {
 
 impl Operator {
     /// Starts it as the only one, with these arguments besides. Its log is appended to `log`.
-    pub fn start(namespace: &str, kubeconfig: &Path, log: &Path, more: &[String]) -> Result<Self> {
+    pub fn start(
+        namespace: &str,
+        kubeconfig: &Path,
+        log: &Path,
+        more: &[String],
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let mut more: Vec<&str> = more.iter().map(String::as_str).collect();
         more.push("--no-lease");
-        Self::launch(namespace, kubeconfig, log, "operator", &more)
+        Self::launch(namespace, kubeconfig, log, "operator", &more, environment)
     }
 
     /// Starts one of several: it leads while it holds the Lease of the namespace. `name` is that of its pod.
     pub fn candidate(namespace: &str, kubeconfig: &Path, log: &Path, name: &str) -> Result<Self> {
-        Self::launch(namespace, kubeconfig, log, name, &["--lease-namespace", namespace])
+        Self::launch(namespace, kubeconfig, log, name, &["--lease-namespace", namespace], &[])
     }
 
-    fn launch(namespace: &str, kubeconfig: &Path, log: &Path, name: &str, more: &[&str]) -> Result<Self> {
+    fn launch(
+        namespace: &str,
+        kubeconfig: &Path,
+        log: &Path,
+        name: &str,
+        more: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let out = open(log)?;
         let err = out.try_clone()?;
@@ -32,6 +45,7 @@ impl Operator {
             .args(["run", "--namespace", namespace])
             .args(listen)
             .args(more)
+            .envs(environment.iter().map(|(k, v)| (k, v)))
             .env("POD_NAME", name)
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", std::env::var("CUTOVER_E2E_LOG").unwrap_or_else(|_| "info,cutover=debug".into()))

@@ -12,6 +12,10 @@ pub struct AppConfig {
     pub port: u16,
     /// `CONTROL_PORT`: port on which faults are set (default 8081).
     pub control_port: u16,
+    /// `TLS_PORT`: port of the application with TLS (default 8443), open where there is a certificate.
+    pub tls_port: u16,
+    /// `TLS_CERT` and `TLS_KEY`: certificate chain and its key, as PEM.
+    pub tls: Option<(String, String)>,
     /// `APP`: name of the application (default `sample`).
     pub app: String,
     /// `VERSION`: release that this pod claims to run.
@@ -63,6 +67,12 @@ impl AppConfig {
             bind: parse(&env, "BIND")?.unwrap_or(IpAddr::from([0, 0, 0, 0])),
             port: parse(&env, "PORT")?.unwrap_or(8080),
             control_port: parse(&env, "CONTROL_PORT")?.unwrap_or(8081),
+            tls_port: parse(&env, "TLS_PORT")?.unwrap_or(8443),
+            tls: match (env("TLS_CERT"), env("TLS_KEY")) {
+                (Some(cert), Some(key)) => Some((cert, key)),
+                (None, None) => None,
+                _ => bail!("TLS_CERT and TLS_KEY go together"),
+            },
             app: text("APP", "sample"),
             version: text("VERSION", "0.0.0"),
             colour: text("COLOUR", "none"),

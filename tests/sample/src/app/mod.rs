@@ -8,6 +8,7 @@ mod metrics;
 pub mod pack;
 mod routes;
 mod server;
+mod tls;
 
 pub use body::AppBody;
 pub use config::AppConfig;

@@ -14,16 +14,20 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// A process that has died of live traffic dies again this soon after a restart.
 const DIE_AGAIN: Duration = Duration::from_millis(500);
 /// Lets the answer to the request that asked for the end get out.
 const LAST_ANSWER: Duration = Duration::from_millis(50);
+/// Longest TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy)]
 enum Port {
@@ -31,16 +35,25 @@ enum Port {
     Control,
 }
 
-/// The two listening sockets.
+/// The listening sockets.
 pub struct Listeners {
     app: TcpListener,
     control: TcpListener,
+    tls: Option<(TcpListener, TlsAcceptor)>,
 }
 
 impl Listeners {
-    /// Opens both sockets; port 0 picks a free port.
+    /// Opens all of them; port 0 picks a free port.
     pub async fn bind(config: &super::AppConfig) -> io::Result<Self> {
+        let tls = match &config.tls {
+            Some((cert, key)) => {
+                let acceptor = super::tls::acceptor(cert, key).map_err(io::Error::other)?;
+                Some((TcpListener::bind((config.bind, config.tls_port)).await?, acceptor))
+            }
+            None => None,
+        };
         Ok(Self {
+            tls,
             app: TcpListener::bind((config.bind, config.port)).await?,
             control: TcpListener::bind((config.bind, config.control_port)).await?,
         })
@@ -64,8 +77,11 @@ pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Outp
     let (close, closing) = watch::channel(false);
     // Dropping the set aborts its tasks and so closes all sockets: that is a crash.
     let mut ports = JoinSet::new();
-    ports.spawn(accept(app.clone(), listeners.app, Port::App, closing.clone()));
-    ports.spawn(accept(app.clone(), listeners.control, Port::Control, closing));
+    ports.spawn(accept(app.clone(), listeners.app, Port::App, None, closing.clone()));
+    if let Some((listener, tls)) = listeners.tls {
+        ports.spawn(accept(app.clone(), listener, Port::App, Some(tls), closing.clone()));
+    }
+    ports.spawn(accept(app.clone(), listeners.control, Port::Control, None, closing));
     let drain = async {
         shutdown.await;
         app.draining.store(true, Ordering::Relaxed);
@@ -131,13 +147,19 @@ async fn fault_timers(app: &App) -> i32 {
     1
 }
 
-async fn accept(app: Arc<App>, listener: TcpListener, port: Port, mut closing: watch::Receiver<bool>) {
+async fn accept(
+    app: Arc<App>,
+    listener: TcpListener,
+    port: Port,
+    tls: Option<TlsAcceptor>,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(app.clone(), stream, port, closing.clone()));
+                    connections.spawn(open(app.clone(), stream, port, tls.clone(), closing.clone()));
                 }
                 // Out of file descriptors, or the client is gone already: go on.
                 Err(_) => sleep(Duration::from_millis(10)).await,
@@ -148,14 +170,29 @@ async fn accept(app: Arc<App>, listener: TcpListener, port: Port, mut closing: w
     }
     // Connections that wait in the backlog would be reset with the listener.
     while let Ok(Ok((stream, _))) = timeout(LAST_ANSWER, listener.accept()).await {
-        connections.spawn(serve(app.clone(), stream, port, closing.clone()));
+        connections.spawn(open(app.clone(), stream, port, tls.clone(), closing.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(app: Arc<App>, stream: TcpStream, port: Port, mut closing: watch::Receiver<bool>) {
+async fn open(app: Arc<App>, stream: TcpStream, port: Port, tls: Option<TlsAcceptor>, closing: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(app, stream, port, closing).await,
+        // A handshake that fails, or never ends, is the client's business.
+        Some(tls) => {
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+                serve(app, stream, port, closing).await;
+            }
+        }
+    }
+}
+
+async fn serve<S>(app: Arc<App>, stream: S, port: Port, mut closing: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(|request: Request<Incoming>| {
         let app = app.clone();
         async move {

@@ -1,0 +1,143 @@
+//! PURE. An object of the namespace and what must hold of it. Read as the ServiceAccount, so that nobody sees through a
+//! Cutover what its account may not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::api::run::StepRecord;
+use crate::api::step::Resource;
+use crate::effect::{Read, ResourceOf};
+use crate::plan::expr::{self, Var};
+use crate::plan::{Action, Plan, PlanStep};
+use crate::world::{Reading, ResourceAnswer};
+
+use super::{Cx, Out, Verdict, expect, permissions, read_key};
+
+/// See [`super::advance`].
+pub fn advance(cx: &Cx, step: &PlanStep, of: &Resource, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let key = read_key(step, record);
+    let Some(Reading::Resource(answer)) = cx.world.readings.get(&key) else {
+        record.message = Some(format!("reading {} {}", of.kind, of.name));
+        out.reads.insert(key, Read::Resource(object(of)));
+        return None;
+    };
+    let mut evidence = json!({"of": format!("{} {}", of.kind, of.name)});
+    match judge(cx, of, answer) {
+        Err(why) => Some(Verdict::Fail { message: why, evidence: Some(evidence) }),
+        Ok((value, failing)) => {
+            evidence["resourceVersion"] = value["metadata"]["resourceVersion"].clone();
+            if of.record {
+                evidence["saw"] = Value::Object(saw(of, value));
+            }
+            Some(match failing {
+                None => Verdict::pass(evidence),
+                Some(why) => Verdict::Fail { message: why, evidence: Some(evidence) },
+            })
+        }
+    }
+}
+
+/// The object that is meant.
+pub fn object(of: &Resource) -> ResourceOf {
+    ResourceOf { api_version: of.api_version.clone(), kind: of.kind.clone(), name: of.name.clone() }
+}
+
+/// The object, and the expectation that does not hold.
+///
+/// # Errors
+/// There is no object to judge.
+pub fn judge<'a>(cx: &Cx, of: &Resource, answer: &'a ResourceAnswer) -> Result<(&'a Value, Option<String>), String> {
+    let what = format!("{} {}", of.kind, of.name);
+    match answer {
+        ResourceAnswer::Found(value) => {
+            let mut vars: BTreeMap<String, Var> = expect::vars(cx);
+            vars.insert("object".into(), Var::Json(value.clone()));
+            Ok((value, expect::first_failing(&of.expect, &vars)))
+        }
+        ResourceAnswer::NotFound => Err(format!("{what} does not exist")),
+        ResourceAnswer::Forbidden { resource, why } => {
+            Err(format!("{}; {what} cannot be read: {why}", permissions::remedy(cx, "get", resource)))
+        }
+        ResourceAnswer::Unread(why) => Err(format!("inconclusive: {why}")),
+    }
+}
+
+/// What the expectations look at; the whole object would be larger than evidence may be.
+fn saw(of: &Resource, value: &Value) -> Map<String, Value> {
+    of.expect.iter().flat_map(|e| expr::looked_at(e, "object", value)).collect()
+}
+
+/// Every object that steps, their undos and triggers look at.
+pub fn all(plan: &Plan) -> BTreeSet<ResourceOf> {
+    let of_suites = plan.steps.iter().flat_map(|s| match &s.action {
+        Action::Suite(suite) => suite.steps.iter().collect(),
+        _ => vec![s],
+    });
+    let undos = plan.steps.iter().filter_map(|s| s.undo.as_ref().map(|u| &u.action));
+    let actions = of_suites.map(|s| &s.action).chain(undos);
+    let of_steps = actions.filter_map(|action| match action {
+        Action::Resource(of) => Some(of),
+        _ => None,
+    });
+    let of_triggers = plan.observe.triggers.iter().filter_map(|t| t.resource.as_ref());
+    of_steps.chain(of_triggers).map(object).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::{Fixture, step};
+    use crate::api::run::StepState;
+    use crate::effect::DryRun;
+    use crate::plan::Stage;
+
+    fn resource(record: bool) -> PlanStep {
+        let of = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "data", "record": record,
+            "expect": ["object.status.phase == 'Bound'"]});
+        step("volume", Stage::Preflight, Action::Resource(serde_json::from_value(of).expect("a resource")))
+    }
+
+    #[test]
+    fn verdicts() {
+        let claim = |phase: &str| {
+            ResourceAnswer::Found(
+                json!({"metadata": {"resourceVersion": "7", "annotations": {"big": "x".repeat(3000)}},
+                "status": {"phase": phase}}),
+            )
+        };
+        let denied = ResourceAnswer::Forbidden { resource: "persistentvolumeclaims".into(), why: "no".into() };
+        let table = [
+            (claim("Bound"), StepState::Succeeded, ""),
+            (claim("Lost"), StepState::Failed, "expect[0] object.status.phase == 'Bound' is false"),
+            (ResourceAnswer::Found(json!({})), StepState::Failed, "object.status is missing"),
+            (ResourceAnswer::NotFound, StepState::Failed, "PersistentVolumeClaim data does not exist"),
+            (denied, StepState::Failed, "--verb=get --resource=persistentvolumeclaims"),
+            (ResourceAnswer::Unread("503".into()), StepState::Failed, "inconclusive: 503"),
+        ];
+        for (answer, wanted, text) in table {
+            let mut f = Fixture::new();
+            let s = resource(true);
+            let (r, out) = f.drive(&s, None);
+            assert!(matches!(out.reads.get("volume#1"), Some(Read::Resource(of)) if of.name == "data"));
+            f.world.readings.insert("volume#1".into(), Reading::Resource(answer.clone()));
+            let (r, _) = f.drive(&s, Some(&r));
+            assert!(r.state == wanted && r.message.clone().unwrap_or_default().contains(text), "{answer:?}: {r:?}");
+            if wanted == StepState::Succeeded {
+                let wanted = json!({"of": "PersistentVolumeClaim data", "resourceVersion": "7",
+                    "saw": {"object.status.phase": "Bound"}});
+                assert_eq!(r.evidence, Some(wanted));
+            }
+        }
+    }
+
+    #[test]
+    fn that_it_may_be_read_is_tried_before_anything_is_done() {
+        let mut f = Fixture::new();
+        let first = step("permissions", Stage::Preflight, Action::Permissions {});
+        f.plan.steps = vec![first.clone(), resource(false)];
+        let (_, out) = f.drive(&first, None);
+        let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };
+        assert!(runs.iter().any(|r| matches!(r, DryRun::Look(of) if of.name == "data")), "{runs:?}");
+    }
+}

@@ -1,0 +1,317 @@
+//! PURE. What the target's pods use, by the metrics API: memory or CPU above a bound, or memory that only grows. The API
+//! gives each pod's last sample with its time, and gives it again until there is a new one: a trial is a new sample of
+//! every pod, not a new answer. A pod without a sample is not known to be well.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::actions::{Cx, Out, logs, span};
+use crate::api::duration::Duration;
+use crate::api::run::{Growth, TrialVerdict, TriggerRecord};
+use crate::api::step::SideRef;
+use crate::api::trigger::{Above, PodsTrigger, Trigger};
+use crate::effect::Read;
+use crate::journal::later;
+use crate::plan::quantity;
+use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
+
+use super::{Trials, clock, forget, judged, no_data, pods};
+
+/// After this nobody waits for the answer of a trial.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Two samples further apart leave a gap: metrics-server takes one every 15 to 60 s.
+const GAP: Duration = Duration::from_secs(150);
+/// Most pods whose growth is kept.
+const MAX_PODS: usize = 200;
+
+/// What is watched.
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    Memory(&'a Above),
+    Cpu(&'a Above),
+    Growing(Duration),
+}
+
+impl<'a> Rule<'a> {
+    fn of(pods: &'a PodsTrigger) -> Option<Self> {
+        let growing = pods.memory_growing.as_ref().map(|g| Self::Growing(g.for_));
+        pods.memory.as_ref().map(Self::Memory).or_else(|| pods.cpu.as_ref().map(Self::Cpu)).or(growing)
+    }
+
+    /// How long it must be bad; growth has its time in itself.
+    fn sustained(self) -> Duration {
+        match self {
+            Self::Memory(above) | Self::Cpu(above) => above.sustained.unwrap_or_default(),
+            Self::Growing(_) => Duration::default(),
+        }
+    }
+}
+
+/// Whether a trigger is judged here.
+pub fn asked(pods: &PodsTrigger) -> bool {
+    Rule::of(pods).is_some()
+}
+
+/// See [`super::advance`].
+pub fn advance(
+    cx: &Cx,
+    trigger: &Trigger,
+    watched: &PodsTrigger,
+    record: &mut TriggerRecord,
+    out: &mut Out,
+) -> Option<String> {
+    let rule = Rule::of(watched)?;
+    let now = cx.world.now;
+    let trials = Trials::of(cx, trigger, record);
+    let mut n = record.trials + 1;
+    if trials.due(n) > now {
+        out.wake_at(trials.due(n));
+        return None;
+    }
+    if later(trials.due(n), PATIENCE) < now {
+        // What was used at that time cannot be asked for any more.
+        n = trials.latest(now);
+        record.trials = n - 1;
+    }
+    let key = format!("{}@{n}", trigger.name);
+    let Some(Reading::Usage(answer)) = cx.world.readings.get(&key) else {
+        match logs::selectors(cx, SideRef::Target) {
+            Ok(selectors) => drop(out.reads.insert(key, Read::Usage(selectors))),
+            Err(why) => judged(record, now, TrialVerdict::Inconclusive, &why),
+        }
+        out.wake_at(later(later(trials.due(n), PATIENCE), Duration::from_millis(1)));
+        return None;
+    };
+    record.trials = trials.latest(now).max(n);
+    out.wake_at(trials.due(record.trials + 1));
+    let samples = match samples(cx, answer) {
+        Ok(samples) => samples,
+        Err(why) => return without_data(trigger, rule, record, now, why),
+    };
+    // What was used before the switch says nothing about the side under its users.
+    let oldest = samples.iter().map(|(_, s)| s.at).min().unwrap_or(trials.armed);
+    let gap = GAP.max(trials.times(2));
+    if oldest <= record.last_at.unwrap_or(trials.armed) {
+        let stale = span(record.last_at.unwrap_or(trials.armed), now) > gap;
+        let why = format!("no new sample of every pod since {}", clock(oldest));
+        return if stale { without_data(trigger, rule, record, now, why) } else { None };
+    }
+    if record.last_at.is_some_and(|last| span(last, oldest) > gap) {
+        forget(record);
+        record.growth.clear();
+    }
+    record.last_at = Some(oldest);
+    let (verdict, saw) = match rule {
+        Rule::Memory(above) => bounded(&samples, &above.above, "memory", |s| (s.bytes, bytes(s.bytes))),
+        Rule::Cpu(above) => bounded(&samples, &above.above, "CPU", |s| (s.nanocores, cores(s.nanocores))),
+        Rule::Growing(time) => growing(&samples, time, record),
+    };
+    take_in(rule, record, oldest, verdict, saw)
+}
+
+/// A trial without data.
+fn without_data(
+    trigger: &Trigger,
+    rule: Rule,
+    record: &mut TriggerRecord,
+    at: Timestamp,
+    why: String,
+) -> Option<String> {
+    let verdict = no_data::verdict(trigger);
+    let bad = verdict == TrialVerdict::Bad;
+    let saw = if bad { format!("no data, which noData: Rollback takes as bad: {why}") } else { why };
+    take_in(rule, record, at, verdict, saw)
+}
+
+/// Takes a verdict into the record; why the trigger fires, once it was bad for long enough.
+fn take_in(
+    rule: Rule,
+    record: &mut TriggerRecord,
+    at: Timestamp,
+    verdict: TrialVerdict,
+    saw: String,
+) -> Option<String> {
+    judged(record, at, verdict, &saw);
+    let since = record.bad_since.filter(|_| verdict == TrialVerdict::Bad)?;
+    let bad = span(since, at);
+    (bad >= rule.sustained()).then(|| format!("{saw} since {} ({bad})", clock(since)))
+}
+
+/// The last sample of each of the target's pods.
+///
+/// # Errors
+/// Says what is missing.
+fn samples<'a>(cx: &Cx<'a>, answer: &'a UsageAnswer) -> Result<Vec<(&'a PodView, &'a PodUsage)>, String> {
+    let all = match answer {
+        UsageAnswer::Found(all) => all,
+        UsageAnswer::Inconclusive(why) => return Err(why.clone()),
+    };
+    let target = pods::target(cx).ok_or("the pods are being looked up")?;
+    if target.is_empty() || target.len() > MAX_PODS {
+        return Err(format!("{} has {} pods; 1 to {MAX_PODS} can be judged", cx.plan.target.name, target.len()));
+    }
+    let sample = |pod: &'a PodView| {
+        let found = all.iter().find(|s| s.pod == pod.name);
+        found.map(|s| (pod, s)).ok_or_else(|| format!("the metrics API has no sample of pod {}", pod.name))
+    };
+    target.into_iter().map(sample).collect()
+}
+
+fn bounded(
+    samples: &[(&PodView, &PodUsage)],
+    bound: &str,
+    what: &str,
+    of: impl Fn(&PodUsage) -> (u64, String),
+) -> (TrialVerdict, String) {
+    let Some((pod, most)) = samples.iter().max_by_key(|(_, s)| of(s).0) else {
+        return (TrialVerdict::Inconclusive, "there are no pods".into());
+    };
+    let (value, shown) = of(most);
+    // A bound of memory is in bytes, one of CPU in cores; values are bytes and thousand-millionths of a core.
+    let unit = if what == "CPU" { 1 } else { quantity::NANO };
+    let exceeded = quantity::nanos(bound).is_some_and(|bound| i128::from(value) * unit > bound);
+    let saw = format!("pod {} uses {shown} of {what}", pod.name);
+    if exceeded { (TrialVerdict::Bad, format!("{saw} > {bound}")) } else { (TrialVerdict::Good, saw) }
+}
+
+/// A pod grows when for that time no sample was less than the one before, at least half of them were more, and the last is
+/// more than a tenth above the first.
+fn growing(samples: &[(&PodView, &PodUsage)], time: Duration, record: &mut TriggerRecord) -> (TrialVerdict, String) {
+    let mut known = BTreeMap::new();
+    let mut grows = None;
+    for (pod, sample) in samples {
+        let anew = Growth {
+            since: sample.at,
+            last_at: sample.at,
+            from: sample.bytes,
+            last: sample.bytes,
+            samples: 0,
+            rises: 0,
+        };
+        let mut growth = record.growth.remove(&pod.uid).filter(|g| sample.bytes >= g.last).unwrap_or(anew);
+        if sample.at > growth.last_at {
+            growth.samples = growth.samples.saturating_add(1);
+            growth.rises = growth.rises.saturating_add(u32::from(sample.bytes > growth.last));
+            growth.last_at = sample.at;
+            growth.last = sample.bytes;
+        }
+        let long = span(growth.since, growth.last_at) >= time && growth.samples > 0;
+        if long && growth.rises * 2 >= growth.samples && growth.last - growth.from > growth.from / 10 {
+            grows = Some(format!(
+                "the memory of pod {} has only grown for {}, from {} to {}",
+                pod.name,
+                span(growth.since, growth.last_at),
+                bytes(growth.from),
+                bytes(growth.last)
+            ));
+        }
+        known.insert(pod.uid.clone(), growth);
+    }
+    record.growth = known;
+    grows.map_or((TrialVerdict::Good, "no pod's memory only grows".into()), |saw| (TrialVerdict::Bad, saw))
+}
+
+fn bytes(n: u64) -> String {
+    if n >= 10 << 20 { format!("{}Mi", n >> 20) } else { format!("{}Ki", n >> 10) }
+}
+
+fn cores(nanos: u64) -> String {
+    format!("{}m", nanos / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::fixtures::{armed, judge, trigger};
+    use super::*;
+    use crate::actions::fixtures::{Fixture, pod};
+
+    fn watch(pods: Value) -> Trigger {
+        trigger(json!({"name": "used", "every": "5s", "pods": pods}))
+    }
+
+    /// Judges a trial every five seconds; each answer is the age of its samples in seconds and what green-a and green-b
+    /// use, or nothing for a pod without a sample.
+    fn play(t: &Trigger, answers: &[(i64, Option<u64>, Option<u64>)]) -> (Option<(usize, String)>, TriggerRecord) {
+        let mut f = Fixture::new();
+        f.pods(vec![pod("green-a", "green"), pod("green-b", "green"), pod("blue-a", "blue")]);
+        let mut record = armed(&f);
+        for (i, (age, a, b)) in answers.iter().enumerate() {
+            f.after(5);
+            let at = f.world.now - jiff::SignedDuration::from_secs(*age);
+            let used = |name: &str, n: &Option<u64>| {
+                n.map(|n| PodUsage { pod: name.into(), at, nanocores: n * 1_000_000, bytes: n << 20 })
+            };
+            let found = [used("green-a", a), used("green-b", b), used("blue-a", &Some(999))].into_iter().flatten();
+            let (_, out) = judge(&f, t, &mut record);
+            for key in out.reads.keys() {
+                f.world.readings.insert(key.clone(), Reading::Usage(UsageAnswer::Found(found.clone().collect())));
+            }
+            if let (Some(why), _) = judge(&f, t, &mut record) {
+                return (Some((i + 1, why)), record);
+            }
+        }
+        (None, record)
+    }
+
+    #[test]
+    fn one_pod_above_the_bound_for_the_time() {
+        let high = (1, Some(10), Some(80));
+        let low = (1, Some(10), Some(20));
+        let at_once = watch(json!({"memory": {"above": "64Mi"}}));
+        let (fired, _) = play(&at_once, &[low, high]);
+        assert_eq!(fired, Some((2, "pod green-b uses 80Mi of memory > 64Mi since 00:00:09Z (0s)".to_owned())));
+        let sustained = watch(json!({"memory": {"above": "64Mi", "sustained": "10s"}}));
+        assert_eq!(play(&sustained, &[high, high, high]).0.map(|f| f.0), Some(3));
+        assert_eq!(play(&sustained, &[high, high, low, high, high]).0, None);
+        let cpu = watch(json!({"cpu": {"above": "79m"}}));
+        assert!(play(&cpu, &[high]).0.is_some_and(|(_, why)| why.contains("uses 80m of CPU > 79m")));
+        assert_eq!(play(&watch(json!({"cpu": {"above": "80m"}})), &[high]).0, None);
+    }
+
+    #[test]
+    fn the_same_sample_again_is_no_trial() {
+        let t = watch(json!({"memory": {"above": "64Mi", "sustained": "9s"}}));
+        // Asked three times, sampled once.
+        let again = [(1, Some(80), Some(80)), (6, Some(80), Some(80)), (11, Some(80), Some(80))];
+        let (fired, record) = play(&t, &again);
+        assert_eq!((fired, record.bad_in_a_row), (None, 1));
+        // One from before the switch counts for nothing.
+        let (fired, record) = play(&watch(json!({"memory": {"above": "64Mi"}})), &[(5, Some(80), Some(80))]);
+        assert!(fired.is_none() && record.last.is_none(), "{record:?}");
+    }
+
+    #[test]
+    fn a_pod_without_a_sample_is_inconclusive() {
+        let one = [(1, Some(10), Some(10)), (1, Some(10), None)];
+        let (fired, record) = play(&watch(json!({"memory": {"above": "64Mi"}})), &one);
+        assert!(fired.is_none() && record.last == Some(TrialVerdict::Inconclusive));
+        assert_eq!(record.saw.as_deref(), Some("the metrics API has no sample of pod green-b"));
+        let mut strict = watch(json!({"memory": {"above": "64Mi"}}));
+        strict.no_data = Some(crate::api::trigger::NoData::Rollback);
+        assert!(play(&strict, &one).0.is_some());
+        // Samples that stop coming are no data either.
+        let stopped: Vec<_> = (0..40).map(|i| (1 + 5 * i, Some(10), Some(10))).collect();
+        let (_, record) = play(&watch(json!({"memory": {"above": "64Mi"}})), &stopped);
+        assert_eq!(record.last, Some(TrialVerdict::Inconclusive), "{record:?}");
+    }
+
+    #[test]
+    fn memory_that_only_grows() {
+        let t = watch(json!({"memoryGrowing": {"for": "20s"}}));
+        let run = |values: &[u64]| {
+            let answers: Vec<_> = values.iter().map(|n| (1, Some(50), Some(*n))).collect();
+            play(&t, &answers).0.map(|f| f.0)
+        };
+        assert_eq!(run(&[100, 105, 110, 115, 120]), Some(5));
+        assert_eq!(run(&[100, 105, 110, 104, 120, 125]), None, "it was less once");
+        assert_eq!(run(&[100, 100, 100, 100, 100, 100]), None, "it stays");
+        assert_eq!(run(&[100, 101, 102, 103, 104]), None, "hardly more than before");
+        assert_eq!(run(&[100, 100, 100, 100, 140]), None, "one step is no growth");
+        let (_, record) = play(&t, &[(1, Some(50), Some(100)), (1, Some(50), Some(110))]);
+        assert_eq!(record.growth.len(), 2);
+        assert_eq!(record.growth["uid-green-b"].rises, 1);
+    }
+}

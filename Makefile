@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image reproducible load demo bench test test-unit test-cluster e2e fmt lint crds clean
+.PHONY: help build image reproducible load demo examples bench test test-unit test-cluster e2e fmt lint crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ load: image ## put that image into the cluster: the test cluster, or kind or k3d
 
 demo: build ## three releases under load on a real cluster
 	@tests/run demo
+
+examples: build ## the runbooks in examples/ on a real cluster, forwards and back; ARGS="creditai --keep" narrows them
+	@tests/run examples $(ARGS)
 
 bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a short run; REPS=20; ONLY=metric,size)
 	@tests/run bench

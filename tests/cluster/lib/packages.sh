@@ -50,3 +50,18 @@ debian_file() { # PACKAGE PATH
   fi
   say "$folder/$2"
 }
+
+# Prints the folder into which a Debian package is unpacked. The libraries that its programs need are installed, except the
+# large one for compiling queries, which PostgreSQL does without.
+debian_folder() { # PACKAGE
+  local library missing=()
+  debian_file "$1" usr >/dev/null
+  while read -r library; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$library" 2>/dev/null) == installed ]] || missing+=("$library")
+  done < <(apt-cache depends "$1" | sed -n 's/^ *|\?Depends: \(lib[^ ]*\)$/\1/p' | grep -v '^libllvm')
+  if ((${#missing[@]})); then
+    note "installing Debian packages: ${missing[*]}"
+    apt_retry install -y --no-install-recommends "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
+  fi
+  say "$CACHE/debian/$1"
+}

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::scene::documents;
 
+/// Field manager of what is applied, as a delivery pipeline would have one.
+const DELIVERY: &str = "delivery";
 const POLL: Duration = Duration::from_millis(250);
 
 /// A cluster and the namespace of the demonstration in it.
@@ -50,7 +52,7 @@ impl Cluster {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let params = PatchParams::apply("creditai-delivery").force();
+        let params = PatchParams::apply(DELIVERY).force();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
             .with_context(|| format!("cannot apply {kind} {name}"))?;
@@ -92,7 +94,7 @@ impl Cluster {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": self.namespace, "labels": {"app.kubernetes.io/part-of": "cutover-demo"},
         }});
-        let params = PatchParams::apply("creditai-delivery").force();
+        let params = PatchParams::apply(DELIVERY).force();
         api.patch(&self.namespace, &params, &Patch::Apply(&object)).await.context("cannot make the namespace")?;
         Ok(())
     }
@@ -144,6 +146,11 @@ impl Cluster {
         let url = format!("/api/v1/namespaces/{}/{to}/proxy{path}", self.namespace);
         let request = http::Request::builder().method(method).uri(&url).body(Vec::new())?;
         self.client.request_text(request).await.with_context(|| url)
+    }
+
+    /// A GET through the API server.
+    pub async fn proxy_get(&self, to: &str, path: &str) -> Result<String> {
+        self.proxy(http::Method::GET, to, path).await
     }
 
     /// Waits until the operator runs and its kinds are known.

@@ -116,7 +116,7 @@ fn run_of(cutover: &Cutover, release: &Release) -> Option<String> {
 }
 
 /// Why the operator starts no run, where it says that a person is needed.
-fn refusal(cutover: &Cutover) -> Option<String> {
+pub fn refusal(cutover: &Cutover) -> Option<String> {
     let status = cutover.status.as_ref()?;
     if status.observed_generation != cutover.metadata.generation {
         return None;

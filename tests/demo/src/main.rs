@@ -3,22 +3,15 @@
 //! It does what a team with a delivery pipeline does: applies manifests and watches. Everything that happens to the
 //! traffic is done by the operator.
 
-mod cluster;
-mod follow;
-mod load;
-mod outcome;
-mod scene;
-mod screen;
-mod trouble;
-
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use cluster::Cluster;
+use demo::cluster::{self, Cluster};
+use demo::load::Load;
+use demo::outcome::{self, Row};
+use demo::scene::{RELEASES, Release, SERVICE_NAME, Scenery};
+use demo::screen::{Look, Screen};
+use demo::{follow, trouble};
 use jiff::Timestamp;
-use load::Load;
-use outcome::Row;
-use scene::{RELEASES, Release, SERVICE_NAME, Scenery};
-use screen::{Look, Screen};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-const APPLICATION: &str = include_str!("../../../examples/creditai/application.yaml");
-const CUTOVER: &str = include_str!("../../../examples/creditai/cutover.yaml");
+const APPLICATION: &str = include_str!("../../../examples/demo/application.yaml");
+const CUTOVER: &str = include_str!("../../../examples/demo/cutover.yaml");
 const PROMETHEUS: &str = include_str!("../manifests/prometheus.yaml");
 const LOAD: &str = include_str!("../manifests/load.yaml");
 
@@ -90,7 +90,12 @@ impl Scenery {
 
     /// Prometheus and what it needs.
     pub fn prometheus(&self) -> Result<Vec<Value>> {
-        let mut text = PROMETHEUS.replace("NAMESPACE", &self.namespace);
+        self.prometheus_of("creditai")
+    }
+
+    /// A Prometheus that scrapes the pods labelled `app: APP`.
+    pub fn prometheus_of(&self, app: &str) -> Result<Vec<Value>> {
+        let mut text = PROMETHEUS.replace("NAMESPACE", &self.namespace).replace("creditai", app);
         if self.kubernetes_discovery {
             text = text.replace("prometheus/dns.yml", "prometheus/kubernetes.yml");
         }
@@ -131,7 +136,8 @@ impl Scenery {
         Ok(pod)
     }
 
-    fn documents(&self, text: &str) -> Result<Vec<Value>> {
+    /// The objects of a YAML text, with the images of this cluster.
+    pub fn documents(&self, text: &str) -> Result<Vec<Value>> {
         let text = text
             .replace("docker.io/cutover/sample:dev", &self.sample_image)
             .replace("docker.io/cutover/prometheus:1", &self.prometheus_image);

@@ -1,6 +1,10 @@
 //! Small programs that Jobs run in the tests.
 
+use crate::fetch::{self, Answer};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 
@@ -39,6 +43,47 @@ enum Job {
     Sleep {
         /// Milliseconds
         ms: u64,
+    },
+    /// Put a file into an object store
+    Put {
+        /// The file
+        file: std::path::PathBuf,
+        /// Where to, such as http://HOST:PORT/objects/KEY
+        url: String,
+    },
+    /// Get an object into a file
+    Get {
+        /// Where from
+        url: String,
+        /// The file
+        file: std::path::PathBuf,
+    },
+    /// Delete an object
+    Delete {
+        /// Which
+        url: String,
+    },
+    /// Send a request and print the status of the answer; 000 where there is none
+    Ask {
+        /// Where
+        url: String,
+        /// Method
+        #[arg(long, default_value_t = Method::GET)]
+        method: Method,
+        /// Bearer token
+        #[arg(long)]
+        token: Option<String>,
+        /// Body
+        #[arg(long, default_value = "")]
+        body: String,
+    },
+    /// Ask an application for some time, and say how it answered: the percentile that 95 of 100 answers kept to, and errors
+    Load {
+        /// Where
+        url: String,
+        /// Requests
+        #[arg(long, default_value_t = 200)]
+        requests: u32,
     },
     /// Print lines
     Print {
@@ -86,8 +131,72 @@ pub async fn run(args: JobArgs, terminated: impl Future<Output = ()>) -> u8 {
                 }
             }
         }
+        Job::Put { file, url } => return transfer(put(&file, &url).await),
+        Job::Get { url, file } => return transfer(get(&url, &file).await),
+        Job::Delete { url } => {
+            return transfer(fetch::send(Method::DELETE, &url, Bytes::new()).await.and_then(good).map(|_| 0));
+        }
+        Job::Ask { url, method, token, body } => {
+            match fetch::send_as(token.as_deref(), method, &url, body.into()).await {
+                Ok(answer) => println!("{}", answer.status.as_u16()),
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    println!("000");
+                }
+            }
+        }
+        Job::Load { url, requests } => return load(&url, requests).await,
         Job::Print { lines } => lines.iter().for_each(|line| println!("{line}")),
     }
+    0
+}
+
+async fn put(file: &Path, url: &str) -> Result<usize> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let count = bytes.len();
+    good(fetch::send(Method::PUT, url, bytes.into()).await?).map(|_| count)
+}
+
+async fn get(url: &str, file: &Path) -> Result<usize> {
+    let answer = good(fetch::send(Method::GET, url, Bytes::new()).await?)?;
+    std::fs::write(file, &answer.body).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(answer.body.len())
+}
+
+fn good(answer: Answer) -> Result<Answer> {
+    ensure!(answer.status.is_success(), "the object store answered {}", answer.status);
+    Ok(answer)
+}
+
+fn transfer(bytes: Result<usize>) -> u8 {
+    match bytes {
+        Ok(bytes) => {
+            println!("object bytes={bytes}");
+            0
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            1
+        }
+    }
+}
+
+/// One request after another: enough to see whether the new side answers as it should.
+async fn load(url: &str, requests: u32) -> u8 {
+    let mut times = vec![];
+    let mut errors = 0;
+    for _ in 0..requests {
+        let began = std::time::Instant::now();
+        match fetch::send(Method::GET, url, Bytes::new()).await {
+            Ok(answer) if !answer.status.is_server_error() => {}
+            _ => errors += 1,
+        }
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let p95 = times.get(times.len() * 95 / 100).map_or(0, |time| time.as_millis());
+    println!("load requests={requests} errors={errors} p95_ms={p95}");
+    leave_message(&json!({"requests": requests, "errors": errors, "p95_ms": u64::try_from(p95).unwrap_or(u64::MAX)}));
     0
 }
 

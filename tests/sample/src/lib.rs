@@ -4,6 +4,7 @@
 //! that holds nothing else.
 
 pub mod app;
+pub mod fetch;
 pub mod jobs;
 pub mod load;
 

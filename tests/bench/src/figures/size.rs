@@ -62,7 +62,7 @@ async fn model(client: &Client) -> Result<Cutover> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CROWD}});
     namespaces.patch(CROWD, &PatchParams::apply("bench").force(), &Patch::Apply(&object)).await?;
-    let path = format!("{ROOT}/examples/creditai/cutover.yaml");
+    let path = format!("{ROOT}/examples/demo/cutover.yaml");
     let text = std::fs::read_to_string(&path).context(path)?;
     let mut object = cluster::documents(&text)?.pop().context("the example is empty")?;
     object["metadata"]["name"] = json!("model");
@@ -152,7 +152,7 @@ async fn idle(bench: &mut Bench, crowd: usize) -> Result<()> {
         &format!("resident memory, {crowd} idle Cutovers"),
         "MiB",
         "VmRSS of the operator 2 s after it is ready (/proc). Each repetition is a new process. The idle Cutovers have the
-        spec of examples/creditai (5 KiB of JSON) and the status that the operator gave one of them.",
+        spec of examples/demo (5 KiB of JSON) and the status that the operator gave one of them.",
         rests,
     );
     if bound.is_some() {

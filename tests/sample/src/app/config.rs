@@ -32,10 +32,21 @@ pub struct AppConfig {
     pub grace: Duration,
     /// `FAULT_ERROR_RATE`: share of requests answered with 500.
     pub error_rate: f64,
+    /// `FAULT_ROUTES`: what is wrong with single paths, such as `/execute=error,/simulate=slow:11000`: a part of the path and
+    /// `error` (answers 500), `slow:MS`, or what the path itself knows (`invalid`, `open`).
+    pub route_faults: Vec<(String, String)>,
+    /// `FAULT_LEAK_MB`: grows by so much a second, after live traffic.
+    pub leak_mb: u32,
+    /// `FAULT_BURN`: keeps a processor busy, after live traffic.
+    pub burn: bool,
+    /// `FAULT_LOG`: a line that is logged ten times a second, after live traffic.
+    pub log_line: Option<String>,
     /// `FAULT_LATENCY_MS`: added to each answer.
     pub latency: Duration,
     /// `FAULT_ONLY_AFTER_LIVE`: faults wait for the first live request.
     pub only_after_live: bool,
+    /// `FAULT_ONLY_USERS`: errors meet live requests only, so that no check sees them.
+    pub only_users: bool,
     /// `FAULT_CRASH_AFTER_MS`: exit with code 1 this long after the start.
     pub crash_after: Option<Duration>,
     /// `FAULT_DIE_AFTER_LIVE_MS`: exit with code 1 after live traffic, for good.
@@ -81,8 +92,13 @@ impl AppConfig {
             drain: millis(&env, "DRAIN_MS")?.unwrap_or(Duration::from_secs(3)),
             grace: millis(&env, "GRACE_MS")?.unwrap_or(Duration::from_secs(10)),
             error_rate,
+            route_faults: route_faults(&text("FAULT_ROUTES", ""))?,
+            leak_mb: parse(&env, "FAULT_LEAK_MB")?.unwrap_or(0),
+            burn: flag(&env, "FAULT_BURN")?,
+            log_line: env("FAULT_LOG"),
             latency: millis(&env, "FAULT_LATENCY_MS")?.unwrap_or_default(),
             only_after_live: flag(&env, "FAULT_ONLY_AFTER_LIVE")?,
+            only_users: flag(&env, "FAULT_ONLY_USERS")?,
             crash_after: millis(&env, "FAULT_CRASH_AFTER_MS")?,
             die_after_live: millis(&env, "FAULT_DIE_AFTER_LIVE_MS")?,
             unready_after_live: millis(&env, "FAULT_UNREADY_AFTER_LIVE_MS")?,
@@ -98,6 +114,12 @@ impl AppConfig {
             .collect();
         self.state_dir.join(format!("sample-died-{name}"))
     }
+}
+
+fn route_faults(text: &str) -> Result<Vec<(String, String)>> {
+    let rules = text.split(',').filter(|rule| !rule.is_empty());
+    let pair = |rule: &str| rule.split_once('=').map(|(path, kind)| (path.to_owned(), kind.to_owned()));
+    rules.map(|rule| pair(rule).with_context(|| format!("FAULT_ROUTES: {rule}: PATH=KIND is expected"))).collect()
 }
 
 fn parse<T>(env: &impl Fn(&str) -> Option<String>, key: &str) -> Result<Option<T>>
@@ -139,6 +161,7 @@ mod tests {
             ("FAULT_ERROR_RATE", "NaN"),
             ("FAULT_ONLY_AFTER_LIVE", "maybe"),
             ("READY_DELAY_MS", "3s"),
+            ("FAULT_ROUTES", "/execute"),
         ] {
             let lookup = |k: &str| (k == key).then(|| value.to_owned());
             let error = AppConfig::from_lookup(lookup).unwrap_err();

@@ -111,6 +111,11 @@ impl Faults {
         Decision { latency: settings.latency, fail }
     }
 
+    /// Whether faults apply at present.
+    pub fn apply(&self) -> bool {
+        self.effective(&self.lock())
+    }
+
     /// Notes that a live request has been answered; only the first one counts.
     pub fn live_served(&self) {
         self.first_served.send_if_modified(|first| {

@@ -3,6 +3,7 @@
 mod body;
 mod config;
 mod control;
+mod desk;
 mod fault;
 mod metrics;
 pub mod pack;
@@ -35,6 +36,7 @@ pub struct App {
     // Set when an earlier process of this pod died of live traffic.
     died_before: bool,
     exit: watch::Sender<Option<i32>>,
+    desk: desk::Desk,
 }
 
 impl App {
@@ -49,6 +51,7 @@ impl App {
             flags_disabled: AtomicBool::new(false),
             died_before: config.die_after_live.is_some() && config.death_marker().exists(),
             exit: watch::Sender::new(None),
+            desk: desk::Desk::default(),
             config,
         }
     }
@@ -59,6 +62,12 @@ impl App {
             && !self.died_before
             && self.started.elapsed() >= self.config.ready_delay
             && self.faults.allows_ready()
+    }
+
+    /// What is wrong with a path at present: the rule of `FAULT_ROUTES` whose text it contains.
+    pub fn route_fault(&self, path: &str) -> Option<&str> {
+        let rule = self.config.route_faults.iter().find(|(text, _)| path.contains(text.as_str()))?;
+        self.faults.apply().then_some(rule.1.as_str())
     }
 
     /// Whether SIGTERM has arrived.

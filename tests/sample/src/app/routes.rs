@@ -1,6 +1,6 @@
 //! Paths of the application port.
 
-use super::{App, AppBody, pack};
+use super::{App, AppBody, desk, pack};
 use crate::{LOAD_AGENT, LOAD_HEADER};
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -34,10 +34,15 @@ async fn ordinary(app: &App, request: Request<Incoming>) -> Response<AppBody> {
     let start = Instant::now();
     let live = is_live(request.headers());
     let decision = app.faults.decide(live);
-    if !decision.latency.is_zero() {
-        tokio::time::sleep(decision.latency).await;
+    let routed = app.route_fault(request.uri().path()).map(str::to_owned).unwrap_or_default();
+    let slow =
+        routed.strip_prefix("slow:").and_then(|ms| ms.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+    let latency = decision.latency + slow;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
     }
-    let response = if decision.fail {
+    let fail = decision.fail && (live || !app.config.only_users);
+    let response = if fail || routed == "error" {
         error(StatusCode::INTERNAL_SERVER_ERROR, "injected fault")
     } else {
         dispatch(app, request).await
@@ -51,6 +56,10 @@ async fn ordinary(app: &App, request: Request<Incoming>) -> Response<AppBody> {
 }
 
 async fn dispatch(app: &App, request: Request<Incoming>) -> Response<AppBody> {
+    let request = match desk::handle(app, request).await {
+        Ok(response) => return response,
+        Err(request) => request,
+    };
     let path = request.uri().path().to_owned();
     let query = query(request.uri().query());
     // hyper leaves out the body of an answer to HEAD but keeps its length.
@@ -63,7 +72,9 @@ async fn dispatch(app: &App, request: Request<Incoming>) -> Response<AppBody> {
         _ if pack_to_verify(&path).is_some() => {
             let id = pack_to_verify(&path).unwrap_or_default();
             if post {
-                json(StatusCode::OK, &json!({"pack_id": id, "valid": pack::valid(id)}))
+                let valid = pack::valid(id) && app.route_fault(&path) != Some("invalid");
+                let wrong: &[&str] = if valid { &[] } else { &["manifest.json"] };
+                json(StatusCode::OK, &json!({"pack_id": id, "valid": valid, "missing_files": [], "mismatches": wrong}))
             } else {
                 not_allowed("POST")
             }
@@ -107,7 +118,7 @@ fn resource(app: &App, path: &str) -> Option<Value> {
         }),
         "/health" | "/api/health" => json!({
             "status": "ok", "version": config.version, "colour": config.colour,
-            "pod": config.pod,
+            "pod": config.pod, "timestamp": crate::now_text(),
         }),
         "/api/system/health/database" => component("database"),
         "/api/system/health/redis" => component("redis"),
@@ -132,6 +143,9 @@ fn act(app: &App, request: &Request<Incoming>) -> Response<AppBody> {
     }
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return error(StatusCode::UNAUTHORIZED, "the header Authorization is missing");
+    }
+    if let Err(status) = desk::allowed(request.headers(), &["qa_manager"]) {
+        return error(status, "not allowed");
     }
     json(StatusCode::OK, &json!({"pack_id": pack::issue(&app.config.pod)}))
 }
@@ -248,7 +262,8 @@ fn not_allowed(allow: &'static str) -> Response<AppBody> {
     response
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: AppBody) -> Response<AppBody> {
+/// An answer of any type.
+pub fn reply(status: StatusCode, kind: &'static str, body: AppBody) -> Response<AppBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

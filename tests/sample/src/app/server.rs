@@ -89,6 +89,7 @@ pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Outp
         sleep(app.config.drain).await;
     };
     let code = tokio::select! {
+        () = burdens(&app) => 1,
         code = asked_to_exit(&app) => code,
         code = fault_timers(&app) => code,
         () = drain => {
@@ -145,6 +146,31 @@ async fn fault_timers(app: &App) -> i32 {
         () = die => log(app, "fault-die", json!({})),
     }
     1
+}
+
+/// What a bad release costs beside its answers: memory, a processor, lines of log. Never resolves.
+async fn burdens(app: &App) {
+    let config = &app.config;
+    if config.leak_mb == 0 && !config.burn && config.log_line.is_none() {
+        return pending().await;
+    }
+    app.faults.first_live().await;
+    if config.burn {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    let mut leaked: Vec<Vec<u8>> = Vec::new();
+    loop {
+        // Written to, so that it is really there.
+        leaked.push(vec![1; config.leak_mb as usize * 1024 * 1024 / 10]);
+        if let Some(line) = &config.log_line {
+            println!("{line}");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn accept(

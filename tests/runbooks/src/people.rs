@@ -1,0 +1,90 @@
+//! What people say while a scenario is played, each with a client of their own name and the rights that the example gives.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use cutover::api::decision::Resolution;
+use cutover::api::{Cutover, CutoverDecision, CutoverDecisionSpec, Phase, Verb};
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Config};
+
+use crate::scenario::{Scenario, Scenarios};
+
+/// The people of a scenario.
+pub struct People<'s> {
+    namespace: String,
+    scenarios: &'s Scenarios,
+    scenario: &'s Scenario,
+    said: BTreeSet<String>,
+}
+
+impl<'s> People<'s> {
+    /// People who have said nothing yet.
+    pub fn new(namespace: &str, scenarios: &'s Scenarios, scenario: &'s Scenario) -> Self {
+        Self { namespace: namespace.to_owned(), scenarios, scenario, said: BTreeSet::new() }
+    }
+
+    /// Says what there is to say now: at the gate that waits, and about the run. Each thing is said once; at a gate again
+    /// when its token has changed, as what was said before counts no more.
+    ///
+    /// # Errors
+    /// A role that nobody holds, and a decision that is not admitted.
+    pub async fn speak(&mut self, cutover: &Cutover, phase: Phase) -> Result<()> {
+        let Some(status) = &cutover.status else { return Ok(()) };
+        let Some(uid) = status.run.as_ref().and_then(|run| run.uid.clone()) else { return Ok(()) };
+        let word = |decision: Verb| CutoverDecisionSpec {
+            cutover: cutover.metadata.name.clone().unwrap_or_default(),
+            run_uid: uid.clone(),
+            decision,
+            gate: None,
+            role: None,
+            token: None,
+            step: None,
+            outcome: None,
+            comment: Some(self.scenario.about.clone()),
+            by: String::new(),
+        };
+        let mut words = vec![];
+        if let Some(gate) = &status.gate {
+            let no = self.scenario.reject.get(&gate.name);
+            for role in gate.roles.iter().filter(|role| role.by.is_empty() || no == Some(&role.name)) {
+                let who = self.scenarios.people.get(&role.name);
+                let who = who.with_context(|| format!("gate {}: nobody holds the role {}", gate.name, role.name))?;
+                let verb = if no == Some(&role.name) { Verb::Reject } else { Verb::Approve };
+                let mut word = word(verb);
+                word.gate = Some(gate.name.clone());
+                word.role = Some(role.name.clone());
+                word.token = Some(gate.token.clone());
+                words.push((format!("{} {} {}", gate.name, role.name, gate.token), who.clone(), word));
+            }
+        }
+        for decide in self.scenario.decide.iter().filter(|decide| decide.at == phase) {
+            let who = self.scenarios.on_call.clone().context("nobody is on call")?;
+            let mut word = word(decide.verb);
+            if decide.verb == Verb::Resolve {
+                word.step = Some("decision".into());
+                word.outcome = Some(Resolution::Failed);
+            }
+            words.push((format!("{:?} {phase}", decide.verb), who, word));
+        }
+        for (key, who, word) in words {
+            if self.said.insert(key) {
+                self.say(&who, word).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&self, who: &str, mut word: CutoverDecisionSpec) -> Result<()> {
+        word.by = who.to_owned();
+        let about = format!("{who} says {:?}", word.decision);
+        let mut config = Config::infer().await.context("KUBECONFIG")?;
+        config.auth_info.impersonate = Some(who.to_owned());
+        let generate_name = Some(format!("{}-", word.cutover));
+        let mut decision = CutoverDecision::new("", word);
+        decision.metadata = ObjectMeta { generate_name, ..ObjectMeta::default() };
+        let api: Api<CutoverDecision> = Api::namespaced(Client::try_from(config)?, &self.namespace);
+        api.create(&PostParams::default(), &decision).await.context(about)?;
+        Ok(())
+    }
+}

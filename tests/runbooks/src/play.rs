@@ -1,0 +1,226 @@
+//! Plays an example on a cluster: puts it on stage, releases as its scenarios say, and follows each run by its journal.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cutover::api::run::RunState;
+use cutover::api::{Cutover, CutoverRun, Phase, RunStatus};
+use demo::cluster::{Cluster, wait};
+use demo::scene::Scenery;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, DeleteParams, ListParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use std::path::Path;
+use tokio::time::{Instant, sleep};
+
+use crate::example::Example;
+use crate::people::People;
+use crate::report::{Row, judge};
+use crate::scenario::Scenario;
+
+const POLL: Duration = Duration::from_millis(200);
+/// Longest time until everything of an application is ready.
+const READY: Duration = Duration::from_secs(120);
+/// Longest time of one release, follow-ups included.
+const ONE_RELEASE: Duration = Duration::from_secs(180);
+/// The pod that makes the load.
+const LOAD: &str = "load";
+
+/// An example on a cluster.
+pub struct Stage<'e> {
+    /// The cluster, and the example's namespace.
+    pub cluster: Cluster,
+    example: &'e Example,
+    scenery: Scenery,
+}
+
+impl<'e> Stage<'e> {
+    /// A stage in the namespace `cutover-example-NAME`, with nothing on it yet.
+    pub fn new(client: &Client, example: &'e Example, mut scenery: Scenery) -> Self {
+        scenery.namespace = format!("cutover-example-{}", example.name);
+        let cluster = Cluster { client: client.clone(), namespace: scenery.namespace.clone() };
+        Self { cluster, example, scenery }
+    }
+
+    /// Puts the application there, with Prometheus, load and the rights of its team, whatever was there before.
+    ///
+    /// # Errors
+    /// What cannot be made, or does not get ready.
+    pub async fn set(&self, tenant: &Path) -> Result<()> {
+        self.cluster.delete_namespace(Duration::from_secs(90)).await?;
+        self.cluster.make_namespace().await?;
+        self.cluster.apply_folder(tenant).await.context("the team's ServiceAccount and rights")?;
+        self.apply(&self.example.application).await?;
+        self.cluster.apply_all(&self.scenery.prometheus_of(&self.example.name)?).await?;
+        self.ready(&self.example.application).await?;
+        self.cluster.wait_deployment("prometheus", READY).await?;
+        let address = self.cluster.service_address(self.example.service()?).await?;
+        let mut load = self.scenery.load(LOAD, &address)?;
+        slow_down(&mut load, self.example.scenarios.load);
+        self.cluster.apply(&load).await?;
+        self.cluster.wait_pod(LOAD, READY).await
+    }
+
+    /// Takes everything away.
+    ///
+    /// # Errors
+    /// The namespace stays.
+    pub async fn clear(&self) -> Result<()> {
+        self.cluster.delete_namespace(Duration::from_secs(90)).await.map(drop)
+    }
+
+    async fn apply(&self, objects: &[Value]) -> Result<()> {
+        // Through text, as images differ from cluster to cluster, and secrets have been rotated just now.
+        let text = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
+        let text = text.replace("\"ROTATED\"", &format!("\"{}\"", jiff::Timestamp::now()));
+        self.cluster.apply_all(&self.scenery.documents(&text)?).await
+    }
+
+    /// Waits for the Deployments that want pods.
+    async fn ready(&self, objects: &[Value]) -> Result<()> {
+        let wanted = objects.iter().filter(|object| object["kind"] == "Deployment");
+        for name in wanted.filter_map(|object| object["metadata"]["name"].as_str()) {
+            self.cluster.wait_deployment(name, READY).await?;
+        }
+        Ok(())
+    }
+
+    /// Plays one release to its end.
+    ///
+    /// # Errors
+    /// What keeps it from being played; a wrong end is a problem of the row instead.
+    pub async fn play(&self, scenario: &Scenario) -> Result<(Row, RunStatus)> {
+        let started = Instant::now();
+        let eve = self.example.eve(scenario)?;
+        self.apply(&eve).await?;
+        self.remove_finished_pods().await?;
+        self.ready(&eve).await?;
+        let cutover = self.example.cutover_for(scenario)?;
+        let text = self.scenery.documents(&cutover.to_string())?;
+        self.cluster.apply_all(&text).await?;
+        let journal = self.follow(scenario).await?;
+        let live = self.live().await?;
+        Ok((judge(self.example, scenario, &journal, live.as_deref(), started.elapsed()), journal))
+    }
+
+    /// Pods that a fault has ended for good would otherwise keep their Deployment from getting ready.
+    async fn remove_finished_pods(&self) -> Result<()> {
+        let api: Api<k8s_openapi::api::core::v1::Pod> =
+            Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace);
+        for phase in ["Failed"] {
+            let list = ListParams::default().fields(&format!("status.phase={phase}"));
+            api.delete_collection(&DeleteParams::default(), &list).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the run of a release; people speak when they are asked.
+    async fn follow(&self, scenario: &Scenario) -> Result<RunStatus> {
+        let cutovers: Api<Cutover> = self.api();
+        let mut people = People::new(&self.cluster.namespace, &self.example.scenarios, scenario);
+        let end = Instant::now() + ONE_RELEASE;
+        let mut last = "no run".to_owned();
+        loop {
+            if Instant::now() > end {
+                bail!("{} is not over after {ONE_RELEASE:?}: {last}", scenario.name);
+            }
+            let cutover = cutovers.get(&self.example.name).await.context("the Cutover is gone")?;
+            match self.run(scenario).await? {
+                None => {
+                    if let Some(why) = demo::follow::refusal(&cutover) {
+                        bail!("{}: no run starts: {why}", scenario.name);
+                    }
+                }
+                Some(run) => {
+                    let journal = run.status.unwrap_or_default();
+                    if is_over(&journal, scenario) {
+                        return Ok(journal);
+                    }
+                    last = where_it_stands(&journal);
+                    let of_this_run = cutover.status.as_ref().and_then(|s| s.run.as_ref()?.uid.clone());
+                    if of_this_run == run.metadata.uid {
+                        people.speak(&cutover, journal.phase).await?;
+                    }
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The run of a release, once there is one.
+    async fn run(&self, scenario: &Scenario) -> Result<Option<CutoverRun>> {
+        let all = self.api::<CutoverRun>().list(&ListParams::default()).await?;
+        let of_release = |run: &CutoverRun| {
+            run.spec.cutover == self.example.name && run.spec.plan["release"]["version"] == scenario.version.as_str()
+        };
+        Ok(all.items.into_iter().filter(of_release).max_by_key(|run| run.creation_timestamp().map(|time| time.0)))
+    }
+
+    /// The side to which every Service of the Cutover points; none while they differ.
+    async fn live(&self) -> Result<Option<String>> {
+        let spec = &self.example.cutover["spec"];
+        let services: Api<Service> = self.api();
+        let mut sides = vec![];
+        for service in spec["services"].as_array().into_iter().flatten() {
+            let service = services.get(service["name"].as_str().unwrap_or_default()).await?;
+            let selector = json!(service.spec.and_then(|spec| spec.selector).unwrap_or_default());
+            let points_to = |side: &&Value| {
+                side["selector"].as_object().is_some_and(|wanted| wanted.iter().all(|(k, v)| selector[k] == *v))
+            };
+            sides.push(spec["sides"].as_array().into_iter().flatten().find(points_to).map(|side| side["name"].clone()));
+        }
+        sides.dedup();
+        Ok(if let [Some(side)] = &sides[..] { side.as_str().map(str::to_owned) } else { None })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace)
+    }
+
+    /// Waits until Prometheus has rates of the load.
+    ///
+    /// # Errors
+    /// It has none.
+    pub async fn wait_metrics(&self) -> Result<()> {
+        let query = "/api/v1/query?query=sum(rate(http_requests_total%7Bcode%3D%22200%22%7D%5B5s%5D))%20%3E%205";
+        let asked = wait(Duration::from_secs(60), || async {
+            // Not ready yet, or a pod that is just going away: asked again.
+            let to = "services/prometheus:9090";
+            let answer = self.cluster.proxy_get(to, query).await.unwrap_or_default();
+            Ok(answer.contains("\"value\"").then_some(()))
+        });
+        asked.await?.context("Prometheus does not see the load on the application")
+    }
+}
+
+fn is_over(journal: &RunStatus, scenario: &Scenario) -> bool {
+    if scenario.expect.closed {
+        return journal.state == RunState::Closed;
+    }
+    journal.phase.is_over() || journal.phase == Phase::Completed
+}
+
+fn where_it_stands(journal: &RunStatus) -> String {
+    let running = journal.steps.iter().filter(|step| step.ended.is_none());
+    let steps = running.map(|step| format!("{}: {}", step.name, step.message.as_deref().unwrap_or("under way")));
+    let waiting = journal.waiting.clone().into_iter();
+    format!("{}; {}", journal.phase, steps.chain(waiting).collect::<Vec<_>>().join("; "))
+}
+
+/// The load of an example instead of the demonstration's, for as long as its scenarios may take.
+fn slow_down(pod: &mut Value, rate: u32) {
+    let options = [("--rate", rate.to_string()), ("--keepalive-rate", "1".into()), ("--max-duration", "15m".into())];
+    let Some(command) = pod["spec"]["containers"][0]["command"].as_array_mut() else { return };
+    for (option, value) in options {
+        if let Some(at) = command.iter().position(|word| word == option)
+            && let Some(word) = command.get_mut(at + 1)
+        {
+            *word = json!(value);
+        }
+    }
+}

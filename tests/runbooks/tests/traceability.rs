@@ -1,0 +1,170 @@
+//! docs/runbooks.md says which field of an example carries out which line of a runbook. Here: every field that it names is
+//! there, every row says something, and, where the runbooks are at hand, every line that says to do something has its row.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use runbooks::example::{self, Example};
+use runbooks::path;
+
+struct Row {
+    at: usize,
+    lines: Vec<(usize, usize)>,
+    what: String,
+    by: String,
+}
+
+struct Table {
+    example: String,
+    rows: Vec<Row>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The tables of the page: one below each heading that names an example in backticks.
+fn tables() -> Vec<Table> {
+    let page = root().join("docs/runbooks.md");
+    let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let mut tables: Vec<Table> = vec![];
+    for (at, line) in text.lines().enumerate() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            if let Some(example) = heading.split('`').nth(1).and_then(|name| name.strip_prefix("examples/")) {
+                tables.push(Table { example: example.to_owned(), rows: vec![] });
+            }
+        } else if let Some(row) = line.strip_prefix("| ")
+            && let Some(lines) = row.split('|').next().and_then(ranges)
+            && let Some(table) = tables.last_mut()
+        {
+            let cells: Vec<&str> = row.trim_end_matches('|').splitn(3, " | ").collect();
+            let [_, what, by] = cells[..] else { panic!("line {}: three columns are expected: {line}", at + 1) };
+            table.rows.push(Row { at: at + 1, lines, what: what.trim().into(), by: by.trim().into() });
+        }
+    }
+    tables
+}
+
+/// `3, 7-9` as ranges; nothing for a heading of a table.
+fn ranges(cell: &str) -> Option<Vec<(usize, usize)>> {
+    let range = |text: &str| {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        Some((from.trim().parse().ok()?, to.trim().parse().ok()?))
+    };
+    cell.split(',').map(|part| range(part.trim())).collect()
+}
+
+/// What stands in backticks.
+fn names(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn is_there(example: &Example, name: &str) -> bool {
+    let object = |full: &str| {
+        let (kind, name) = full.split_once('/').unwrap_or_default();
+        example.application.iter().any(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    };
+    path::find(&example.cutover["spec"], name).is_some() || object(name)
+}
+
+#[test]
+fn every_row_names_what_is_in_the_example_or_says_why_nothing_is() {
+    let mut wrong = vec![];
+    let tables = tables();
+    assert_eq!(tables.len(), 5, "five runbooks are expected");
+    for table in &tables {
+        let example = example::read(&root().join("examples").join(&table.example)).unwrap_or_else(|e| panic!("{e:#}"));
+        assert!(table.rows.len() > 10, "{}: only {} rows: is the table where it was?", table.example, table.rows.len());
+        let mut last = 0;
+        for row in &table.rows {
+            let mut complain = |what: String| wrong.push(format!("docs/runbooks.md:{}: {what}", row.at));
+            let first = row.lines.first().map_or(0, |range| range.0);
+            if first < last {
+                complain(format!("line {first} comes after line {last}: rows stand in the runbook's order"));
+            }
+            last = first;
+            if row.what.is_empty() {
+                complain("says nothing about the line".into());
+            }
+            let reason = ["not ours: ", "not yet: "].iter().find_map(|word| row.by.strip_prefix(word));
+            let fields = if reason.is_some() { vec![] } else { names(&row.by) };
+            if reason.map_or(fields.is_empty(), |reason| reason.len() < 10) {
+                complain(format!("neither a field nor a reason: {}", row.by));
+            }
+            for field in &fields {
+                if !is_there(&example, field) {
+                    complain(format!("{} has no {field}", table.example));
+                }
+            }
+            let gate = |field: &&str| path::find(&example.cutover["spec"], &format!("{field}.approval")).is_some();
+            if row.by.starts_with("approval") && !fields.iter().any(|field| gate(&field)) {
+                complain(format!("no approval among {fields:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_line_of_a_runbook_that_says_to_do_something_has_its_row() {
+    let Some(folder) = std::env::var_os("CUTOVER_SEEDS") else {
+        println!("skipped: CUTOVER_SEEDS names no folder with the runbooks");
+        return;
+    };
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("CUTOVER_SEEDS: {e}"))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    let tables = tables();
+    assert_eq!(files.len(), tables.len(), "one table for each runbook");
+    let mut missing = vec![];
+    for (file, table) in files.iter().zip(&tables) {
+        let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let mut covered = BTreeSet::new();
+        for (from, to) in table.rows.iter().flat_map(|row| &row.lines) {
+            assert!(from <= to && *to <= text.lines().count(), "{}: there is no line {from}-{to}", table.example);
+            covered.extend(*from..=*to);
+        }
+        for number in to_do(&text).into_iter().filter(|number| !covered.contains(number)) {
+            missing.push(format!("{}:{number}: {}", table.example, text.lines().nth(number - 1).unwrap_or_default()));
+        }
+    }
+    assert!(missing.is_empty(), "{} lines without a row:\n{}", missing.len(), missing.join("\n"));
+}
+
+/// Numbers of the lines with a command, a point of a list, a checkbox, a threshold or a trigger.
+fn to_do(text: &str) -> Vec<usize> {
+    let mut fenced = false;
+    let mut found = vec![];
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let fence = line.trim_start_matches("- ").starts_with("```");
+        if fence {
+            fenced = !fenced;
+        }
+        let numbered =
+            line.split_once(['.', ')']).is_some_and(|(n, _)| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()));
+        let point = (line.starts_with("- ") || numbered) && !line.contains("](#");
+        let threshold = line.contains(['<', '>', '%']) || line.contains("Trigger:") || line.contains("Alert:");
+        let command = fenced && !line.starts_with('#');
+        if !line.is_empty() && !fence && (command || point || threshold) {
+            found.push(at + 1);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_example_can_be_shortened_and_names_its_scenarios_once() {
+    let examples = example::all(&root().join("examples")).unwrap_or_else(|e| panic!("{e:#}"));
+    assert_eq!(examples.len(), 5);
+    for example in &examples {
+        let mut versions = BTreeSet::new();
+        for scenario in &example.scenarios.scenarios {
+            assert!(versions.insert(&scenario.version), "{}: {} twice", example.name, scenario.version);
+            example.cutover_for(scenario).unwrap_or_else(|e| panic!("{}: {e:#}", example.name));
+            example.eve(scenario).unwrap_or_else(|e| panic!("{}: {e:#}", example.name));
+        }
+    }
+}

@@ -111,7 +111,7 @@ fn environments_and_secrets_are_checked_by_key_and_never_shown() {
         t.apply_value(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "single"},
             "data": {"KEY": "Y2FuYXJ5LTEyMzQ="}}))
             .await?;
-        let beside = r#"{name: worker, image: "docker.io/cutover/busybox:1", command: [sleep, "600"],
+        let beside = r#"{name: worker, image: "docker.io/cutover/busybox:1", command: [sh, -c, "trap exit TERM; sleep 600 & wait"],
             envFrom: [{configMapRef: {name: settings}}, {prefix: S_, secretRef: {name: keys}}, {secretRef: {name: nowhere, optional: true}}],
             env: [{name: DERIVED, value: "mode=$(MODE)"}, {name: MODE, value: staging}]}"#;
         t.app("web", Colour::new("blue"), Colour::new("green").beside(beside)).await?;

@@ -12,7 +12,7 @@ use crate::harness::{Case, e2e};
 
 /// A container that says that it has begun, and tells of errors once the application beside it is told to.
 const TALKER: &str = r#"{name: talker, image: "docker.io/cutover/busybox:1",
-    command: [sh, -c, "echo started; until wget -qO- http://127.0.0.1:8080/ | grep -q 'disabled\":true'; do sleep 0.2; done; i=0; while true; do i=$((i+1)); echo ERROR order-4711-$i; sleep 0.3; done"]}"#;
+    command: [sh, -c, "trap exit TERM; echo started; (until wget -qO- http://127.0.0.1:8080/ | grep -q 'disabled\":true'; do sleep 0.2; done; i=0; while true; do i=$((i+1)); echo ERROR order-4711-$i; sleep 0.3; done) & wait"]}"#;
 
 fn step<'a>(run: &'a CutoverRun, name: &str) -> anyhow::Result<&'a cutover::api::run::StepRecord> {
     let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
@@ -70,11 +70,12 @@ fn a_log_that_is_not_there_is_no_verdict() {
     });
 }
 
-/// A container that does something once the application beside it is told to.
+/// A container that does something once the application beside it is told to. It ends when it is asked to: the first
+/// process of a container gets no signal that it does not wait for.
 fn later(what: &str) -> String {
     let wait = "until wget -qO- http://127.0.0.1:8080/ | grep -q 'disabled\\\":true'; do sleep 0.2; done";
     format!(
-        r#"{{name: worker, image: "docker.io/cutover/busybox:1", resources: {{limits: {{cpu: 300m, memory: 600Mi}}}}, command: [sh, -c, "{wait}; {what}"]}}"#
+        r#"{{name: worker, image: "docker.io/cutover/busybox:1", resources: {{limits: {{cpu: 300m, memory: 600Mi}}}}, command: [sh, -c, "trap exit TERM; ({wait}; {what}) & wait"]}}"#
     )
 }
 

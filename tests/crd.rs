@@ -32,7 +32,7 @@ fn current(name: &str, text: &str) {
 
 #[test]
 fn definitions_are_small_enough() {
-    for (crd, limit) in crd::all().expect("the definitions can be made").iter().zip([600, 100, 100]) {
+    for (crd, limit) in crd::all().expect("the definitions can be made").iter().zip([600, 100, 100, 100, 100]) {
         let size = serde_json::to_vec(crd).expect("a definition is JSON").len();
         let name = crd.metadata.name.as_deref().unwrap_or_default();
         println!("{name}: {size} bytes");

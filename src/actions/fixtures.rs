@@ -153,6 +153,7 @@ impl Fixture {
             },
             window: None,
             drift_policy: Default::default(),
+            templates: vec![],
             follow_up: vec![],
             retire: None,
         };

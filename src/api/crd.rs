@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
-use super::{Cutover, CutoverDecision, CutoverRun};
+use super::{ClusterCutoverTemplate, Cutover, CutoverDecision, CutoverRun, CutoverTemplate};
 
 /// Where the step schema stands beside `prepare.steps`, which keeps the descriptions.
 const REPEATED: [&str; 8] = [
@@ -39,7 +39,7 @@ pub enum CrdError {
     Yaml(String),
 }
 
-/// The three definitions.
+/// The definitions of all kinds.
 pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
     documents()?
         .into_iter()
@@ -59,8 +59,14 @@ pub fn yaml() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 fn documents() -> Result<Vec<(&'static str, Value)>, CrdError> {
-    [("cutovers", Cutover::crd()), ("cutoverruns", CutoverRun::crd()), ("cutoverdecisions", CutoverDecision::crd())]
-        .into_iter()
+    let all = [
+        ("cutovers", Cutover::crd()),
+        ("cutoverruns", CutoverRun::crd()),
+        ("cutoverdecisions", CutoverDecision::crd()),
+        ("cutovertemplates", CutoverTemplate::crd()),
+        ("clustercutovertemplates", ClusterCutoverTemplate::crd()),
+    ];
+    all.into_iter()
         .map(|(name, crd)| {
             let mut doc = serde_json::to_value(crd).map_err(|e| CrdError::Schema(name.into(), e))?;
             let schema = "/spec/versions/0/schema/openAPIV3Schema";

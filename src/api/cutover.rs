@@ -13,6 +13,7 @@ use super::phase::Phase;
 use super::run::GateRole;
 use super::schema;
 use super::step::{HeaderFrom, KeyRef, Step, WorkloadRef};
+use super::template::TemplateUse;
 use super::trigger::Trigger;
 
 /// A release that is brought live by switching Service selectors, and taken back when it fails.
@@ -74,6 +75,10 @@ pub struct CutoverSpec {
     /// Stops steps, observation and approval clocks; never triggers, never a rollback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+    /// Steps and triggers that are shared with other Cutovers, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub templates: Vec<TemplateUse>,
     /// Read-only gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<Steps>,

@@ -18,6 +18,7 @@ pub mod reference;
 pub mod run;
 pub mod schema;
 pub mod step;
+pub mod template;
 pub mod trial;
 pub mod trigger;
 
@@ -26,6 +27,7 @@ pub use decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 pub use duration::Duration;
 pub use phase::Phase;
 pub use run::{CutoverRun, CutoverRunSpec, RunStatus};
+pub use template::{ClusterCutoverTemplate, CutoverTemplate};
 
 /// API group of all kinds.
 pub const GROUP: &str = "cutover.dev";

@@ -26,10 +26,11 @@ pub fn markdown() -> Result<String, CrdError> {
         let short: Vec<&str> = names["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let _ = write!(
             text,
-            "\n# {kind}\n\n{}\n\n`apiVersion: {}/{}`, namespaced; `kubectl get {}`{}.\n",
+            "\n# {kind}\n\n{}\n\n`apiVersion: {}/{}`, {}; `kubectl get {}`{}.\n",
             description(schema),
             crd["spec"]["group"].as_str().unwrap_or_default(),
             version["name"].as_str().unwrap_or_default(),
+            if crd["spec"]["scope"] == "Namespaced" { "namespaced" } else { "of the whole cluster" },
             names["plural"].as_str().unwrap_or_default(),
             short.first().map(|s| format!(", short `{s}`")).unwrap_or_default(),
         );
@@ -40,7 +41,7 @@ pub fn markdown() -> Result<String, CrdError> {
 }
 
 const HEAD: &str = "<!-- Written from the types by `make crds`; changes by hand are overwritten. -->
-Every field of Cutover, CutoverRun and CutoverDecision, as the API server checks them. For what a manifest looks like see
+Every field of Cutover, CutoverRun, CutoverDecision and the two kinds of templates, as the API server checks them. For what a manifest looks like see
 [manifest.md](manifest.md).
 
 A field with **required** must be given. *Rules* are CEL expressions that the API server evaluates when the object is

@@ -22,6 +22,14 @@ pub fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
+/// At most eight objects kept as they are.
+pub fn any_objects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": 8,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    })
+}
+
 /// A selector fragment or label map of at most eight entries.
 pub fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -32,6 +32,7 @@ mod prune;
 mod queue;
 mod reconcile;
 mod start;
+mod templates;
 
 pub use access::operator_name;
 use digest::Digest;

@@ -11,7 +11,7 @@ use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::run::{CutoverRun, CutoverRunSpec};
 use crate::api::{FIELD_MANAGER, FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
-use crate::controller::intent;
+use crate::controller::{intent, templates};
 use crate::plan::{PLAN_VERSION, Plan, Refusal, resolve};
 use crate::status::Facts;
 
@@ -39,9 +39,19 @@ pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cut
         return Ok((cutover, problem(types::SERVICE_CONFLICT, reasons::SERVICE_CONFLICT, conflict, true)));
     }
     let (name, namespace) = (&look.key.name, &look.key.namespace);
-    let plan = match resolve(name, namespace, &cutover.spec, live, look.cx.default_prometheus) {
+    let plan = match templates::expanded(&look.cx.client, namespace, &cutover.spec).await? {
+        Ok(whole) => resolve(name, namespace, &whole.spec, live, look.cx.default_prometheus)
+            .map(|plan| Plan { templates: whole.used.clone(), ..plan })
+            .map_err(|list| list.into_iter().map(|r| whole.explain(r)).collect()),
+        Err(list) => Err(list),
+    };
+    let plan = match plan {
         Ok(plan) => plan,
-        Err(list) => return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, refusals(&list), false))),
+        // A template may come or change without a change of the Cutover.
+        Err(list) => {
+            let again = !cutover.spec.templates.is_empty();
+            return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, refusals(&list), again)));
+        }
     };
     let missing = super::access::missing(
         &look.cx.client,

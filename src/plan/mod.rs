@@ -15,6 +15,7 @@ mod scope;
 pub mod select;
 mod steps;
 mod suite;
+pub mod templates;
 mod tls;
 mod triggers;
 mod types;

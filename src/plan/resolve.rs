@@ -93,6 +93,7 @@ pub fn resolve(
         observe,
         window: spec.window.clone(),
         drift_policy: spec.drift_policy.unwrap_or_default(),
+        templates: vec![],
         follow_up: spec.follow_up.clone(),
         retire: spec.retire.clone(),
     };

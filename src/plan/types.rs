@@ -49,12 +49,28 @@ pub struct Plan {
     /// What a foreign selector leads to.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
+    /// The templates that steps and triggers came from, as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<PlanTemplate>,
     /// Checks after completion (refused by this version unless empty).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow_up: Vec<FollowUp>,
     /// What becomes of the old side (refused by this version unless absent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retire: Option<Retire>,
+}
+
+/// A template that the plan was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTemplate {
+    /// `CutoverTemplate` or `ClusterCutoverTemplate`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its generation when the run began.
+    pub generation: i64,
 }
 
 /// A side.

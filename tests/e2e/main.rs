@@ -21,5 +21,6 @@ mod reads;
 mod seen;
 mod services;
 mod start_checks;
+mod templates;
 mod tls;
 mod triggers;

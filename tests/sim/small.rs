@@ -107,6 +107,7 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
         },
         window: None,
         drift_policy: DriftPolicy::Report,
+        templates: vec![],
         follow_up: vec![],
         retire: None,
     }

@@ -12,8 +12,13 @@ use crate::act::call::{CallError, call};
 /// What an installation grants, a ClusterRole and a Role for the namespace of the Lease.
 const GRANTED: &str = include_str!("../../../deploy/access/rbac.yaml");
 /// Resources that are in no namespace: asked for as such wherever the operator looks.
-const OF_THE_CLUSTER: [&str; 4] =
-    ["namespaces", "nodes", "validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+const OF_THE_CLUSTER: [&str; 5] = [
+    "namespaces",
+    "nodes",
+    "clustercutovertemplates",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+];
 /// Reviews under way at a time; each more would be one more connection to keep.
 const AT_ONCE: usize = 2;
 

@@ -15,10 +15,12 @@ use crate::api::{GROUP, VERSION};
 
 /// The definitions of this version, as `cutover crd` prints them (a test sees to it). The chart's copy: it is half as long,
 /// and JSON is read without being held.
-const OURS: [(&str, &str); 3] = [
+const OURS: [(&str, &str); 5] = [
     ("Cutover", include_str!("../../../charts/cutover/files/crds/cutovers.json")),
     ("CutoverRun", include_str!("../../../charts/cutover/files/crds/cutoverruns.json")),
     ("CutoverDecision", include_str!("../../../charts/cutover/files/crds/cutoverdecisions.json")),
+    ("CutoverTemplate", include_str!("../../../charts/cutover/files/crds/cutovertemplates.json")),
+    ("ClusterCutoverTemplate", include_str!("../../../charts/cutover/files/crds/clustercutovertemplates.json")),
 ];
 const REMEDY: &str = "apply this version's: cutover crd | kubectl apply --server-side -f - (or upgrade the chart)";
 /// The document is some hundred KiB.

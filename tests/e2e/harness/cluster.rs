@@ -120,7 +120,8 @@ pub async fn install(client: &Client) -> Result<()> {
                 }
             }
             let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-            for plural in ["cutovers", "cutoverruns", "cutoverdecisions"] {
+            for plural in ["cutovers", "cutoverruns", "cutoverdecisions", "cutovertemplates", "clustercutovertemplates"]
+            {
                 let name = format!("{plural}.cutover.dev");
                 let established = await_condition(crds.clone(), &name, conditions::is_crd_established());
                 tokio::time::timeout(std::time::Duration::from_secs(20), established)

@@ -130,7 +130,7 @@ fn what_is_wrong_is_refused_by_the_field_its_author_wrote() {
         ),
         // Beyond a bound of the API once the value stands there.
         (
-            json!({"name": "smoke", "parameters": [path, {"name": "tries", "value": "1000"}]}),
+            json!({"name": "smoke", "parameters": [path, {"name": "tries", "value": "100000"}]}),
             found(smoke()),
             "spec.templates[0] (CutoverTemplate smoke).verify.steps[0].retry.attempts: more than",
         ),

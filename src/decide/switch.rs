@@ -5,6 +5,7 @@ use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
+use crate::api::step::WorkloadRef;
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, Read};
@@ -87,7 +88,10 @@ fn claim(d: &mut Draft) {
     }
     let replicas = [&d.plan.live, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
     d.journal.replicas = replicas
-        .filter_map(|w| Some((format!("{:?}/{}", w.kind, w.name), d.world.workloads.get(w)?.value.as_ref()?.wanted)))
+        .filter_map(|w| {
+            let wanted = d.world.workloads.get(w)?.value.as_ref()?.wanted;
+            Some((format!("{:?}/{}", w.kind, w.name), wanted.max(before_run(d, w))))
+        })
         .collect();
     d.journal.switch =
         Some(SwitchRecord { claimed_at: d.now(), converged_at: None, restored_at: None, services: services.clone() });
@@ -96,6 +100,13 @@ fn claim(d: &mut Draft) {
     for s in &services {
         send(d, s, min_ready);
     }
+}
+
+/// Replicas of a workload before a step of this run changed them; 0 where none did. A step may have stopped the old side,
+/// and a restore needs it as it was.
+fn before_run(d: &Draft, workload: &WorkloadRef) -> u32 {
+    let before = d.journal.steps.iter().flat_map(|step| &step.before);
+    before.filter(|before| before.workload == *workload).map(|before| before.replicas).max().unwrap_or(0)
 }
 
 fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str) {

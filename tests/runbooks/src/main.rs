@@ -123,8 +123,14 @@ async fn one(cli: &Cli, screen: &Screen, client: &Client, example: &Example) -> 
         prometheus_image: cli.prometheus_image.clone(),
         kubernetes_discovery: cli.kubernetes_discovery,
     };
-    let stage = Stage::new(client, example, scenery);
     let mut rows = vec![];
+    let stage = match Stage::new(client, example, scenery) {
+        Ok(stage) => stage,
+        Err(error) => {
+            let row = |scenario| Row::failed(example, scenario, format!("{error:#}"));
+            return example.scenarios.scenarios.iter().map(row).collect();
+        }
+    };
     screen.say(Look::Dim, &format!("{}: setting the stage", example.name));
     let mut set = stage.set(&cli.tenant).await;
     if set.is_ok() {

@@ -33,14 +33,20 @@ pub struct Stage<'e> {
     pub cluster: Cluster,
     example: &'e Example,
     scenery: Scenery,
+    /// Certificate and key of the application, as PEM.
+    certificate: (String, String),
 }
 
 impl<'e> Stage<'e> {
     /// A stage in the namespace `cutover-example-NAME`, with nothing on it yet.
-    pub fn new(client: &Client, example: &'e Example, mut scenery: Scenery) -> Self {
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub fn new(client: &Client, example: &'e Example, mut scenery: Scenery) -> Result<Self> {
         scenery.namespace = format!("cutover-example-{}", example.name);
         let cluster = Cluster { client: client.clone(), namespace: scenery.namespace.clone() };
-        Self { cluster, example, scenery }
+        let certificate = certificate(&[format!("app.{}.example", example.name), format!("{}.example", example.name)])?;
+        Ok(Self { cluster, example, scenery, certificate })
     }
 
     /// Puts the application there, with Prometheus, load and the rights of its team, whatever was there before.
@@ -74,7 +80,11 @@ impl<'e> Stage<'e> {
         // Through text, as images differ from cluster to cluster, and secrets have been rotated just now.
         let text = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
         let text = text.replace("\"ROTATED\"", &format!("\"{}\"", jiff::Timestamp::now()));
-        self.cluster.apply_all(&self.scenery.documents(&text)?).await
+        let mut objects = self.scenery.documents(&text)?;
+        for object in objects.iter_mut().filter(|object| object["stringData"]["TLS_CERT"] == "CERTIFICATE") {
+            object["stringData"] = json!({"TLS_CERT": self.certificate.0, "TLS_KEY": self.certificate.1});
+        }
+        self.cluster.apply_all(&objects).await
     }
 
     /// Waits for the Deployments that want pods.
@@ -196,6 +206,16 @@ impl<'e> Stage<'e> {
         });
         asked.await?.context("Prometheus does not see the load on the application")
     }
+}
+
+/// A certificate of its own for these names, and its key, as PEM: good for the two months after it was made.
+fn certificate(names: &[String]) -> Result<(String, String)> {
+    let mut params = rcgen::CertificateParams::new(names)?;
+    let end = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(60);
+    params.not_after = rcgen::date_time_ymd(end.year().into(), u8::try_from(end.month())?, u8::try_from(end.day())?);
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.pem(), key.serialize_pem()))
 }
 
 fn is_over(journal: &RunStatus, scenario: &Scenario) -> bool {

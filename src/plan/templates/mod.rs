@@ -71,6 +71,9 @@ impl Expanded {
 
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.
 pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
+    if spec.templates.is_empty() {
+        return Ok(Expanded { spec: spec.clone(), used: vec![], origins: vec![] });
+    }
     let mut refusals = Refusals::default();
     let mut bodies = vec![];
     let mut used = vec![];

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::api::template::{ParameterType, Template, TemplateParameter, TemplateUse};
 
-use super::super::refuse::Refusals;
-use super::super::select;
+use crate::plan::refuse::Refusals;
+use crate::plan::select;
 
 /// What a template may say: phases, and what may stand in each.
 const BODY: [(&str, &[&str]); 8] = [

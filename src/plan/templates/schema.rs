@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::super::expr::{self, Var};
-use super::super::refuse::Refusals;
-use super::super::select;
+use crate::plan::expr::{self, Var};
+use crate::plan::refuse::Refusals;
+use crate::plan::select;
 
 /// The definition of this version (a test sees to it).
 const DEFINITION: &str = include_str!("../../../charts/cutover/files/crds/cutovers.json");

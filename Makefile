@@ -60,7 +60,7 @@ lint: ## formatting, clippy, shellcheck
 	@if command -v shellcheck >/dev/null; then shellcheck tests/run .ci/run; else echo "shellcheck is not installed: left out"; fi
 
 crds: ## write crds/, the chart's copy and docs/api.md anew from the types
-	UPDATE_EXPECT=1 cargo test --test crd
+	UPDATE_EXPECT=1 cargo test --workspace --test crd
 
 clean: ## remove what was built (the cluster's cache stays)
 	cargo clean

@@ -3,8 +3,13 @@
 use serde_json::Value;
 
 use crate::api::duration::Duration;
-use crate::api::run::Selector;
-use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
+use crate::api::run::{ObjectRef, Selector};
+use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme};
+
+pub mod change;
+pub mod env;
+
+pub use change::{Change, hash};
 
 /// Names a read, so that its answer finds the step or trial that asked. `step#attempt`, `trigger@trial`.
 pub type ReadKey = String;
@@ -51,6 +56,10 @@ pub enum Read {
     Logs(LogsOf),
     /// Server-side dry runs as the ServiceAccount.
     DryRun(Vec<DryRun>),
+    /// A CronJob and its running Jobs.
+    CronJob(String),
+    /// The revisions of a Deployment.
+    Revisions(String),
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
 }
@@ -127,10 +136,12 @@ pub enum DryRun {
         /// The selector it would get.
         to: Selector,
     },
-    /// Patch a workload's replicas.
-    Scale {
-        /// The workload.
-        workload: WorkloadRef,
+    /// Patch an object that a step changes, or that a rollback may have to.
+    Change {
+        /// The object.
+        object: ObjectRef,
+        /// What would be changed; `None` writes what is there already.
+        change: Option<Change>,
     },
     /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
     Look(ResourceOf),
@@ -263,19 +274,17 @@ pub enum Effect {
         /// New value of the fence annotation.
         fence: String,
     },
-    /// Change a workload's replicas, testing uid and the present count.
-    Scale {
+    /// Change an object, testing its uid and what the change stands on.
+    Change {
         /// `step` or `restore`; part of the key.
         why: String,
-        /// The workload.
-        workload: WorkloadRef,
+        /// The object.
+        object: ObjectRef,
         /// Test.
         uid: String,
-        /// Test.
-        from: u32,
-        /// New value.
-        to: u32,
-        /// Refused by the executor if one of these Services selects the workload's pods live (P13).
+        /// What is changed.
+        change: Change,
+        /// Where the change takes pods away, the executor refuses it if one of these Services selects them live (P13).
         unless_live: Vec<String>,
     },
 }
@@ -307,9 +316,14 @@ impl Effect {
             Self::Send { key, .. } => format!("send/{key}"),
             Self::Switch { service, resource_version, .. } => format!("switch/{service}/{resource_version}"),
             Self::Restore { service, .. } => format!("restore/{service}"),
-            Self::Scale { why, workload, .. } => format!("scale/{why}/{:?}/{}", workload.kind, workload.name),
+            Self::Change { why, object, change, .. } => change_key(change.kind(), why, object),
         }
     }
+}
+
+/// The key of a change of this kind of this object.
+pub fn change_key(kind: &str, why: &str, object: &ObjectRef) -> EffectKey {
+    format!("{kind}/{why}/{:?}/{}", object.kind, object.name)
 }
 
 /// What came of an effect.
@@ -324,6 +338,11 @@ pub enum Outcome {
     NameCollision(String),
     /// Done, or found done.
     Done,
+    /// A change of a pod template done; the hash of the template as it was stored.
+    Changed {
+        /// The hash.
+        template: String,
+    },
     /// The answer to a request sent.
     Answered(Vec<crate::world::HttpAnswer>),
     /// The object is not there.

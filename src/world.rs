@@ -222,6 +222,40 @@ pub struct JobView {
     pub owned: bool,
 }
 
+/// A CronJob.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct CronJobView {
+    /// Its uid.
+    #[serde(default)]
+    pub uid: String,
+    /// `spec.suspend`.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Its Jobs that are running.
+    #[serde(default)]
+    pub active: Vec<String>,
+}
+
+/// The revisions of a Deployment, as its ReplicaSets tell them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevisionsView {
+    /// The present one; 0 where the Deployment has none yet.
+    pub current: i64,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// All of them.
+    pub all: Vec<Revision>,
+}
+
+/// One revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revision {
+    /// Its number.
+    pub number: i64,
+    /// Its pod template, without what the ReplicaSet has added.
+    pub template: Value,
+}
+
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -249,6 +283,10 @@ pub enum Reading {
     Tls(TlsAnswer),
     /// An object.
     Resource(ResourceAnswer),
+    /// The revisions of a Deployment, or why they could not be read.
+    Revisions(Result<RevisionsView, String>),
+    /// A CronJob; `None`: there is none; or why it could not be read.
+    CronJob(Result<Option<CronJobView>, String>),
     /// Refusals of dry runs, by what was tried; empty when all would be admitted.
     DryRun(Vec<DryRunRefusal>),
     /// Everything was read live.

@@ -42,6 +42,12 @@ fn end(cluster: &Cluster) -> String {
     for (w, view) in &cluster.workloads {
         lines.push(format!("workload {} {}", w.name, view.wanted));
     }
+    for (w, view) in &cluster.workloads {
+        lines.push(format!("template {} {} {:?}", w.name, view.template, cluster.annotations.get(w)));
+    }
+    for (name, job) in &cluster.cron_jobs {
+        lines.push(format!("CronJob {name} {}", job.suspended));
+    }
     for (name, job) in &cluster.jobs {
         lines.push(format!("job {name} {:?} suspended {} owned {}", job.view.end, job.view.suspended, job.view.owned));
     }
@@ -58,6 +64,7 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::JobDeleted { job } => Some(format!("delete {job}")),
             Wrote::Selector { service, to, .. } => Some(format!("selector {service} {to:?}")),
             Wrote::Scaled { workload, from, to } => Some(format!("scale {} {from} {to}", workload.name)),
+            Wrote::Changed { object, change } => Some(format!("{change} {}", object.name)),
             Wrote::Sent { key } => Some(format!("send {key}")),
             Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
             Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } => None,
@@ -142,5 +149,10 @@ each! {
     patched_back
     decision_abort
     scale_step
+    cron_jobs
+    restart_step
+    set_env
+    undo_rollout
+    undo_step
     retries
 }

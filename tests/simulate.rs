@@ -6,6 +6,8 @@
 
 mod sim;
 
+use std::collections::BTreeMap;
+
 use cutover::api::run::RunState;
 use sim::cluster::{Cluster, Who, Wrote};
 use sim::files::{folder, load, play};
@@ -66,6 +68,21 @@ fn check(line: &Timeline) -> Vec<String> {
     if expect.never_switched && cluster.audit.iter().any(|a| a.who == Who::Us && ours(&a.what)) {
         wrong.push("a selector was written".into());
     }
+    for (name, wanted) in &expect.env {
+        let found = env(cluster, name);
+        if found != *wanted {
+            wrong.push(format!("the environment of {name} is {found:?}, expected {wanted:?}"));
+        }
+    }
+    for (w, kept) in cluster.annotations.iter().filter(|(_, kept)| !kept.is_empty()) {
+        wrong.push(format!("{} is left with {kept:?}", w.name));
+    }
+    for (name, suspended) in &expect.suspended {
+        let found = cluster.cron_jobs.get(name).map(|j| j.suspended);
+        if found != Some(*suspended) {
+            wrong.push(format!("CronJob {name}: suspended {found:?}, expected {suspended}"));
+        }
+    }
     if let Some(restored) = &expect.restored {
         let since = line.cued.get(&restored.of).copied();
         for (service, (side, at)) in &line.pointed {
@@ -76,6 +93,14 @@ fn check(line: &Timeline) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The environment of a workload's first container.
+fn env(cluster: &Cluster, name: &str) -> BTreeMap<String, String> {
+    let view = cluster.workloads.iter().find(|(w, _)| w.name == name).map(|(_, v)| &v.template);
+    let list = view.and_then(|t| t.pointer("/spec/containers/0/env")?.as_array());
+    let text = |v: &serde_json::Value, key: &str| v[key].as_str().unwrap_or("from elsewhere").to_owned();
+    list.into_iter().flatten().map(|v| (text(v, "name"), text(v, "value"))).collect()
 }
 
 /// Steps whose Jobs were started, in order.
@@ -136,6 +161,7 @@ scenarios! {
     both_sides_dead_for_ever
     confirm_fails
     crash_loop
+    cron_jobs
     decision_abort
     decision_rollback
     deleted_in_observing
@@ -161,12 +187,14 @@ scenarios! {
     logs_errors
     memory_above
     memory_unknown
+    keep_on_retry
     minimal_release
     minimal_target_dies
     new_release_after
     old_side_changed
     old_side_scaled_down
     one_service_refused
+    own_change_and_others
     operator_dies
     operator_dies_rolling_back
     patched_back
@@ -179,6 +207,7 @@ scenarios! {
     prometheus_down_person
     resource_changes
     restore_503
+    restart_step
     restore_forbidden
     retries
     reverted_after
@@ -190,6 +219,7 @@ scenarios! {
     service_gone_before
     service_recreated
     service_watch_frozen
+    set_env
     suite_critical
     suite_passes
     superseded
@@ -208,6 +238,9 @@ scenarios! {
     trigger_asks
     trigger_asks_go_on
     two_services
+    undo_rollout
+    undo_step
+    undo_step_fails
     undo_fails
     undo_in_reverse
     window

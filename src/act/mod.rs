@@ -12,11 +12,11 @@ use crate::world::{HttpAnswer, HttpError};
 
 pub mod authority;
 pub mod call;
+mod change;
 mod claimed;
 mod jobs;
 mod live;
 mod restore;
-mod scale;
 mod switch;
 
 pub use claimed::Claimed;
@@ -83,9 +83,8 @@ impl Actor {
             Effect::Restore { service, from, to, guard, fence } => {
                 restore::restore(&hands, scope, &restore::Wanted { service, from, to, guard, fence }).await
             }
-            Effect::Scale { why: _, workload, uid, from, to, unless_live } => {
-                let wanted = scale::Wanted { workload, uid, from: *from, to: *to, unless_live };
-                scale::scale(&hands, &wanted).await
+            Effect::Change { why: _, object, uid, change, unless_live } => {
+                change::change(&hands, &change::Wanted { object, uid, change, unless_live }).await
             }
         }
     }

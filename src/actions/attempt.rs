@@ -5,7 +5,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
 use crate::journal;
 use crate::plan::expr;
-use crate::plan::{Action, PlanStep};
+use crate::plan::{Action, Kept, PlanStep};
 
 use super::{Cx, Out, Verdict, advance, evidence, expect, http, job};
 use crate::journal::later;
@@ -16,7 +16,10 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
     let now = cx.world.now;
     let mut record = match record {
         Some(record) => record.clone(),
-        None => begin(cx, step),
+        None => match cx.plan.kept.get(&step.name) {
+            Some(of) => return kept(cx, step, of, out),
+            None => begin(cx, step),
+        },
     };
     if record.state != StepState::Running {
         return record;
@@ -67,6 +70,9 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             // The Job of the former attempt still gets its owner when the run closes. What a change found before it
             // stays: the second attempt must not take the changed value for the original.
             record.former_jobs.extend(record.job.take());
+            if matches!(step.action, Action::Restart(_)) {
+                record.before.iter_mut().for_each(|b| b.done = false); // once an attempt
+            }
             record.sent = None;
             out.wake_at(next);
             record
@@ -88,6 +94,21 @@ fn stands_still(cx: &Cx, step: &PlanStep, record: &mut StepRecord) -> bool {
         (None, false) | (Some(_), true) => {}
     }
     held
+}
+
+/// The success of an earlier run stands for this one's (`keepOnRetry`).
+fn kept(cx: &Cx, step: &PlanStep, of: &Kept, out: &mut Out) -> StepRecord {
+    let now = Some(cx.world.now);
+    out.captures.extend(of.captures.clone());
+    let record = StepRecord {
+        name: step.name.clone(),
+        started: now,
+        attempt_at: now,
+        evidence: of.evidence.clone(),
+        kept_from: Some(of.run.clone()),
+        ..StepRecord::default()
+    };
+    end(cx, record, StepState::Succeeded, Some(format!("kept from run {}", of.run)))
 }
 
 /// Longest message of a record.

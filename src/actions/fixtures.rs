@@ -154,6 +154,7 @@ impl Fixture {
             window: None,
             drift_policy: Default::default(),
             templates: vec![],
+            kept: BTreeMap::new(),
             follow_up: vec![],
             retire: None,
         };

@@ -16,7 +16,9 @@ use crate::world::World;
 
 mod approval;
 mod attempt;
+mod change;
 mod config;
+mod cron_jobs;
 mod evidence;
 pub mod expect;
 pub mod http;
@@ -30,10 +32,13 @@ mod metric;
 pub mod permissions;
 pub mod request;
 pub mod resource;
+mod restart;
 mod rollout;
 mod scale;
+pub mod set_env;
 mod suite;
 mod tls;
+mod undo_rollout;
 mod wait;
 
 #[cfg(test)]
@@ -181,6 +186,12 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         Action::Logs(of) => logs::advance(cx, step, of, record, out),
         Action::Scale(scale) => scale::advance(cx, step, scale, record, out),
         Action::Unscale { step: of } => scale::undo(cx, step, of, record, out),
+        Action::SetEnv(set) => set_env::advance(cx, step, set, record, out),
+        Action::UndoSetEnv { step: of } => set_env::undo(cx, step, of, record, out),
+        Action::Restart(restart) => restart::advance(cx, step, restart, record, out),
+        Action::UndoRollout(undo) => undo_rollout::advance(cx, step, undo, record, out),
+        Action::CronJobs(jobs) => cron_jobs::advance(cx, step, jobs, record, out),
+        Action::UndoCronJobs { step: of } => cron_jobs::undo(cx, step, of, record, out),
         Action::Approval(approval) => approval::advance(cx, step, approval, record, out),
         Action::Wait(wait) => wait::advance(cx, wait, record, out),
     }

@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::api::duration::Duration;
-use crate::api::run::StepRecord;
-use crate::api::step::{Job, WorkloadRef};
+use crate::api::run::{ObjectRef, StepRecord};
+use crate::api::step::Job;
 use crate::effect::{DryRun, Read};
 use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, manifest, read_key, scale, span};
+use super::{Cx, Out, Verdict, cron_jobs, manifest, read_key, restart, scale, set_env, span, undo_rollout};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -105,7 +105,7 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
 
 /// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
 /// API server gets its time.
-fn try_of(elapsed: Duration) -> (u64, Duration) {
+pub fn try_of(elapsed: Duration) -> (u64, Duration) {
     let mut end = 2000;
     let mut n = 0;
     while elapsed.as_millis() >= end {
@@ -138,7 +138,17 @@ fn dry_runs(cx: &Cx) -> Result<Vec<DryRun>, NoRequest> {
         runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.live) });
     }
     runs.extend(super::resource::all(cx.plan).into_iter().map(DryRun::Look));
-    runs.extend(workloads(cx).into_iter().map(|workload| DryRun::Scale { workload }));
+    runs.extend(changed(cx).into_iter().map(|object| DryRun::Change { object, change: None }));
+    for step in &cx.plan.steps {
+        let actions =
+            [Some((step.name.clone(), &step.action)), step.undo.as_ref().map(|u| (undo_name(&step.name), &u.action))];
+        for (name, action) in actions.into_iter().flatten() {
+            let Action::SetEnv(set) = action else { continue };
+            let change = set_env::trial(cx, &name, set);
+            let objects = set_env::workloads(cx, set);
+            runs.extend(objects.iter().map(|w| DryRun::Change { object: w.into(), change: change.clone() }));
+        }
+    }
     Ok(runs)
 }
 
@@ -162,13 +172,17 @@ fn jobs(cx: &Cx) -> Vec<(PlanStep, Job)> {
     found
 }
 
-/// What steps scale, and the live side, which a rollback may have to.
-fn workloads(cx: &Cx) -> BTreeSet<WorkloadRef> {
-    let mut found: BTreeSet<WorkloadRef> = cx.plan.live.workloads.iter().cloned().collect();
+/// What steps change, and the live side, which a rollback may have to scale.
+fn changed(cx: &Cx) -> BTreeSet<ObjectRef> {
+    let mut found: BTreeSet<ObjectRef> = cx.plan.live.workloads.iter().map(ObjectRef::from).collect();
     let actions = cx.plan.steps.iter().flat_map(|s| [Some(&s.action), s.undo.as_ref().map(|u| &u.action)]);
     for action in actions.flatten() {
-        if let Action::Scale(s) = action {
-            found.extend(scale::workloads(cx, s));
+        match action {
+            Action::Scale(s) => found.extend(scale::workloads(cx, s).iter().map(ObjectRef::from)),
+            Action::Restart(r) => found.extend(restart::workloads(cx, r).iter().map(ObjectRef::from)),
+            Action::UndoRollout(undo) => drop(found.insert((&undo_rollout::workload(undo)).into())),
+            Action::CronJobs(jobs) => found.extend(cron_jobs::wanted(jobs).map(|(object, _)| object)),
+            _ => {}
         }
     }
     found
@@ -289,7 +303,8 @@ mod tests {
         let restore = DryRun::Selector { service: "web".into(), test: None, to: labels("blue") };
         assert!(runs.contains(&switch) && runs.contains(&restore));
         for side in ["web-blue", "web-green"] {
-            assert!(runs.contains(&DryRun::Scale { workload: workload(side) }), "{side}");
+            let object = (&workload(side)).into();
+            assert!(runs.contains(&DryRun::Change { object, change: None }), "{side}");
         }
     }
 

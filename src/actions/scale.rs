@@ -3,22 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::run::{Before, StepRecord};
+use crate::api::run::{Before, ObjectRef, StepRecord};
 use crate::api::step::{Scale, WorkloadRef};
-use crate::effect::{Effect, Outcome};
-use crate::journal;
+use crate::effect::Change;
 use crate::plan::{Action, PlanStep};
 use crate::world::WorkloadView;
 
-use super::permissions::remedy;
+use super::change::{self, Look, Made, Wanted, look, shown};
 use super::{Cx, Out, Verdict, rollout};
 
 /// The workloads that a step scales.
 pub fn workloads(cx: &Cx, scale: &Scale) -> Vec<WorkloadRef> {
-    match scale.side {
-        Some(side) => cx.plan.side(side).workloads.clone(),
-        None => scale.workloads.clone(),
-    }
+    change::workloads(cx, scale.side, &scale.workloads)
 }
 
 /// See [`super::advance`].
@@ -29,47 +25,36 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
         let view = match look(cx, workload, record) {
             Look::Known(view) => view,
             Look::Wait => return None,
-            Look::Missing(verdict) => return Some(verdict),
+            Look::Missing(why) => return Some(Verdict::fail(why)),
         };
-        let known = record.before.iter().position(|b| b.workload == *workload);
-        let i = known.unwrap_or_else(|| {
-            record.before.push(Before {
-                workload: workload.clone(),
-                uid: view.uid.clone(),
-                replicas: view.wanted,
-                done: false,
-            });
-            record.before.len() - 1
-        });
+        let i = change::journaled(record, workload.into(), &view.uid, |b| b.replicas = Some(view.wanted));
         let Some(before) = record.before.get(i).cloned() else { continue };
         if before.uid != view.uid {
-            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(workload))));
+            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(&before.object))));
         }
-        if before.replicas == scale.replicas || before.done {
+        let from = before.replicas.unwrap_or(view.wanted);
+        if from == scale.replicas || before.done {
             continue;
         }
-        let change = Change {
-            why: &step.name,
-            workload,
-            uid: &before.uid,
-            from: before.replicas,
-            to: scale.replicas,
-            allow_downtime: scale.allow_downtime,
-        };
-        match change.make(cx, view, out) {
-            Made::Done => {
-                if let Some(b) = record.before.get_mut(i) {
-                    b.done = true;
-                }
-            }
+        let change = Change::Scale { from, to: scale.replicas };
+        let unless_live = if scale.allow_downtime { vec![] } else { cx.plan.services.clone() };
+        let seen = Some(change.on(&change::seen(view)));
+        match (Wanted { why: &step.name, before: &before, change, unless_live, seen }).make(cx, out) {
+            Made::Done(_) => record.before.iter_mut().skip(i).take(1).for_each(|b| b.done = true),
             Made::NotYet(why) => {
                 changing = true;
                 record.message = Some(why);
             }
-            Made::Never(why) => return Some(Verdict::Fail { message: why, evidence: Some(evidence(record, scale)) }),
+            Made::Conflict(why) | Made::Gone(why) | Made::Never(why) => {
+                return Some(change::never(why, evidence(record, scale)));
+            }
         }
     }
-    if changing || !settled(cx, &workloads, |_| Some(scale.replicas), record) {
+    if changing {
+        return None;
+    }
+    if let Some(why) = change::unsettled(cx, &workloads, |_, view| other_count(view, scale.replicas)) {
+        record.message = Some(why);
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
@@ -83,180 +68,39 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
     let Some(Action::Scale(scale)) = cx.plan.step(of).map(|s| &s.action) else {
         return Some(Verdict::fail(format!("{of} is not a step that scales")));
     };
-    let before = journal::record(cx.journal, of).map(|r| r.before.clone()).unwrap_or_default();
-    let mut changing = false;
-    let mut back = vec![];
-    let mut left = Map::new();
-    for b in before.iter().filter(|b| b.replicas != scale.replicas) {
-        let view = match look(cx, &b.workload, record) {
-            Look::Known(view) => view,
-            Look::Wait => return None,
-            Look::Missing(_) => {
-                left.insert(shown(&b.workload), "does not exist".into());
-                continue;
-            }
-        };
-        // Ours where it still has the run's count; or where this undo has set it already.
-        let done = record.before.iter().any(|own| own.workload == b.workload);
-        if view.uid != b.uid || (view.wanted != scale.replicas && !done) {
-            left.insert(shown(&b.workload), format!("left at {}: changed by somebody else", view.wanted).into());
-            continue;
-        }
-        if !done {
-            record.before.push(Before { replicas: scale.replicas, done: false, ..b.clone() });
-        }
-        back.push(b.clone());
-        let taken = record.before.iter().any(|own| own.workload == b.workload && own.done);
-        if taken {
-            continue;
-        }
-        let change = Change {
-            why: &step.name,
-            workload: &b.workload,
-            uid: &b.uid,
-            from: scale.replicas,
-            to: b.replicas,
-            allow_downtime: false,
-        };
-        match change.make(cx, view, out) {
-            Made::Done => {
-                for own in record.before.iter_mut().filter(|own| own.workload == b.workload) {
-                    own.done = true;
-                }
-            }
-            Made::NotYet(why) => {
-                changing = true;
-                record.message = Some(why);
-            }
-            Made::Never(why) => return Some(Verdict::fail(why)),
-        }
-    }
-    let wanted = |w: &WorkloadRef| back.iter().find(|b| b.workload == *w).map(|b| b.replicas);
-    let names: Vec<_> = back.iter().map(|b| b.workload.clone()).collect();
-    if changing || !settled(cx, &names, wanted, record) {
+    let wanted = |own: &Before| {
+        let to = own.replicas.unwrap_or(scale.replicas);
+        (to != scale.replicas).then_some(Change::Scale { from: scale.replicas, to })
+    };
+    let back = match change::take_back(cx, step, of, record, out, wanted)? {
+        Ok(back) => back,
+        Err(why) => return Some(Verdict::fail(why)),
+    };
+    let workloads = change::standing(&workloads(cx, scale), &back);
+    let count = |w: &WorkloadRef| {
+        let object = ObjectRef::from(w);
+        back.iter().find(|b| b.object == object).and_then(|b| b.replicas)
+    };
+    if let Some(why) = change::unsettled(cx, &workloads, |w, view| other_count(view, count(w)?)) {
+        record.message = Some(why);
         return None;
     }
-    match rollout::judge(cx, &names, None, false, record)? {
+    match rollout::judge(cx, &workloads, None, false, record)? {
         Verdict::Pass { .. } => {
-            let mut shown_counts: Map<String, Value> =
-                back.iter().map(|b| (shown(&b.workload), json!({"from": scale.replicas, "to": b.replicas}))).collect();
-            shown_counts.extend(left);
-            Some(Verdict::pass(Value::Object(shown_counts)))
+            let told = |b: &Before| json!({"from": scale.replicas, "to": b.replicas});
+            let all: Map<String, Value> = back.iter().map(|b| (shown(&b.object), change::left_or(b, told))).collect();
+            Some(Verdict::pass(Value::Object(all)))
         }
         other => Some(other),
     }
 }
 
-/// Whether the cluster shows the counts that were set.
-fn settled(
-    cx: &Cx,
-    workloads: &[WorkloadRef],
-    wanted: impl Fn(&WorkloadRef) -> Option<u32>,
-    record: &mut StepRecord,
-) -> bool {
-    for workload in workloads {
-        let now = cx.world.workloads.get(workload).and_then(|s| s.value.as_ref()).map(|v| v.wanted);
-        if let (Some(now), Some(wanted)) = (now, wanted(workload))
-            && now != wanted
-        {
-            record.message = Some(format!("{} has {now} replicas, {wanted} were set", shown(workload)));
-            return false;
-        }
-    }
-    true
-}
-
-enum Look<'a> {
-    Known(&'a WorkloadView),
-    Wait,
-    Missing(Verdict),
-}
-
-fn look<'a>(cx: &Cx<'a>, workload: &WorkloadRef, record: &mut StepRecord) -> Look<'a> {
-    match cx.world.workloads.get(workload).map(|seen| &seen.value) {
-        Some(Some(view)) => Look::Known(view),
-        Some(None) => Look::Missing(Verdict::fail(format!("{} does not exist", shown(workload)))),
-        None => {
-            record.message = Some(format!("{} is being looked up", shown(workload)));
-            Look::Wait
-        }
-    }
-}
-
-fn shown(workload: &WorkloadRef) -> String {
-    format!("{:?} {}", workload.kind, workload.name)
+fn other_count(view: &WorkloadView, wanted: u32) -> Option<String> {
+    (view.wanted != wanted).then(|| format!("has {} replicas, {wanted} were set", view.wanted))
 }
 
 fn evidence(record: &StepRecord, scale: &Scale) -> Value {
-    record.before.iter().map(|b| (shown(&b.workload), json!({"from": b.replicas, "to": scale.replicas}))).collect()
-}
-
-struct Change<'a> {
-    why: &'a str,
-    workload: &'a WorkloadRef,
-    uid: &'a str,
-    from: u32,
-    to: u32,
-    allow_downtime: bool,
-}
-
-enum Made {
-    Done,
-    NotYet(String),
-    Never(String),
-}
-
-impl Change<'_> {
-    fn make(&self, cx: &Cx, view: &WorkloadView, out: &mut Out) -> Made {
-        let name = shown(self.workload);
-        let shrinks = self.to < self.from;
-        let effect = Effect::Scale {
-            why: self.why.to_owned(),
-            workload: self.workload.clone(),
-            uid: self.uid.to_owned(),
-            from: self.from,
-            to: self.to,
-            unless_live: if shrinks && !self.allow_downtime { cx.plan.services.clone() } else { vec![] },
-        };
-        let key = effect.key();
-        let waiting = format!("{name} is being scaled from {} to {}", self.from, self.to);
-        match out.outcome(cx, &key).map(|(_, outcome)| outcome) {
-            Some(Outcome::Done) => return Made::Done,
-            Some(Outcome::NotFound) => return Made::Never(format!("{name} does not exist any more")),
-            Some(Outcome::Conflict(why)) => return Made::Never(format!("changed by somebody else: {why}")),
-            Some(Outcome::Refused { why, forbidden }) => {
-                let resource = match self.workload.kind {
-                    crate::api::step::WorkloadKind::Deployment => "deployments.apps",
-                    crate::api::step::WorkloadKind::StatefulSet => "statefulsets.apps",
-                };
-                let remedy = if forbidden { format!("; {}", remedy(cx, "patch", resource)) } else { String::new() };
-                return Made::Never(format!("{name} cannot be scaled: {why}{remedy}"));
-            }
-            Some(Outcome::Transient(why)) => {
-                out.want(cx, effect);
-                return Made::NotYet(format!("{waiting}: {why}"));
-            }
-            Some(other) => {
-                out.want(cx, effect);
-                return Made::NotYet(format!("{waiting}: {other:?}"));
-            }
-            None => {}
-        }
-        if cx.world.in_flight.contains(&key) {
-            return Made::NotYet(waiting);
-        }
-        if view.wanted == self.to {
-            return Made::Done; // by a process that did not live to record it
-        }
-        if view.wanted != self.from {
-            return Made::Never(format!(
-                "{name} has {} replicas, {} were expected: changed by somebody else",
-                view.wanted, self.from
-            ));
-        }
-        out.want(cx, effect);
-        Made::NotYet(waiting)
-    }
+    record.before.iter().map(|b| (shown(&b.object), json!({"from": b.replicas, "to": scale.replicas}))).collect()
 }
 
 #[cfg(test)]
@@ -264,6 +108,7 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, step, workload};
     use crate::api::run::StepState;
+    use crate::effect::{Effect, Outcome};
     use crate::plan::{Stage, undo_name};
 
     fn to(side: &str, replicas: u32, downtime: bool) -> PlanStep {
@@ -283,16 +128,15 @@ mod tests {
         let mut f = Fixture::new();
         let s = to("Target", 5, false);
         let (r, out) = f.drive(&s, None);
-        assert_eq!((r.before[0].replicas, r.before[0].uid.as_str(), r.before[0].done), (2, "uid-green", false));
+        assert_eq!((r.before[0].replicas, r.before[0].uid.as_str(), r.before[0].done), (Some(2), "uid-green", false));
         assert_eq!(
             out.effects,
-            [Effect::Scale {
+            [Effect::Change {
                 why: "size".into(),
-                workload: workload("web-green"),
+                object: (&workload("web-green")).into(),
                 uid: "uid-green".into(),
-                from: 2,
-                to: 5,
-                unless_live: vec![]
+                change: Change::Scale { from: 2, to: 5 },
+                unless_live: vec!["web".into()]
             }]
         );
         f.outcome(KEY, Outcome::Done);
@@ -312,7 +156,7 @@ mod tests {
         for (downtime, services) in [(false, vec!["web".to_owned()]), (true, vec![])] {
             let f = Fixture::new();
             let (_, out) = f.drive(&to("Live", 0, downtime), None);
-            let Some(Effect::Scale { unless_live, .. }) = out.effects.first() else { panic!("no effect") };
+            let Some(Effect::Change { unless_live, .. }) = out.effects.first() else { panic!("no effect") };
             assert_eq!(*unless_live, services);
         }
     }
@@ -324,12 +168,12 @@ mod tests {
         let (r, _) = f.drive(&s, None);
         set(&mut f, 5);
         let (done, out) = f.drive(&s, Some(&r));
-        assert!(done.state == StepState::Succeeded && out.effects.is_empty() && done.before[0].replicas == 2);
+        assert!(done.state == StepState::Succeeded && out.effects.is_empty() && done.before[0].replicas == Some(2));
         // A second attempt does not take the changed count for the original.
         f.outcome(KEY, Outcome::Refused { why: "quota".into(), forbidden: false });
         set(&mut f, 2);
         let (r, _) = f.drive(&s, Some(&r));
-        assert!(r.between && r.before[0].replicas == 2);
+        assert!(r.between && r.before[0].replicas == Some(2));
     }
 
     #[test]
@@ -367,24 +211,35 @@ mod tests {
         f
     }
 
+    const BACK: &str = "scale/undo/size/Deployment/web-green";
+
     #[test]
     fn undo_goes_back_where_the_count_is_still_the_runs() {
         let mut f = scaled();
         let (r, out) = undone(&f, None);
-        let Some(Effect::Scale { from: 5, to: 2, unless_live, .. }) = out.effects.first() else { panic!("{out:?}") };
+        let Some(Effect::Change { change, unless_live, .. }) = out.effects.first() else { panic!("{out:?}") };
+        assert_eq!(*change, Change::Scale { from: 5, to: 2 });
         assert_eq!(unless_live.len(), 1, "never shrinks what is live by then");
+        f.outcome(BACK, Outcome::Done);
+        let (r, out) = undone(&f, Some(&r));
+        assert!(r.state == StepState::Running && out.effects.is_empty(), "not seen yet: {r:?}");
         set(&mut f, 2);
+        f.world.outcomes.clear();
         let (r, out) = undone(&f, Some(&r));
         assert!(r.state == StepState::Succeeded && out.effects.is_empty(), "{r:?}");
+        assert_eq!(r.evidence, Some(json!({"Deployment web-green": {"from": 5, "to": 2}})));
     }
 
     #[test]
     fn undo_leaves_what_others_have_changed() {
         let mut f = scaled();
+        let (r, _) = undone(&f, None);
         set(&mut f, 7);
-        let (r, out) = undone(&f, None);
-        assert!(r.state == StepState::Succeeded && out.effects.is_empty());
-        assert_eq!(r.evidence, Some(json!({"Deployment web-green": "left at 7: changed by somebody else"})));
+        f.outcome(BACK, Outcome::Conflict("it has 7 replicas, 5 were expected".into()));
+        let (r, out) = undone(&f, Some(&r));
+        assert!(r.state == StepState::Succeeded && out.effects.is_empty(), "{r:?}");
+        let why = "left as it is: changed by somebody else: it has 7 replicas, 5 were expected";
+        assert_eq!(r.evidence, Some(json!({"Deployment web-green": why})));
         f.journal.steps.clear();
         assert_eq!(undone(&f, None).0.state, StepState::Succeeded, "nothing was changed, nothing to undo");
     }

@@ -7,6 +7,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 pub mod action;
+pub mod before;
 pub mod condition;
 pub mod crd;
 pub mod cutover;

@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
 use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 use super::schema;
-use super::step::WorkloadRef;
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
 /// A whole Service selector.
@@ -182,6 +182,9 @@ pub struct StepRecord {
     /// The gate that an approval holds open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateRecord>,
+    /// The run that carried the step out, whose success is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<String>,
     /// Since when its clock stands still, because the run is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_since: Option<Timestamp>,
@@ -245,20 +248,6 @@ pub struct JobRecord {
     /// It has its ownerReference (set when the run closes), or is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owned: bool,
-}
-
-/// A value before a change, for the automatic undo.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Before {
-    /// The workload.
-    pub workload: WorkloadRef,
-    /// Its uid.
-    pub uid: String,
-    /// Replicas before.
-    pub replicas: u32,
-    /// Whether the change has been made.
-    #[serde(default)]
-    pub done: bool,
 }
 
 /// The switch of all Services of a run.

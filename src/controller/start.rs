@@ -1,6 +1,8 @@
 //! Starts a run: the intent is written to the Cutover's status first, then the run is created under the name that was
 //! written. A crash in between creates it again under the same name; what was created is never created twice.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -12,7 +14,7 @@ use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::run::{CutoverRun, CutoverRunSpec};
 use crate::api::{FIELD_MANAGER, FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
 use crate::controller::{intent, templates};
-use crate::plan::{PLAN_VERSION, Plan, Refusal, resolve};
+use crate::plan::{Kept, PLAN_VERSION, Plan, Refusal, keep, resolve};
 use crate::status::Facts;
 
 /// Refusals shown in a condition; the rest is counted.
@@ -45,7 +47,7 @@ pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cut
             .map_err(|list| list.into_iter().map(|r| whole.explain(r)).collect()),
         Err(list) => Err(list),
     };
-    let plan = match plan {
+    let mut plan = match plan {
         Ok(plan) => plan,
         // A template may come or change without a change of the Cutover.
         Err(list) => {
@@ -65,7 +67,33 @@ pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cut
     }
     let cutover = hold(look, cutover).await?;
     let cutover = claim(look, cutover).await?;
+    plan.kept = kept(look, &cutover, &plan).await?;
     create(look, cutover, &plan).await
+}
+
+/// What the plan keeps of the run before it (`keepOnRetry`).
+async fn kept(look: &Look<'_>, cutover: &Cutover, plan: &Plan) -> Result<BTreeMap<String, Kept>, CallError> {
+    let keepers = keep::keepers(&cutover.spec);
+    if keepers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let claimed = cutover.status.as_ref().and_then(|s| s.run.as_ref()).map(|r| r.name.as_str());
+    let runs: Api<CutoverRun> = Api::namespaced(look.cx.client.clone(), &look.key.namespace);
+    let label = format!("{LABEL_CUTOVER}={}", look.key.name);
+    let all = call(runs.list(&ListParams::default().labels(&label))).await?;
+    let ours = |run: &&CutoverRun| {
+        Some(&run.spec.cutover_uid) == cutover.metadata.uid.as_ref() && Some(run.name_any().as_str()) != claimed
+    };
+    let Some(last) =
+        all.items.iter().filter(ours).max_by_key(|r| (r.creation_timestamp(), r.name_any().len(), r.name_any()))
+    else {
+        return Ok(BTreeMap::new());
+    };
+    // A plan of another form is not compared: everything is done anew.
+    let (Ok(former), Some(journal)) = (Plan::from_value(last.spec.plan_version, &last.spec.plan), &last.status) else {
+        return Ok(BTreeMap::new());
+    };
+    Ok(keep::kept(plan, &keepers, &last.name_any(), &former, journal))
 }
 
 /// Another Cutover that holds one of the Services: by an active run, or by being the older one.

@@ -3,10 +3,11 @@
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::DriftPolicy;
 use crate::api::phase::Phase;
-use crate::api::run::{RunState, SwitchState};
+use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
 use crate::decide::draft::Draft;
 use crate::endpoints::{Names, names};
-use crate::world::ServiceView;
+use crate::plan::PlanSide;
+use crate::world::{ServiceView, World};
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -58,9 +59,9 @@ fn templates(d: &mut Draft) {
     }
     let Some(now) = d.world.templates(d.plan) else { return };
     let (target, live) = (d.plan.target.name.clone(), d.plan.live.name.clone());
-    let journaled = d.journal.templates.clone();
-    let changed = |side: &str| now.get(side).is_some_and(|h| journaled.get(side).is_some_and(|j| j != h));
-    if changed(&target) {
+    let changed = |side: &PlanSide| by_others(&d.journal, d.world, side);
+    let (target_changed, live_changed) = (changed(&d.plan.target), changed(&d.plan.live));
+    if target_changed {
         let text = format!("the pod template of {target}, the side being activated, changed during the run");
         if d.journal.switch.is_none() {
             d.end(Phase::Failed, reasons::TARGET_CHANGED, &text, None);
@@ -68,7 +69,7 @@ fn templates(d: &mut Draft) {
             d.ask("template", &text, Some(crate::api::Duration::from_mins(15)), true);
         }
     }
-    if changed(&live) && d.journal.switch.is_some() {
+    if live_changed && d.journal.switch.is_some() {
         let text = format!("the pod template of {live} changed: a rollback would go to another version");
         d.note(true, reasons::ROLLBACK_TARGET_CHANGED, &live, text);
         // Noted once; a restore still goes there.
@@ -76,6 +77,41 @@ fn templates(d: &mut Draft) {
             d.journal.templates.insert(live, hash.clone());
         }
     }
+}
+
+/// Whether somebody else has changed a pod template of a side since the templates were journaled. The run's own changes
+/// are told apart by the hashes that stand in their records; one that is being made is not judged before its hash is known.
+fn by_others(journal: &RunStatus, world: &World, side: &PlanSide) -> bool {
+    let Some(journaled) = journal.templates.get(&side.name) else { return false };
+    let mut journaled = journaled.split('+');
+    side.workloads.iter().any(|w| {
+        let (Some(was), Some(view)) = (journaled.next(), world.workloads.get(w).and_then(|s| s.value.as_ref())) else {
+            return false;
+        };
+        let object = ObjectRef::from(w);
+        let own =
+            || journal.steps.iter().flat_map(|r| r.before.iter().filter(|b| b.object == object).map(move |b| (r, b)));
+        let under_way =
+            |(r, b): (&StepRecord, &Before)| r.state == StepState::Running && !b.done && b.template.is_some();
+        if own().any(under_way) {
+            return false;
+        }
+        // Back from the present hash through the run's own changes, each of which counts once.
+        let mut hash = view.template_hash.as_str();
+        for _ in 0..=own().count() {
+            if hash == was {
+                return false;
+            }
+            let made = own()
+                .filter_map(|(_, b)| b.template.as_ref())
+                .find(|t| t.to.as_deref() == Some(hash) && t.from != hash);
+            match made {
+                Some(change) => hash = &change.from,
+                None => return true,
+            }
+        }
+        true
+    })
 }
 
 /// Rows: a Service recorded as switched is found back on the old side, gone, re-created, or foreign.

@@ -1,6 +1,8 @@
 //! PURE. The end of a run: its Jobs get their ownerReference (only now, so that a foreground deletion cannot take the
-//! journal away in mid-rollback), those never started are deleted, then the run is closed and writes nothing more (P7).
+//! journal away in mid-rollback), those never started are deleted, what was kept for an undo is dropped, then the run is
+//! closed and writes nothing more (P7).
 
+use crate::actions::set_env;
 use crate::api::duration::Duration;
 use crate::api::run::RunState;
 use crate::decide::draft::Draft;
@@ -29,6 +31,21 @@ pub fn run(d: &mut Draft) {
         if done {
             let all = d.journal.steps.iter_mut().flat_map(|r| r.job.iter_mut().chain(&mut r.former_jobs));
             all.filter(|j| j.name == name).for_each(|j| j.owned = true);
+            continue;
+        }
+        open = true;
+        d.out.wake_at(crate::journal::later(d.now(), PACE));
+        d.want(effect, PACE);
+    }
+    // What was kept for an undo that is not to come any more.
+    for (step, object, effect) in set_env::kept(d.plan, &d.world.run_uid, &d.journal.steps) {
+        let done = match d.outcome(&effect.key()) {
+            Some((_, Outcome::Done | Outcome::NotFound | Outcome::Conflict(_) | Outcome::Refused { .. })) => true,
+            _ => late,
+        };
+        if done {
+            let all = d.journal.steps.iter_mut().filter(|r| r.name == step).flat_map(|r| &mut r.before);
+            all.filter(|b| b.object == object).for_each(|b| b.forgotten = true);
             continue;
         }
         open = true;

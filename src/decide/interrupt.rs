@@ -3,10 +3,10 @@
 
 use crate::actions;
 use crate::api::duration::Duration;
-use crate::api::run::{StepRecord, StepState};
+use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, Outcome, Read};
+use crate::effect::{Effect, Outcome, Read, change_key};
 use crate::journal;
 use crate::plan::{Action, PlanStep, Stage};
 
@@ -31,7 +31,13 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
     if record.state != StepState::Running {
         return true;
     }
+    // A change that is being made would be made behind its own undo.
+    let under_way = |b: &Before| {
+        let end = change_key("", &step.name, &b.object);
+        d.world.in_flight.iter().any(|key| key.ends_with(&end))
+    };
     let settled = match (&step.action, &record.job) {
+        _ if record.before.iter().any(under_way) => false,
         (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
         _ if record.sent.is_some() => settle_sent(d, step, record),
         _ => {

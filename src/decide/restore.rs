@@ -5,7 +5,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{ServiceSwitch, SwitchState};
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, Outcome, RestoreGuard};
+use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::journal::later;
@@ -81,7 +81,11 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, guard: &RestoreGuard, block
         }
         Some((_, Outcome::Refused { why, .. })) => s.message = Some(why),
         Some((_, Outcome::Conflict(why) | Outcome::Transient(why))) => s.message = Some(why),
-        Some((_, Outcome::Created { .. } | Outcome::NameCollision(_) | Outcome::Answered(_))) | None => {}
+        Some((
+            _,
+            Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),
+        ))
+        | None => {}
     }
     if adopted(d, s) {
         s.state = SwitchState::Restored;
@@ -153,12 +157,11 @@ fn scale_old_side(d: &mut Draft) {
             continue;
         };
         if view.wanted < count {
-            let effect = Effect::Scale {
+            let effect = Effect::Change {
                 why: "restore".into(),
-                workload: w.clone(),
+                object: w.into(),
                 uid: view.uid.clone(),
-                from: view.wanted,
-                to: count,
+                change: Change::Scale { from: view.wanted, to: count },
                 unless_live: vec![],
             };
             // Its result is of no use: the pods will show it.

@@ -88,12 +88,13 @@ fn undo_all(d: &mut Draft) -> bool {
         }
         let Some(undo) = plan.undo_of(step) else { continue };
         if let Some(gate) = plan.approval_of(step) {
-            if !one(d, &gate) {
-                return false;
-            }
-            if journal::record(&d.journal, &gate.name).is_some_and(|r| r.state == StepState::Skipped) {
-                left_out(d, &undo);
-                continue;
+            match self::gate(d, &gate) {
+                None => return false,
+                Some(true) => {}
+                Some(false) => {
+                    left_out(d, &undo);
+                    continue;
+                }
             }
         }
         if !one(d, &undo) {
@@ -101,6 +102,11 @@ fn undo_all(d: &mut Draft) -> bool {
         }
     }
     true
+}
+
+/// Waits at the gate before an undo: whether it was passed, once that is known.
+pub fn gate(d: &mut Draft, gate: &PlanStep) -> Option<bool> {
+    one(d, gate).then(|| journal::record(&d.journal, &gate.name).is_none_or(|r| r.state != StepState::Skipped))
 }
 
 /// An undo that people did not agree to.

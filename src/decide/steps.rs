@@ -7,6 +7,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{Observation, StepState};
 use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
+use crate::decide::rollback;
 use crate::effect::Read;
 use crate::endpoints::{Names, names};
 use crate::journal;
@@ -165,13 +166,52 @@ fn after_failure(d: &mut Draft, step: &PlanStep) -> bool {
             d.ask(&format!("step/{}", step.name), &text, Some(DECIDE_WITHIN), true);
             false
         }
-        OnFailure::UndoStep => {
-            let Some(undo) = d.plan.undo_of(step) else { return true };
-            let done = |d: &Draft| journal::record(&d.journal, &undo.name).is_some_and(|r| journal::is_done(r.state));
-            if !done(d) {
-                drive(d, &undo);
+        OnFailure::UndoStep => undo_step(d, step, &text),
+    }
+}
+
+/// Undoes this step alone. True once that is done; what cannot be undone, or may not, fails the phase.
+fn undo_step(d: &mut Draft, step: &PlanStep, text: &str) -> bool {
+    let plan = d.plan;
+    let Some(undo) = plan.undo_of(step) else {
+        d.end(Phase::Failed, reasons::STEP_FAILED, text, None);
+        return false;
+    };
+    let state = |d: &Draft, name: &str| journal::record(&d.journal, name).map(|r| r.state);
+    if let Some(gate) = plan.approval_of(step) {
+        match rollback::gate(d, &gate) {
+            Some(true) => {}
+            Some(false) => {
+                d.end(Phase::Failed, reasons::STEP_FAILED, &format!("{text}; its undo was not approved"), None);
+                return false;
             }
-            done(d)
+            None => return false,
         }
+    }
+    match state(d, &undo.name) {
+        Some(StepState::Succeeded | StepState::Skipped) => return true,
+        Some(StepState::Unknown) => return false,
+        Some(StepState::Failed | StepState::Running) => {}
+        None if d.paused() => return false,
+        None => {}
+    }
+    if state(d, &undo.name) != Some(StepState::Failed) {
+        drive(d, &undo);
+    }
+    let why = journal::record(&d.journal, &undo.name).and_then(|r| r.message.clone()).unwrap_or_default();
+    match state(d, &undo.name) {
+        Some(StepState::Succeeded | StepState::Skipped) => true,
+        Some(StepState::Failed) => {
+            d.end(Phase::Failed, reasons::STEP_FAILED, &format!("{text}; {} failed: {why}", undo.name), None);
+            if let Some(ending) = d.journal.ending.as_mut() {
+                ending.incomplete = true;
+            }
+            false
+        }
+        Some(StepState::Unknown) => {
+            d.note(true, reasons::OUTCOME_UNKNOWN, &undo.name, format!("{}: {why}; resolve it", undo.name));
+            false
+        }
+        Some(StepState::Running) | None => false,
     }
 }

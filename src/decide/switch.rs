@@ -213,7 +213,11 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
             }
         }
         Some((_, Outcome::Transient(why))) => s.message = Some(why),
-        Some((_, Outcome::Created { .. } | Outcome::NameCollision(_) | Outcome::Answered(_))) | None => {}
+        Some((
+            _,
+            Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),
+        ))
+        | None => {}
     }
     if d.world.in_flight.contains(&key) {
         return;

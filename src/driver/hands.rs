@@ -75,7 +75,9 @@ impl Driver {
     pub(super) fn ended(&mut self, key: EffectKey, at: Timestamp, outcome: Outcome) {
         self.world.in_flight.remove(&key);
         match &outcome {
-            Outcome::Created { .. } | Outcome::Done | Outcome::Answered(_) => self.world.tried.remove(&key),
+            Outcome::Created { .. } | Outcome::Done | Outcome::Changed { .. } | Outcome::Answered(_) => {
+                self.world.tried.remove(&key)
+            }
             Outcome::Transient(_)
             | Outcome::Guarded { .. }
             | Outcome::Conflict(_)

@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::DynamicObject;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
+use crate::effect::hash;
 use crate::world::{
     ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView, ServiceView,
     TargetPort, WorkloadView,
@@ -109,37 +109,6 @@ pub fn workload(object: &DynamicObject) -> WorkloadView {
         template,
         stuck,
     }
-}
-
-/// A short hash of a value that does not depend on the order of keys or on members that say nothing (`null`).
-pub fn hash(value: &Value) -> String {
-    fn write(value: &Value, to: &mut Sha256) {
-        match value {
-            Value::Object(map) => {
-                let sorted: BTreeMap<&String, &Value> = map.iter().filter(|(_, v)| !v.is_null()).collect();
-                to.update(b"{");
-                for (key, value) in sorted {
-                    to.update(Value::String(key.clone()).to_string());
-                    to.update(b":");
-                    write(value, to);
-                    to.update(b",");
-                }
-                to.update(b"}");
-            }
-            Value::Array(list) => {
-                to.update(b"[");
-                for value in list {
-                    write(value, to);
-                    to.update(b",");
-                }
-                to.update(b"]");
-            }
-            simple => to.update(simple.to_string()),
-        }
-    }
-    let mut hasher = Sha256::new();
-    write(value, &mut hasher);
-    hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// A pod.

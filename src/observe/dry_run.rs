@@ -4,7 +4,7 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 use super::{Observer, Scope, resource, scope};
 use crate::api::FIELD_MANAGER;
 use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
-use crate::api::step::WorkloadRef;
-use crate::effect::DryRun;
+use crate::api::run::{ObjectKind, ObjectRef};
+use crate::api::step::WorkloadKind;
+use crate::effect::change::{Edit, Now, operations, seen};
+use crate::effect::env::without_values;
+use crate::effect::{Change, DryRun};
 use crate::net::keys::{CALL_LIMIT, brief};
 use crate::world::{DryRunRefusal, ResourceAnswer};
 
@@ -64,14 +67,10 @@ fn what(run: &DryRun) -> String {
     match run {
         DryRun::Job { step, .. } => format!("create jobs for step {step}"),
         DryRun::Selector { service, .. } => format!("patch services/{service}"),
-        DryRun::Scale { workload } => format!("patch {}/{}", plural(workload), workload.name),
+        DryRun::Change { object, .. } => format!("patch {}/{}", api_of(object.kind).plural, object.name),
         DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
         DryRun::ForgedDecision { gate, .. } => format!("forge a decision on gate {gate}"),
     }
-}
-
-fn plural(workload: &WorkloadRef) -> String {
-    scope::resource(workload.kind).plural
 }
 
 struct Tries<'a> {
@@ -93,7 +92,7 @@ impl Tries<'_> {
                 operations.push(json!({"op": "add", "path": "/spec/selector", "value": to}));
                 call(api.patch(service, &params(), &patch(operations)?)).await.map(drop)
             }
-            DryRun::Scale { workload } => self.scale(workload).await,
+            DryRun::Change { object, change } => self.change(object, change.as_ref()).await,
             DryRun::Look(of) => match resource::read(&self.account, self.namespace, of).await {
                 ResourceAnswer::Found(_) | ResourceAnswer::NotFound => Ok(()),
                 ResourceAnswer::Forbidden { why, .. } => Err(Refusal { why, forbidden: true, transient: false }),
@@ -183,21 +182,51 @@ impl Tries<'_> {
         }
     }
 
-    /// The patch that changes replicas, to the count that is there.
-    async fn scale(&self, workload: &WorkloadRef) -> Result<(), Refusal> {
-        let resource = scope::resource(workload.kind);
+    /// The patch of a change, as far as the object is what the change stands on; else one that writes what is there.
+    async fn change(&self, object: &ObjectRef, change: Option<&Change>) -> Result<(), Refusal> {
+        let resource = api_of(object.kind);
         let reader = Api::<DynamicObject>::namespaced_with(self.reader.clone(), self.namespace, &resource);
-        let Some(now) = call(reader.get_opt(&workload.name)).await? else {
-            return Err(Refusal::last(format!("{:?} {} does not exist", workload.kind, workload.name)));
+        let Some(now) = call(reader.get_opt(&object.name)).await? else {
+            return Err(Refusal::last(format!("{:?} {} does not exist", object.kind, object.name)));
         };
-        let replicas = now.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
-        let operations = vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": now.metadata.uid}),
-            json!({"op": "add", "path": "/spec/replicas", "value": replicas}),
-        ];
+        let edits = match change.map(|c| c.on(&seen(&now.data, now.metadata.annotations.as_ref()))) {
+            Some(Now::Edit(edits)) => edits,
+            Some(Now::Conflict(why)) => return Err(Refusal::last(why)),
+            Some(Now::Done) | None => vec![present(object.kind, &now.data)],
+        };
+        let uid = now.metadata.uid.as_deref().unwrap_or_default();
+        let operations = operations(uid, now.metadata.resource_version.as_deref(), &edits);
+        let operations = operations.as_array().cloned().unwrap_or_default();
         let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
-        call(api.patch(&workload.name, &params(), &patch(operations)?)).await.map(drop)
+        match call(api.patch(&object.name, &params(), &patch(operations)?)).await {
+            Ok(_) => Ok(()),
+            // Its tests may have failed, since somebody wrote in between.
+            Err(refusal) => match call(reader.get_opt(&object.name)).await? {
+                Some(again) if again.metadata.resource_version != now.metadata.resource_version => {
+                    Err(Refusal::transient(without_values(&refusal.why, &edits)))
+                }
+                _ => Err(Refusal { why: without_values(&refusal.why, &edits), ..refusal }),
+            },
+        }
     }
+}
+
+fn api_of(kind: ObjectKind) -> ApiResource {
+    match kind {
+        ObjectKind::Deployment => scope::resource(WorkloadKind::Deployment),
+        ObjectKind::StatefulSet => scope::resource(WorkloadKind::StatefulSet),
+        ObjectKind::CronJob => ApiResource::erase::<CronJob>(&()),
+    }
+}
+
+/// What is there already, written once more: the replicas, or whether it is suspended.
+fn present(kind: ObjectKind, data: &Value) -> Edit {
+    let (path, default) = match kind {
+        ObjectKind::Deployment | ObjectKind::StatefulSet => ("/spec/replicas", json!(1)),
+        ObjectKind::CronJob => ("/spec/suspend", json!(false)),
+    };
+    let value = data.pointer(path).cloned().unwrap_or(default);
+    Edit { path: path.into(), test: Some(value.clone()), value }
 }
 
 fn params() -> PatchParams {

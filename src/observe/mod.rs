@@ -13,7 +13,9 @@
 //! | core | nodes | list | addresses that no request may go to |
 //! | `discovery.k8s.io` | endpointslices | get, list, watch | convergence; addresses of the API server |
 //! | `apps` | deployments, statefulsets | get, list, watch | counts and templates |
+//! | `apps` | replicasets | list | revisions of a Deployment |
 //! | `batch` | jobs | get, list, watch | Jobs of a run |
+//! | `batch` | cronjobs | get | whether one is suspended, and its running Jobs |
 //! | core | serviceaccounts | impersonate | granted by a namespace, for the one account |
 //!
 //! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name and on the objects of `resource`, and dry runs
@@ -31,6 +33,7 @@ use crate::net::prometheus::Query;
 use crate::plan::Plan;
 use crate::world::{QueryAnswer, Reading, Sighting};
 
+mod changed;
 mod configuration;
 pub mod convert;
 mod dry_run;
@@ -127,6 +130,8 @@ impl Observer {
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
             Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
+            Read::CronJob(name) => Reading::CronJob(changed::cron_job(&self.client, &scope.namespace, name).await),
+            Read::Revisions(name) => Reading::Revisions(changed::revisions(&self.client, &scope.namespace, name).await),
             Read::Refresh => Reading::Refreshed,
         }
     }

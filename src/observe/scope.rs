@@ -16,9 +16,14 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
             match action {
                 Action::Rollout(rollout) => all.extend(rollout.workloads.iter().cloned()),
                 Action::Scale(scale) => all.extend(scale.workloads.iter().cloned()),
+                Action::SetEnv(set) => all.extend(set.workloads.iter().cloned()),
+                Action::Restart(restart) => all.extend(restart.workloads.iter().cloned()),
+                Action::UndoRollout(undo) => {
+                    all.insert(WorkloadRef { kind: WorkloadKind::Deployment, name: undo.deployment.clone() });
+                }
                 Action::Suite(suite) => suite.steps.iter().for_each(|step| add(step, all)),
-                // `job.from` and `config.from` name sides; an unscale is of workloads that its step names; the workload
-                // of `logs` is looked up when its logs are.
+                // `job.from` and `config.from` name sides; an automatic undo is of workloads that its step names. CronJobs
+                // are read when their step comes, and so is the workload of `logs`.
                 Action::Permissions {}
                 | Action::Job(_)
                 | Action::Http(_)
@@ -28,6 +33,9 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
                 | Action::Tls(_)
                 | Action::Resource(_)
                 | Action::Unscale { .. }
+                | Action::UndoSetEnv { .. }
+                | Action::CronJobs(_)
+                | Action::UndoCronJobs { .. }
                 | Action::Approval(_)
                 | Action::Wait(_) => {}
             }

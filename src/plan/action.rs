@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
-use crate::api::step::{Actions, Config, FromContainer, Metric, Rollout, Scale, SideRef, WorkloadRef};
+use crate::api::step::{Actions, Config, FromContainer, Metric, Rollout, SideRef, WorkloadRef};
 
 use super::refuse::Refusals;
 use super::steps::Cx;
-use super::{Action, PlanStep, Stage, job, logs, request, resource, select, tls, triggers};
+use super::{Action, PlanStep, Stage, changes, job, logs, request, resource, select, tls, triggers};
 
 /// One request or query.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -91,8 +91,20 @@ pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Du
         return Some(Action::Logs(logs::of_step(of, &format!("{at}.logs"), cx.refusals)));
     }
     if let Some(scale) = &a.scale {
-        check_scale(cx, place, scale, &format!("{at}.scale"));
+        changes::scale(cx, place, scale, &format!("{at}.scale"));
         return Some(Action::Scale(scale.clone()));
+    }
+    if let Some(set) = &a.set_env {
+        changes::set_env(cx, place, set, &format!("{at}.setEnv"));
+        return Some(Action::SetEnv(set.clone()));
+    }
+    if let Some(restart) = &a.restart {
+        changes::restart(cx, place, restart, &format!("{at}.restart"));
+        return Some(Action::Restart(restart.clone()));
+    }
+    if let Some(jobs) = &a.cron_jobs {
+        changes::cron_jobs(cx, place, jobs, &format!("{at}.cronJobs"));
+        return Some(Action::CronJobs(jobs.clone()));
     }
     if let Some(wait) = &a.wait {
         return Some(Action::Wait(wait.clone()));
@@ -115,8 +127,11 @@ pub(super) fn timeout(action: &Action, attempts: u32, every: Duration) -> Durati
         | Action::Config(_)
         | Action::Logs(_)
         | Action::Tls(_)
-        | Action::Resource(_) => times(REQUEST, every).max(QUICK),
+        | Action::Resource(_)
+        | Action::CronJobs(_)
+        | Action::UndoCronJobs { .. } => times(REQUEST, every).max(QUICK),
         Action::Rollout(_) | Action::Scale(_) | Action::Unscale { .. } => SLOW,
+        Action::SetEnv(_) | Action::UndoSetEnv { .. } | Action::Restart(_) | Action::UndoRollout(_) => SLOW,
         Action::Suite(suite) => super::suite::longest_path(suite).max(SLOW),
         Action::Approval(approval) => super::approval_limit(approval),
         Action::Wait(wait) => plus(wait.for_, WAIT_MARGIN),
@@ -140,7 +155,7 @@ pub(super) fn fits(step: &PlanStep, at: &str, refusals: &mut Refusals) {
     }
 }
 
-fn either(side: Option<SideRef>, workloads: &[WorkloadRef], at: &str, refusals: &mut Refusals) {
+pub(super) fn either(side: Option<SideRef>, workloads: &[WorkloadRef], at: &str, refusals: &mut Refusals) {
     refusals.require(
         side.is_some() == workloads.is_empty(),
         at,
@@ -211,34 +226,4 @@ fn check_container(from: &FromContainer, at: &str, refusals: &mut Refusals) {
 fn check_metric(cx: &mut Cx, metric: &Metric, at: &str) {
     triggers::needs_prometheus(cx.has_prometheus, at, cx.refusals);
     triggers::check_query(&metric.query, &format!("{at}.query"), &cx.scope, cx.refusals);
-}
-
-/// Changes of replicas stand only where changes may stand, and never shrink what serves users unless that is said.
-fn check_scale(cx: &mut Cx, place: Place, scale: &Scale, at: &str) {
-    either(scale.side, &scale.workloads, at, cx.refusals);
-    let changes = matches!(place.stage, Stage::Prepare | Stage::Confirm | Stage::Finish | Stage::Rollback);
-    cx.refusals.require(
-        (changes || place.undo) && !place.in_suite,
-        at,
-        if place.in_suite {
-            "nothing is changed in a suite".to_owned()
-        } else {
-            format!("nothing is changed in {}", place.stage.field())
-        },
-        "move the step to prepare, confirm, finish or rollback",
-    );
-    if scale.allow_downtime {
-        return;
-    }
-    let names = |side: SideRef, workloads: &[WorkloadRef]| {
-        scale.side == Some(side) || scale.workloads.iter().any(|w| workloads.contains(w))
-    };
-    let after_switch = matches!(place.stage, Stage::Confirm | Stage::Finish) && !place.undo;
-    let serving = names(SideRef::Live, cx.live) || (after_switch && names(SideRef::Target, cx.target));
-    cx.refusals.require(
-        !serving,
-        at,
-        "this may shrink a side that serves users or that a rollback needs",
-        "say allowDowntime: true if that is meant, or scale the other side",
-    );
 }

@@ -77,7 +77,7 @@ pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at:
     out
 }
 
-fn check_env(env: &[EnvVar], at: &str, refusals: &mut Refusals) {
+pub(super) fn check_env(env: &[EnvVar], at: &str, refusals: &mut Refusals) {
     for (i, var) in env.iter().enumerate() {
         let legal = !var.name.is_empty() && var.name.chars().all(|c| c.is_ascii_graphic() && c != '=');
         refusals.require(

@@ -2,9 +2,11 @@
 
 mod action;
 mod approval;
+mod changes;
 pub mod expr;
 mod expr_check;
 mod job;
+pub mod keep;
 mod logs;
 pub mod quantity;
 mod refuse;

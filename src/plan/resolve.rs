@@ -56,8 +56,14 @@ pub fn resolve(
         }
     }
     let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
-    let mut cx =
-        Cx { refusals: &mut refusals, scope, target: &target.workloads, live: &live.workloads, has_prometheus };
+    let mut cx = Cx {
+        refusals: &mut refusals,
+        scope,
+        target: &target.workloads,
+        live: &live.workloads,
+        changed: BTreeSet::new(),
+        has_prometheus,
+    };
     let mut plan_steps = vec![permissions()];
     let of = |steps: &Option<Steps>| steps.as_ref().map(|s| s.steps.clone()).unwrap_or_default();
     for (stage, list) in [(Stage::Preflight, of(&spec.preflight)), (Stage::Prepare, of(&spec.prepare))] {
@@ -94,6 +100,7 @@ pub fn resolve(
         window: spec.window.clone(),
         drift_policy: spec.drift_policy.unwrap_or_default(),
         templates: vec![],
+        kept: BTreeMap::new(),
         follow_up: spec.follow_up.clone(),
         retire: spec.retire.clone(),
     };

@@ -104,6 +104,11 @@ pub(super) fn usages(when: Option<&str>, actions: &Actions, at: &str) -> Vec<Usa
             }
         }
     }
+    for (i, e) in actions.set_env.iter().flat_map(|s| &s.env).enumerate() {
+        if let Some(value) = &e.value {
+            add(format!("{at}.setEnv.env[{i}].value"), Kind::Text, value);
+        }
+    }
     if let Some(expect) = actions.metric.as_ref().and_then(|m| m.expect.as_ref()) {
         add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
     }

@@ -1,20 +1,22 @@
 //! PURE. Steps: defaults filled in, what may stand where, and the steps that are inserted.
 
+use std::collections::BTreeSet;
+
 use crate::api::duration::Duration;
-use crate::api::step::{Job, OnFailure, Retry, Step, Undo, WorkloadRef};
+use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
 
 use super::action::{self, Place};
 use super::refuse::{Of, Refusals, not_yet};
 use super::scope::{self, MAX_NAME, Scope};
 use super::{Action, PlanStep, PlanUndo, Stage};
-use super::{approval, suite};
+use super::{approval, changes, suite};
 
 /// Pause between attempts unless the step says.
 const EVERY: Duration = Duration::from_secs(5);
 /// Most attempts.
 const MAX_ATTEMPTS: u32 = 20;
 /// End of the name of a dry run's step.
-const DRY_RUN: &str = "-dry-run";
+pub(super) const DRY_RUN: &str = "-dry-run";
 
 /// What steps are resolved with.
 pub(super) struct Cx<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Cx<'a> {
     pub target: &'a [WorkloadRef],
     /// Workloads of the side that is live.
     pub live: &'a [WorkloadRef],
+    /// Workloads whose pod template a step before changes.
+    pub changed: BTreeSet<WorkloadRef>,
     /// Whether metrics can be asked for.
     pub has_prometheus: bool,
 }
@@ -89,7 +93,10 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         }
         None => match &step.approval {
             Some(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
-            None => action::resolve(cx, place, &step.action, step.timeout, at)?,
+            None => match &step.undo_rollout {
+                Some(undo) => changes::undo_rollout(cx, stage, undo, &format!("{at}.undoRollout")),
+                None => action::resolve(cx, place, &step.action, step.timeout, at)?,
+            },
         },
     };
     let resolved = PlanStep {
@@ -107,6 +114,8 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         action,
     };
     action::fits(&resolved, at, cx.refusals);
+    can_be_kept(step, &resolved, at, cx.refusals);
+    can_be_undone_alone(&resolved, at, cx.refusals);
     Some(with_dry_run(cx, resolved, at))
 }
 
@@ -139,6 +148,47 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
     }
 }
 
+/// `keepOnRetry` stands on what a failed run leaves in force, and never in place of people's word.
+fn can_be_kept(step: &Step, resolved: &PlanStep, at: &str, refusals: &mut Refusals) {
+    if !step.keep_on_retry {
+        return;
+    }
+    let at = format!("{at}.keepOnRetry");
+    if resolved.undo.is_some() {
+        refusals.add(
+            &at,
+            "a run that fails undoes the step, so that nothing is left to be kept",
+            "leave out one of the two",
+        );
+    }
+    if matches!(resolved.action, Action::Approval(_)) {
+        refusals.add(&at, "an approval is given for one run", "leave it out: people are asked anew");
+    }
+    if matches!(resolved.stage, Stage::Rollback | Stage::RollbackVerify) {
+        refusals.add(at, "a rollback is never retried", "leave it out");
+    }
+}
+
+/// `onFailure: UndoStep` needs an undo that is due after a failure.
+fn can_be_undone_alone(step: &PlanStep, at: &str, refusals: &mut Refusals) {
+    if step.on_failure != OnFailure::UndoStep {
+        return;
+    }
+    match &step.undo {
+        None => refusals.add(
+            format!("{at}.onFailure"),
+            "the step has nothing that undoes it",
+            "give it an undo, or say Fail, Continue or Decide",
+        ),
+        Some(undo) => refusals.require(
+            undo.when == UndoWhen::Attempted,
+            format!("{at}.undo.when"),
+            "an undo of what succeeded is never due for a step that failed",
+            "say Attempted, or leave it out",
+        ),
+    }
+}
+
 /// Attempts and the pause between them.
 pub(super) fn attempts(retry: Option<&Retry>, at: &str, refusals: &mut Refusals) -> (u32, Duration) {
     let Some(retry) = retry else { return (1, EVERY) };
@@ -163,15 +213,9 @@ pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals
 
 fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Option<PlanUndo> {
     let Some(undo) = &step.undo else {
-        return match action {
-            Action::Scale(_) if may_be_undone(stage) => Some(PlanUndo {
-                when: Default::default(),
-                timeout: action::timeout(action, 1, EVERY),
-                approval: None,
-                action: Action::Unscale { step: step.name.clone() },
-            }),
-            _ => None,
-        };
+        let action = changes::automatic_undo(action, &step.name).filter(|_| may_be_undone(stage))?;
+        let timeout = action::timeout(&action, 1, EVERY);
+        return Some(PlanUndo { when: Default::default(), timeout, approval: None, action });
     };
     let at = format!("{at}.undo");
     match stage {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::cutover::{DriftPolicy, FollowUp, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
 use crate::api::step::{
-    Approval, Config, Http, Job, Logs, Metric, OnFailure, Resource, Rollout, Scale, SideRef, Tls, UndoWhen, Wait,
-    WorkloadRef,
+    Approval, Config, CronJobs, Http, Job, Logs, Metric, OnFailure, Resource, Restart, Rollout, Scale, SetEnv, SideRef,
+    Tls, UndoRollout, UndoWhen, Wait, WorkloadRef,
 };
 use crate::api::trigger::Trigger;
 
@@ -52,6 +52,9 @@ pub struct Plan {
     /// The templates that steps and triggers came from, as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<PlanTemplate>,
+    /// Steps whose recorded success in an earlier run is kept, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, Kept>,
     /// Checks after completion (refused by this version unless empty).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow_up: Vec<FollowUp>,
@@ -71,6 +74,20 @@ pub struct PlanTemplate {
     pub uid: String,
     /// Its generation when the run began.
     pub generation: i64,
+}
+
+/// The success of a step in an earlier run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// The run in which the step was carried out.
+    pub run: String,
+    /// What it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<serde_json::Value>,
+    /// What it captured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captures: BTreeMap<String, serde_json::Value>,
 }
 
 /// A side.
@@ -245,6 +262,24 @@ pub enum Action {
         /// The step.
         step: String,
     },
+    /// See `actions/set_env.rs`.
+    SetEnv(SetEnv),
+    /// The automatic undo of the `setEnv` step of this name: variables that are still the run's go back.
+    UndoSetEnv {
+        /// The step.
+        step: String,
+    },
+    /// See `actions/restart.rs`.
+    Restart(Restart),
+    /// See `actions/undo_rollout.rs`.
+    UndoRollout(UndoRollout),
+    /// See `actions/cron_jobs.rs`.
+    CronJobs(CronJobs),
+    /// The automatic undo of the `cronJobs` step of this name: what is still as the run left it goes back.
+    UndoCronJobs {
+        /// The step.
+        step: String,
+    },
     /// See `actions/approval.rs`.
     Approval(Approval),
     /// See `actions/wait.rs`.
@@ -253,7 +288,7 @@ pub enum Action {
 
 impl Action {
     /// Every kind of action, as [`Action::kind`] names it.
-    pub const KINDS: [&'static str; 14] = [
+    pub const KINDS: [&'static str; 20] = [
         "permissions",
         "job",
         "http",
@@ -266,6 +301,12 @@ impl Action {
         "logs",
         "scale",
         "unscale",
+        "setEnv",
+        "undoSetEnv",
+        "restart",
+        "undoRollout",
+        "cronJobs",
+        "undoCronJobs",
         "approval",
         "wait",
     ];
@@ -285,6 +326,12 @@ impl Action {
             Self::Logs(_) => "logs",
             Self::Scale(_) => "scale",
             Self::Unscale { .. } => "unscale",
+            Self::SetEnv(_) => "setEnv",
+            Self::UndoSetEnv { .. } => "undoSetEnv",
+            Self::Restart(_) => "restart",
+            Self::UndoRollout(_) => "undoRollout",
+            Self::CronJobs(_) => "cronJobs",
+            Self::UndoCronJobs { .. } => "undoCronJobs",
             Self::Approval(_) => "approval",
             Self::Wait(_) => "wait",
         }

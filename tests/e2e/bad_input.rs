@@ -64,7 +64,7 @@ fn what_cannot_be_resolved_is_refused_with_field_and_remedy() {
             ("jsonpath", verify("http: {path: /, capture: [{name: x, path: '$[['}]}"), vec!["spec.verify.steps[0].http.capture[0].path"]),
             ("variable", verify("http: {path: '/${nothing}'}"), vec!["spec.verify.steps[0].http.path", "nothing"]),
             ("steps-300", format!("verify: {{steps: [{}]}}", suites.join(", ")), vec!["steps, more than"]),
-            ("not-built", verify("restart: {side: Target}"), vec!["spec.verify.steps[0].restart"]),
+            ("not-built", "notify: [{events: [Completed], slack: {secret: {name: s, key: k}}}]\n".into(), vec!["spec.notify"]),
             ("no-prometheus", verify("metric: {query: up, expect: 'value > 0.0'}"), vec!["prometheus"]),
             ("loopback", verify("http: {url: 'http://127.0.0.1:8080/'}"), vec!["127.0.0.1", "loopback"]),
             ("link-local", verify("http: {url: 'http://169.254.10.1/'}"), vec!["169.254.10.1", "link-local"]),

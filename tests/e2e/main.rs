@@ -15,6 +15,7 @@ mod faults;
 mod good;
 mod idle;
 mod leader;
+mod own_changes;
 mod people;
 mod permissions;
 mod reads;

@@ -4,9 +4,10 @@
 use cutover::api::run::Selector;
 use cutover::api::{ANNOTATION_ATTEMPT, LABEL_RUN, LABEL_STEP};
 use cutover::effect::{Effect, Outcome, RestoreGuard};
-use cutover::endpoints::{Names, matches};
+use cutover::endpoints::Names;
 use cutover::world::{JobResult, JobView};
 
+use super::changes;
 use super::cluster::{Cluster, Job, Who, Wrote, metadata};
 use super::faults::{Kind, on_effect};
 use super::promises;
@@ -52,25 +53,8 @@ fn attempt(cluster: &mut Cluster, effect: &Effect) -> Outcome {
             switch(cluster, service, uid, resource_version, from, to, *min_ready)
         }
         Effect::Restore { service, from, to, guard, fence } => restore(cluster, service, from, to, guard, fence),
-        Effect::Scale { why: _, workload, uid, from, to, unless_live } => {
-            let Some(view) = cluster.workloads.get(workload).cloned() else { return Outcome::NotFound };
-            if &view.uid != uid {
-                return Outcome::Conflict(format!("{} was replaced by another of that name", workload.name));
-            }
-            if view.wanted == *to {
-                return Outcome::Done;
-            }
-            if view.wanted != *from {
-                return Outcome::Conflict(format!("{} has {} replicas", workload.name, view.wanted));
-            }
-            let selects =
-                |s: &String| cluster.services.get(s).is_some_and(|s| matches(&view.pod_labels, &s.view.selector));
-            if to < from && unless_live.iter().any(selects) {
-                let why = format!("{} is not shrunk: a live Service selects its pods", workload.name);
-                return Outcome::Refused { why, forbidden: false };
-            }
-            cluster.set_wanted(workload, *to, Who::Us);
-            Outcome::Done
+        Effect::Change { why: _, object, uid, change, unless_live } => {
+            changes::make(cluster, object, uid, change, unless_live)
         }
     }
 }

@@ -85,6 +85,8 @@ impl Cluster {
         match read {
             Read::Http(request) => Reading::Http(self.ask(request)),
             Read::Query { query, .. } => Reading::Query(self.query(query)),
+            Read::Revisions(name) => Reading::Revisions(Ok(self.revisions(name))),
+            Read::CronJob(name) => Reading::CronJob(Ok(self.cron_jobs.get(name).cloned())),
             Read::Keys { config, .. } => {
                 let object = config.secret.as_ref().or(config.config_map.as_ref());
                 let rotated = BTreeMap::new();
@@ -165,8 +167,8 @@ impl Cluster {
         let (what, name) = match tried {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
-            DryRun::Scale { workload } => (format!("patch workloads/{}", workload.name), workload.name.clone()),
             DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
+            DryRun::Change { object, .. } => (format!("patch {:?}s/{}", object.kind, object.name), object.name.clone()),
             DryRun::ForgedDecision { gate, .. } => (format!("forge a decision on gate {gate}"), "forged".to_owned()),
         };
         let kind = self.faults.strike(On::DryRun, &name, self.now)?;

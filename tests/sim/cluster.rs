@@ -1,18 +1,18 @@
 //! What the simulated cluster holds, and how people and the kubelet change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use cutover::api::run::{RunStatus, Selector};
+use cutover::api::run::{ObjectRef, RunStatus, Selector};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
-    ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, PodView, PortView, ServiceView,
-    Sighting, TargetPort, WorkloadView,
+    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, PodView, PortView,
+    ServiceView, Sighting, TargetPort, WorkloadView,
 };
 
 use super::answers::Web;
@@ -67,6 +67,7 @@ pub enum Wrote {
     JobOwned { job: String },
     Sent { key: String },
     Scaled { workload: WorkloadRef, from: u32, to: u32 },
+    Changed { object: ObjectRef, change: String },
     Status,
 }
 
@@ -95,6 +96,11 @@ pub struct Cluster {
     /// What the EndpointSlices say; follows the pods after [`Cluster::converge`].
     pub endpoints: BTreeMap<String, Vec<EndpointView>>,
     pub jobs: BTreeMap<String, Job>,
+    pub cron_jobs: BTreeMap<String, CronJobView>,
+    /// Annotations of workloads.
+    pub annotations: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
+    /// Workloads whose pods are being replaced.
+    pub rolling: BTreeSet<WorkloadRef>,
     pub status: RunStatus,
     pub status_version: u64,
     /// HTTP, Prometheus, Secrets.
@@ -135,6 +141,9 @@ impl Cluster {
             sick: vec![],
             endpoints: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            cron_jobs: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            rolling: BTreeSet::new(),
             status: RunStatus::default(),
             status_version: 1,
             web: Web::default(),
@@ -369,7 +378,9 @@ impl Cluster {
         let ready = self.pods.values().filter(|(o, p)| o == w && p.ready).count() as u32;
         if let Some(view) = self.workloads.get_mut(w) {
             view.replicas = all;
-            view.updated = all;
+            if !self.rolling.contains(w) {
+                view.updated = all;
+            }
             view.available = ready;
             view.observed_generation = view.generation;
         }

@@ -14,7 +14,7 @@ pub enum On {
     Start,
     Delete,
     Own,
-    Scale,
+    Change,
     Send,
     /// The claim: a write of the run's status.
     Status,
@@ -81,6 +81,6 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::Send { key, .. } => (On::Send, key),
         Effect::Switch { service, .. } => (On::Switch, service),
         Effect::Restore { service, .. } => (On::Restore, service),
-        Effect::Scale { workload, .. } => (On::Scale, &workload.name),
+        Effect::Change { object, .. } => (On::Change, &object.name),
     }
 }

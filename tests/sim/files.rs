@@ -43,10 +43,12 @@ pub fn play(scenario: &Scenario, seed: Option<u64>) -> Timeline {
 pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     let live = scenario.cutover.sides.iter().find(|s| s.name != scenario.cutover.activate);
     let live = live.map(|s| s.name.clone()).unwrap_or_default();
-    let plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
+    let mut plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
         .unwrap_or_else(|refusals| panic!("the manifest is refused: {refusals:#?}"));
+    plan.kept = scenario.kept.clone();
     let mut cluster = Cluster::new(&plan, scenario.replicas, EPOCH);
     cluster.web = scenario.web.clone();
+    cluster.cron_jobs = scenario.cron_jobs.clone();
     let mut line = Timeline::new(scenario.clone(), cluster, seed);
     line.set_clock_cues();
     line

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use cutover::api::run::RunStatus;
-use cutover::effect::{Effect, Outcome};
+use cutover::effect::{Change, Effect, Outcome};
+
+use cutover::effect::change::said;
 
 use super::cluster::Cluster;
 
@@ -46,7 +48,7 @@ impl Log {
     pub fn effect(&mut self, cluster: &Cluster, effect: &Effect, outcome: &Outcome) {
         let what = name(cluster, effect);
         let outcome = match outcome {
-            Outcome::Done => "done".to_owned(),
+            Outcome::Done | Outcome::Changed { .. } => "done".to_owned(),
             Outcome::Created { .. } => "created".to_owned(),
             Outcome::Guarded { foreign: Some(_), .. } => "not tried: the selector is neither side's".to_owned(),
             Outcome::Guarded { ready, other, .. } => format!("not tried: {ready} ready, {other} on the other side"),
@@ -76,6 +78,9 @@ impl Log {
                 Some(_) => cluster.points_to(name).unwrap_or("neither side"),
             };
             self.lines.push(format!("service {name}: {to}"));
+        }
+        for (name, job) in &cluster.cron_jobs {
+            self.lines.push(format!("CronJob {name}: {}", said(job.suspended)));
         }
         for step in &status.steps {
             let attempt = if step.attempt > 1 { format!(" after {} attempts", step.attempt) } else { String::new() };
@@ -130,6 +135,12 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         Effect::Send { key, .. } => format!("send request {key}"),
         Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
         Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.live.name),
-        Effect::Scale { why, workload, from, to, .. } => format!("scale {} {from} to {to} ({why})", workload.name),
+        Effect::Change { why, object, change: Change::Scale { from, to }, .. } => {
+            format!("scale {} {from} to {to} ({why})", object.name)
+        }
+        Effect::Change { why, object, change: Change::Suspend { to, .. }, .. } => {
+            format!("{} {} ({why})", if *to { "suspend" } else { "resume" }, object.name)
+        }
+        Effect::Change { why, object, change, .. } => format!("{} of {} ({why})", change.kind(), object.name),
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod actor;
 pub mod answers;
+pub mod changes;
 pub mod cluster;
 pub mod faults;
 pub mod files;

@@ -286,7 +286,9 @@ impl Operator {
     pub fn reply(&mut self, key: &EffectKey, outcome: Outcome, now: Timestamp) {
         self.world.in_flight.remove(key);
         match &outcome {
-            Outcome::Created { .. } | Outcome::Done | Outcome::Answered(_) => self.world.tried.remove(key),
+            Outcome::Created { .. } | Outcome::Done | Outcome::Changed { .. } | Outcome::Answered(_) => {
+                self.world.tried.remove(key)
+            }
             _ => self.world.tried.insert(key.clone(), now),
         };
         self.world.outcomes.insert(key.clone(), Seen { at: now, value: outcome });

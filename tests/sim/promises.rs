@@ -9,7 +9,7 @@ use cutover::api::decision::Verb;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, RunStatus, StepRecord, StepState, SwitchState};
 use cutover::api::step::{Approval, OnFailure};
-use cutover::effect::Effect;
+use cutover::effect::{Change, Effect};
 use cutover::endpoints::{carries, matches};
 use cutover::plan::{Action, Plan, Stage, undo_name};
 use cutover::world::DecisionView;
@@ -198,8 +198,13 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
         Effect::Restore { service, .. } => {
             !status.phase.is_over() && switch(service).is_some_and(|s| open(s.state) || s.state == SwitchState::Gone)
         }
-        Effect::Scale { why, workload, .. } => {
-            let before = status.steps.iter().flat_map(|s| &s.before).any(|b| b.workload == *workload);
+        Effect::Change { why, object, change, .. } => {
+            // What is kept for an undo is dropped when none is to come; everything else is sent before it is done.
+            let forgets = matches!(change, Change::ForgetEnv { .. });
+            let over = status.phase == Phase::Completed || status.phase.is_over();
+            let of_step = status.steps.iter().filter(|s| s.name == *why);
+            let mut all = of_step.flat_map(|s| &s.before).filter(|b| b.object == *object && !b.forgotten);
+            let before = all.any(|b| b.done == forgets && (!forgets || over));
             before || (why == "restore" && status.ending.as_ref().is_some_and(|e| e.scaled_at.is_some()))
         }
     };
@@ -282,7 +287,7 @@ fn once(cluster: &mut Cluster, what: &str, of: &str) {
 }
 
 fn downtime_allowed(plan: &Plan, effect: &Effect) -> bool {
-    let Effect::Scale { why, .. } = effect else { return false };
+    let Effect::Change { why, .. } = effect else { return false };
     let step = why.split('#').next().unwrap_or(why);
     plan.step(step).is_some_and(|s| matches!(&s.action, Action::Scale(scale) if scale.allow_downtime))
 }

@@ -6,6 +6,8 @@ use cutover::api::Duration;
 use cutover::api::cutover::{CutoverSpec, Release};
 use cutover::api::decision::{Resolution, Verb};
 use cutover::api::phase::Phase;
+use cutover::plan::Kept;
+use cutover::world::CronJobView;
 use serde::Deserialize;
 
 use super::answers::{HttpRule, LogRule, MetricRule, Web};
@@ -29,6 +31,12 @@ pub struct Scenario {
     /// How the Jobs of a step behave, attempt by attempt; the last stands for all further ones.
     #[serde(default)]
     pub jobs: BTreeMap<String, Vec<JobScript>>,
+    /// CronJobs by name.
+    #[serde(default, rename = "cronJobs")]
+    pub cron_jobs: BTreeMap<String, CronJobView>,
+    /// What is kept of an earlier run, by step.
+    #[serde(default)]
+    pub kept: BTreeMap<String, Kept>,
     #[serde(default)]
     pub script: Vec<Cue>,
     /// Longest virtual time.
@@ -107,6 +115,8 @@ pub struct Act {
     pub restarts: Option<Restarts>,
     /// Somebody scales a side.
     pub scale: Option<Scale>,
+    /// Somebody suspends or resumes CronJobs.
+    pub suspend_jobs: BTreeMap<String, bool>,
     /// The pod template of a side changes.
     pub template: Option<String>,
     /// Rules put before all others.
@@ -215,6 +225,12 @@ pub struct Expect {
     /// Longest time from the cue with this text until the Services point to the old side.
     #[serde(default)]
     pub restored: Option<Restored>,
+    /// Whether each CronJob is suspended at the end.
+    #[serde(default)]
+    pub suspended: BTreeMap<String, bool>,
+    /// Names of the variables of each workload's first container at the end, with their values.
+    #[serde(default)]
+    pub env: BTreeMap<String, BTreeMap<String, String>>,
     /// No selector was ever written by us.
     #[serde(default)]
     pub never_switched: bool,

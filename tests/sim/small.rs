@@ -108,6 +108,7 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
         window: None,
         drift_policy: DriftPolicy::Report,
         templates: vec![],
+        kept: BTreeMap::new(),
         follow_up: vec![],
         retire: None,
     }

@@ -71,6 +71,11 @@ impl Timeline {
                 cluster.set_wanted(&w, s.replicas, Who::Others);
             }
         }
+        for (name, suspended) in &act.suspend_jobs {
+            if let Some(job) = cluster.cron_jobs.get_mut(name) {
+                job.suspended = *suspended;
+            }
+        }
         if let Some(side) = &act.template {
             cluster.change_template(side);
         }

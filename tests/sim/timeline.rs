@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use cutover::api::phase::Phase;
+use cutover::api::step::WorkloadRef;
 use cutover::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use cutover::world::{JobEnd, JobResult, Sighting};
 
@@ -34,6 +35,7 @@ enum Event {
     Converge(String),
     PodReady(String),
     JobEnds(String),
+    RolledOut(WorkloadRef),
     Cue(usize),
     Thaw,
     Wake(u64),
@@ -194,6 +196,11 @@ impl Timeline {
                 self.end_job(&name);
                 return false;
             }
+            Event::RolledOut(w) => {
+                self.underway.remove(&format!("rollout/{}", w.name));
+                self.cluster.rolled_out(&w);
+                return false;
+            }
             Event::Cue(i) => {
                 self.cue(i);
                 return false;
@@ -299,6 +306,11 @@ impl Timeline {
         for w in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
             for pod in self.cluster.make_pods(&w) {
                 self.plan_in(3000, Event::PodReady(pod));
+            }
+        }
+        for w in self.cluster.rolling.clone() {
+            if self.underway.insert(format!("rollout/{}", w.name), ()).is_none() {
+                self.plan_in(3000, Event::RolledOut(w));
             }
         }
         for name in self.cluster.behind() {

@@ -114,8 +114,22 @@ pub const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
 pub const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
 
 /// Kinds of effects.
-pub const EFFECTS: [&str; 8] =
-    ["create_job", "start_job", "delete_job", "own_job", "send", "switch", "restore", "scale"];
+pub const EFFECTS: [&str; 14] = [
+    "create_job",
+    "start_job",
+    "delete_job",
+    "own_job",
+    "send",
+    "switch",
+    "restore",
+    "scale",
+    "suspend",
+    "set_env",
+    "unset_env",
+    "forget_env",
+    "restart",
+    "template",
+];
 
 /// The kind of an effect.
 pub const fn effect(effect: &Effect) -> &'static str {
@@ -127,7 +141,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::Send { .. } => "send",
         Effect::Switch { .. } => "switch",
         Effect::Restore { .. } => "restore",
-        Effect::Scale { .. } => "scale",
+        Effect::Change { change, .. } => change.kind(),
     }
 }
 
@@ -140,7 +154,7 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Created { .. } => "created",
         Outcome::NameCollision(_) => "name_collision",
-        Outcome::Done => "done",
+        Outcome::Done | Outcome::Changed { .. } => "done",
         Outcome::Answered(_) => "answered",
         Outcome::NotFound => "not_found",
         Outcome::Conflict(_) => "conflict",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::condition::set;
-use crate::effect::RestoreGuard;
+use crate::effect::{Change, RestoreGuard};
 use jiff::Timestamp;
 
 /// Names and labels of all series but those of watches, which come and go.
@@ -19,7 +19,7 @@ fn all_effects() -> Vec<Effect> {
     let (name, uid) = (String::from("n"), String::from("u"));
     let request = crate::effect::Request::default();
     let workload = crate::api::step::WorkloadRef { kind: crate::api::step::WorkloadKind::Deployment, name: "d".into() };
-    vec![
+    let mut all = vec![
         Effect::CreateJob { name: name.clone(), manifest: serde_json::Value::Null },
         Effect::StartJob { name: name.clone(), uid: uid.clone() },
         Effect::DeleteJob { name: name.clone(), uid: uid.clone(), resource_version: None },
@@ -40,7 +40,27 @@ fn all_effects() -> Vec<Effect> {
             guard: RestoreGuard { min_ready: 1, any: false },
             fence: "f".into(),
         },
-        Effect::Scale { why: "step".into(), workload, uid, from: 1, to: 2, unless_live: vec![] },
+    ];
+    all.extend(changes().into_iter().map(|change| Effect::Change {
+        why: "step".into(),
+        object: (&workload).into(),
+        uid: uid.clone(),
+        change,
+        unless_live: vec![],
+    }));
+    all
+}
+
+fn changes() -> Vec<Change> {
+    let keep = || String::from("k");
+    vec![
+        Change::Scale { from: 1, to: 2 },
+        Change::Suspend { from: false, to: true },
+        Change::SetEnv { container: None, env: vec![], keep: keep() },
+        Change::UnsetEnv { keep: keep() },
+        Change::ForgetEnv { keep: keep() },
+        Change::Restart { stamp: "s".into() },
+        Change::Template { from: "a".into(), to: "b".into(), template: serde_json::Value::Null },
     ]
 }
 
@@ -49,6 +69,7 @@ fn all_outcomes() -> Vec<Outcome> {
         Outcome::Created { uid: "u".into() },
         Outcome::NameCollision("x".into()),
         Outcome::Done,
+        Outcome::Changed { template: "h".into() },
         Outcome::Answered(vec![]),
         Outcome::NotFound,
         Outcome::Conflict("x".into()),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, Selector};
-use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme};
+use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
 
 pub mod change;
 pub mod env;

@@ -1,6 +1,7 @@
 //! PURE. The switch: claimed with uid, resourceVersion and whole selectors (P4), sent only onto enough ready
 //! endpoints (P5), followed until the EndpointSlices converge.
 
+use crate::api::before::ObjectRef;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
@@ -106,7 +107,8 @@ fn claim(d: &mut Draft) {
 /// and a restore needs it as it was.
 fn before_run(d: &Draft, workload: &WorkloadRef) -> u32 {
     let before = d.journal.steps.iter().flat_map(|step| &step.before);
-    before.filter(|before| before.workload == *workload).map(|before| before.replicas).max().unwrap_or(0)
+    let object = ObjectRef::from(workload);
+    before.filter(|before| before.object == object).filter_map(|before| before.replicas).max().unwrap_or(0)
 }
 
 fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str) {

@@ -168,7 +168,10 @@ impl Cluster {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
             DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
-            DryRun::Change { object, .. } => (format!("patch {:?}s/{}", object.kind, object.name), object.name.clone()),
+            DryRun::Change { object, .. } => {
+                let kind = format!("{:?}s", object.kind).to_lowercase();
+                (format!("patch {kind}/{}", object.name), object.name.clone())
+            }
             DryRun::ForgedDecision { gate, .. } => (format!("forge a decision on gate {gate}"), "forged".to_owned()),
         };
         let kind = self.faults.strike(On::DryRun, &name, self.now)?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use cutover::api::run::{ObjectRef, RunStatus, Selector};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
+use cutover::effect::hash;
 use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
@@ -175,6 +176,10 @@ impl Cluster {
             let live = side.name == self.plan.live.name;
             labels.insert(label.clone(), if live { "0.9.0".into() } else { version.clone() });
         }
+        let template = json!({
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "api", "image": "registry.invalid/app:1", "env": []}]}
+        });
         let view = WorkloadView {
             uid: format!("{}-uid", w.name),
             resource_version: "1".into(),
@@ -184,12 +189,9 @@ impl Cluster {
             updated: replicas,
             available: replicas,
             replicas,
-            template_hash: format!("{}-template-1", w.name),
+            template_hash: hash(&template),
             pod_labels: labels.clone(),
-            template: json!({
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "api", "image": "registry.invalid/app:1", "env": []}]}
-            }),
+            template,
             stuck: None,
         };
         self.workloads.insert(w.clone(), view);
@@ -402,7 +404,8 @@ impl Cluster {
             if let Some(view) = self.workloads.get_mut(&w) {
                 view.generation += 1;
                 view.observed_generation = view.generation;
-                view.template_hash = format!("{}-template-{}", w.name, view.generation);
+                view.template["metadata"]["annotations"] = json!({"changed-at": view.generation.to_string()});
+                view.template_hash = hash(&view.template);
             }
         }
     }

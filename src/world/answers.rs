@@ -1,0 +1,208 @@
+//! PURE DATA. Answers to reads.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{CronJobView, RevisionsView};
+
+/// The answer to a read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// One answer for each address asked.
+    Http(Vec<HttpAnswer>),
+    /// A PromQL value.
+    Query(QueryAnswer),
+    /// The keys of a Secret, ConfigMap or environment.
+    Keys(KeysAnswer),
+    /// What a finished Job left.
+    Job(JobResult),
+    /// Lines of logs.
+    Logs(LogsAnswer),
+    /// Memory and CPU of pods.
+    Usage(UsageAnswer),
+    /// A server's certificate.
+    Tls(TlsAnswer),
+    /// An object.
+    Resource(ResourceAnswer),
+    /// The revisions of a Deployment, or why they could not be read.
+    Revisions(Result<RevisionsView, String>),
+    /// A CronJob; `None`: there is none; or why it could not be read.
+    CronJob(Result<Option<CronJobView>, String>),
+    /// Refusals of dry runs, by what was tried; empty when all would be admitted.
+    DryRun(Vec<DryRunRefusal>),
+    /// Everything was read live.
+    Refreshed,
+}
+
+/// The answer to one request. Bodies never leave the memory of the operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpAnswer {
+    /// Which pod or Service was asked.
+    pub from: String,
+    /// The answer, or why there is none.
+    pub result: Result<HttpResponse, HttpError>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// Header names in lower case; repeated ones joined by `, `.
+    pub headers: BTreeMap<String, String>,
+    /// At most 64 KiB.
+    pub body: String,
+    /// From the first byte sent to the last received.
+    pub latency_ms: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// Nothing was sent: address refused, unresolved, no connection, a missing Secret. Safe to try again.
+    NotSent(String),
+    /// Sent, and the answer was lost, late, too large or malformed.
+    Lost(String),
+}
+
+/// A PromQL answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QueryAnswer {
+    /// Exactly one finite number.
+    Value(f64),
+    /// Anything else: down, empty, NaN, two series, a string, too large, too slow. Never good, never bad.
+    Inconclusive(String),
+    /// Prometheus says the query itself is wrong.
+    Invalid(String),
+}
+
+/// The keys of a Secret, ConfigMap or environment.
+#[derive(Clone, PartialEq)]
+pub enum KeysAnswer {
+    /// Values by key and, where known, when each was last changed.
+    Found {
+        /// Values; never printed.
+        values: BTreeMap<String, String>,
+        /// Annotations `cutover.dev/rotated-at[.key]` and managed fields that cover one key alone.
+        rotated: BTreeMap<String, Timestamp>,
+    },
+    /// The object is not there.
+    NotFound,
+    /// It cannot be read, with the reason and remedy.
+    Refused(String),
+}
+
+impl std::fmt::Debug for KeysAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Found { values, .. } => f.debug_tuple("Found").field(&values.keys()).finish(),
+            Self::NotFound => f.write_str("NotFound"),
+            Self::Refused(why) => f.debug_tuple("Refused").field(why).finish(),
+        }
+    }
+}
+
+/// What a finished Job left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobResult {
+    /// Of the first container that did not end with 0, else 0; none when no pod was found.
+    pub exit_code: Option<i32>,
+    /// The termination message.
+    pub message: Option<String>,
+    /// The last 64 KiB of the log, where lines are expected or kept.
+    pub log: Option<String>,
+    /// Why something could not be read.
+    pub problem: Option<String>,
+}
+
+/// How many lines matched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogsAnswer {
+    /// Lines that were seen to match; where there is a problem there may have been more.
+    pub lines: u64,
+    /// Pods whose logs were read.
+    pub pods: u32,
+    /// Why not everything is known: a log that cannot be read, or does not reach back far enough.
+    pub problem: Option<String>,
+}
+
+/// What pods use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageAnswer {
+    /// The last sample of each pod that has one.
+    Found(Vec<PodUsage>),
+    /// No metrics API, or no answer that can be understood.
+    Inconclusive(String),
+}
+
+/// A sample of what a pod uses, all its containers together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodUsage {
+    /// The pod's name.
+    pub pod: String,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// CPU, in thousand-millionths of a core.
+    pub nanocores: u64,
+    /// Memory (the working set).
+    pub bytes: u64,
+}
+
+/// An object of the namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResourceAnswer {
+    /// It, without its managed fields.
+    Found(Value),
+    /// It is not there.
+    NotFound,
+    /// The ServiceAccount may not read it.
+    Forbidden {
+        /// As RBAC names it, such as `deployments.apps`.
+        resource: String,
+        /// What the API server said.
+        why: String,
+    },
+    /// No such kind, one without a namespace, too large, or the API server cannot be asked.
+    Unread(String),
+}
+
+/// What a TLS handshake showed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TlsAnswer {
+    /// A certificate, trusted or not.
+    Seen(Certificate),
+    /// No handshake came about.
+    Unseen(String),
+}
+
+/// A server's certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// Whom it names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// DNS names and addresses it is for.
+    pub names: Vec<String>,
+    /// Its end.
+    pub not_after: Timestamp,
+    /// Such as `TLSv1.3`.
+    pub protocol: String,
+    /// Why it is not trusted for the name that was asked for, if it is not.
+    pub untrusted: Option<String>,
+}
+
+/// A dry run that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DryRunRefusal {
+    /// What was tried, such as `patch services/web` or `create jobs for step migrate`.
+    pub what: String,
+    /// What the API server said.
+    pub why: String,
+    /// Whether a right is missing, so that the remedy is RBAC.
+    pub forbidden: bool,
+    /// The API server could not be asked; to be tried again.
+    pub transient: bool,
+}

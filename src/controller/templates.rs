@@ -23,11 +23,15 @@ pub async fn expanded(
         let read = match usage.kind.unwrap_or_default() {
             TemplateKind::CutoverTemplate => {
                 let api: Api<DeserializeGuard<CutoverTemplate>> = Api::namespaced(client.clone(), namespace);
-                get(&api, &usage.name).await?.map(|guard| guard.0.map(|t| (t.metadata.clone(), t.spec.template)))
+                get(&api, &usage.name)
+                    .await?
+                    .map(|guard| guard.0.map(|t| (t.metadata, t.spec.template)).map_err(Box::new))
             }
             TemplateKind::ClusterCutoverTemplate => {
                 let api: Api<DeserializeGuard<ClusterCutoverTemplate>> = Api::all(client.clone());
-                get(&api, &usage.name).await?.map(|guard| guard.0.map(|t| (t.metadata.clone(), t.spec.template)))
+                get(&api, &usage.name)
+                    .await?
+                    .map(|guard| guard.0.map(|t| (t.metadata, t.spec.template)).map_err(Box::new))
             }
         };
         match read.transpose() {

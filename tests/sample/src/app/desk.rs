@@ -47,7 +47,8 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Result<Response<Ap
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let html = request.headers().get(header::ACCEPT).is_some_and(|kind| kind == "text/html");
-    if !answers(&path) && !(path == "/" && html) {
+    let here = answers(&path) || (path == "/" && html);
+    if !here {
         return Err(request);
     }
     let query = routes::query(request.uri().query());

@@ -97,7 +97,7 @@ fn every_row_names_what_is_in_the_example_or_says_why_nothing_is() {
                 }
             }
             let gate = |field: &&str| path::find(&example.cutover["spec"], &format!("{field}.approval")).is_some();
-            if row.by.starts_with("approval") && !fields.iter().any(|field| gate(field)) {
+            if row.by.starts_with("approval") && !fields.iter().any(gate) {
                 complain(format!("no approval among {fields:?}"));
             }
         }

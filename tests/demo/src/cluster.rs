@@ -47,16 +47,28 @@ impl Cluster {
             }
         }
         let name = object["metadata"]["name"].as_str().context("an object without a name")?.to_owned();
+        let params = PatchParams::apply(DELIVERY).force();
+        self.api_of(&object)?
+            .patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("cannot apply {} {name}", object["kind"]))?;
+        Ok(())
+    }
+
+    /// An object of the namespace as it is now, by the manifest of it.
+    pub async fn get(&self, manifest: &Value) -> Result<Value> {
+        let name = manifest["metadata"]["name"].as_str().context("an object without a name")?;
+        let object = self.api_of(manifest)?.get(name).await;
+        Ok(serde_json::to_value(object.with_context(|| format!("cannot read {} {name}", manifest["kind"]))?)?)
+    }
+
+    /// The API of the kind of an object.
+    fn api_of(&self, object: &Value) -> Result<Api<DynamicObject>> {
         let (api_version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
         let (api_version, kind) = (api_version.context("no apiVersion")?, kind.context("no kind")?);
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let params = PatchParams::apply(DELIVERY).force();
-        api.patch(&name, &params, &Patch::Apply(&object))
-            .await
-            .with_context(|| format!("cannot apply {kind} {name}"))?;
-        Ok(())
+        Ok(Api::namespaced_with(self.client.clone(), &self.namespace, &resource))
     }
 
     /// Applies objects in their order.

@@ -98,6 +98,15 @@ impl Example {
             .collect()
     }
 
+    /// An object of the application by `Kind/name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn object(&self, name: &str) -> Result<&Value> {
+        let found = self.application.iter().find(|object| full_name(object) == name);
+        found.with_context(|| format!("{}: there is no {name}", self.name))
+    }
+
     /// The application on the eve of a release: the target's pods carry its version and faults.
     ///
     /// # Errors
@@ -105,10 +114,7 @@ impl Example {
     pub fn eve(&self, scenario: &Scenario) -> Result<Vec<Value>> {
         let mut objects = self.application.clone();
         for (name, patch) in &scenario.patch {
-            let found = objects.iter_mut().find(|object| {
-                let full = format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]));
-                full == *name
-            });
+            let found = objects.iter_mut().find(|object| full_name(object) == *name);
             merge(found.with_context(|| format!("scenario {}: there is no {name}", scenario.name))?, patch);
         }
         let targets = self.target_workloads();
@@ -161,6 +167,11 @@ fn merge(into: &mut Value, patch: &Value) {
             merge(&mut into[key], value);
         }
     }
+}
+
+/// `Kind/name`.
+fn full_name(object: &Value) -> String {
+    format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
 fn text(value: &Value) -> &str {

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use cutover::api::decision::Resolution;
-use cutover::api::{Cutover, CutoverDecision, CutoverDecisionSpec, Phase, Verb};
+use cutover::api::{Cutover, CutoverDecision, CutoverDecisionSpec, RunStatus, Verb};
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Config};
 
@@ -24,26 +23,16 @@ impl<'s> People<'s> {
         Self { namespace: namespace.to_owned(), scenarios, scenario, said: BTreeSet::new() }
     }
 
-    /// Says what there is to say now: at the gate that waits, and about the run. Each thing is said once; at a gate again
-    /// when its token has changed, as what was said before counts no more.
+    /// Says what there is to say now: at the gate that waits, to the question that is open, and about the run. Each thing is
+    /// said once; at a gate again when its token has changed, as what was said before counts no more.
     ///
     /// # Errors
     /// A role that nobody holds, and a decision that is not admitted.
-    pub async fn speak(&mut self, cutover: &Cutover, phase: Phase) -> Result<()> {
+    pub async fn speak(&mut self, cutover: &Cutover, journal: &RunStatus) -> Result<()> {
         let Some(status) = &cutover.status else { return Ok(()) };
         let Some(uid) = status.run.as_ref().and_then(|run| run.uid.clone()) else { return Ok(()) };
-        let word = |decision: Verb| CutoverDecisionSpec {
-            cutover: cutover.metadata.name.clone().unwrap_or_default(),
-            run_uid: uid.clone(),
-            decision,
-            gate: None,
-            role: None,
-            token: None,
-            step: None,
-            outcome: None,
-            comment: Some(self.scenario.about.clone()),
-            by: String::new(),
-        };
+        let phase = journal.phase;
+        let word = |decision: Verb| self.word(cutover, &uid, decision);
         let mut words = vec![];
         if let Some(gate) = &status.gate {
             let no = self.scenario.reject.get(&gate.name);
@@ -59,13 +48,15 @@ impl<'s> People<'s> {
             }
         }
         for decide in self.scenario.decide.iter().filter(|decide| decide.at == phase) {
-            let who = self.scenarios.on_call.clone().context("nobody is on call")?;
-            let mut word = word(decide.verb);
-            if decide.verb == Verb::Resolve {
-                word.step = Some("decision".into());
-                word.outcome = Some(Resolution::Failed);
-            }
-            words.push((format!("{:?} {phase}", decide.verb), who, word));
+            words.push((format!("{:?} {phase}", decide.verb), self.on_call()?, word(decide.verb)));
+        }
+        if let Some(question) = &journal.question
+            && let Some(answer) = self.scenario.answer.get(&question.subject)
+        {
+            let mut word = word(Verb::Resolve);
+            word.step = Some("decision".into());
+            word.outcome = Some(*answer);
+            words.push((format!("{} {}", question.subject, question.at), self.on_call()?, word));
         }
         for (key, who, word) in words {
             if self.said.insert(key) {
@@ -73,6 +64,33 @@ impl<'s> People<'s> {
             }
         }
         Ok(())
+    }
+
+    /// The person on call lets the run of this uid, which is over, be tried again.
+    ///
+    /// # Errors
+    /// Nobody is on call, and a decision that is not admitted.
+    pub async fn retry(&self, cutover: &Cutover, run: &str) -> Result<()> {
+        self.say(&self.on_call()?, self.word(cutover, run, Verb::Retry)).await
+    }
+
+    fn on_call(&self) -> Result<String> {
+        self.scenarios.on_call.clone().context("nobody is on call")
+    }
+
+    fn word(&self, cutover: &Cutover, run: &str, decision: Verb) -> CutoverDecisionSpec {
+        CutoverDecisionSpec {
+            cutover: cutover.metadata.name.clone().unwrap_or_default(),
+            run_uid: run.to_owned(),
+            decision,
+            gate: None,
+            role: None,
+            token: None,
+            step: None,
+            outcome: None,
+            comment: Some(self.scenario.about.clone()),
+            by: String::new(),
+        }
     }
 
     async fn say(&self, who: &str, mut word: CutoverDecisionSpec) -> Result<()> {

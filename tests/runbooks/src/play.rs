@@ -1,10 +1,12 @@
 //! Plays an example on a cluster: puts it on stage, releases as its scenarios say, and follows each run by its journal.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cutover::api::run::RunState;
 use cutover::api::{Cutover, CutoverRun, Phase, RunStatus};
+use cutover::plan::expr::{Var, eval_bool};
 use demo::cluster::{Cluster, wait};
 use demo::scene::Scenery;
 use k8s_openapi::api::core::v1::Service;
@@ -106,12 +108,39 @@ impl<'e> Stage<'e> {
         self.apply(&eve).await?;
         self.remove_finished_pods().await?;
         self.ready(&eve).await?;
-        let cutover = self.example.cutover_for(scenario)?;
-        let text = self.scenery.documents(&cutover.to_string())?;
-        self.cluster.apply_all(&text).await?;
-        let journal = self.follow(scenario).await?;
+        let people = People::new(&self.cluster.namespace, &self.example.scenarios, scenario);
+        let mut before = None;
+        if scenario.retry {
+            before = self.run(scenario).await?.and_then(|run| run.metadata.uid);
+            let uid = before.as_deref().context("a retry needs the scenario before it")?;
+            people.retry(&self.api::<Cutover>().get(&self.example.name).await?, uid).await?;
+        } else {
+            let cutover = self.example.cutover_for(scenario)?;
+            let text = self.scenery.documents(&cutover.to_string())?;
+            self.cluster.apply_all(&text).await?;
+        }
+        let journal = self.follow(scenario, people, before).await?;
         let live = self.live().await?;
-        Ok((judge(self.example, scenario, &journal, live.as_deref(), started.elapsed()), journal))
+        let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
+        row.problems.extend(self.objects(scenario).await?);
+        Ok((row, journal))
+    }
+
+    /// What is not as the scenario expects it of objects.
+    async fn objects(&self, scenario: &Scenario) -> Result<Vec<String>> {
+        let mut problems = vec![];
+        for (name, conditions) in &scenario.expect.objects {
+            let object = self.cluster.get(self.example.object(name)?).await?;
+            let known = BTreeMap::from([("object".to_owned(), Var::Json(object))]);
+            for condition in conditions {
+                match eval_bool(condition, &known) {
+                    Ok(true) => {}
+                    Ok(false) => problems.push(format!("{name}: it is not so that {condition}")),
+                    Err(why) => problems.push(format!("{name}: {condition}: {why}")),
+                }
+            }
+        }
+        Ok(problems)
     }
 
     /// Pods that a fault has ended for good would otherwise keep their Deployment from getting ready.
@@ -125,10 +154,9 @@ impl<'e> Stage<'e> {
         Ok(())
     }
 
-    /// Follows the run of a release; people speak when they are asked.
-    async fn follow(&self, scenario: &Scenario) -> Result<RunStatus> {
+    /// Follows the run of a release, another one than `before`; people speak when they are asked.
+    async fn follow(&self, scenario: &Scenario, mut people: People<'_>, before: Option<String>) -> Result<RunStatus> {
         let cutovers: Api<Cutover> = self.api();
-        let mut people = People::new(&self.cluster.namespace, &self.example.scenarios, scenario);
         let end = Instant::now() + ONE_RELEASE;
         let mut last = "no run".to_owned();
         loop {
@@ -136,7 +164,7 @@ impl<'e> Stage<'e> {
                 bail!("{} is not over after {ONE_RELEASE:?}: {last}", scenario.name);
             }
             let cutover = cutovers.get(&self.example.name).await.context("the Cutover is gone")?;
-            match self.run(scenario).await? {
+            match self.run(scenario).await?.filter(|run| before.is_none() || run.metadata.uid != before) {
                 None => {
                     if let Some(why) = demo::follow::refusal(&cutover) {
                         bail!("{}: no run starts: {why}", scenario.name);
@@ -150,7 +178,7 @@ impl<'e> Stage<'e> {
                     last = where_it_stands(&journal);
                     let of_this_run = cutover.status.as_ref().and_then(|s| s.run.as_ref()?.uid.clone());
                     if of_this_run == run.metadata.uid {
-                        people.speak(&cutover, journal.phase).await?;
+                        people.speak(&cutover, &journal).await?;
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cutover::api::decision::Resolution;
 use cutover::api::run::StepState;
 use cutover::api::{Phase, Verb};
 use serde::Deserialize;
@@ -34,8 +35,11 @@ pub struct Scenario {
     /// Part of `make test`.
     #[serde(default)]
     pub quick: bool,
-    /// The release's version, unlike that of every other scenario of the example.
+    /// The release's version, unlike that of every other scenario of the example that is no retry.
     pub version: String,
+    /// No new release: the person on call lets the one before, which is over, be tried again.
+    #[serde(default)]
+    pub retry: bool,
     /// Added to the environment of the target's containers: faults.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -48,6 +52,9 @@ pub struct Scenario {
     /// What the person on call does in a phase.
     #[serde(default)]
     pub decide: Vec<Decide>,
+    /// What the person on call says to open questions, by their subject, such as `step/NAME`: `Succeeded` goes on.
+    #[serde(default)]
+    pub answer: BTreeMap<String, Resolution>,
     /// What must become of it.
     pub expect: Expect,
 }
@@ -77,6 +84,9 @@ pub struct Expect {
     /// A text that stands in the record (message, evidence) of a step, or of `ending`.
     #[serde(default)]
     pub says: BTreeMap<String, String>,
+    /// Objects of the namespace (`Kind/name`) as they are afterwards: conditions in CEL on `object`.
+    #[serde(default)]
+    pub objects: BTreeMap<String, Vec<String>>,
     /// Followed until nothing is left to be done: follow-ups and retirement too.
     #[serde(default)]
     pub closed: bool,

@@ -160,9 +160,16 @@ fn every_example_can_be_shortened_and_names_its_scenarios_once() {
     let examples = example::all(&root().join("examples")).unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(examples.len(), 5);
     for example in &examples {
-        let mut versions = BTreeSet::new();
+        let (mut versions, mut last) = (BTreeSet::new(), None);
         for scenario in &example.scenarios.scenarios {
-            assert!(versions.insert(&scenario.version), "{}: {} twice", example.name, scenario.version);
+            // A retry is of the release right before it.
+            let new = versions.insert(&scenario.version);
+            assert!(new != scenario.retry, "{}: {}", example.name, scenario.version);
+            assert!(!scenario.retry || last == Some(&scenario.version), "{}: {}", example.name, scenario.name);
+            last = Some(&scenario.version);
+            for name in scenario.expect.objects.keys() {
+                example.object(name).unwrap_or_else(|e| panic!("{}: {e:#}", scenario.name));
+            }
             example.cutover_for(scenario).unwrap_or_else(|e| panic!("{}: {e:#}", example.name));
             example.eve(scenario).unwrap_or_else(|e| panic!("{}: {e:#}", example.name));
         }

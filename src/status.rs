@@ -8,6 +8,8 @@ use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, RunStatus, StepState, SwitchState, TrialVerdict};
 use crate::endpoints::{Names, names};
+use crate::journal;
+use crate::plan::after::RETIRE;
 use crate::plan::{Plan, Stage};
 use crate::world::{Reading, World};
 
@@ -107,6 +109,10 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         unset(list, types::CAN_ROLL_BACK);
         return;
     };
+    if journal::record(journal, RETIRE).is_some() {
+        set(list, types::CAN_ROLL_BACK, false, reasons::RETIRED, &go_back_anew(plan), world.now);
+        return;
+    }
     let refusal = world.readings.iter().filter(|(k, _)| k.starts_with(REHEARSAL)).find_map(|(_, r)| match r {
         Reading::DryRun(refusals) => refusals.iter().find(|r| !r.transient).map(|r| (r.forbidden, r.why.clone())),
         _ => None,
@@ -127,6 +133,15 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
     let Some(ready) = fewest else { return };
     let message = format!("{} {ready}/{wanted}", plan.live.name);
     set(list, types::CAN_ROLL_BACK, ready >= enough, "OldSide", &message, world.now);
+}
+
+/// What to do where the old side is retired.
+pub fn go_back_anew(plan: &Plan) -> String {
+    format!(
+        "{side} is retired (scaled down), so this run cannot go back; set spec.activate to {side}: a new run scales it up, \
+         checks it, then switches",
+        side = plan.live.name
+    )
 }
 
 /// What the controller knows about a Cutover besides its newest run.
@@ -154,7 +169,9 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::SUSPENDED,
     ] {
         // Nothing takes a closed run back, whatever its last look at the old side was.
-        let stands = |j: &&RunStatus| j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK;
+        let stands = |j: &&RunStatus| {
+            j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK || journal::is_retired(j)
+        };
         let journal = run.and_then(|r| r.status.as_ref()).filter(stands);
         let in_run = journal.and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
         match in_run {
@@ -244,7 +261,7 @@ fn columns(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, status: &mu
     let target = plan.as_ref().map_or(cutover.spec.activate.as_str(), |p| p.target.name.as_str());
     let version = plan.as_ref().map(|p| p.release.clone()).or_else(|| cutover.spec.release.clone());
     status.target = Some(at_version(target, version.as_ref().and_then(release_name)));
-    if !journal.phase.is_over() && journal.phase != Phase::Completed {
+    if !journal.phase.is_over() {
         let running: Vec<&str> = journal
             .steps
             .iter()
@@ -255,7 +272,8 @@ fn columns(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, status: &mu
         status.step = (!running.is_empty()).then(|| running.join(","));
     }
     if let Some(plan) = &plan {
-        let forward = |s: Stage| !matches!(s, Stage::Rollback | Stage::RollbackVerify);
+        // Up to Completed: what comes after it is told in the message.
+        let forward = |s: Stage| !matches!(s, Stage::Rollback | Stage::RollbackVerify) && !s.after_completed();
         let all = plan.steps.iter().filter(|s| forward(s.stage)).count();
         let done = plan
             .steps

@@ -79,6 +79,8 @@ pub struct CutoverView {
     pub service_account: String,
     /// Live value.
     pub prometheus: Option<Prometheus>,
+    /// The release last known on each side, by the name that `status::release_name` gives it.
+    pub releases: BTreeMap<String, String>,
 }
 
 /// A person's word.

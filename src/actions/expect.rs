@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::api::run::StepState;
+use crate::api::run::{StepRecord, StepState};
 use crate::api::step::Capture;
+use crate::plan::after;
 use crate::plan::expr::{self, Var};
 use crate::plan::select;
 
@@ -24,8 +25,10 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
         StepState::Skipped => "Skipped",
         StepState::Unknown => "Unknown",
     };
+    // A later round of a follow-up stands for its step: records are in the order of their starts.
+    let name = |r: &StepRecord| if after::is_round(&r.name) { after::step_of(&r.name) } else { &r.name }.to_owned();
     let steps: Map<String, Value> =
-        cx.journal.steps.iter().map(|r| (r.name.clone(), json!({"outcome": outcome(r.state)}))).collect();
+        cx.journal.steps.iter().map(|r| (name(r), json!({"outcome": outcome(r.state)}))).collect();
     let release = &cx.plan.release;
     // What is not set is empty, so that it can be asked for.
     let release = json!({

@@ -46,13 +46,13 @@ const DROPPED: [&str; 5] = ["livenessProbe", "readinessProbe", "startupProbe", "
 pub fn name(run_uid: &str, step: &str, attempt: u32) -> String {
     let hash = Sha256::digest(format!("{run_uid}\n{step}\n{attempt}"));
     let hash: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
-    let step: String = step.replace('/', "-").chars().take(30).collect();
+    let step: String = step_label(step).chars().take(30).collect();
     format!("{}-{hash}", step.trim_end_matches('-'))
 }
 
-/// The value of the step's label: a slash cannot stand there.
+/// The value of the step's label: neither a slash nor an at sign can stand there.
 pub fn step_label(step: &str) -> String {
-    step.replace('/', "-")
+    step.replace(['/', '@'], "-")
 }
 
 /// The Job of an attempt. `trial`: it is only to be tried by the API server, so that variables without a value stay as

@@ -57,8 +57,10 @@ pub mod reasons {
     pub const REVERTED: &str = "Reverted";
     /// The Cutover was deleted.
     pub const DELETED: &str = "Deleted";
-    /// A newer release arrived before the switch.
+    /// A newer release arrived before the switch, or ended what was to come after completion.
     pub const SUPERSEDED: &str = "Superseded";
+    /// The old side has been scaled down for good.
+    pub const RETIRED: &str = "Retired";
     /// Somebody else put the selector back.
     pub const ADOPTED: &str = "RestoredByOther";
     /// The switch was refused or ran out of time.
@@ -79,6 +81,8 @@ pub mod reasons {
     pub const PLAN_VERSION: &str = "PlanVersionUnknown";
     /// Both sides have no ready endpoint.
     pub const BOTH_SIDES_EMPTY: &str = "BothSidesEmpty";
+    /// The checks of a completed run were made again.
+    pub const REVALIDATED: &str = "Revalidated";
     /// The phase went on as planned.
     pub const PROGRESS: &str = "Progress";
 }

@@ -55,7 +55,7 @@ pub struct CutoverDecisionSpec {
     pub token: Option<String>,
     /// For Resolve: the step whose outcome is not known, or `decision` for an open question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 56))]
     pub step: Option<String>,
     /// For Resolve: what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]

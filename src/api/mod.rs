@@ -7,6 +7,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 pub mod action;
+pub mod after;
 pub mod before;
 pub mod condition;
 pub mod crd;
@@ -14,6 +15,7 @@ pub mod cutover;
 pub mod decision;
 pub mod duration;
 pub mod http;
+pub mod moment;
 pub mod phase;
 pub mod reference;
 pub mod run;

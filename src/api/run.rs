@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
+use super::after::AfterRecord;
 use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 use super::schema;
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
+
+pub use super::moment::Moment;
 
 /// A whole Service selector.
 pub type Selector = BTreeMap<String, String>;
@@ -113,6 +116,9 @@ pub struct RunStatus {
     /// Since when a person's `Suspend` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Timestamp>,
+    /// What came after Completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<AfterRecord>,
     /// Transitions, newest last, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Moment>,
@@ -419,17 +425,4 @@ pub struct DecisionRecord {
     pub comment: Option<String>,
     /// What came of it; a refusal says why.
     pub result: String,
-}
-
-/// A transition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Moment {
-    /// When.
-    pub at: Timestamp,
-    /// Into which phase.
-    pub phase: Phase,
-    /// One of `condition::reasons`.
-    pub reason: String,
-    /// In words.
-    pub message: String,
 }

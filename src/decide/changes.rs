@@ -4,6 +4,7 @@ use crate::api::condition::{reasons, types};
 use crate::api::cutover::DriftPolicy;
 use crate::api::phase::Phase;
 use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
+use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::endpoints::{Names, names};
 use crate::plan::PlanSide;
@@ -36,7 +37,7 @@ fn cutover(d: &mut Draft) {
     if view.deleting {
         deleted(d);
     } else if d.journal.phase == Phase::Completed {
-        // A completed run has nothing left that a new intent could call off; the next run does it.
+        after::new_intent(d, view);
     } else if view.activate != d.plan.target.name {
         let message = format!("spec.activate went back to {}", view.activate);
         d.end(Phase::Aborted, reasons::REVERTED, &message, None);
@@ -47,7 +48,9 @@ fn cutover(d: &mut Draft) {
 }
 
 fn deleted(d: &mut Draft) {
-    if d.journal.phase != Phase::Completed {
+    if d.journal.phase == Phase::Completed {
+        after::call_off(d, reasons::DELETED, "the Cutover was deleted");
+    } else {
         d.end(Phase::Aborted, reasons::DELETED, "the Cutover was deleted", None);
     }
 }

@@ -5,6 +5,7 @@ use crate::actions;
 use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
+use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, Read, change_key};
 use crate::journal;
@@ -21,6 +22,11 @@ pub fn settle(d: &mut Draft) -> bool {
                 settled &= settle_one(d, sub);
             }
         }
+        settled &= settle_one(d, step);
+    }
+    // Further executions: later rounds of follow-ups, and revalidations.
+    let further: Vec<PlanStep> = d.journal.steps.iter().filter_map(|r| plan.execution(&r.name)).collect();
+    for step in &further {
         settled &= settle_one(d, step);
     }
     settled
@@ -40,6 +46,8 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         _ if record.before.iter().any(under_way) => false,
         (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
         _ if record.sent.is_some() => settle_sent(d, step, record),
+        // A change under way may still land: what is done about it must find it done or not done.
+        _ if after::scaling(d, &step.name) => false,
         _ => {
             interrupted(d, record, "interrupted: the run is ending");
             true

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::phase::Phase;
-use crate::api::run::{RunState, RunStatus};
+use crate::api::run::{RunState, RunStatus, StepState};
 use crate::effect::{Effect, EffectKey, Read, ReadKey};
 use crate::journal;
 use crate::plan::{Plan, Stage};
 use crate::world::World;
 
+mod after;
 mod changes;
 mod close;
 mod draft;
@@ -44,6 +45,18 @@ pub struct Decision {
     pub notes: Vec<Note>,
     /// Decide again at this time, even if nothing is heard.
     pub wake: Option<Timestamp>,
+}
+
+impl Decision {
+    /// Whether nothing is under way: a completed run that only waits for what is to come.
+    pub fn rests(&self) -> bool {
+        let running = self.journal.steps.iter().any(|r| r.state == StepState::Running);
+        self.journal.phase == Phase::Completed
+            && self.journal.state == RunState::Active
+            && self.effects.is_empty()
+            && self.reads.is_empty()
+            && !running
+    }
 }
 
 /// How urgent writing the journal is.
@@ -90,6 +103,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     for _ in 0..8 {
         let before = (d.journal.phase, d.journal.ending.clone());
         if d.journal.ending.is_some() && !d.journal.phase.is_over() {
+            after::interrupted(&mut d);
             rollback::run(&mut d);
         } else {
             run_phase(&mut d);
@@ -113,7 +127,8 @@ fn run_phase(d: &mut Draft) {
         Phase::Observing => observe::run(d),
         Phase::Finishing => steps::stage(d, Stage::Finish, Phase::Completed),
         Phase::RollingBack => rollback::run(d),
-        Phase::Completed | Phase::RolledBack | Phase::Failed | Phase::Aborted | Phase::Superseded => close::run(d),
+        Phase::Completed => after::run(d),
+        Phase::RolledBack | Phase::Failed | Phase::Aborted | Phase::Superseded => close::run(d),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::api::decision::{Resolution, Verb};
 use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, StepState};
 use crate::decide::draft::Draft;
+use crate::decide::{after, rollback};
 use crate::journal::{self, ACCEPTED};
 use crate::world::DecisionView;
 
@@ -72,6 +73,7 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
         Verb::Rollback if d.journal.switch.is_none() => {
             "refused: nothing has been switched; decide Abort instead".into()
         }
+        Verb::Rollback if journal::is_retired(&d.journal) => format!("refused: {}", after::go_back_anew(d.plan)),
         Verb::Rollback => {
             d.end(Phase::RolledBack, reasons::DECISION, &why, None);
             "accepted".into()
@@ -88,7 +90,7 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
         Verb::Resolve => resolve(d, view, &why),
         Verb::Retry => "refused: the run is not over".into(),
         Verb::Approve | Verb::Reject => word_on_gate(d, view),
-        Verb::Revalidate => "refused: the run is not completed".into(),
+        Verb::Revalidate => after::revalidate(d, &spec.by),
     }
 }
 
@@ -153,10 +155,19 @@ fn word_on_gate(d: &Draft, view: &DecisionView) -> String {
 
 /// Answers the open question: `Succeeded` goes on, `Failed` goes back.
 fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
-    let Some(question) = d.journal.question.take() else {
+    let Some(question) = d.journal.question.clone() else {
         return "refused: no question is open".into();
     };
+    let undo = question.subject == rollback::UNDO_QUESTION;
+    if outcome == Resolution::Failed && !undo && journal::is_retired(&d.journal) {
+        return format!("refused: {}", after::go_back_anew(d.plan));
+    }
+    d.journal.question = None;
     match outcome {
+        _ if undo => {
+            let undo = Some(outcome == Resolution::Failed);
+            d.journal.after.get_or_insert_default().undo = undo;
+        }
         Resolution::Succeeded => go_on(d, &question.subject),
         Resolution::Failed => {
             let message = format!("{} ({why})", question.text);

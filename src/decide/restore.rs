@@ -3,12 +3,14 @@
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{ServiceSwitch, SwitchState};
+use crate::decide::after;
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::journal::later;
+use crate::plan::after::RETIRE;
 
 /// Pause between two tries of a due restore.
 const PACE: Duration = Duration::from_millis(250);
@@ -21,6 +23,9 @@ const SCALE_EVERY: Duration = Duration::from_secs(10);
 pub fn run(d: &mut Draft) -> bool {
     let Some(mut switch) = d.journal.switch.clone() else { return true };
     let Some(ending) = d.journal.ending.clone() else { return true };
+    if after::scaling(d, RETIRE) {
+        return false; // one call long: the old side must not shrink after it was counted
+    }
     let late = d.now() >= later(ending.at, d.plan.switch.timeout);
     let wanted = wanted_on_old(d);
     let guard = RestoreGuard { min_ready: d.plan.switch.min_ready.of(wanted), any: late };

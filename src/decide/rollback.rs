@@ -6,7 +6,11 @@ use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
 use crate::decide::{interrupt, restore, steps};
 use crate::journal;
+use crate::plan::after::RETIRE;
 use crate::plan::{Action, PlanStep, Stage};
+
+/// The subject of the question whether a completed run is undone.
+pub const UNDO_QUESTION: &str = "undo";
 
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
@@ -17,7 +21,7 @@ pub fn run(d: &mut Draft) {
     if !steps::everything_is_known(d) || !interrupt::settle(d) {
         return;
     }
-    if !undo_all(d) {
+    if !unretire(d) || !undos_are_agreed(d) || !undo_all(d) {
         return;
     }
     let switched = d.journal.switch.as_ref().is_some_and(|s| s.services.iter().any(|s| s.restored_at.is_some()));
@@ -77,13 +81,54 @@ fn nothing_switched(journal: &RunStatus) -> bool {
     })
 }
 
+/// Takes the retirement of the old side back, which is live again: nobody has to be asked.
+fn unretire(d: &mut Draft) -> bool {
+    let plan = d.plan;
+    let undo = plan.step(RETIRE).filter(|step| undo_due(&d.journal, step)).and_then(|step| plan.undo_of(step));
+    undo.is_none_or(|undo| one(d, &undo))
+}
+
+/// Whether the undos may begin. Those of a completed run ask first: what its steps have changed may be in use for days
+/// (DESIGN §4). A no leaves them out.
+fn undos_are_agreed(d: &mut Draft) -> bool {
+    if !journal::was_completed(&d.journal) {
+        return true;
+    }
+    let plan = d.plan;
+    let due: Vec<PlanStep> = plan
+        .steps
+        .iter()
+        .filter(|s| s.name != RETIRE && undo_due(&d.journal, s))
+        .filter_map(|s| plan.undo_of(s))
+        .filter(|undo| journal::record(&d.journal, &undo.name).is_none())
+        .collect();
+    match d.journal.after.as_ref().and_then(|a| a.undo) {
+        _ if due.is_empty() => true,
+        Some(true) => true,
+        Some(false) => {
+            due.iter().for_each(|undo| left_out(d, undo));
+            true
+        }
+        None => {
+            let names: Vec<&str> = due.iter().map(|u| u.name.as_str()).collect();
+            let text = format!(
+                "{} is live again; the run had been completed, so its undos ({}) wait for a word: Resolve step decision                  with outcome Failed runs them, Succeeded leaves them out",
+                plan.live.name,
+                names.join(", ")
+            );
+            d.ask(UNDO_QUESTION, &text, None, true);
+            false
+        }
+    }
+}
+
 /// Drives the undo of every step whose `undo.when` holds, in reverse order across phases. A failing one is recorded
 /// and does not stop the ones after it. True when all are over.
 fn undo_all(d: &mut Draft) -> bool {
     let plan = d.plan;
     let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
     for step in forward.rev() {
-        if !undo_due(&d.journal, step) {
+        if step.name == RETIRE || !undo_due(&d.journal, step) {
             continue;
         }
         let Some(undo) = plan.undo_of(step) else { continue };

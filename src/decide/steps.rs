@@ -110,7 +110,7 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
 }
 
 /// Takes a step further. True when the stage may go on behind it.
-fn run_one(d: &mut Draft, step: &PlanStep) -> bool {
+pub(super) fn run_one(d: &mut Draft, step: &PlanStep) -> bool {
     let former = journal::record(&d.journal, &step.name).cloned();
     let state = former.as_ref().map(|r| r.state);
     match state {
@@ -163,7 +163,9 @@ fn after_failure(d: &mut Draft, step: &PlanStep) -> bool {
             false
         }
         OnFailure::Decide => {
-            d.ask(&format!("step/{}", step.name), &text, Some(DECIDE_WITHIN), true);
+            // Hours after the switch nobody's silence takes the release back: a person is awaited.
+            let within = (!step.stage.after_completed()).then_some(DECIDE_WITHIN);
+            d.ask(&format!("step/{}", step.name), &text, within, true);
             false
         }
         OnFailure::UndoStep => undo_step(d, step, &text),

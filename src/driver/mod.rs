@@ -286,6 +286,7 @@ impl Driver {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(plan, journal, world))) {
             Ok(decision) => {
                 self.wake.decided(decision.wake, self.world.now);
+                self.wake.rest(decision.rests());
                 Some(decision)
             }
             Err(panic) => {

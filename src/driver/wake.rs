@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const SOON: Duration = Duration::from_secs(8);
 /// Everything is read live at least this often, whatever the watches say.
 const REFRESH: Duration = Duration::from_secs(25);
+/// How long a run that rests sleeps at a time: no timer counts months.
+const REST: Duration = Duration::from_secs(12 * 3600);
 /// A decision that wants to be woken at once is woken after this.
 const SHORTEST: Duration = Duration::from_millis(5);
 /// Pauses between writes of the journal that fail.
@@ -23,6 +25,7 @@ pub struct Wake {
     rescue: Option<Instant>,
     pause: Duration,
     refresh: Instant,
+    resting: bool,
     spread: Duration,
 }
 
@@ -37,6 +40,7 @@ impl Wake {
             rescue: None,
             pause: RETRY.0,
             refresh: Instant::now(),
+            resting: false,
             spread: Duration::from_millis(sum % 5000),
         }
     }
@@ -88,9 +92,15 @@ impl Wake {
         self.retry.is_none_or(|at| at <= Instant::now())
     }
 
+    /// Whether nothing at all is under way before the next due time, so that the watches suffice: a completed run whose
+    /// follow-up is due tomorrow costs no request until then.
+    pub fn rest(&mut self, resting: bool) {
+        self.resting = resting;
+    }
+
     /// Whether everything is to be read live again; the next time is then set.
     pub fn refresh_is_due(&mut self) -> bool {
-        let due = self.refresh <= Instant::now();
+        let due = !self.resting && self.refresh <= Instant::now();
         if due {
             self.refresh = Instant::now() + REFRESH + self.spread;
         }
@@ -107,7 +117,8 @@ impl Wake {
         // An alarm for a retry in the past has rung already.
         let retry = self.retry.filter(|at| *at > Instant::now());
         let soon = self.soon.map(|at| retry.map_or(at, |r| at.max(r)));
-        [self.decided, soon, retry, self.rescue].into_iter().flatten().fold(self.refresh, Instant::min)
+        let refresh = if self.resting { Instant::now() + REST } else { self.refresh };
+        [self.decided, soon, retry, self.rescue].into_iter().flatten().fold(refresh, Instant::min)
     }
 }
 
@@ -131,6 +142,21 @@ mod tests {
         assert_eq!(waited, [100, 200, 400, 800, 1000, 1000]);
         wake.written();
         assert!(wake.next() > Instant::now() + Duration::from_secs(15));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_rests_reads_nothing_until_its_due_time() {
+        let mut wake = Wake::new("uid");
+        assert!(wake.refresh_is_due());
+        let now = Timestamp::from_second(100).expect("a time");
+        wake.decided(Timestamp::from_second(100 + 7200).ok(), now);
+        wake.rest(true);
+        let began = Instant::now();
+        tokio::time::sleep_until(wake.next()).await;
+        assert_eq!(began.elapsed().as_secs(), 7200, "one wake, at the due time");
+        assert!(!wake.refresh_is_due());
+        wake.rest(false);
+        assert!(wake.refresh_is_due(), "what happened meanwhile is read before anything is done");
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,6 +109,16 @@ pub fn put(journal: &mut RunStatus, record: StepRecord) {
     }
 }
 
+/// Whether the run has been Completed, even if it is rolled back now.
+pub fn was_completed(journal: &RunStatus) -> bool {
+    journal.phase == Phase::Completed || journal.timeline.iter().any(|m| m.phase == Phase::Completed)
+}
+
+/// Whether the old side has been scaled down for good: a rollback of this run is no longer possible.
+pub fn is_retired(journal: &RunStatus) -> bool {
+    record(journal, crate::plan::after::RETIRE).is_some_and(|r| r.state == StepState::Succeeded)
+}
+
 /// The record of a trigger.
 pub fn trigger<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a TriggerRecord> {
     journal.triggers.iter().find(|t| t.name == name)

@@ -10,6 +10,12 @@ use super::refuse::Refusals;
 /// The approval of a step, checked.
 pub(super) fn resolve(stage: Stage, step: &Step, approval: &Approval, at: &str, refusals: &mut Refusals) -> Approval {
     refusals.require(
+        stage != Stage::FollowUp,
+        format!("{at}.approval"),
+        "nobody is asked in a follow-up unless it fails",
+        "leave it out",
+    );
+    refusals.require(
         stage != Stage::RollbackVerify,
         format!("{at}.approval"),
         "nobody is asked in the checks of a rollback",

@@ -1,6 +1,7 @@
 //! PURE. `Cutover` → [`Plan`], or every refusal with its field and remedy; variables; CEL, JSONPath, regex.
 
 mod action;
+pub mod after;
 mod approval;
 mod changes;
 pub mod expr;

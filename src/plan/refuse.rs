@@ -59,8 +59,6 @@ pub(super) enum Of {
 /// The fields of the API that this version refuses, since it would otherwise have to skip them. Whoever builds one deletes
 /// its line. `[]` stands for every entry of a list, `=X` for that value alone; false and empty lists count as absent.
 const NOT_YET: &[(Of, &str, &str)] = &[
-    (Of::Spec, "followUp", "check after completion by other means"),
-    (Of::Spec, "retire", "scale the old side down yourself once you are sure"),
     (Of::Spec, "notify", "watch the Cutover's conditions and Events"),
     (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::cutover::{CutoverSpec, Prometheus, Side, Steps};
+use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side, Steps};
 use crate::api::duration::Duration;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step};
 
-use super::action;
+use super::{action, after};
 use super::refuse::{Of, Refusal, Refusals, not_yet};
 use super::request;
 use super::scope::Scope;
@@ -48,13 +48,7 @@ pub fn resolve(
     rest(spec, &mut refusals);
     let Some((target, live)) = target_and_live(spec, live, &mut refusals) else { return Err(refusals.0) };
     let release = spec.release.clone().unwrap_or_default();
-    let mut scope = Scope::new(&release);
-    for (i, follow_up) in spec.follow_up.iter().enumerate() {
-        scope.take_name(&follow_up.name, &format!("spec.followUp[{i}].name"), &mut refusals);
-        for (j, step) in follow_up.steps.iter().enumerate() {
-            scope.take_name(&step.name, &format!("spec.followUp[{i}].steps[{j}].name"), &mut refusals);
-        }
-    }
+    let scope = Scope::new(&release);
     let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
     let mut cx = Cx {
         refusals: &mut refusals,
@@ -83,6 +77,8 @@ pub fn resolve(
         let verify = of(&rollback.verify);
         plan_steps.extend(steps::stage(&mut cx, Stage::RollbackVerify, &verify, "spec.rollback.verify.steps"));
     }
+    let (later, follow_up) = after::resolve(&mut cx, spec);
+    plan_steps.extend(later);
     let switch = switch(spec, &mut refusals);
     let account = spec.service_account_name.trim();
     let plan = Plan {
@@ -101,7 +97,7 @@ pub fn resolve(
         drift_policy: spec.drift_policy.unwrap_or_default(),
         templates: vec![],
         kept: BTreeMap::new(),
-        follow_up: spec.follow_up.clone(),
+        follow_up,
         retire: spec.retire.clone(),
     };
     let size = serde_json::to_vec(&plan).map_or(usize::MAX, |v| v.len());
@@ -133,13 +129,14 @@ fn too_large(name: &str, spec: &CutoverSpec, refusals: &mut Refusals) {
     let rollback = spec.rollback.iter().flat_map(|r| r.steps.iter().chain(r.verify.iter().flat_map(|v| &v.steps)));
     let in_suites = |s: &Step| s.suite.as_ref().map_or(0, |suite| suite.steps.len());
     let steps = phases.into_iter().flatten().flat_map(|p| &p.steps).chain(rollback);
-    let count: usize =
-        steps.map(|s| 1 + in_suites(s)).sum::<usize>() + spec.follow_up.iter().map(|f| f.steps.len()).sum::<usize>();
+    // Every round of a follow-up is recorded.
+    let later = |f: &FollowUp| f.steps.iter().map(|s| 1 + in_suites(s)).sum::<usize>() * after::rounds(f);
+    let count: usize = steps.map(|s| 1 + in_suites(s)).sum::<usize>() + spec.follow_up.iter().map(later).sum::<usize>();
     refusals.require(
         count <= MAX_STEPS,
         "spec",
         format!("there are {count} steps, more than {MAX_STEPS}"),
-        "put several checks into one Job",
+        "put several checks into one Job, or repeat a follow-up less often",
     );
 }
 
@@ -335,7 +332,7 @@ fn target_rollout() -> PlanStep {
     inserted("cutover-target-rollout", Stage::Verify, 1, Action::Rollout(rollout))
 }
 
-fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> PlanStep {
+pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> PlanStep {
     let every = Duration::from_secs(5);
     PlanStep {
         name: name.to_owned(),

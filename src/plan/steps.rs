@@ -123,7 +123,7 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
 fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> OnFailure {
     let of_stage = match stage {
         Stage::Preflight | Stage::Prepare | Stage::Verify | Stage::Confirm => OnFailure::Fail,
-        Stage::Finish => OnFailure::Decide,
+        Stage::Finish | Stage::FollowUp | Stage::Retire => OnFailure::Decide,
         Stage::Rollback | Stage::RollbackVerify => OnFailure::Continue,
     };
     match step.on_failure {
@@ -133,6 +133,12 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
                 format!("{at}.onFailure"),
                 format!("critical: false means Continue, not {said:?}"),
                 "leave out one of the two",
+            );
+            refusals.require(
+                stage != Stage::FollowUp || matches!(said, OnFailure::Continue | OnFailure::Decide),
+                format!("{at}.onFailure"),
+                "a failing follow-up asks people, or is borne",
+                "use Decide or Continue",
             );
             let rollback = matches!(stage, Stage::Rollback | Stage::RollbackVerify);
             refusals.require(
@@ -225,6 +231,11 @@ fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Op
             "move the step to prepare, or leave undo out",
         ),
         Stage::Rollback | Stage::RollbackVerify => cx.refusals.add(&at, "a rollback is not undone", "leave undo out"),
+        Stage::FollowUp => cx.refusals.add(
+            &at,
+            "a follow-up changes nothing, so there is nothing to undo",
+            "move the step to finish, or leave undo out",
+        ),
         _ => {}
     }
     explicit_undo(cx, stage, step, undo, &at)
@@ -263,7 +274,7 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
 }
 
 fn may_be_undone(stage: Stage) -> bool {
-    !matches!(stage, Stage::Preflight | Stage::Rollback | Stage::RollbackVerify)
+    !matches!(stage, Stage::Preflight | Stage::Rollback | Stage::RollbackVerify | Stage::FollowUp)
 }
 
 /// A Job's dry run becomes a step before it, which must succeed.

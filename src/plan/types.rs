@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::cutover::{DriftPolicy, FollowUp, Prometheus, Release, Retire, Window};
+use crate::api::cutover::{DriftPolicy, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
 use crate::api::step::{
     Approval, Config, CronJobs, Http, Job, Logs, Metric, OnFailure, Resource, Restart, Rollout, Scale, SetEnv, SideRef,
     Tls, UndoRollout, UndoWhen, Wait, WorkloadRef,
 };
 use crate::api::trigger::Trigger;
+
+use super::after::{PlanFollowUp, step_of};
 
 /// The form of plan this operator writes and knows.
 pub const PLAN_VERSION: u32 = 1;
@@ -55,10 +57,10 @@ pub struct Plan {
     /// Steps whose recorded success in an earlier run is kept, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept: BTreeMap<String, Kept>,
-    /// Checks after completion (refused by this version unless empty).
+    /// Checks after completion, by the time at which each is first due.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub follow_up: Vec<FollowUp>,
-    /// What becomes of the old side (refused by this version unless absent).
+    pub follow_up: Vec<PlanFollowUp>,
+    /// What becomes of the old side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retire: Option<Retire>,
 }
@@ -159,6 +161,8 @@ pub enum Stage {
     Finish,
     Rollback,
     RollbackVerify,
+    FollowUp,
+    Retire,
 }
 
 impl Stage {
@@ -166,8 +170,17 @@ impl Stage {
     pub const fn default_side(self) -> crate::api::step::To {
         match self {
             Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
-            Self::Confirm | Self::Finish | Self::Rollback | Self::RollbackVerify => crate::api::step::To::Live,
+            Self::Confirm
+            | Self::Finish
+            | Self::Rollback
+            | Self::RollbackVerify
+            | Self::FollowUp
+            | Self::Retire => crate::api::step::To::Live,
         }
+    }
+    /// Whether it comes after Completed.
+    pub const fn after_completed(self) -> bool {
+        matches!(self, Self::FollowUp | Self::Retire)
     }
     /// The field it comes from.
     pub const fn field(self) -> &'static str {
@@ -179,6 +192,8 @@ impl Stage {
             Self::Finish => "finish",
             Self::Rollback => "rollback",
             Self::RollbackVerify => "rollback.verify",
+            Self::FollowUp => "followUp",
+            Self::Retire => "retire",
         }
     }
 }
@@ -375,8 +390,9 @@ impl Plan {
         self.steps.iter().filter(move |s| s.stage == stage)
     }
 
-    /// A step by name, those of suites included.
+    /// A step by name, those of suites included; of a further execution of it (`STEP@ROUND`), the step.
     pub fn step(&self, name: &str) -> Option<&PlanStep> {
+        let name = step_of(name);
         self.steps.iter().find_map(|s| match &s.action {
             _ if s.name == name => Some(s),
             Action::Suite(suite) => suite.steps.iter().find(|x| x.name == name),

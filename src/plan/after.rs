@@ -1,0 +1,267 @@
+//! PURE. What comes after Completed: follow-ups and the retirement of the old side; and further executions of a step.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::api::cutover::{CutoverSpec, FollowUp};
+use crate::api::duration::Duration;
+use crate::api::step::{OnFailure, Scale, SideRef, UndoWhen};
+
+use super::resolve::inserted;
+use super::steps::{self, Cx};
+use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
+
+/// The step that scales the old side down.
+pub const RETIRE: &str = "cutover-retire";
+/// How often scaling down is tried before people are asked.
+const RETIRE_ATTEMPTS: u32 = 3;
+/// Between a step's name and the round of a further execution; neither stands in a name.
+const ROUND: char = '@';
+/// What the rounds of a revalidation are called.
+const REVALIDATE: &str = "revalidate-";
+
+/// Checks after completion, their steps resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFollowUp {
+    /// Its name.
+    pub name: String,
+    /// First due this long after Completed.
+    pub after: Duration,
+    /// Due again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
+    /// No round is due later than this after Completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Duration>,
+    /// The names of its steps, which stand among the plan's.
+    pub steps: Vec<String>,
+}
+
+impl PlanFollowUp {
+    /// How many rounds there are.
+    pub fn rounds(&self) -> u32 {
+        u32::try_from(count(self.after, self.every, self.until)).unwrap_or(u32::MAX)
+    }
+
+    /// When a round, counted from 1, is due.
+    pub fn due(&self, completed: Timestamp, round: u32) -> Timestamp {
+        let every = self.every.map_or(0, Duration::as_millis);
+        let ms = every.saturating_mul(u64::from(round.saturating_sub(1)));
+        later(later(completed, self.after), Duration::from_millis(ms))
+    }
+
+    /// How many rounds are due by then.
+    pub fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
+        let since = later(completed, self.after);
+        if at < since {
+            return 0;
+        }
+        let passed = u64::try_from(at.duration_since(since).as_millis()).unwrap_or(0);
+        let full = self.every.map_or(0, |every| passed.checked_div(every.as_millis()).unwrap_or(0));
+        u32::try_from(full).unwrap_or(u32::MAX).saturating_add(1).min(self.rounds())
+    }
+}
+
+fn later(at: Timestamp, d: Duration) -> Timestamp {
+    at.checked_add(d.signed()).unwrap_or(Timestamp::MAX)
+}
+
+fn count(after: Duration, every: Option<Duration>, until: Option<Duration>) -> u64 {
+    let (Some(every), Some(until)) = (every, until) else { return 1 };
+    let span = until.as_millis().saturating_sub(after.as_millis());
+    span.checked_div(every.as_millis()).unwrap_or(0).saturating_add(1)
+}
+
+/// How many rounds a follow-up has, as it is written.
+pub(super) fn rounds(f: &FollowUp) -> usize {
+    usize::try_from(count(f.after, f.every, f.until)).unwrap_or(usize::MAX).min(1_000_000)
+}
+
+/// Resolves follow-ups and retirement: their steps, and when they are due.
+pub(super) fn resolve(cx: &mut Cx, spec: &CutoverSpec) -> (Vec<PlanStep>, Vec<PlanFollowUp>) {
+    let mut order: Vec<(usize, &FollowUp)> = spec.follow_up.iter().enumerate().collect();
+    // One that is due later may use what an earlier one captured.
+    order.sort_by_key(|(_, f)| f.after);
+    let (mut all, mut follow_ups) = (vec![], vec![]);
+    for (i, f) in order {
+        let at = format!("spec.followUp[{i}]");
+        cx.scope.take_name(&f.name, &format!("{at}.name"), cx.refusals);
+        check(cx, f, &at);
+        let steps = steps::stage(cx, Stage::FollowUp, &f.steps, &format!("{at}.steps"));
+        follow_ups.push(PlanFollowUp {
+            name: f.name.clone(),
+            after: f.after,
+            every: f.every,
+            until: f.until,
+            steps: steps.iter().map(|s| s.name.clone()).collect(),
+        });
+        all.extend(steps);
+    }
+    all.extend(spec.retire.as_ref().map(|r| retire(r.scale_to)));
+    (all, follow_ups)
+}
+
+fn check(cx: &mut Cx, f: &FollowUp, at: &str) {
+    cx.refusals.require(
+        !f.steps.is_empty(),
+        format!("{at}.steps"),
+        "a follow-up without steps checks nothing",
+        "give at least one step",
+    );
+    cx.refusals.require(
+        f.every.is_some() == f.until.is_some(),
+        at,
+        "a repeated follow-up needs both every and until",
+        "give both, or neither",
+    );
+    cx.refusals.require(
+        f.every.is_none_or(|e| e.as_millis() >= 1000),
+        format!("{at}.every"),
+        "a follow-up is repeated once a second at most",
+        "give at least 1s",
+    );
+    cx.refusals.require(
+        f.until.is_none_or(|u| u >= f.after),
+        format!("{at}.until"),
+        format!("it ends {} after Completed, before it is first due", f.until.unwrap_or_default()),
+        format!("give {} or more: until counts from Completed, as after does", f.after),
+    );
+}
+
+/// Scales the old side down; its undo, on a rollback, is the one of every scale step.
+fn retire(replicas: u32) -> PlanStep {
+    let scale = Scale { side: Some(SideRef::Live), workloads: vec![], replicas, allow_downtime: false };
+    let step = inserted(RETIRE, Stage::Retire, RETIRE_ATTEMPTS, Action::Scale(scale));
+    let undo = PlanUndo {
+        when: UndoWhen::Attempted,
+        timeout: step.timeout,
+        approval: None,
+        action: Action::Unscale { step: RETIRE.to_owned() },
+    };
+    PlanStep { on_failure: OnFailure::Decide, undo: Some(undo), ..step }
+}
+
+/// The step that an execution is one of.
+pub fn step_of(execution: &str) -> &str {
+    execution.split_once(ROUND).map_or(execution, |(step, _)| step)
+}
+
+/// Whether an execution is one of a later round of a follow-up.
+pub fn is_round(execution: &str) -> bool {
+    execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE))
+}
+
+impl Plan {
+    /// The steps of a round of a follow-up, as they are executed in it.
+    pub fn round(&self, f: &PlanFollowUp, round: u32) -> Vec<PlanStep> {
+        let steps: Vec<&PlanStep> = f.steps.iter().filter_map(|name| self.step(name)).collect();
+        if round <= 1 { steps.into_iter().cloned().collect() } else { executions(&steps, &round.to_string()) }
+    }
+
+    /// The checks of the run as they are executed by its `n`th revalidation: what only reads in verify and confirm.
+    pub fn checks(&self, n: usize) -> Vec<PlanStep> {
+        let kept: Vec<PlanStep> = self
+            .steps
+            .iter()
+            .filter(|s| matches!(s.stage, Stage::Verify | Stage::Confirm))
+            .filter_map(only_reading)
+            .collect();
+        executions(&kept.iter().collect::<Vec<_>>(), &format!("{REVALIDATE}{n}"))
+    }
+
+    /// The step as it is executed under this name, if it is a further execution.
+    pub fn execution(&self, name: &str) -> Option<PlanStep> {
+        let (_, round) = name.split_once(ROUND)?;
+        let step = self.step(name)?;
+        executions(&[step], round).pop()
+    }
+}
+
+/// The step, or what is left of a suite, if it changes nothing.
+fn only_reading(step: &PlanStep) -> Option<PlanStep> {
+    let reads = match &step.action {
+        Action::Job(job) => job.read_only,
+        Action::Http(http) => http.method.unwrap_or_default().is_safe(),
+        Action::Suite(suite) => {
+            let steps: Vec<PlanStep> = suite.steps.iter().filter_map(only_reading).collect();
+            let there = |name: &String| steps.iter().any(|s| s.name == *name);
+            let steps: Vec<PlanStep> = steps
+                .iter()
+                .map(|s| PlanStep { after: s.after.iter().filter(|a| there(a)).cloned().collect(), ..s.clone() })
+                .collect();
+            let empty = steps.is_empty();
+            let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
+            return (!empty).then(|| PlanStep { action: suite, ..step.clone() });
+        }
+        Action::Config(_) | Action::Rollout(_) | Action::Metric(_) => true,
+        Action::Permissions {}
+        | Action::Scale(_)
+        | Action::Unscale { .. }
+        | Action::Approval(_)
+        | Action::Wait(_) => false,
+    };
+    reads.then(|| step.clone())
+}
+
+/// These steps under the names of a further execution. What they need of one another is that of the same execution.
+fn executions(steps: &[&PlanStep], round: &str) -> Vec<PlanStep> {
+    let mut members: Vec<String> = steps.iter().map(|s| s.name.clone()).collect();
+    for step in steps {
+        if let Action::Suite(suite) = &step.action {
+            members.extend(suite.steps.iter().map(|s| s.name.clone()));
+        }
+    }
+    let named = |name: &String| {
+        if members.contains(name) { format!("{name}{ROUND}{round}") } else { name.clone() }
+    };
+    let renamed = |step: &PlanStep| PlanStep {
+        name: named(&step.name),
+        needs: step.needs.iter().map(named).collect(),
+        after: step.after.iter().map(named).collect(),
+        ..step.clone()
+    };
+    let whole = |step: &&PlanStep| {
+        let mut step = renamed(step);
+        if let Action::Suite(suite) = &mut step.action {
+            suite.steps = suite.steps.iter().map(renamed).collect();
+        }
+        step
+    };
+    steps.iter().map(whole).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repeated() -> PlanFollowUp {
+        let hours = |h: u64| Duration::from_mins(60 * h);
+        PlanFollowUp {
+            name: "day-1".into(),
+            after: hours(2),
+            every: Some(hours(2)),
+            until: Some(hours(24)),
+            steps: vec![],
+        }
+    }
+
+    #[test]
+    fn rounds_and_when_they_are_due() {
+        let f = repeated();
+        let zero = Timestamp::UNIX_EPOCH;
+        let at = |h: i64| Timestamp::from_second(h * 3600).expect("a time");
+        assert_eq!(f.rounds(), 12);
+        assert_eq!((f.due(zero, 1), f.due(zero, 12)), (at(2), at(24)));
+        for (h, due) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (23, 11), (24, 12), (1000, 12)] {
+            assert_eq!(f.due_by(zero, at(h)), due, "{h}h");
+        }
+        let once = PlanFollowUp { every: None, until: None, ..f };
+        assert_eq!((once.rounds(), once.due_by(zero, at(1)), once.due_by(zero, at(99))), (1, 0, 1));
+    }
+
+    #[test]
+    fn names_of_executions() {
+        assert_eq!((step_of("a"), step_of("a@3"), step_of("a@revalidate-1")), ("a", "a", "a"));
+        assert!(is_round("a@3") && !is_round("a") && !is_round("a@revalidate-1"));
+    }
+}

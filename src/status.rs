@@ -109,7 +109,9 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         unset(list, types::CAN_ROLL_BACK);
         return;
     };
-    if journal::record(journal, RETIRE).is_some() {
+    // One that was given up left the side as it was.
+    let retires = |state: StepState| matches!(state, StepState::Running | StepState::Succeeded);
+    if journal::record(journal, RETIRE).is_some_and(|r| retires(r.state)) {
         set(list, types::CAN_ROLL_BACK, false, reasons::RETIRED, &go_back_anew(plan), world.now);
         return;
     }
@@ -169,9 +171,8 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::SUSPENDED,
     ] {
         // Nothing takes a closed run back, whatever its last look at the old side was.
-        let stands = |j: &&RunStatus| {
-            j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK || journal::is_retired(j)
-        };
+        let stands =
+            |j: &&RunStatus| j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK || journal::is_retired(j);
         let journal = run.and_then(|r| r.status.as_ref()).filter(stands);
         let in_run = journal.and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
         match in_run {

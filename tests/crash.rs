@@ -155,4 +155,5 @@ each! {
     undo_rollout
     undo_step
     retries
+    follow_ups
 }

@@ -159,6 +159,9 @@ scenarios! {
     approval_wrong_token
     both_sides_dead
     both_sides_dead_for_ever
+    completed_deleted
+    completed_new_release
+    completed_reverted
     confirm_fails
     crash_loop
     cron_jobs
@@ -170,6 +173,12 @@ scenarios! {
     deleted_in_switching
     error_rate
     error_spike
+    follow_up_crash
+    follow_up_fails
+    follow_up_fails_back
+    follow_up_fails_for_ever
+    follow_up_suspended
+    follow_ups
     foreign_selector_after
     foreign_selector_before
     foreign_selector_before_for_ever
@@ -209,7 +218,11 @@ scenarios! {
     restore_503
     restart_step
     restore_forbidden
+    retire_not_in_use
+    retired_pointed_back
+    retired_too_late
     retries
+    revalidate
     reverted_after
     reverted_before
     rollback_steps
@@ -242,6 +255,7 @@ scenarios! {
     undo_step
     undo_step_fails
     undo_fails
+    until_retired
     undo_in_reverse
     window
 }

@@ -9,7 +9,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::call::{CallError, Class, call};
-use super::{Hands, failed, patch, patch_params, read_again};
+use super::{Hands, claims, failed, patch, patch_params, read_again};
 use crate::api::run::{ObjectKind, ObjectRef};
 use crate::effect::change::{Edit, Now, operations, seen};
 use crate::effect::env::without_values;
@@ -54,7 +54,7 @@ fn settled(wanted: &Wanted<'_>, now: &DynamicObject) -> Result<Vec<Edit>, Outcom
 }
 
 /// Makes the change, or says why not.
-pub async fn change(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
+pub async fn change(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>) -> Outcome {
     let ObjectRef { kind, name } = wanted.object;
     let api = resource(*kind);
     let reader: Api<DynamicObject> = Api::namespaced_with(hands.reader.clone(), &hands.namespace, &api);
@@ -71,7 +71,7 @@ pub async fn change(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
         Err(outcome) => return outcome,
     };
     if wanted.change.takes_away(&before.data)
-        && let Err(outcome) = serves_nobody(hands, wanted, &before).await
+        && let Err(outcome) = serves_nobody(hands, run_uid, wanted, &before).await
     {
         return outcome;
     }
@@ -103,21 +103,39 @@ pub async fn change(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
     }
 }
 
-/// Refuses to take away pods that a Service selects.
-async fn serves_nobody(hands: &Hands, wanted: &Wanted<'_>, now: &DynamicObject) -> Result<(), Outcome> {
+/// Refuses to take away pods that a Service selects, one that another Cutover names included, or that another run is
+/// about to make live.
+async fn serves_nobody(
+    hands: &Hands,
+    run_uid: &str,
+    wanted: &Wanted<'_>,
+    now: &DynamicObject,
+) -> Result<(), Outcome> {
     let ObjectRef { kind, name } = wanted.object;
+    let what = match wanted.change {
+        Change::Scale { .. } => "is not shrunk",
+        _ => "has the strategy Recreate, which takes all its pods away first, and is left as it is",
+    };
+    let mut services = wanted.unless_live.to_vec();
+    if !services.is_empty() {
+        match claims::claims(hands, run_uid).await {
+            Ok(claims) => {
+                if let Some(why) = claims.activates(wanted.object) {
+                    return Err(Outcome::Refused { why: format!("{kind:?} {name} {what}: {why}"), forbidden: false });
+                }
+                services.extend(claims.services);
+            }
+            Err(e) => return Err(Outcome::Transient(format!("what other Cutovers claim cannot be read: {e}"))),
+        }
+    }
     let labels: BTreeMap<String, String> = now
         .data
         .pointer("/spec/template/metadata/labels")
         .and_then(|l| serde_json::from_value(l.clone()).ok())
         .unwrap_or_default();
-    for service in wanted.unless_live {
+    for service in &services {
         match hands.service(service).await {
             Ok(s) if endpoints::matches(&labels, &s.selector) => {
-                let what = match wanted.change {
-                    Change::Scale { .. } => "is not shrunk",
-                    _ => "has the strategy Recreate, which takes all its pods away first, and is left as it is",
-                };
                 let why = format!("{kind:?} {name} {what}: Service {service} selects its pods");
                 return Err(Outcome::Refused { why, forbidden: false });
             }

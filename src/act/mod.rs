@@ -14,6 +14,7 @@ pub mod authority;
 pub mod call;
 mod change;
 mod claimed;
+mod claims;
 mod jobs;
 mod live;
 mod restore;
@@ -84,7 +85,8 @@ impl Actor {
                 restore::restore(&hands, scope, &restore::Wanted { service, from, to, guard, fence }).await
             }
             Effect::Change { why: _, object, uid, change, unless_live } => {
-                change::change(&hands, &change::Wanted { object, uid, change, unless_live }).await
+                let wanted = change::Wanted { object, uid, change, unless_live };
+                change::change(&hands, &scope.run_uid, &wanted).await
             }
         }
     }

@@ -413,6 +413,9 @@ pub struct CutoverStatus {
     /// The release known to be live on each side.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub releases: BTreeMap<String, String>,
+    /// What each retired side had: replicas by workload (`Kind/name`). The next run to that side scales it up first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<String, BTreeMap<String, u32>>,
     /// Number of runs so far; names the next one.
     #[serde(default)]
     pub runs: i64,

@@ -411,9 +411,12 @@ async fn show(
     facts: Facts,
 ) -> Result<Cutover, CallError> {
     let mut base = cutover.status.clone().unwrap_or_default();
+    let plan = run.and_then(|run| serde_json::from_value::<Plan>(run.spec.plan.clone()).ok());
+    if let (Some(plan), Some(journal)) = (&plan, run.and_then(|r| r.status.as_ref())) {
+        super::retired::remember(&mut base.retired, plan, journal, facts.live.as_deref());
+    }
     // From the switch on the release is what is known to run on its side.
-    if let Some(run) = run
-        && let Ok(plan) = serde_json::from_value::<Plan>(run.spec.plan.clone())
+    if let Some(plan) = plan
         && facts.live.as_ref() == Some(&plan.target.name)
         && let Some(label) = intent::label(Some(&plan.release))
     {

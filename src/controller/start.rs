@@ -55,6 +55,7 @@ pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cut
             return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, refusals(&list), again)));
         }
     };
+    super::retired::scale_up(look, &cutover, &mut plan).await?;
     let missing = super::access::missing(
         &look.cx.client,
         &look.cx.identity,

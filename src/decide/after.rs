@@ -39,7 +39,7 @@ pub fn run(d: &mut Draft) {
     }
     let mut next = None;
     let followed = follow_ups(d, completed, &mut next);
-    let retired = retire(d, completed, followed, &mut next);
+    let retired = retire(d, completed, &mut next);
     let checked = checks(d);
     if let Some((at, what)) = next
         && d.journal.ending.is_none()
@@ -169,7 +169,7 @@ fn drive(d: &mut Draft, f: &PlanFollowUp, mut record: FollowUpRecord) -> bool {
 }
 
 /// Scales the old side down once it is time and every follow-up due by then is over. True when nothing is left of it.
-fn retire(d: &mut Draft, completed: Timestamp, followed: bool, next: &mut Option<(Timestamp, String)>) -> bool {
+fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, String)>) -> bool {
     let (Some(retire), Some(step)) = (&d.plan.retire, d.plan.step(RETIRE)) else { return true };
     if d.journal.ending.is_some() {
         return false;
@@ -185,7 +185,7 @@ fn retire(d: &mut Draft, completed: Timestamp, followed: bool, next: &mut Option
             follow_up(d, &f.name).is_some_and(|r| r.state == StepState::Running)
                 || round_of(d, &f.name) < f.due_by(completed, due)
         });
-        if (!followed && open) || d.journal.question.is_some() {
+        if open || d.journal.question.is_some() {
             return false;
         }
     }

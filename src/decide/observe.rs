@@ -4,12 +4,13 @@ use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{ObservationClock, SwitchState, TrialVerdict, TriggerRecord};
-use crate::api::trigger::{DecideDefault, NoData, Severity};
+use crate::api::trigger::{DecideDefault, NoData, Severity, Until};
 use crate::decide::draft::Draft;
 use crate::effect::Read;
 use crate::endpoints::whole_selector;
 use crate::journal::later;
 use crate::judge;
+use crate::plan::after::RETIRE;
 use crate::{effect, journal};
 
 /// How often it is tried whether a restore would work (DESIGN §5.5).
@@ -17,7 +18,9 @@ const REHEARSE_EVERY: i64 = 60;
 
 /// Arms triggers, moves them on, and acts on those that fire.
 pub fn watch_triggers(d: &mut Draft) {
-    let armed = matches!(d.journal.phase, Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing);
+    let until_completed =
+        matches!(d.journal.phase, Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing);
+    let armed = until_completed || until_retired(d);
     if !armed || d.journal.ending.is_some() {
         return;
     }
@@ -27,7 +30,7 @@ pub fn watch_triggers(d: &mut Draft) {
     }
     rehearse_restore(d);
     let plan = d.plan;
-    for trigger in &plan.observe.triggers {
+    for trigger in plan.observe.triggers.iter().filter(|t| until_completed || t.until == Some(Until::Retired)) {
         let former = journal::trigger(&d.journal, &trigger.name).cloned();
         let mut record = former.unwrap_or_else(|| TriggerRecord {
             name: trigger.name.clone(),
@@ -55,6 +58,15 @@ pub fn watch_triggers(d: &mut Draft) {
             }
         }
     }
+}
+
+/// Whether a completed run still watches: some triggers stay armed until its old side is retired.
+fn until_retired(d: &Draft) -> bool {
+    let called_off = d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
+    d.journal.phase == Phase::Completed
+        && !called_off
+        && d.plan.observe.triggers.iter().any(|t| t.until == Some(Until::Retired))
+        && journal::record(&d.journal, RETIRE).is_none()
 }
 
 fn fire(d: &mut Draft, trigger: &crate::api::trigger::Trigger, name: &str, text: &str) {

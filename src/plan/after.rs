@@ -1,11 +1,14 @@
 //! PURE. What comes after Completed: follow-ups and the retirement of the old side; and further executions of a step.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{CutoverSpec, FollowUp};
 use crate::api::duration::Duration;
-use crate::api::step::{OnFailure, Scale, SideRef, UndoWhen};
+use crate::api::step::{OnFailure, Scale, SideRef, UndoWhen, WorkloadRef};
+use crate::api::trigger::Until;
 
 use super::resolve::inserted;
 use super::steps::{self, Cx};
@@ -13,6 +16,8 @@ use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
 pub const RETIRE: &str = "cutover-retire";
+/// Begin of the names of the steps that scale a retired target up.
+const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.
 const RETIRE_ATTEMPTS: u32 = 3;
 /// Between a step's name and the round of a further execution; neither stands in a name.
@@ -97,6 +102,14 @@ pub(super) fn resolve(cx: &mut Cx, spec: &CutoverSpec) -> (Vec<PlanStep>, Vec<Pl
         });
         all.extend(steps);
     }
+    let triggers = spec.observe.iter().flat_map(|o| &o.triggers).enumerate();
+    for (i, _) in triggers.filter(|(_, t)| t.until == Some(Until::Retired) && spec.retire.is_none()) {
+        cx.refusals.add(
+            format!("spec.observe.triggers[{i}].until"),
+            "nothing is ever retired without spec.retire",
+            "give spec.retire, or leave until out",
+        );
+    }
     all.extend(spec.retire.as_ref().map(|r| retire(r.scale_to)));
     (all, follow_ups)
 }
@@ -128,17 +141,22 @@ fn check(cx: &mut Cx, f: &FollowUp, at: &str) {
     );
 }
 
-/// Scales the old side down; its undo, on a rollback, is the one of every scale step.
+/// Scales the old side down.
 fn retire(replicas: u32) -> PlanStep {
     let scale = Scale { side: Some(SideRef::Live), workloads: vec![], replicas, allow_downtime: false };
-    let step = inserted(RETIRE, Stage::Retire, RETIRE_ATTEMPTS, Action::Scale(scale));
+    PlanStep { on_failure: OnFailure::Decide, ..scaling(RETIRE, Stage::Retire, RETIRE_ATTEMPTS, scale) }
+}
+
+/// A step that scales, with the undo that every such step has.
+fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
+    let step = inserted(name, stage, attempts, Action::Scale(scale));
     let undo = PlanUndo {
         when: UndoWhen::Attempted,
         timeout: step.timeout,
         approval: None,
-        action: Action::Unscale { step: RETIRE.to_owned() },
+        action: Action::Unscale { step: name.to_owned() },
     };
-    PlanStep { on_failure: OnFailure::Decide, undo: Some(undo), ..step }
+    PlanStep { undo: Some(undo), ..step }
 }
 
 /// The step that an execution is one of.
@@ -152,6 +170,31 @@ pub fn is_round(execution: &str) -> bool {
 }
 
 impl Plan {
+    /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
+    pub fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
+        let mut groups: BTreeMap<u32, Vec<WorkloadRef>> = BTreeMap::new();
+        for (workload, count) in counts {
+            groups.entry(*count).or_default().push(workload.clone());
+        }
+        let steps = groups.into_iter().map(|(replicas, workloads)| {
+            let scale = Scale { side: None, workloads, replicas, allow_downtime: false };
+            scaling(&format!("{SCALE_UP}{replicas}"), Stage::Prepare, 1, scale)
+        });
+        let at = self.steps.iter().take_while(|s| s.stage == Stage::Preflight).count();
+        self.steps.splice(at..at, steps);
+    }
+
+    /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
+    pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
+        self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
+            let scale = match &s.action {
+                Action::Scale(scale) => Some(scale),
+                _ => None,
+            };
+            scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
+        })
+    }
+
     /// The steps of a round of a follow-up, as they are executed in it.
     pub fn round(&self, f: &PlanFollowUp, round: u32) -> Vec<PlanStep> {
         let steps: Vec<&PlanStep> = f.steps.iter().filter_map(|name| self.step(name)).collect();
@@ -193,12 +236,15 @@ fn only_reading(step: &PlanStep) -> Option<PlanStep> {
             let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
             return (!empty).then(|| PlanStep { action: suite, ..step.clone() });
         }
-        Action::Config(_) | Action::Rollout(_) | Action::Metric(_) => true,
-        Action::Permissions {}
-        | Action::Scale(_)
-        | Action::Unscale { .. }
-        | Action::Approval(_)
-        | Action::Wait(_) => false,
+        Action::Config(_)
+        | Action::Rollout(_)
+        | Action::Metric(_)
+        | Action::Tls(_)
+        | Action::Resource(_)
+        | Action::Logs(_) => true,
+        Action::Permissions {} | Action::Scale(_) | Action::Unscale { .. } | Action::Approval(_) | Action::Wait(_) => {
+            false
+        }
     };
     reads.then(|| step.clone())
 }

@@ -65,7 +65,6 @@ const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Step, "job.capture[].sensitive", "let the Job handle the secret value itself"),
     (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
     (Of::Trigger, "suite", "write one probe for each check"),
-    (Of::Trigger, "until=Retired", "leave it out: triggers are armed until the run is Completed"),
     (Of::Trigger, "metric.count", "use sustained"),
     (Of::Trigger, "metric.within", "use sustained"),
     (Of::Trigger, "metric.relativeTo", "use above or below"),

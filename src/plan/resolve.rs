@@ -6,13 +6,13 @@ use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side, Steps};
 use crate::api::duration::Duration;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step};
 
-use super::{action, after};
 use super::refuse::{Of, Refusal, Refusals, not_yet};
 use super::request;
 use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
 use super::{Action, MinReady, Plan, PlanSide, PlanStep, PlanSwitch, Stage};
+use super::{action, after};
 
 /// Most steps of a Cutover, those of suites included.
 pub const MAX_STEPS: usize = 200;

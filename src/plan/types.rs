@@ -170,12 +170,9 @@ impl Stage {
     pub const fn default_side(self) -> crate::api::step::To {
         match self {
             Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
-            Self::Confirm
-            | Self::Finish
-            | Self::Rollback
-            | Self::RollbackVerify
-            | Self::FollowUp
-            | Self::Retire => crate::api::step::To::Live,
+            Self::Confirm | Self::Finish | Self::Rollback | Self::RollbackVerify | Self::FollowUp | Self::Retire => {
+                crate::api::step::To::Live
+            }
         }
     }
     /// Whether it comes after Completed.

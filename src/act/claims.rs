@@ -1,0 +1,88 @@
+//! What the Cutovers and runs of a namespace claim, read live right before something is shrunk (P13).
+
+use std::collections::BTreeSet;
+
+use kube::api::{DynamicObject, ListParams};
+use kube::core::ApiResource;
+use kube::{Api, ResourceExt};
+use serde_json::Value;
+
+use super::Hands;
+use super::call::{CallError, call};
+use crate::api::Cutover;
+use crate::api::run::{CutoverRun, ObjectRef};
+use crate::api::step::WorkloadRef;
+
+/// Claimed by all Cutovers, and by the runs under way that are not the one that asks.
+#[derive(Debug, Default, PartialEq)]
+pub struct Claims {
+    /// Services that any Cutover names.
+    pub services: BTreeSet<String>,
+    /// Workloads that another run activates, with the run's name.
+    targets: Vec<(WorkloadRef, String)>,
+}
+
+impl Claims {
+    /// Why a workload is spoken for by another run, if it is.
+    pub fn activates(&self, object: &ObjectRef) -> Option<String> {
+        self.targets.iter().find(|(w, _)| ObjectRef::from(w) == *object).map(|(_, run)| format!("run {run} activates it"))
+    }
+
+    /// Read off the objects as they stand: one that another version wrote is no reason to see less.
+    fn of(cutovers: &[DynamicObject], runs: &[DynamicObject], own: &str) -> Self {
+        let names = |list: Option<&Value>, key: &str| -> Vec<String> {
+            let all = list.and_then(Value::as_array).into_iter().flatten();
+            all.filter_map(|v| v.pointer(key).and_then(Value::as_str)).map(str::to_owned).collect()
+        };
+        let services = cutovers.iter().flat_map(|c| names(c.data.pointer("/spec/services"), "/name")).collect();
+        let others = runs.iter().filter(|r| r.metadata.uid.as_deref() != Some(own));
+        let targets = others.flat_map(|run| {
+            let list = run.data.pointer("/spec/plan/target/workloads").cloned().unwrap_or_default();
+            let list: Vec<WorkloadRef> = serde_json::from_value(list).unwrap_or_default();
+            list.into_iter().map(|w| (w, run.name_any())).collect::<Vec<_>>()
+        });
+        Self { services, targets: targets.collect() }
+    }
+}
+
+/// Reads them.
+pub async fn claims(hands: &Hands, own: &str) -> Result<Claims, CallError> {
+    let cutovers = ApiResource::erase::<Cutover>(&());
+    let cutovers: Api<DynamicObject> = Api::namespaced_with(hands.reader.clone(), &hands.namespace, &cutovers);
+    let runs = ApiResource::erase::<CutoverRun>(&());
+    let runs: Api<DynamicObject> = Api::namespaced_with(hands.reader.clone(), &hands.namespace, &runs);
+    let cutovers = call(cutovers.list(&ListParams::default())).await?;
+    let active = call(runs.list(&ListParams::default().fields("status.state!=Closed"))).await?;
+    Ok(Claims::of(&cutovers.items, &active.items, own))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::run::ObjectKind;
+
+    #[test]
+    fn services_of_all_and_targets_of_others() {
+        let object = |uid: &str, data: Value| {
+            let mut o = DynamicObject::new(uid, &ApiResource::erase::<Cutover>(&())).data(data);
+            o.metadata.uid = Some(uid.into());
+            o
+        };
+        let run = |uid: &str, name: &str| {
+            let target = json!({"workloads": [{"kind": "Deployment", "name": name}]});
+            object(uid, json!({"spec": {"plan": {"target": target}}}))
+        };
+        let cutovers = [
+            object("a", json!({"spec": {"services": [{"name": "web"}]}})),
+            object("b", json!({"spec": {"services": [{"name": "api"}, {"name": "web"}], "unknown": 1}})),
+            object("c", json!({})),
+        ];
+        let claims = Claims::of(&cutovers, &[run("own", "web-blue"), run("other", "api-green")], "own");
+        assert_eq!(claims.services.iter().collect::<Vec<_>>(), ["api", "web"]);
+        let workload = |name: &str| ObjectRef { kind: ObjectKind::Deployment, name: name.into() };
+        assert_eq!(claims.activates(&workload("web-blue")), None);
+        assert_eq!(claims.activates(&workload("api-green")).as_deref(), Some("run other activates it"));
+    }
+}

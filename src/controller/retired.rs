@@ -1,0 +1,120 @@
+//! What a retirement took from a side stands in the Cutover's status, so that the next run to that side gives it back
+//! first, also when the run that retired it has been pruned.
+
+use std::collections::BTreeMap;
+
+use kube::Api;
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use super::reconcile::Look;
+use crate::act::call::{CallError, Class, call};
+use crate::api::cutover::Cutover;
+use crate::api::phase::Phase;
+use crate::api::run::{RunStatus, StepState};
+use crate::api::step::WorkloadRef;
+use crate::journal;
+use crate::observe::scope::resource;
+use crate::plan::after::RETIRE;
+use crate::plan::{Plan, undo_name};
+
+/// Replicas by workload (`Kind/name`), by side.
+pub type Retired = BTreeMap<String, BTreeMap<String, u32>>;
+
+fn key(w: &WorkloadRef) -> String {
+    format!("{:?}/{}", w.kind, w.name)
+}
+
+/// Takes in what a run's journal says of its old side, and of the side it made live.
+pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: Option<&str>) {
+    if live == Some(plan.target.name.as_str()) && journal.phase == Phase::Completed {
+        retired.remove(&plan.target.name);
+    }
+    // A run that went back took its own scaling up back with it.
+    for (step, workload, count) in plan.scaled_up() {
+        if journal::record(journal, &undo_name(step)).is_some_and(|r| r.state == StepState::Succeeded) {
+            retired.entry(plan.target.name.clone()).or_default().insert(key(workload), count);
+        }
+    }
+    let undone = journal::record(journal, &undo_name(RETIRE)).is_some_and(|r| r.state == StepState::Succeeded);
+    if undone {
+        retired.remove(&plan.live.name);
+    } else if let Some(record) = journal::record(journal, RETIRE).filter(|r| !r.before.is_empty()) {
+        let counts = record.before.iter().map(|b| (key(&b.workload), b.replicas)).collect();
+        retired.insert(plan.live.name.clone(), counts);
+    }
+}
+
+/// Lets the plan begin Preparing with scaling its target up to what it had, where it has less now.
+pub async fn scale_up(look: &Look<'_>, cutover: &Cutover, plan: &mut Plan) -> Result<(), CallError> {
+    let status = cutover.status.as_ref();
+    let Some(counts) = status.and_then(|s| s.retired.get(&plan.target.name)) else { return Ok(()) };
+    let mut missing = vec![];
+    for workload in &plan.target.workloads {
+        let Some(&wanted) = counts.get(&key(workload)) else { continue };
+        let kind = resource(workload.kind);
+        let api: Api<DynamicObject> = Api::namespaced_with(look.cx.client.clone(), &look.key.namespace, &kind);
+        match call(api.get(&workload.name)).await {
+            Ok(now) => {
+                let now = now.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+                if now < u64::from(wanted) {
+                    missing.push((workload.clone(), wanted));
+                }
+            }
+            // The run itself says what is missing.
+            Err(e) if e.class == Class::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    plan.scale_up(&missing);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::{Fixture, workload};
+    use crate::api::run::{Before, StepRecord};
+
+    #[test]
+    fn counts_are_kept_until_the_side_is_live_again() {
+        let mut f = Fixture::new();
+        let mut retired = Retired::new();
+        let before = vec![Before { workload: workload("web-blue"), uid: "u".into(), replicas: 3, done: true }];
+        let record = StepRecord { name: RETIRE.into(), before, ..StepRecord::default() };
+        f.journal.steps.push(record);
+        remember(&mut retired, &f.plan, &f.journal, Some("green"));
+        assert_eq!(retired["blue"]["Deployment/web-blue"], 3);
+        // The next run goes to blue.
+        std::mem::swap(&mut f.plan.live, &mut f.plan.target);
+        remember(&mut retired, &f.plan, &RunStatus::default(), Some("green"));
+        assert!(retired.contains_key("blue"), "until it is live");
+        let mut next = RunStatus { phase: Phase::Observing, ..RunStatus::default() };
+        remember(&mut retired, &f.plan, &next, Some("blue"));
+        assert!(retired.contains_key("blue"), "it may still go back");
+        next.phase = Phase::Completed;
+        remember(&mut retired, &f.plan, &next, Some("blue"));
+        assert!(retired.is_empty());
+        // Taken back with the run.
+        f.plan.steps.clear();
+        f.plan.scale_up(&[(workload("web-blue"), 3)]);
+        let name = undo_name("cutover-scale-up-3");
+        next.steps.push(StepRecord { name, state: StepState::Succeeded, ..StepRecord::default() });
+        next.phase = Phase::RolledBack;
+        remember(&mut retired, &f.plan, &next, Some("green"));
+        assert_eq!(retired["blue"]["Deployment/web-blue"], 3);
+    }
+
+    #[test]
+    fn a_target_is_scaled_up_first_in_prepare() {
+        let mut f = Fixture::new();
+        let stages = |plan: &Plan| plan.steps.iter().map(|s| (s.name.clone(), s.stage)).collect::<Vec<_>>();
+        f.plan.steps.clear();
+        f.plan.scale_up(&[]);
+        assert!(stages(&f.plan).is_empty());
+        f.plan.scale_up(&[(workload("a"), 3), (workload("b"), 2), (workload("c"), 3)]);
+        let names: Vec<_> = stages(&f.plan).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["cutover-scale-up-2", "cutover-scale-up-3"]);
+        assert!(f.plan.steps.iter().all(|s| s.undo.is_some()));
+    }
+}

@@ -72,10 +72,11 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
     let why = why.or_else(|| gate.map(|r| format!("gate {}: {}", r.name, r.message.as_deref().unwrap_or_default())));
     flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
 
-    let silent = journal
-        .triggers
-        .iter()
-        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed && journal.ending.is_none() && !over);
+    // What is not looked at any more says nothing about today.
+    let armed = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t));
+    let silent = armed
+        .filter_map(|t| journal::trigger(journal, &t.name))
+        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed && journal.ending.is_none());
     let why = silent.map(|t| format!("trigger {} gives no verdict: {}", t.name, t.saw.as_deref().unwrap_or("no data")));
     flag(&mut list, types::METRICS_INCONCLUSIVE, types::METRICS_INCONCLUSIVE, why);
 

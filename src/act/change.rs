@@ -105,12 +105,7 @@ pub async fn change(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>) -> Outcom
 
 /// Refuses to take away pods that a Service selects, one that another Cutover names included, or that another run is
 /// about to make live.
-async fn serves_nobody(
-    hands: &Hands,
-    run_uid: &str,
-    wanted: &Wanted<'_>,
-    now: &DynamicObject,
-) -> Result<(), Outcome> {
+async fn serves_nobody(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>, now: &DynamicObject) -> Result<(), Outcome> {
     let ObjectRef { kind, name } = wanted.object;
     let what = match wanted.change {
         Change::Scale { .. } => "is not shrunk",

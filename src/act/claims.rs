@@ -25,7 +25,10 @@ pub struct Claims {
 impl Claims {
     /// Why a workload is spoken for by another run, if it is.
     pub fn activates(&self, object: &ObjectRef) -> Option<String> {
-        self.targets.iter().find(|(w, _)| ObjectRef::from(w) == *object).map(|(_, run)| format!("run {run} activates it"))
+        self.targets
+            .iter()
+            .find(|(w, _)| ObjectRef::from(w) == *object)
+            .map(|(_, run)| format!("run {run} activates it"))
     }
 
     /// Read off the objects as they stand: one that another version wrote is no reason to see less.

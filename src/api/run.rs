@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
 use super::after::AfterRecord;
+pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
 use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 use super::schema;
@@ -77,6 +77,9 @@ pub struct RunStatus {
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<Timestamp>,
+    /// Since when nothing is left but to hand over its Jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing_since: Option<Timestamp>,
     /// Executions of steps, undos (`undo/NAME`) among them, in the order of their start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -40,7 +40,9 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
     if undone {
         retired.remove(&plan.live.name);
     } else if let Some(record) = journal::record(journal, RETIRE).filter(|r| !r.before.is_empty()) {
-        let counts = record.before.iter().map(|b| (key(&b.workload), b.replicas)).collect();
+        let counts = record.before.iter();
+        let counts = counts.filter_map(|b| Some((format!("{:?}/{}", b.object.kind, b.object.name), b.replicas?)));
+        let counts = counts.collect();
         retired.insert(plan.live.name.clone(), counts);
     }
 }
@@ -74,13 +76,14 @@ pub async fn scale_up(look: &Look<'_>, cutover: &Cutover, plan: &mut Plan) -> Re
 mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, workload};
-    use crate::api::run::{Before, StepRecord};
+    use crate::api::run::{Before, ObjectRef, StepRecord};
 
     #[test]
     fn counts_are_kept_until_the_side_is_live_again() {
         let mut f = Fixture::new();
         let mut retired = Retired::new();
-        let before = vec![Before { workload: workload("web-blue"), uid: "u".into(), replicas: 3, done: true }];
+        let before = ObjectRef::from(&workload("web-blue"));
+        let before = vec![Before { replicas: Some(3), done: true, ..Before::of(before, "u") }];
         let record = StepRecord { name: RETIRE.into(), before, ..StepRecord::default() };
         f.journal.steps.push(record);
         remember(&mut retired, &f.plan, &f.journal, Some("green"));

@@ -16,7 +16,8 @@ const GIVE_UP: Duration = Duration::from_mins(5);
 /// Hands over what is left and closes.
 pub fn run(d: &mut Draft) {
     let mut open = false;
-    let since = d.journal.phase_since.unwrap_or(d.now());
+    let now = d.now();
+    let since = *d.journal.closing_since.get_or_insert(now);
     let late = d.now() >= crate::journal::later(since, GIVE_UP);
     let all = d.journal.steps.iter().flat_map(|r| r.job.iter().chain(&r.former_jobs));
     let mut left: Vec<(String, String)> =

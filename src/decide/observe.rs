@@ -4,13 +4,12 @@ use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{ObservationClock, SwitchState, TrialVerdict, TriggerRecord};
-use crate::api::trigger::{DecideDefault, NoData, Severity, Until};
+use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger};
 use crate::decide::draft::Draft;
 use crate::effect::Read;
 use crate::endpoints::whole_selector;
 use crate::journal::later;
 use crate::judge;
-use crate::plan::after::RETIRE;
 use crate::{effect, journal};
 
 /// How often it is tried whether a restore would work (DESIGN §5.5).
@@ -18,10 +17,10 @@ const REHEARSE_EVERY: i64 = 60;
 
 /// Arms triggers, moves them on, and acts on those that fire.
 pub fn watch_triggers(d: &mut Draft) {
-    let until_completed =
-        matches!(d.journal.phase, Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing);
-    let armed = until_completed || until_retired(d);
-    if !armed || d.journal.ending.is_some() {
+    let plan = d.plan;
+    let armed: Vec<&Trigger> = plan.observe.triggers.iter().filter(|t| journal::is_armed(&d.journal, t)).collect();
+    let switched = d.journal.phase.after_switch() && d.journal.phase != Phase::Completed;
+    if (armed.is_empty() && !switched) || d.journal.ending.is_some() {
         return;
     }
     let Some(switch) = &d.journal.switch else { return };
@@ -29,8 +28,7 @@ pub fn watch_triggers(d: &mut Draft) {
         return;
     }
     rehearse_restore(d);
-    let plan = d.plan;
-    for trigger in plan.observe.triggers.iter().filter(|t| until_completed || t.until == Some(Until::Retired)) {
+    for trigger in armed {
         let former = journal::trigger(&d.journal, &trigger.name).cloned();
         let mut record = former.unwrap_or_else(|| TriggerRecord {
             name: trigger.name.clone(),
@@ -60,16 +58,7 @@ pub fn watch_triggers(d: &mut Draft) {
     }
 }
 
-/// Whether a completed run still watches: some triggers stay armed until its old side is retired.
-fn until_retired(d: &Draft) -> bool {
-    let called_off = d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
-    d.journal.phase == Phase::Completed
-        && !called_off
-        && d.plan.observe.triggers.iter().any(|t| t.until == Some(Until::Retired))
-        && journal::record(&d.journal, RETIRE).is_none()
-}
-
-fn fire(d: &mut Draft, trigger: &crate::api::trigger::Trigger, name: &str, text: &str) {
+fn fire(d: &mut Draft, trigger: &Trigger, name: &str, text: &str) {
     match trigger.severity.unwrap_or_default() {
         Severity::Rollback => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(name)),
         Severity::Decide => {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    Moment, ObservationClock, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
+    Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
 };
+use crate::api::trigger::{Trigger, Until};
 
 /// What came of a decision that counts.
 pub const ACCEPTED: &str = "accepted";
@@ -117,6 +118,20 @@ pub fn was_completed(journal: &RunStatus) -> bool {
 /// Whether the old side has been scaled down for good: a rollback of this run is no longer possible.
 pub fn is_retired(journal: &RunStatus) -> bool {
     record(journal, crate::plan::after::RETIRE).is_some_and(|r| r.state == StepState::Succeeded)
+}
+
+/// Whether a trigger is looked at in this phase: from the switch until the run is Completed, or until the old side is
+/// retired where it says so.
+pub fn is_armed(journal: &RunStatus, trigger: &Trigger) -> bool {
+    match journal.phase {
+        Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing => true,
+        Phase::Completed => {
+            let called_off = journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
+            let retires = record(journal, crate::plan::after::RETIRE).is_some();
+            trigger.until == Some(Until::Retired) && !called_off && !retires && journal.state == RunState::Active
+        }
+        _ => false,
+    }
 }
 
 /// The record of a trigger.

@@ -242,9 +242,17 @@ fn only_reading(step: &PlanStep) -> Option<PlanStep> {
         | Action::Tls(_)
         | Action::Resource(_)
         | Action::Logs(_) => true,
-        Action::Permissions {} | Action::Scale(_) | Action::Unscale { .. } | Action::Approval(_) | Action::Wait(_) => {
-            false
-        }
+        Action::Permissions {}
+        | Action::Scale(_)
+        | Action::Unscale { .. }
+        | Action::SetEnv(_)
+        | Action::UndoSetEnv { .. }
+        | Action::Restart(_)
+        | Action::CronJobs(_)
+        | Action::UndoCronJobs { .. }
+        | Action::UndoRollout(_)
+        | Action::Approval(_)
+        | Action::Wait(_) => false,
     };
     reads.then(|| step.clone())
 }

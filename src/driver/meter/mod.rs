@@ -9,7 +9,7 @@ use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::api::condition::types;
+use crate::api::condition::{reasons, types};
 use crate::api::phase::Phase;
 use crate::api::run::RunStatus;
 use crate::effect::{Effect, Outcome};
@@ -373,7 +373,9 @@ fn troubles(conditions: &[Condition]) -> Vec<&'static str> {
     let stands = |trouble: &&'static str| {
         let (type_, status) =
             if *trouble == labels::CANNOT_ROLL_BACK { (types::CAN_ROLL_BACK, "False") } else { (*trouble, "True") };
-        conditions.iter().any(|c| c.type_ == type_ && c.status == status)
+        // A side that was retired is gone on purpose, and nobody needs to be woken for it.
+        let meant = |c: &Condition| c.type_ == types::CAN_ROLL_BACK && c.reason == reasons::RETIRED;
+        conditions.iter().any(|c| c.type_ == type_ && c.status == status && !meant(c))
     };
     labels::TROUBLES.into_iter().filter(stands).collect()
 }

@@ -165,6 +165,8 @@ fn what_happens_is_shown() {
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+    set(&mut status.conditions, types::CAN_ROLL_BACK, false, reasons::RETIRED, "", Timestamp::UNIX_EPOCH);
+    assert!(troubles(&status.conditions).is_empty(), "a side retired on purpose pages nobody");
     meter.left("u");
     assert!(meter.text().expect("text").contains(r#"cutover_runs_troubled{condition="CannotRollBack"} 0"#));
 }

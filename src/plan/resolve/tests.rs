@@ -337,7 +337,7 @@ fn what_is_too_large_is_refused_by_name() {
     assert_eq!(plan(&many(200)).steps.len(), 202);
     assert_eq!(
         shown(&refusals(&many(300))),
-        "spec: there are 300 steps, more than 200; put several checks into one Job\n"
+        "spec: there are 300 steps, more than 200; put several checks into one Job, or repeat a follow-up less often\n"
     );
     let wide =
         format!("prepare: {{steps: [{{name: a, http: {{path: /, method: POST, body: {}}}}}]}}", "x".repeat(300 * 1024));

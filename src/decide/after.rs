@@ -176,6 +176,7 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
     }
     let due = later(completed, retire.after);
     let begun = journal::record(&d.journal, RETIRE).is_some();
+    let over = |d: &Draft| journal::record(&d.journal, RETIRE).is_some_and(|r| r.ended.is_some());
     if !begun {
         if due > d.now() {
             note_next(next, due, format!("{} is retired", d.plan.live.name));
@@ -189,8 +190,9 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
             return false;
         }
     }
+    let was_over = over(d);
     let done = steps::run_one(d, step);
-    if done && journal::record(&d.journal, RETIRE).map(|r| r.ended) == Some(Some(d.now())) {
+    if done && !was_over && journal::is_retired(&d.journal) {
         let text = format!("{} is scaled to {}; {}", d.plan.live.name, retire.scale_to, go_back_anew(d.plan));
         d.note(false, reasons::RETIRED, &d.plan.live.name, text);
     }

@@ -112,7 +112,8 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
         None => {
             let names: Vec<&str> = due.iter().map(|u| u.name.as_str()).collect();
             let text = format!(
-                "{} is live again; the run had been completed, so its undos ({}) wait for a word: Resolve step decision                  with outcome Failed runs them, Succeeded leaves them out",
+                "{} is live again; the run had been completed, so its undos ({}) wait for a word: Resolve step decision \
+                 with outcome Failed runs them, Succeeded leaves them out",
                 plan.live.name,
                 names.join(", ")
             );

@@ -148,6 +148,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    abort_awaits_job
+    abort_kills_job
     approval_expires
     approval_forgeable
     approval_given
@@ -179,6 +181,8 @@ scenarios! {
     follow_up_fails_for_ever
     follow_up_suspended
     follow_ups
+    finish_fails
+    finish_fails_unanswered
     foreign_selector_after
     foreign_selector_before
     foreign_selector_before_for_ever
@@ -226,6 +230,7 @@ scenarios! {
     reverted_after
     reverted_before
     rollback_steps
+    rollback_verify_fails
     scale_step
     service_back_after_undos
     service_gone_after
@@ -258,6 +263,7 @@ scenarios! {
     until_retired
     undo_in_reverse
     window
+    window_missed
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod leader;
 mod own_changes;
 mod people;
 mod permissions;
+mod phases;
 mod reads;
 mod seen;
 mod services;

@@ -206,6 +206,7 @@ scenarios! {
     new_release_after
     old_side_changed
     old_side_scaled_down
+    old_side_stopped_before
     one_service_refused
     own_change_and_others
     operator_dies

@@ -116,6 +116,10 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         set(list, types::CAN_ROLL_BACK, false, reasons::RETIRED, &go_back_anew(plan), world.now);
         return;
     }
+    if journal::is_reopened(journal) {
+        unset(list, types::CAN_ROLL_BACK);
+        return;
+    }
     let refusal = world.readings.iter().filter(|(k, _)| k.starts_with(REHEARSAL)).find_map(|(_, r)| match r {
         Reading::DryRun(refusals) => refusals.iter().find(|r| !r.transient).map(|r| (r.forbidden, r.why.clone())),
         _ => None,

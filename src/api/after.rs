@@ -24,6 +24,9 @@ pub struct AfterRecord {
     /// What a person said about undoing the steps of the completed run: true undoes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<bool>,
+    /// Whether the run was closed and has been opened again, for checks made again and for nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reopened: bool,
     /// Checks made again by a person's word, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revalidations: Vec<Revalidation>,

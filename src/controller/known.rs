@@ -43,6 +43,8 @@ struct Inner {
     written: HashMap<Key, String>,
     /// By uid of the run that is to be tried again: who said so.
     retries: HashMap<String, String>,
+    /// By uid of the run whose checks are to be made again: the decisions that say so.
+    again: HashMap<String, HashSet<String>>,
     /// Cutovers of these runs.
     retried: HashSet<Key>,
 }
@@ -138,16 +140,41 @@ impl Known {
         of.max_by_key(|r| r.creation_timestamp().map(|t| t.0)).cloned()
     }
 
-    /// A person's word that concerns the controller: `Retry`. Returns the Cutover it is about.
+    /// A person's word that concerns the controller, since the run it is about may be closed: `Retry` and `Revalidate`.
+    /// Returns the Cutover it is about.
     pub fn decision(&self, decision: &CutoverDecision) -> Option<Key> {
-        if decision.spec.decision != Verb::Retry {
-            return None;
-        }
+        let run = decision.spec.run_uid.clone();
         let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
         let mut inner = self.lock();
-        inner.retries.insert(decision.spec.run_uid.clone(), decision.spec.by.clone());
+        match decision.spec.decision {
+            Verb::Retry => drop(inner.retries.insert(run, decision.spec.by.clone())),
+            Verb::Revalidate => drop(inner.again.entry(run).or_default().insert(decision.uid().unwrap_or_default())),
+            _ => return None,
+        }
         inner.retried.insert(key.clone());
         Some(key)
+    }
+
+    /// Whether somebody wants the checks of this run made again.
+    pub fn is_asked_again(&self, run_uid: &str) -> bool {
+        self.lock().again.contains_key(run_uid)
+    }
+
+    /// The same, once the run has been read: what it has taken in is not asked any more.
+    pub fn is_still_asked_again(&self, run_uid: &str, taken_in: impl Fn(&str) -> bool) -> bool {
+        let mut inner = self.lock();
+        let Some(asked) = inner.again.get_mut(run_uid) else { return false };
+        asked.retain(|decision| !taken_in(decision));
+        let open = !asked.is_empty();
+        if !open {
+            inner.again.remove(run_uid);
+        }
+        open
+    }
+
+    /// Nobody's wish for this run's checks can be met.
+    pub fn drop_wish(&self, run_uid: &str) {
+        self.lock().again.remove(run_uid);
     }
 
     /// Who wants this run to be tried again.

@@ -31,6 +31,7 @@ mod known;
 mod prune;
 mod queue;
 mod reconcile;
+mod reopen;
 mod retired;
 mod start;
 mod templates;

@@ -53,7 +53,7 @@ impl Look<'_> {
         Api::namespaced(self.cx.client.clone(), &self.key.namespace)
     }
 
-    fn runs(&self) -> Api<CutoverRun> {
+    pub fn runs(&self) -> Api<CutoverRun> {
         Api::namespaced(self.cx.client.clone(), &self.key.namespace)
     }
 
@@ -168,7 +168,7 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
     if let Some(reference) = &status.run {
         let found = match look.cx.known.active_of(&uid) {
             Some(run) if run.name_any() == reference.name && reference.uid == run.uid() => Some((*run).clone()),
-            _ if finished(&cutover, &status) => None,
+            _ if finished(&cutover, &status) && !asked_again(look, reference) => None,
             _ => look.run(&reference.name).await?.filter(|r| r.spec.cutover_uid == uid),
         };
         match (found, &reference.uid) {
@@ -188,7 +188,12 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
             _ => return lost(look, &cutover, &reference.name).await,
         }
     }
-    // 2. It is closed: it lets go of what it held.
+    // 2. It is closed: it is opened again for its checks, or lets go of what it held.
+    if let Some(run) = &newest
+        && super::reopen::reopen(look, &cutover, run).await?
+    {
+        return Ok(None);
+    }
     if let Some(run) = &newest {
         release(&look.runs(), run).await?;
         let facts = Facts { live: live_of(&cutover, run), problem: None };
@@ -283,6 +288,10 @@ fn finished(cutover: &Cutover, status: &CutoverStatus) -> bool {
 
 fn is_over(phase: Option<Phase>) -> bool {
     phase.is_some_and(|p| p.is_over() || p == Phase::Completed || p == Phase::Idle)
+}
+
+fn asked_again(look: &Look<'_>, run: &RunRef) -> bool {
+    run.uid.as_ref().is_some_and(|uid| look.cx.known.is_asked_again(uid))
 }
 
 /// Who wants the newest run to be tried again, if that may be.

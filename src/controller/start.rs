@@ -132,7 +132,7 @@ fn refusals(list: &[Refusal]) -> String {
 }
 
 /// Adds the finalizer, before there is anything that deleting the Cutover would have to wait for.
-async fn hold(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
+pub(super) async fn hold(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
     if cutover.finalizers().iter().any(|f| f == FINALIZER) {
         return Ok(cutover);
     }

@@ -23,6 +23,9 @@ const MAX_REVALIDATIONS: usize = 10;
 /// What is left to come, taken further; the run is closed when that is nothing.
 pub fn run(d: &mut Draft) {
     let Some(completed) = d.journal.phase_since else { return };
+    if journal::is_reopened(&d.journal) {
+        return reopened(d);
+    }
     if !is_anything_to_come(d) {
         return close::run(d);
     }
@@ -48,6 +51,23 @@ pub fn run(d: &mut Draft) {
         d.journal.waiting = Some(format!("{what} at {at:.0}"));
     }
     if followed && retired && checked && d.journal.ending.is_none() {
+        close::run(d);
+    }
+}
+
+/// A closed run that was opened again: its checks, until they are over or room is wanted for another run. The Services
+/// may belong to a later state of things by now, so nothing else is looked at and nothing is put back.
+fn reopened(d: &mut Draft) {
+    if !steps::everything_is_known(d) {
+        return;
+    }
+    let Some(seen) = &d.world.cutover else { return };
+    let still_wanted =
+        |view: &CutoverView| !view.deleting && view.activate == d.plan.target.name && view.release == d.plan.release;
+    if !seen.value.as_ref().is_some_and(still_wanted) {
+        interrupted(d);
+    }
+    if checks(d) && interrupt::settle(d) {
         close::run(d);
     }
 }
@@ -210,7 +230,11 @@ pub fn scaling(d: &Draft, step: &str) -> bool {
 /// which this one makes room.
 pub fn new_intent(d: &mut Draft, view: &CutoverView) {
     let same_side = view.activate == d.plan.target.name;
-    if !is_anything_to_come(d) || d.journal.ending.is_some() || (same_side && view.release == d.plan.release) {
+    if journal::is_reopened(&d.journal)
+        || !is_anything_to_come(d)
+        || d.journal.ending.is_some()
+        || (same_side && view.release == d.plan.release)
+    {
         return;
     }
     let known = view.releases.get(&d.plan.live.name).map(String::as_str);
@@ -226,7 +250,7 @@ pub fn new_intent(d: &mut Draft, view: &CutoverView) {
 /// Nothing more comes: follow-ups and retirement end, and that is recorded.
 pub fn call_off(d: &mut Draft, reason: &str, why: &str) {
     let known = d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
-    if known || d.journal.ending.is_some() || !is_anything_to_come(d) {
+    if known || d.journal.ending.is_some() || journal::is_reopened(&d.journal) || !is_anything_to_come(d) {
         return;
     }
     let text = format!("{why}; follow-ups and retirement that were still to come are called off");

@@ -7,13 +7,14 @@ use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepSt
 use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::endpoints::{Names, names};
+use crate::journal;
 use crate::plan::PlanSide;
 use crate::world::{ServiceView, World};
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
     cutover(d);
-    if d.journal.state == RunState::Closed || d.journal.phase.is_over() {
+    if d.journal.state == RunState::Closed || d.journal.phase.is_over() || journal::is_reopened(&d.journal) {
         return;
     }
     templates(d);

@@ -47,6 +47,10 @@ fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
     if view.spec.run_uid != d.world.run_uid || view.spec.cutover != d.plan.cutover {
         return Some("it names another run".into());
     }
+    let about_checks = matches!(view.spec.decision, Verb::Revalidate | Verb::Suspend | Verb::Resume);
+    if journal::is_reopened(&d.journal) && !about_checks {
+        return Some("the run is over, and open again for its checks alone".into());
+    }
     // The admission policy refuses them too; a cluster without the policy must not be weaker here.
     if view.spec.by.starts_with("system:") {
         return Some("system users cannot decide".into());

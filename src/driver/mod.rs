@@ -12,6 +12,7 @@ use crate::act::Actor;
 use crate::api::run::{CutoverRun, RunState, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
 use crate::effect::{Effect, EffectKey, Outcome};
+use crate::journal;
 use crate::observe::{Observer, Scope};
 use crate::plan::Plan;
 use crate::world::{Seen, World};
@@ -408,7 +409,8 @@ impl Driver {
     fn measure(&mut self) {
         let Some(written) = self.record.run().status.as_ref().filter(|s| **s != self.measured) else { return };
         self.cx.meter.journal(&self.uid(), &self.plan, &self.measured, written);
-        if self.measured.state == RunState::Active && written.state == RunState::Closed {
+        let ended = self.measured.state == RunState::Active && written.state == RunState::Closed;
+        if ended && !journal::is_reopened(written) {
             self.cx.traces.send(|| crate::spans::of(self.record.run(), &self.plan, written));
         }
         self.measured = written.clone();

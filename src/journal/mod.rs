@@ -120,6 +120,18 @@ pub fn is_retired(journal: &RunStatus) -> bool {
     record(journal, crate::plan::after::RETIRE).is_some_and(|r| r.state == StepState::Succeeded)
 }
 
+/// Whether the run was closed and has been opened again for its checks: nothing else of it goes on.
+pub fn is_reopened(journal: &RunStatus) -> bool {
+    journal.after.as_ref().is_some_and(|a| a.reopened)
+}
+
+/// Opens a closed run again, so that its checks can be made again.
+pub fn reopen(journal: &mut RunStatus) {
+    journal.state = RunState::Active;
+    journal.closing_since = None;
+    journal.after.get_or_insert_default().reopened = true;
+}
+
 /// Whether a trigger is looked at in this phase: from the switch until the run is Completed, or until the old side is
 /// retired where it says so.
 pub fn is_armed(journal: &RunStatus, trigger: &Trigger) -> bool {
@@ -128,7 +140,7 @@ pub fn is_armed(journal: &RunStatus, trigger: &Trigger) -> bool {
         Phase::Completed => {
             let called_off = journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
             let retires = record(journal, crate::plan::after::RETIRE).is_some();
-            trigger.until == Some(Until::Retired) && !called_off && !retires && journal.state == RunState::Active
+            trigger.until == Some(Until::Retired) && !called_off && !retires && !is_reopened(journal)
         }
         _ => false,
     }

@@ -133,13 +133,48 @@ fn the_checks_of_a_completed_run_are_made_again_and_a_side_in_use_elsewhere_is_n
         let status = run.status.context("status")?;
         let done = status.after.as_ref().and_then(|a| a.revalidations.first()).context("a record")?;
         ensure!(
-            done.state == StepState::Succeeded && done.message.as_deref() == Some("2 of 2 checks passed"),
+            done.state == StepState::Succeeded && done.message.as_deref() == Some("3 of 3 checks passed"),
             "{done:?}"
         );
         ensure!(state(&status, "look@revalidate-1") == Some(StepState::Succeeded));
         ensure!(state(&status, "make@revalidate-1").is_none(), "a Job that changes something ran again");
         ensure!(t.jobs()? == (3, 3), "{:?}", t.jobs()?);
         Ok(())
+    });
+}
+
+#[test]
+fn a_closed_run_is_opened_again_for_its_checks_and_for_nothing_else() {
+    e2e("after_reopened", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", &format!("{SWIFT}confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}\n")).await?;
+        t.ends("shop", Phase::Completed, 60).await?;
+        let checked = async |n: usize| {
+            t.run_until("shop", "checked again and closed", secs(60), |run| {
+                let status = run.status.as_ref();
+                let list = status.and_then(|s| s.after.as_ref()).map(|a| &a.revalidations);
+                let ended = list.is_some_and(|l| l.get(n - 1).is_some_and(|r| r.ended.is_some()));
+                let closed = status.is_some_and(|s| s.state == RunState::Closed);
+                Ok((ended && closed && run.metadata.finalizers.is_none()).then(|| run.clone()))
+            })
+            .await
+        };
+        t.decide("shop", Verb::Revalidate).await?;
+        let status = checked(1).await?.status.context("status")?;
+        ensure!(state(&status, "page@revalidate-1") == Some(StepState::Succeeded));
+        // A closed run takes nothing else in, opened again or not.
+        t.decide("shop", Verb::Rollback).await?;
+        t.decide("shop", Verb::Revalidate).await?;
+        let status = checked(2).await?.status.context("status")?;
+        let rollback = status.decisions.iter().find(|d| d.decision == Verb::Rollback).context("the rollback")?;
+        ensure!(rollback.result.starts_with("refused: the run is over"), "{}", rollback.result);
+        ensure!(status.phase == Phase::Completed && status.ending.is_none());
+        t.points_to("web", "green", 5).await?;
+        // The next release begins as after any run.
+        t.merge::<cutover::api::Cutover>("shop", json!({"spec": {"activate": "blue", "release": {"version": "9"}}}))
+            .await?;
+        t.points_to("web", "blue", 60).await
     });
 }
 

@@ -45,7 +45,7 @@ fn when_one_of_several_services_vanishes_after_the_switch_the_others_are_restore
         t.cutover("shop", &format!("{THREE}observe: {{for: 60s, every: 500ms}}\n")).await?;
         t.phase("shop", Phase::Observing, 30).await?;
         t.api::<Service>().delete("api", &DeleteParams::default()).await?;
-        let run = t.ends("shop", Phase::RolledBack, 20).await?;
+        let run = t.ends("shop", Phase::RolledBack, 45).await?;
         for name in ["web", "admin"] {
             ensure!(t.side(name).await? == "blue", "{name}");
         }

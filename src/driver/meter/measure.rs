@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::labels::step_result;
 use crate::api::phase::Phase;
 use crate::api::run::{RunState, RunStatus, StepRecord, SwitchState};
+use crate::journal;
 use crate::plan::Plan;
 
 /// One measurement; times in seconds.
@@ -50,7 +51,8 @@ pub fn between(plan: &Plan, before: &RunStatus, after: &RunStatus) -> Vec<Measur
         }
     }
     switch(before, after, &mut found);
-    if before.state == RunState::Active && after.state == RunState::Closed {
+    // A run ends once, however often its checks are made again.
+    if before.state == RunState::Active && after.state == RunState::Closed && !journal::is_reopened(after) {
         found.push(Measure::Ended(after.phase));
     }
     found

@@ -266,6 +266,12 @@ impl Case {
         let run = self.closed(cutover, 20).await?;
         let ended = run.status.as_ref().map(|s| s.phase);
         ensure!(ended == Some(phase), "the run ended {ended:?} instead of {phase}");
+        // Its finalizer goes after the answer to its last write, which the audit log has by then.
+        self.run_until(cutover, "its release", secs(20), |newest| {
+            let held = newest.metadata.uid == run.metadata.uid && newest.metadata.finalizers.is_some();
+            Ok((!held).then_some(()))
+        })
+        .await?;
         self.promises(&run)?;
         Ok(run)
     }

@@ -4,7 +4,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState};
 use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
-use crate::decide::{interrupt, restore, steps};
+use crate::decide::{interrupt, restore, steps, switch};
 use crate::journal;
 use crate::plan::after::RETIRE;
 use crate::plan::{Action, PlanStep, Stage};
@@ -25,7 +25,7 @@ pub fn run(d: &mut Draft) {
         return;
     }
     let switched = d.journal.switch.as_ref().is_some_and(|s| s.services.iter().any(|s| s.restored_at.is_some()));
-    if ending.phase == Phase::RolledBack && !own_steps(d) {
+    if ending.phase == Phase::RolledBack && !(has_followed(d) && own_steps(d)) {
         return;
     }
     // A Service that vanished may have come back on the target while steps ran.
@@ -180,6 +180,28 @@ fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
         UndoWhen::Attempted => record.state != StepState::Skipped || record.attempt > 0,
         UndoWhen::Succeeded => record.state == StepState::Succeeded,
     }
+}
+
+/// Whether the traffic has followed the selectors back, so that the rollback's own steps and checks meet the old side: the
+/// endpoints have, and `switch.drain` has passed. Awaited for `switch.timeout`.
+fn has_followed(d: &mut Draft) -> bool {
+    let own = |s: &&PlanStep| matches!(s.stage, Stage::Rollback | Stage::RollbackVerify);
+    let Some(first) = d.plan.steps.iter().find(own) else { return true };
+    let Some(switch) = &d.journal.switch else { return true };
+    let Some(restored) = switch.restored_at else { return true };
+    if journal::record(&d.journal, &first.name).is_some() {
+        return true;
+    }
+    let drained = journal::later(restored, d.plan.switch.drain);
+    let until = journal::later(restored, d.plan.switch.timeout).max(drained);
+    let back = |s: &&ServiceSwitch| s.state == SwitchState::Restored;
+    let followed = switch.services.iter().filter(back).all(|s| switch::followed(d, &s.name, &s.from, 1));
+    if d.now() >= until || (followed && d.now() >= drained) {
+        return true;
+    }
+    d.journal.waiting = Some(format!("the endpoints follow back to {}", d.plan.live.name));
+    d.out.wake_at(if followed { drained } else { until });
+    false
 }
 
 /// The rollback's own steps, then its checks.

@@ -5,7 +5,7 @@ use crate::api::before::ObjectRef;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
+use crate::api::run::{Selector, ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
@@ -254,14 +254,18 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
     }
 }
 
-/// Whether the slices name no pod of another side and at least `min_ready` ready endpoints of the target.
 fn converged(d: &Draft, s: &ServiceSwitch, min_ready: u32) -> bool {
-    let (Some(endpoints), Some(pods)) = (d.world.endpoints.get(&s.name), d.world.pods.as_ref()) else { return false };
+    followed(d, &s.name, &s.to, min_ready)
+}
+
+/// Whether a Service's slices name no ready pod but those of a selector, and at least `min_ready` ready ones of it.
+pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
+    let (Some(endpoints), Some(pods)) = (d.world.endpoints.get(service), d.world.pods.as_ref()) else { return false };
     let mut ready = 0;
     for e in &endpoints.value {
         let pod = e.pod.as_ref().and_then(|name| pods.value.iter().find(|p| &p.name == name));
         match pod {
-            Some(p) if matches(&p.labels, &s.to) => ready += u32::from(e.ready),
+            Some(p) if matches(&p.labels, selector) => ready += u32::from(e.ready),
             // An endpoint that is not ready takes no traffic; a ready one of another side would.
             _ if e.ready => return false,
             _ => {}

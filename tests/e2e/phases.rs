@@ -54,7 +54,7 @@ fn the_checks_of_a_rollback_are_told_when_they_fail() {
         t.web().await?;
         t.start().await?;
         let verify = r#"
-switch: {timeout: 20s}
+switch: {timeout: 20s, drain: 1s}
 observe: {for: 60s, every: 500ms}
 rollback:
   verify:

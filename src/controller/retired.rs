@@ -40,8 +40,12 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
     if undone {
         retired.remove(&plan.live.name);
     } else if let Some(record) = journal::record(journal, RETIRE).filter(|r| !r.before.is_empty()) {
-        let counts = record.before.iter();
-        let counts = counts.filter_map(|b| Some((format!("{:?}/{}", b.object.kind, b.object.name), b.replicas?)));
+        let counts = record.before.iter().filter_map(|b| {
+            let key = format!("{:?}/{}", b.object.kind, b.object.name);
+            // A step of the run may have stopped the old side long before it was retired.
+            let had = journal.replicas.get(&key).copied().unwrap_or(0);
+            Some((key, had.max(b.replicas?)))
+        });
         let counts = counts.collect();
         retired.insert(plan.live.name.clone(), counts);
     }
@@ -106,6 +110,18 @@ mod tests {
         next.phase = Phase::RolledBack;
         remember(&mut retired, &f.plan, &next, Some("green"));
         assert_eq!(retired["blue"]["Deployment/web-blue"], 3);
+    }
+
+    #[test]
+    fn a_side_that_a_step_had_stopped_is_remembered_as_it_was_before_the_run() {
+        let mut f = Fixture::new();
+        let before = ObjectRef::from(&workload("web-blue"));
+        let before = vec![Before { replicas: Some(0), ..Before::of(before, "u") }];
+        f.journal.steps.push(StepRecord { name: RETIRE.into(), before, ..StepRecord::default() });
+        f.journal.replicas.insert("Deployment/web-blue".into(), 2);
+        let mut retired = Retired::new();
+        remember(&mut retired, &f.plan, &f.journal, Some("green"));
+        assert_eq!(retired["blue"]["Deployment/web-blue"], 2);
     }
 
     #[test]

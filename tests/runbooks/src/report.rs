@@ -111,10 +111,10 @@ fn problems(
         check(ended.is(state), format!("step {name} is {state:?} instead of {ended:?}: {said}"));
     }
     for (name, text) in &expect.says {
-        let record = if name == "ending" {
-            serde_json::to_string(&journal.ending)
-        } else {
-            serde_json::to_string(&journal.steps.iter().find(|step| step.name == *name))
+        let record = match name.as_str() {
+            "ending" => serde_json::to_string(&journal.ending),
+            "after" => serde_json::to_string(&journal.after),
+            _ => serde_json::to_string(&journal.steps.iter().find(|step| step.name == *name)),
         };
         let record = record.unwrap_or_default();
         check(record.contains(text.as_str()), format!("{name} does not say {text:?}: {record}"));

@@ -81,7 +81,7 @@ pub struct Expect {
     /// Steps, undos (`undo/NAME`) among them, and how they end; `Absent` is not begun.
     #[serde(default)]
     pub steps: BTreeMap<String, Ended>,
-    /// A text that stands in the record (message, evidence) of a step, or of `ending`.
+    /// A text that stands in the record (message, evidence) of a step, of `ending`, or of what came `after` Completed.
     #[serde(default)]
     pub says: BTreeMap<String, String>,
     /// Objects of the namespace (`Kind/name`) as they are afterwards: conditions in CEL on `object`.

@@ -76,6 +76,9 @@ enum Job {
         /// Body
         #[arg(long, default_value = "")]
         body: String,
+        /// Print the body of the answer instead of its status
+        #[arg(long)]
+        text: bool,
     },
     /// Ask an application for some time, and say how it answered: the percentile that 95 of 100 answers kept to, and errors
     Load {
@@ -136,8 +139,9 @@ pub async fn run(args: JobArgs, terminated: impl Future<Output = ()>) -> u8 {
         Job::Delete { url } => {
             return transfer(fetch::send(Method::DELETE, &url, Bytes::new()).await.and_then(good).map(|_| 0));
         }
-        Job::Ask { url, method, token, body } => {
+        Job::Ask { url, method, token, body, text } => {
             match fetch::send_as(token.as_deref(), method, &url, body.into()).await {
+                Ok(answer) if text => println!("{}", String::from_utf8_lossy(&answer.body)),
                 Ok(answer) => println!("{}", answer.status.as_u16()),
                 Err(error) => {
                     eprintln!("{error:#}");

@@ -355,8 +355,14 @@ fn finish(d: &mut Draft, i: usize, mut revalidation: Revalidation, text: &str) {
     d.note(!passed, reasons::REVALIDATED, "revalidate", format!("checked again for {by}: {text}"));
 }
 
-/// The run ends, or makes room, while checks are made again.
+/// The run ends, or makes room, while a follow-up is under way or checks are made again.
 pub fn interrupted(d: &mut Draft) {
+    let now = d.now();
+    let rounds = d.journal.after.iter_mut().flat_map(|a| &mut a.follow_ups);
+    for round in rounds.filter(|r| r.state == StepState::Running) {
+        round.state = StepState::Failed;
+        round.ended = Some(now);
+    }
     if let Some((i, mut current)) = under_way(d) {
         current.state = StepState::Failed;
         finish(d, i, current, "interrupted: the run is ending");

@@ -40,6 +40,9 @@ pub async fn reopen(look: &Look<'_>, cutover: &Cutover, run: &CutoverRun) -> Res
     run.metadata.managed_fields = None;
     let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
     call(look.runs().replace_status(&run.name_any(), &params, &run)).await?;
+    // Met, whatever its driver makes of it: one that is never taken in, such as a decision deleted meanwhile, opens the run
+    // once and not for ever.
+    look.cx.known.drop_wish(&uid);
     Ok(true)
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::run::Selector;
+use crate::api::step::WorkloadRef;
 use crate::plan::{Plan, PlanSide};
 use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
 
@@ -87,6 +88,30 @@ impl World {
     /// Wanted replicas of a side; `None` while one of its workloads is not known or does not exist.
     pub fn wanted(&self, side: &PlanSide) -> Option<u32> {
         side.workloads.iter().map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted)).sum()
+    }
+
+    /// The workloads of a side that a Service would send users to if it pointed there: those whose pod template matches
+    /// its would-be whole selector (DESIGN §5). `None` while the Service or a workload is not known.
+    pub fn selected<'a>(&self, service: &str, side: &'a PlanSide) -> Option<Vec<&'a WorkloadRef>> {
+        let whole = whole_selector(&self.service(service)?.selector, &side.selector);
+        let mut selected = vec![];
+        for w in &side.workloads {
+            // One that does not exist has no pods.
+            if let Some(view) = &self.workloads.get(w)?.value
+                && matches(&view.pod_labels, &whole)
+            {
+                selected.push(w);
+            }
+        }
+        Some(selected)
+    }
+
+    /// How many ready endpoints of a side a Service wants: the replicas of the workloads that it would select, never
+    /// below 1 (DESIGN §5, *wanted of a Service*). `None` while something of it is not known.
+    pub fn wanted_of(&self, service: &str, side: &PlanSide) -> Option<u32> {
+        let selected = self.selected(service, side)?;
+        let counts = selected.into_iter().filter_map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted));
+        Some(counts.sum::<u32>().max(1))
     }
 
     /// The pod-template hash of both sides, by side; `None` while a workload is not known or does not exist.

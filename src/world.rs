@@ -44,7 +44,7 @@ pub struct World {
     pub services: BTreeMap<String, Seen<Option<ServiceView>>>,
     /// Workloads of both sides and of the steps.
     pub workloads: BTreeMap<WorkloadRef, Seen<Option<WorkloadView>>>,
-    /// Pods that carry a selector value of either side.
+    /// Pods that carry a selector value of either side, and those of every workload that the plan names.
     pub pods: Option<Seen<Vec<PodView>>>,
     /// Endpoints by Service, from its EndpointSlices.
     pub endpoints: BTreeMap<String, Seen<Vec<EndpointView>>>,
@@ -111,6 +111,8 @@ pub struct ServiceView {
     pub external_name: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// Who wrote it last, by its managed fields: a name such as `kubectl-edit`.
+    pub writer: Option<String>,
 }
 
 /// A port of a Service.
@@ -162,7 +164,7 @@ pub struct WorkloadView {
 }
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodView {
     /// Its name.
     pub name: String,
@@ -170,12 +172,20 @@ pub struct PodView {
     pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The Deployment or StatefulSet that it belongs to, by its owner.
+    pub workload: Option<WorkloadRef>,
+    /// The node that it runs on, once it is scheduled.
+    pub node: Option<String>,
     /// Its address.
     pub ip: Option<String>,
     /// Condition Ready.
     pub ready: bool,
     /// It has a deletionTimestamp, or is Succeeded or Failed.
     pub terminating: bool,
+    /// Its readiness gates that are not true, by condition type, once all of its containers are ready.
+    pub gates: Vec<String>,
+    /// Why no node takes it, in the scheduler's words.
+    pub unschedulable: Option<String>,
     /// Named container ports.
     pub ports: BTreeMap<String, u16>,
     /// Its containers.
@@ -189,15 +199,26 @@ pub struct ContainerView {
     pub name: String,
     /// Restarts so far.
     pub restarts: u32,
+    /// The image as the pod names it.
+    pub image: String,
+    /// The container is ready.
+    pub ready: bool,
     /// Reason while waiting, such as `CrashLoopBackOff` or `ImagePullBackOff`.
     pub waiting: Option<String>,
+    /// What the kubelet says of that reason.
+    pub waiting_message: Option<String>,
     /// Last end, such as `OOMKilled` or `Error`, and when.
     pub terminated: Option<(String, Option<Timestamp>)>,
 }
 
 /// An endpoint of a Service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointView {
+    /// The EndpointSlice it stands in.
+    pub slice: String,
+    /// Whether the slice is kept by somebody else than the cluster's own controller: made by hand, or mirrored from
+    /// Endpoints.
+    pub foreign: bool,
     /// The pod it stands for.
     pub pod: Option<String>,
     /// Ready and not terminating.
@@ -284,7 +305,7 @@ pub enum Sighting {
     Service(String, Option<ServiceView>),
     /// A workload, or that there is none.
     Workload(WorkloadRef, Option<WorkloadView>),
-    /// All pods that carry a selector value of either side.
+    /// All pods that carry a selector value of either side, and those of every workload that the plan names.
     Pods(Vec<PodView>),
     /// All endpoints of a Service.
     Endpoints(String, Vec<EndpointView>),

@@ -132,7 +132,7 @@ mod tests {
 
     fn live(selector: Selector, annotations: Option<&[(&str, &str)]>) -> LiveService {
         let (uid, resource_version) = ("u".to_owned(), "7".to_owned());
-        LiveService { uid, resource_version, selector, ports: vec![], annotations: annotations.map(map) }
+        LiveService { uid, resource_version, selector, ports: vec![], writer: None, annotations: annotations.map(map) }
     }
 
     #[test]

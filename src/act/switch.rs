@@ -111,7 +111,7 @@ mod tests {
 
     fn live(uid: &str, rv: &str, selector: Selector) -> LiveService {
         let annotations = Some(BTreeMap::new());
-        LiveService { uid: uid.into(), resource_version: rv.into(), selector, ports: vec![], annotations }
+        LiveService { uid: uid.into(), resource_version: rv.into(), selector, ports: vec![], writer: None, annotations }
     }
 
     #[test]

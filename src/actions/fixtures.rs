@@ -79,8 +79,9 @@ pub fn pod(name: &str, version: &str) -> PodView {
         ip: Some("10.0.0.1".into()),
         ready: true,
         terminating: false,
-        ports: BTreeMap::new(),
-        containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
+        workload: Some(workload(&format!("web-{version}"))),
+        containers: vec![ContainerView { name: "api".into(), ready: true, ..ContainerView::default() }],
+        ..PodView::default()
     }
 }
 
@@ -124,6 +125,7 @@ impl Fixture {
             cluster_ip: Some("10.96.0.1".into()),
             external_name: false,
             deleting: false,
+            writer: None,
         };
         world.services.insert("web".into(), Seen { at: now, value: Some(service) });
         for version in ["blue", "green"] {

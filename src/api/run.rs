@@ -206,6 +206,10 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+fn is_none(n: &u32) -> bool {
+    *n == 0
+}
+
 /// An approval while it is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -290,6 +294,13 @@ pub struct ServiceSwitch {
     pub from: Selector,
     /// The whole selector after.
     pub to: Selector,
+    /// Ready endpoints that the target was to have in all when the switch was claimed: a scale-up during the switch does not
+    /// move the goal. 0: not recorded.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub wanted: u32,
+    /// The same of the old side, as it was before the run changed it: what a restore is measured by.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub old_wanted: u32,
     /// Where it stands.
     pub state: SwitchState,
     /// When the selector write to the target was seen done.

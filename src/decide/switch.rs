@@ -81,6 +81,8 @@ fn claim(d: &mut Draft) {
             resource_version: view.resource_version.clone(),
             from: view.selector.clone(),
             to: whole_selector(&view.selector, &d.plan.target.selector),
+            wanted: d.world.wanted_of(name, &d.plan.target).unwrap_or(0),
+            old_wanted: old_wanted(d, name),
             state: SwitchState::Claimed,
             switched_at: None,
             restored_at: None,
@@ -109,6 +111,16 @@ fn before_run(d: &Draft, workload: &WorkloadRef) -> u32 {
     let before = d.journal.steps.iter().flat_map(|step| &step.before);
     let object = ObjectRef::from(workload);
     before.filter(|before| before.object == object).filter_map(|before| before.replicas).max().unwrap_or(0)
+}
+
+/// How many ready endpoints of the old side a Service has when nothing of it is stopped or scaled down by this run.
+fn old_wanted(d: &Draft, service: &str) -> u32 {
+    let selected = d.world.selected(service, &d.plan.live).unwrap_or_default();
+    let counts = selected.into_iter().filter_map(|w| {
+        let now = d.world.workloads.get(w)?.value.as_ref()?.wanted;
+        Some(now.max(before_run(d, w)))
+    });
+    counts.sum()
 }
 
 fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str) {

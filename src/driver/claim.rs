@@ -236,6 +236,8 @@ mod tests {
             resource_version: "1".into(),
             from: [("side".to_owned(), "blue".to_owned())].into(),
             to: [("side".to_owned(), "green".to_owned())].into(),
+            wanted: 0,
+            old_wanted: 0,
             state,
             switched_at: None,
             restored_at: None,

@@ -178,6 +178,7 @@ mod tests {
             cluster_ip: None,
             external_name: false,
             deleting: false,
+            writer: None,
         };
         Sighting::Service("web".into(), Some(view))
     }
@@ -204,12 +205,8 @@ mod tests {
         let pod = crate::world::PodView {
             name: "old".into(),
             uid: "p".into(),
-            labels: Selector::new(),
-            ip: None,
             ready: true,
-            terminating: false,
-            ports: BTreeMap::new(),
-            containers: vec![],
+            ..crate::world::PodView::default()
         };
         take_in_refresh(&mut world, at(4), vec![web("9"), Sighting::Pods(vec![pod])]);
         assert_eq!(known(&world), Some("10"));

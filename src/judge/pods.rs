@@ -269,6 +269,8 @@ mod tests {
             resource_version: "1".into(),
             from: labels("blue"),
             to: labels("green"),
+            wanted: 0,
+            old_wanted: 0,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
 use crate::effect::hash;
 use crate::world::{
@@ -78,7 +79,14 @@ pub fn service(service: &Service) -> ServiceView {
         cluster_ip: spec.and_then(|s| s.cluster_ip.clone()).filter(|ip| !ip.is_empty() && ip != "None"),
         external_name: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
         deleting: service.metadata.deletion_timestamp.is_some(),
+        writer: writer(&service.metadata),
     }
+}
+
+/// Who wrote an object last: the manager of the youngest managed-fields entry of the object itself.
+pub fn writer(meta: &ObjectMeta) -> Option<String> {
+    let entries = meta.managed_fields.iter().flatten().filter(|e| e.subresource.as_deref().unwrap_or("").is_empty());
+    entries.max_by_key(|e| e.time.as_ref().map(|t| t.0))?.manager.clone()
 }
 
 /// A Deployment or StatefulSet, read untyped so that its template is whole.
@@ -127,15 +135,43 @@ pub fn pod(pod: &Pod) -> PodView {
         .into_iter()
         .flat_map(|s| s.init_container_statuses.iter().flatten().chain(s.container_statuses.iter().flatten()))
         .map(container);
+    let holds = |type_: &str| {
+        let conditions = status.and_then(|s| s.conditions.as_ref());
+        conditions.is_some_and(|list| list.iter().any(|c| c.type_ == type_ && c.status == "True"))
+    };
+    let gates = spec.into_iter().flat_map(|s| s.readiness_gates.iter().flatten()).map(|g| g.condition_type.clone());
+    let unschedulable = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().find_map(|c| {
+        let refused = c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable");
+        refused.then(|| c.message.clone().unwrap_or_default())
+    });
     PodView {
         name: pod.metadata.name.clone().unwrap_or_default(),
         uid: uid(&pod.metadata),
+        workload: owner(&pod.metadata),
+        node: spec.and_then(|s| s.node_name.clone()),
+        gates: gates.filter(|gate| holds("ContainersReady") && !holds(gate)).collect(),
+        unschedulable,
         labels: pod.metadata.labels.clone().unwrap_or_default(),
         ip: status.and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some() || ended(pod),
         ports: ports.collect(),
         containers: containers.collect(),
+    }
+}
+
+/// The workload that a pod belongs to: the StatefulSet that owns it, or the Deployment of the ReplicaSet that does. A
+/// Deployment names its ReplicaSets after itself and the hash of the template, which is a label of each pod.
+fn owner(meta: &ObjectMeta) -> Option<WorkloadRef> {
+    let owner = meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))?;
+    match owner.kind.as_str() {
+        "StatefulSet" => Some(WorkloadRef { kind: WorkloadKind::StatefulSet, name: owner.name.clone() }),
+        "ReplicaSet" => {
+            let hash = meta.labels.as_ref()?.get("pod-template-hash")?;
+            let name = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
+            Some(WorkloadRef { kind: WorkloadKind::Deployment, name: name.to_owned() })
+        }
+        _ => None,
     }
 }
 
@@ -156,8 +192,11 @@ fn container(status: &ContainerStatus) -> ContainerView {
     });
     ContainerView {
         name: status.name.clone(),
+        image: status.image.clone(),
+        ready: status.ready,
         restarts: count(Some(status.restart_count)),
         waiting: waiting(status).map(str::to_owned),
+        waiting_message: status.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.message.clone()),
         terminated,
     }
 }
@@ -165,24 +204,35 @@ fn container(status: &ContainerStatus) -> ContainerView {
 /// The endpoints in all slices of a Service. A pod that two slices name (one for each family of addresses) counts
 /// once, and as ready only if both say so.
 pub fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Vec<EndpointView> {
-    let mut by_pod = BTreeMap::<String, bool>::new();
+    let mut by_pod = BTreeMap::<(bool, String), EndpointView>::new();
     let mut nameless = vec![];
-    for endpoint in slices.into_iter().flat_map(|s| s.endpoints.iter().flatten()) {
-        let conditions = endpoint.conditions.as_ref();
-        // A condition that is not there: ready, and not terminating.
-        let ready = conditions.and_then(|c| c.ready).unwrap_or(true)
-            && !conditions.and_then(|c| c.terminating).unwrap_or(false);
-        let target = endpoint.target_ref.as_ref().filter(|t| t.kind.as_deref() == Some("Pod"));
-        match target.and_then(|t| t.name.clone()) {
-            Some(pod) => {
-                by_pod.entry(pod).and_modify(|r| *r &= ready).or_insert(ready);
+    for slice in slices {
+        let by = slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY));
+        let foreign = by.map(String::as_str) != Some(SLICE_CONTROLLER);
+        for endpoint in slice.endpoints.iter().flatten() {
+            let conditions = endpoint.conditions.as_ref();
+            // A condition that is not there: ready, and not terminating.
+            let ready = conditions.and_then(|c| c.ready).unwrap_or(true)
+                && !conditions.and_then(|c| c.terminating).unwrap_or(false);
+            let target = endpoint.target_ref.as_ref().filter(|t| t.kind.as_deref() == Some("Pod"));
+            let pod = target.and_then(|t| t.name.clone());
+            let slice = slice.metadata.name.clone().unwrap_or_default();
+            let view = EndpointView { slice, foreign, pod: pod.clone(), ready };
+            match pod {
+                Some(pod) => {
+                    by_pod.entry((foreign, pod)).and_modify(|e| e.ready &= ready).or_insert(view);
+                }
+                None => nameless.push(view),
             }
-            None => nameless.push(EndpointView { pod: None, ready }),
         }
     }
-    let named = by_pod.into_iter().map(|(pod, ready)| EndpointView { pod: Some(pod), ready });
-    named.chain(nameless).collect()
+    by_pod.into_values().chain(nameless).collect()
 }
+
+/// The label that says who keeps an EndpointSlice.
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// The cluster's own controller, which follows Services and pods.
+const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
 
 /// Reasons for which a container waits and that do not go away by waiting a little.
 const CANNOT_START: [&str; 9] = [

@@ -101,9 +101,9 @@ impl Live<'_> {
     }
 
     async fn pods(self, plan: &Plan) -> Part {
-        let params = ListParams::default().labels(&scope::pods(plan));
-        let list = call("pods", self.api::<Pod>().list(&params)).await?;
-        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).collect())])
+        let wanted = scope::PodsOfRun::of(plan);
+        let list = call("pods", self.api::<Pod>().list(&ListParams::default())).await?;
+        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).filter_map(|pod| wanted.keep(pod)).collect())])
     }
 
     async fn service(self, name: &str) -> Part {

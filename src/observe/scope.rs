@@ -1,12 +1,14 @@
 //! PURE. Which objects a run looks at, read off its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::ApiResource;
 
 use crate::api::LABEL_RUN;
 use crate::api::step::{WorkloadKind, WorkloadRef};
+use crate::endpoints::carries;
 use crate::plan::{Action, Plan, PlanStep};
+use crate::world::PodView;
 
 /// Workloads of both sides and of every step and undo.
 pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
@@ -46,15 +48,25 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
     all
 }
 
-/// Pods that carry a selector value of either side.
-pub fn pods(plan: &Plan) -> String {
-    let keys: BTreeSet<&String> = plan.target.selector.keys().chain(plan.live.selector.keys()).collect();
-    let terms = keys.into_iter().map(|key| {
-        let values = [plan.live.selector.get(key), plan.target.selector.get(key)];
-        let values: BTreeSet<&str> = values.into_iter().flatten().map(String::as_str).collect();
-        format!("{key} in ({})", values.into_iter().collect::<Vec<_>>().join(","))
-    });
-    terms.collect::<Vec<_>>().join(",")
+/// Which pods of the namespace a run looks at: those that carry all values of a side's selector, and those of every
+/// workload that it names. No label selects both, since pods without a Service need not carry a side's labels.
+#[derive(Clone, Debug)]
+pub struct PodsOfRun {
+    sides: [BTreeMap<String, String>; 2],
+    workloads: BTreeSet<WorkloadRef>,
+}
+
+impl PodsOfRun {
+    /// Those of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        Self { sides: [plan.live.selector.clone(), plan.target.selector.clone()], workloads: workloads(plan) }
+    }
+
+    /// The pod, if it is one of them.
+    pub fn keep(&self, pod: PodView) -> Option<PodView> {
+        let named = pod.workload.as_ref().is_some_and(|w| self.workloads.contains(w));
+        (named || self.sides.iter().any(|side| carries(&pod.labels, side))).then_some(pod)
+    }
 }
 
 /// One object.

@@ -88,7 +88,7 @@ impl Watches {
         };
         spawn(Box::pin(self.clone().cutover(plan.cutover.clone())));
         spawn(Box::pin(self.clone().decisions()));
-        spawn(Box::pin(self.clone().pods(scope::pods(plan))));
+        spawn(Box::pin(self.clone().pods(scope::PodsOfRun::of(plan))));
         spawn(Box::pin(self.clone().jobs()));
         for service in &plan.services {
             spawn(Box::pin(self.clone().service(service.clone())));
@@ -213,6 +213,7 @@ impl Watches {
     where
         K: kube::Resource + Clone + Debug + Send + DeserializeOwned + 'static,
         K::DynamicType: Clone,
+        V: Clone + PartialEq,
     {
         let mut batches = Box::pin(self.follow(api, config));
         let (mut all, mut coming) = (BTreeMap::new(), BTreeMap::new());
@@ -235,11 +236,11 @@ impl Watches {
                     }
                     Event::Apply(object) => {
                         let name = object.name_any();
-                        match view(object) {
-                            Some(view) => all.insert(name, view),
-                            None => all.remove(&name),
+                        // What is not looked at changes nothing.
+                        changed |= match view(object) {
+                            Some(view) => all.insert(name, view.clone()).as_ref() != Some(&view),
+                            None => all.remove(&name).is_some(),
                         };
-                        changed = true;
                     }
                     Event::Delete(object) => changed |= all.remove(&object.name_any()).is_some(),
                 }
@@ -251,11 +252,10 @@ impl Watches {
         Ok(())
     }
 
-    async fn pods(self, selector: String) -> Result<(), Closed> {
+    async fn pods(self, wanted: scope::PodsOfRun) -> Result<(), Closed> {
         let api = self.api::<Pod>();
-        let config = watcher::Config::default().labels(&selector);
         let tell = |all: &BTreeMap<_, _>| Sighting::Pods(all.values().cloned().collect());
-        self.list(api, config, |pod| Some(convert::pod(&pod)), tell).await
+        self.list(api, watcher::Config::default(), |pod| wanted.keep(convert::pod(&pod)), tell).await
     }
 
     async fn endpoints(self, service: String) -> Result<(), Closed> {

@@ -81,6 +81,8 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         resource_version: "1".into(),
         from: [].into(),
         to: [].into(),
+        wanted: 0,
+        old_wanted: 0,
         state: SwitchState::Restored,
         switched_at: Some(at(31)),
         restored_at: Some(at(restored)),

@@ -23,7 +23,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("decide", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "net"]),
-    ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope"]),
+    ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope", "observe::convert"]),
     (
         "driver",
         &[

@@ -235,6 +235,7 @@ impl Cluster {
             cluster_ip: Some("10.96.0.10".into()),
             external_name: false,
             deleting: false,
+            writer: None,
         };
         self.services.insert(name.to_owned(), Service { view, fence: None });
         self.converge(name);
@@ -301,7 +302,12 @@ impl Cluster {
         self.pods
             .values()
             .filter(|(_, p)| matches(&p.labels, &service.view.selector))
-            .map(|(_, p)| EndpointView { pod: Some(p.name.clone()), ready: p.ready && !p.terminating })
+            .map(|(_, p)| EndpointView {
+                slice: format!("{name}-abcde"),
+                pod: Some(p.name.clone()),
+                ready: p.ready && !p.terminating,
+                ..EndpointView::default()
+            })
             .collect()
     }
 
@@ -330,11 +336,12 @@ impl Cluster {
                 uid: format!("{name}-uid-{n}"),
                 labels: view.pod_labels.clone(),
                 ip: Some(format!("10.0.{subnet}.{i}")),
-                ready: false,
-                terminating: false,
+                workload: Some(w.clone()),
+                node: Some("node-1".into()),
                 ports: BTreeMap::from([("http".into(), 8080)]),
                 containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
                 name: name.clone(),
+                ..PodView::default()
             };
             self.pods.insert(name.clone(), (w.clone(), pod));
             if !self.sick.contains(w) {

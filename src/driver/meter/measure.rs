@@ -170,6 +170,8 @@ mod tests {
             resource_version: "1".into(),
             from: [].into(),
             to: [].into(),
+            wanted: 0,
+            old_wanted: 0,
             state,
             switched_at: switched.map(at),
             restored_at: restored.map(at),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::duration::Duration;
-use crate::api::run::{ObjectRef, Selector};
+use crate::api::run::{BlockCause, ObjectRef, Selector};
 use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
 
 pub mod change;
@@ -271,6 +271,8 @@ pub enum Effect {
         to: Selector,
         /// When it may.
         guard: RestoreGuard,
+        /// How long the write may take: longer after tries that an admission webhook seems to have held up.
+        limit: Duration,
         /// New value of the fence annotation.
         fence: String,
     },
@@ -289,19 +291,24 @@ pub enum Effect {
     },
 }
 
-/// When a restore may be made (DESIGN §5.2): never onto an empty side if the other has an endpoint.
+/// When a restore may be made (DESIGN §5.2): never onto an empty side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreGuard {
     /// Enough on the old side.
     pub min_ready: u32,
-    /// After `switch.timeout` any non-empty old side suffices.
+    /// The old side has been given time to scale up: any ready endpoint suffices.
     pub any: bool,
 }
 
 impl RestoreGuard {
-    /// Whether the counts of ready endpoints allow it.
-    pub fn allows(&self, old: u32, target: u32) -> bool {
-        old >= self.min_ready || (old >= 1 && (self.any || old >= target))
+    /// Whether the old side alone allows it.
+    pub fn old_suffices(&self, old: u32) -> bool {
+        old >= self.min_ready || (old >= 1 && self.any)
+    }
+
+    /// Whether the counts of ready endpoints allow it. The target's can only shorten the wait; `None`: it is not known.
+    pub fn allows(&self, old: u32, target: Option<u32>) -> bool {
+        self.old_suffices(old) || (old >= 1 && target.is_some_and(|target| old >= target))
     }
 }
 
@@ -360,10 +367,19 @@ pub enum Outcome {
     Guarded {
         /// Of the side to be pointed to.
         ready: u32,
-        /// Of the other one.
-        other: u32,
-        /// Of both, any that the Service's selector names no side of the two: drift.
+        /// Of the other one; `None`: not counted.
+        other: Option<u32>,
+        /// The Service's selector, if it is neither side's: drift.
         foreign: Option<Selector>,
+    },
+    /// A restore that was not made.
+    Blocked {
+        /// Why.
+        cause: BlockCause,
+        /// What was answered.
+        why: String,
+        /// The write was not answered in its time, though reads were.
+        slow: bool,
     },
     /// 429, 5xx, time-out, no connection: nothing known; to be tried again.
     Transient(String),

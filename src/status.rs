@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
-use crate::api::run::{CutoverRun, RunState, RunStatus, StepState, SwitchState, TrialVerdict};
+use crate::api::run::{CutoverRun, RunState, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
+use crate::endpoints::way_back::{OldSide, stopped_by};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::after::RETIRE;
@@ -25,7 +26,7 @@ pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
 }
 
 /// Sets or clears `RollbackBlocked`.
-pub fn block(journal: &mut RunStatus, blocked: Option<&(String, String)>, now: Timestamp) {
+pub fn block(journal: &mut RunStatus, blocked: Option<(&str, &str)>, now: Timestamp) {
     match blocked {
         Some((reason, why)) => set(&mut journal.conditions, types::ROLLBACK_BLOCKED, true, reason, why, now),
         None => unset(&mut journal.conditions, types::ROLLBACK_BLOCKED),
@@ -63,7 +64,12 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
 
     let why = journal.question.as_ref().map(|q| match q.until {
         Some(until) => {
-            let default = if q.default_rollback { "rolls back" } else { "goes on" };
+            let default = match (q.subject.as_str(), q.default_rollback) {
+                ("restore", true) => "the undos run first",
+                ("restore", false) => "the undos go on waiting",
+                (_, true) => "rolls back",
+                (_, false) => "goes on",
+            };
             format!("{}; {default} by itself at {until:.0}", q.text)
         }
         None => q.text.clone(),
@@ -105,6 +111,9 @@ fn kstatus(journal: &RunStatus, list: &mut Vec<Condition>, now: Timestamp) {
 
 /// Whether a rollback would work now: the dry run of the restore, and the old side's endpoints (DESIGN §5.5).
 fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec<Condition>) {
+    if journal.switch.is_none() {
+        return live_side_lost(plan, journal, world, list);
+    }
     let Some(switch) = journal.switch.as_ref().filter(|_| journal.phase.after_switch() && journal.ending.is_none())
     else {
         unset(list, types::CAN_ROLL_BACK);
@@ -129,17 +138,69 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         set(list, types::CAN_ROLL_BACK, false, reason, &why, world.now);
         return;
     }
-    let wanted = world.wanted(&plan.live).unwrap_or(0);
-    let enough = plan.switch.min_ready.of(wanted);
-    let fewest = switch
-        .services
-        .iter()
-        .filter(|s| s.state == SwitchState::Switched)
-        .filter_map(|s| world.ready_on(&s.name, &plan.live))
-        .min();
-    let Some(ready) = fewest else { return };
-    let message = format!("{} {ready}/{wanted}", plan.live.name);
-    set(list, types::CAN_ROLL_BACK, ready >= enough, "OldSide", &message, world.now);
+    let switched = switch.services.iter().filter(|s| s.state == SwitchState::Switched);
+    let known = switched.filter_map(|s| {
+        let old = OldSide::of(plan, journal, world, s);
+        Some((old.ready?, old, &s.name))
+    });
+    // The Service that is worst off stands for all.
+    let Some((ready, old, service)) = known.min_by_key(|(ready, old, _)| (*ready >= old.min_ready, *ready)) else {
+        return;
+    };
+    let live = &plan.live.name;
+    let mut message = format!("{live} {ready}/{}", old.wanted);
+    if switch.services.len() > 1 && ready < old.min_ready {
+        message.push_str(&format!(" for Service {service}"));
+    }
+    let (can, reason) = match &old.stopped_by {
+        _ if ready >= old.min_ready => (true, "OldSide"),
+        Some(step) => {
+            message.push_str(&format!("; stopped by step {step}, scaled up first"));
+            (true, reasons::SCALED_UP_FIRST)
+        }
+        None if ready > 0 => {
+            message.push_str(&format!(
+                "; fewer than {}: a rollback scales {live} up and goes back to it after a few seconds",
+                old.min_ready
+            ));
+            (true, "OldSide")
+        }
+        None => {
+            message.push_str("; a rollback waits until it has a ready endpoint");
+            (false, reasons::OLD_SIDE_EMPTY)
+        }
+    };
+    set(list, types::CAN_ROLL_BACK, can, reason, &message, world.now);
+}
+
+/// Before the switch users are on the live side: that it has lost all of its endpoints, in a step that changes something
+/// for example, is said at once, since a rollback would find the same.
+fn live_side_lost(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec<Condition>) {
+    let changing = matches!(journal.phase, Phase::Preparing | Phase::Verifying | Phase::Switching);
+    let lost = plan.services.iter().find(|name| world.ready_on(name, &plan.live) == Some(0));
+    let Some(name) = lost.filter(|_| changing && journal.ending.is_none()) else {
+        unset(list, types::CAN_ROLL_BACK);
+        return;
+    };
+    let live = &plan.live.name;
+    if let Some(step) = stopped_by(plan, journal, Some(world)) {
+        let text = format!("{live} 0/0; stopped by step {step}, scaled up first");
+        set(list, types::CAN_ROLL_BACK, true, reasons::SCALED_UP_FIRST, &text, world.now);
+        return;
+    }
+    let known = list.iter().find(|c| c.type_ == types::CAN_ROLL_BACK && c.status == "False");
+    let since = known.map_or(world.now, |c| c.last_transition_time.0);
+    // The step under way at that moment, or the last one before it.
+    let began = |r: &&StepRecord| r.started.is_some_and(|at| at <= since);
+    let after =
+        journal.steps.iter().filter(began).max_by_key(|r| r.started).map(|r| format!(", since step {}", r.name));
+    let text = format!(
+        "{live}, which is live, has no ready endpoint for Service {name} since {since:.0}{}; next: kubectl get pods -n {} -l {}",
+        after.unwrap_or_default(),
+        plan.namespace,
+        plan.live.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    );
+    set(list, types::CAN_ROLL_BACK, false, reasons::OLD_SIDE_EMPTY, &text, world.now);
 }
 
 /// What to do where the old side is retired.
@@ -330,7 +391,13 @@ fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Optio
             let trouble = if e.incomplete { " (an undo or rollback step failed)" } else { "" };
             return format!("{}{trouble}; next: {look}", e.message);
         }
-        return format!("{}; undoing", e.message);
+        let restored = journal.switch.as_ref().is_none_or(|s| s.restored_at.is_some());
+        let doing = match (&journal.waiting, restored) {
+            (Some(why), _) => why.as_str(),
+            (None, true) => "undoing what was done",
+            (None, false) => "the selectors go back",
+        };
+        return format!("{}; {doing}", e.message);
     }
     if let Some(why) = &journal.waiting {
         return format!("waits: {why}");

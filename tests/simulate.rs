@@ -161,6 +161,14 @@ scenarios! {
     approval_wrong_token
     both_sides_dead
     both_sides_dead_for_ever
+    restore_autoscaled
+    restore_denied
+    restore_few_ready
+    restore_half_ready
+    undo_first_asked
+    undo_first_default
+    undo_first_first
+    undo_first_wait
     completed_deleted
     completed_new_release
     completed_reverted

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::api::run::BlockCause;
+
 /// No API call of a driver lasts longer (DESIGN §8).
 pub const CALL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -27,6 +29,10 @@ pub enum Class {
 pub struct CallError {
     /// What it means.
     pub class: Class,
+    /// What stood in its way.
+    pub cause: BlockCause,
+    /// It was not answered in its time.
+    pub late: bool,
     /// What the API server, or the network, said.
     pub text: String,
 }
@@ -34,7 +40,39 @@ pub struct CallError {
 impl CallError {
     /// Nothing is known.
     pub fn transient(text: impl Into<String>) -> Self {
-        Self { class: Class::Transient, text: text.into() }
+        Self::new(Class::Transient, text)
+    }
+
+    /// Refused for good.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(Class::Invalid, text)
+    }
+
+    /// A failure of this class, of which no more is known.
+    pub fn new(class: Class, text: impl Into<String>) -> Self {
+        let cause = match class {
+            Class::NotFound => BlockCause::ServiceGone,
+            Class::Conflict => BlockCause::Conflict,
+            Class::Forbidden => BlockCause::Permission,
+            Class::Invalid => BlockCause::Refused,
+            Class::Transient => BlockCause::Unreachable,
+        };
+        Self { class, cause, late: false, text: text.into() }
+    }
+}
+
+/// Who admits or denies writes, in the words of the API server: it gives them no field of their own.
+const ADMISSION: [&str; 4] =
+    ["admission webhook \"", "failed calling webhook \"", "ValidatingAdmissionPolicy '", "MutatingAdmissionPolicy '"];
+
+/// What stood in the way of a write, by the answer's code and, for admission, its text.
+fn cause(error: &kube::Error) -> BlockCause {
+    let kube::Error::Api(status) = error else { return BlockCause::Unreachable };
+    let admission = ADMISSION.iter().any(|by| status.message.contains(by));
+    match class(error) {
+        _ if admission => BlockCause::Admission,
+        Class::Transient if status.code == 429 => BlockCause::Throttled,
+        class => CallError::new(class, "").cause,
     }
 }
 
@@ -65,7 +103,8 @@ impl From<kube::Error> for CallError {
             kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
             other => with_causes(other),
         };
-        Self { class: class(&error), text: text.chars().take(1000).collect() }
+        let cause = cause(&error);
+        Self { cause, ..Self::new(class(&error), text.chars().take(1000).collect::<String>()) }
     }
 }
 
@@ -95,7 +134,10 @@ pub async fn call_within<T>(
 ) -> Result<T, CallError> {
     match tokio::time::timeout(limit, future).await {
         Ok(answer) => answer.map_err(CallError::from),
-        Err(_) => Err(CallError::transient(format!("the API server did not answer within {} ms", limit.as_millis()))),
+        Err(_) => Err(CallError {
+            late: true,
+            ..CallError::transient(format!("the API server did not answer within {} ms", limit.as_millis()))
+        }),
     }
 }
 
@@ -126,6 +168,31 @@ mod tests {
         assert_eq!(api(403, "Forbidden", rbac).class, Class::Forbidden);
         let quota = r#"jobs.batch "x" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1"#;
         assert_eq!(api(403, "Forbidden", quota).class, Class::Invalid);
+    }
+
+    #[test]
+    fn who_denies_a_write_is_known_from_the_answer() {
+        let answers = [
+            (403, r#"admission webhook "deny.example.com" denied the request: not tonight"#, BlockCause::Admission),
+            (
+                500,
+                r#"Internal error occurred: failed calling webhook "deny.example.com": failed to call webhook: Post "https://gone.a.svc:443/?timeout=10s": service "gone" not found"#,
+                BlockCause::Admission,
+            ),
+            (
+                422,
+                r#"services "web" is forbidden: ValidatingAdmissionPolicy 'freeze' with binding 'freeze' denied request: failed expression: false"#,
+                BlockCause::Admission,
+            ),
+            (429, "too many requests", BlockCause::Throttled),
+            (503, "unavailable", BlockCause::Unreachable),
+            (409, "the object has been modified", BlockCause::Conflict),
+            (422, "spec.selector: Invalid value", BlockCause::Refused),
+            (403, r#"services "web" is forbidden: User "x" cannot patch resource "services""#, BlockCause::Permission),
+        ];
+        for (code, message, cause) in answers {
+            assert_eq!(api(code, "", message).cause, cause, "{message}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -81,8 +81,9 @@ impl Actor {
                 let wanted = switch::Wanted { service, uid, resource_version, from, to, min_ready: *min_ready };
                 switch::switch(&hands, &wanted).await
             }
-            Effect::Restore { service, from, to, guard, fence } => {
-                restore::restore(&hands, scope, &restore::Wanted { service, from, to, guard, fence }).await
+            Effect::Restore { service, from, to, guard, limit, fence } => {
+                let limit = std::time::Duration::from_millis(limit.as_millis());
+                restore::restore(&hands, scope, &restore::Wanted { service, from, to, guard, limit, fence }).await
             }
             Effect::Change { why: _, object, uid, change, unless_live } => {
                 let wanted = change::Wanted { object, uid, change, unless_live };
@@ -96,7 +97,7 @@ impl Actor {
 fn patch(operations: Value) -> Result<kube::api::Patch<()>, CallError> {
     serde_json::from_value(operations)
         .map(kube::api::Patch::Json)
-        .map_err(|e| CallError { class: Class::Invalid, text: format!("not a JSON patch: {e}") })
+        .map_err(|e| CallError::invalid(format!("not a JSON patch: {e}")))
 }
 
 fn patch_params() -> kube::api::PatchParams {

@@ -6,15 +6,17 @@
 //! live. Others switch a Service again only once this run is over; the patch tests the resourceVersion of that reading, so
 //! whatever is done later, while this process is frozen for instance, makes it fail.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::call::{Class, call};
+use super::call::{CallError, Class, call_within};
 use super::live::LiveService;
-use super::{Hands, authority, failed, patch, patch_params, read_again};
+use super::{Hands, authority, patch, patch_params, read_again};
 use crate::api::ANNOTATION_FENCE;
-use crate::api::run::Selector;
+use crate::api::run::{BlockCause, Selector};
 use crate::effect::{Outcome, RestoreGuard};
 use crate::endpoints::{self, Names};
 use crate::observe::Scope;
@@ -25,6 +27,7 @@ pub struct Wanted<'a> {
     pub from: &'a Selector,
     pub to: &'a Selector,
     pub guard: &'a RestoreGuard,
+    pub limit: Duration,
     pub fence: &'a str,
 }
 
@@ -66,54 +69,68 @@ impl Wanted<'_> {
 
 /// Restores, or says why not.
 pub async fn restore(hands: &Hands, scope: &Scope, wanted: &Wanted<'_>) -> Outcome {
-    let (service, old, target) =
-        tokio::join!(hands.service(wanted.service), hands.pods(wanted.from), hands.pods(wanted.to));
+    let (service, old) = tokio::join!(hands.service(wanted.service), hands.pods(wanted.from));
     let service = match service {
         Ok(s) => s,
         Err(e) if e.class == Class::NotFound => return Outcome::NotFound,
-        Err(e) => return Outcome::Transient(format!("the Service cannot be read: {e}")),
+        Err(e) => return not_read("the Service cannot be read", &e),
     };
     let selector = match wanted.names(&service.selector) {
         Names::Old if wanted.fenced(&service) => return Outcome::Done,
         Names::Old => false,
         Names::Target => true,
-        Names::Foreign => return Outcome::Guarded { ready: 0, other: 0, foreign: Some(service.selector) },
+        Names::Foreign => return Outcome::Guarded { ready: 0, other: None, foreign: Some(service.selector) },
     };
     if selector {
-        let (old, target) = match (old, target) {
-            (Ok(old), Ok(target)) => (old, target),
-            (Err(e), _) | (_, Err(e)) => return Outcome::Transient(format!("pods cannot be listed: {e}")),
+        let ready = match old {
+            Ok(old) => endpoints::ready_count(&old, wanted.from, &service.ports),
+            Err(e) => return not_read("the pods of the old side cannot be listed", &e),
         };
-        let ready = endpoints::ready_count(&old, wanted.from, &service.ports);
-        let other = endpoints::ready_count(&target, wanted.to, &service.ports);
-        if !wanted.guard.allows(ready, other) {
-            return Outcome::Guarded { ready, other, foreign: None };
+        if !wanted.guard.old_suffices(ready) {
+            // Nothing of the side being left can prevent or delay the restore: it is only counted where the old side has too
+            // few, and a count that cannot be had is none.
+            let target = hands.pods(wanted.to).await.ok();
+            let other = target.map(|pods| endpoints::ready_count(&pods, wanted.to, &service.ports));
+            if !wanted.guard.allows(ready, other) {
+                return Outcome::Guarded { ready, other, foreign: None };
+            }
         }
     }
     let body = match patch(wanted.operations(&service, selector)) {
         Ok(body) => body,
-        Err(e) => return failed(e),
+        Err(e) => return blocked(e),
     };
     if !hands.leadership.holds()
         && let Err(why) = authority::live(&hands.reader, scope, wanted.service, wanted.from, wanted.to).await
     {
-        return Outcome::Transient(why);
+        return Outcome::Blocked { cause: BlockCause::Conflict, why, slow: false };
     }
     let api: Api<Service> = Api::namespaced(hands.restorer.clone(), &hands.namespace);
-    match call(api.patch(wanted.service, &patch_params(), &body)).await {
+    match call_within(wanted.limit, api.patch(wanted.service, &patch_params(), &body)).await {
         Ok(_) => Outcome::Done,
         Err(e) if read_again(&e) => match hands.service(wanted.service).await {
             Ok(now) if wanted.names(&now.selector) == Names::Old && wanted.fenced(&now) => Outcome::Done,
-            Ok(now) if now.uid == service.uid && now.resource_version == service.resource_version => match e.class {
-                Class::Conflict => Outcome::Transient(e.text),
-                _ => failed(e),
-            },
-            // Somebody wrote in between: everything is read anew by the next try.
-            Ok(_) => Outcome::Transient(format!("Service {} changed while it was being restored", wanted.service)),
-            Err(again) => Outcome::Transient(format!("the Service cannot be read: {again}")),
+            Ok(now) if now.uid == service.uid && now.resource_version == service.resource_version => blocked(e),
+            // Somebody wrote in between: the next try reads everything again.
+            Ok(now) => {
+                let by = now.writer.map(|by| format!(" by {by}")).unwrap_or_default();
+                let why = format!("Service {} was written{by} at the same moment", wanted.service);
+                Outcome::Blocked { cause: BlockCause::Conflict, why, slow: false }
+            }
+            Err(again) => not_read("the Service cannot be read", &again),
         },
-        Err(e) => failed(e),
+        Err(e) => blocked(e),
     }
+}
+
+/// A write that failed, as the API server answered it.
+fn blocked(e: CallError) -> Outcome {
+    Outcome::Blocked { cause: e.cause, why: e.text, slow: e.late }
+}
+
+/// A reading that failed: nothing was written.
+fn not_read(what: &str, e: &CallError) -> Outcome {
+    Outcome::Blocked { cause: e.cause, why: format!("{what}: {e}"), slow: false }
 }
 
 #[cfg(test)]
@@ -127,7 +144,14 @@ mod tests {
     fn with(test: impl FnOnce(&Wanted<'_>)) {
         let (from, to) = (map(&[("app", "web"), ("side", "blue")]), map(&[("app", "web"), ("side", "green")]));
         let guard = RestoreGuard { min_ready: 1, any: false };
-        test(&Wanted { service: "web", from: &from, to: &to, guard: &guard, fence: "f1" });
+        test(&Wanted {
+            service: "web",
+            from: &from,
+            to: &to,
+            guard: &guard,
+            limit: Duration::from_secs(2),
+            fence: "f1",
+        });
     }
 
     fn live(selector: Selector, annotations: Option<&[(&str, &str)]>) -> LiveService {

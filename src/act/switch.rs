@@ -63,7 +63,7 @@ pub async fn switch(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
     }
     let ready = endpoints::ready_count(&pods, wanted.to, &service.ports);
     if ready < wanted.min_ready {
-        return Outcome::Guarded { ready, other: 0, foreign: None };
+        return Outcome::Guarded { ready, other: None, foreign: None };
     }
     // Older than a second, the count is no ground for a patch any more.
     if began.elapsed() >= FRESH {

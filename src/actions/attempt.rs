@@ -264,6 +264,8 @@ mod tests {
             trigger: None,
             incomplete: false,
             scaled_at: None,
+            empty_since: None,
+            undo_first: None,
         });
         assert!(f.drive(&s, Some(&r)).1.reads.contains_key("check#2"));
         f.journal.ending = None;

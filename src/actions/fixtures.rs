@@ -11,7 +11,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
 use crate::api::step::{Http, OnFailure, WorkloadKind, WorkloadRef};
 use crate::effect::Outcome;
-use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanSide, PlanStep, PlanSwitch, Stage};
+use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use crate::world::{
     ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Seen, ServiceView, TargetPort, WorkloadView, World,
 };
@@ -147,6 +147,12 @@ impl Fixture {
                 drain: Duration::default(),
                 timeout: Duration::from_secs(60),
             },
+            rollback: Some(PlanRollback {
+                min_ready: MinReady::Percent(50),
+                blocked: Default::default(),
+                within: Duration::from_mins(15),
+                default: Default::default(),
+            }),
             observe: PlanObserve {
                 for_: Duration::from_mins(5),
                 every: Duration::from_secs(15),

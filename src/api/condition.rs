@@ -79,6 +79,22 @@ pub mod reasons {
     pub const RUN_LOST: &str = "RunLost";
     /// The plan was written by a newer operator.
     pub const PLAN_VERSION: &str = "PlanVersionUnknown";
+    /// An admission webhook or policy stands in the way of a restore.
+    pub const ADMISSION: &str = "AdmissionDenied";
+    /// The API server answers 429.
+    pub const THROTTLED: &str = "Throttled";
+    /// The API server does not answer.
+    pub const UNREACHABLE: &str = "Unreachable";
+    /// Others write the Service at the same time.
+    pub const CONFLICT: &str = "Conflict";
+    /// The API server refuses the restore.
+    pub const REFUSED: &str = "Refused";
+    /// A Service that is to be restored does not exist.
+    pub const SERVICE_GONE: &str = "ServiceGone";
+    /// The old side has no ready endpoint.
+    pub const OLD_SIDE_EMPTY: &str = "OldSideEmpty";
+    /// The old side has been stopped by a step and is scaled up before a restore.
+    pub const SCALED_UP_FIRST: &str = "ScaledUpFirst";
     /// Both sides have no ready endpoint.
     pub const BOTH_SIDES_EMPTY: &str = "BothSidesEmpty";
     /// The checks of a completed run were made again.

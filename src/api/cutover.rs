@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::phase::Phase;
+use super::restore::Blocked;
 use super::run::GateRole;
 use super::schema;
 use super::step::{HeaderFrom, KeyRef, Step, WorkloadRef};
@@ -289,7 +290,7 @@ pub struct Retire {
     pub scale_to: u32,
 }
 
-/// The rollback's own steps.
+/// How selectors go back, and the rollback's own steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
@@ -300,6 +301,14 @@ pub struct Rollback {
     /// Checks at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Steps>,
+    /// Ready endpoints of the old side with which its selectors are restored at once: per cent of what it had at the switch, or
+    /// a number; 50% by default. With fewer the old side is scaled up and restored after 5 seconds, with none it is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count_or_percent")]
+    pub min_ready: Option<String>,
+    /// What happens where the old side has no ready endpoint for `switch.timeout` while undos wait for the restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
     /// Last lines of the failed side's pods kept in a ConfigMap of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_pod_logs: Option<KeepPodLogs>,

@@ -91,4 +91,8 @@ pub enum Resolution {
     Succeeded,
     /// It did not; or, for an open question: roll back.
     Failed,
+    /// For step `restore`, which an empty old side blocks: run the undos before the selectors go back.
+    UndoFirst,
+    /// For step `restore`: keep trying, and undo afterwards.
+    Wait,
 }

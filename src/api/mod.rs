@@ -18,6 +18,7 @@ pub mod http;
 pub mod moment;
 pub mod phase;
 pub mod reference;
+pub mod restore;
 pub mod run;
 pub mod schema;
 pub mod step;

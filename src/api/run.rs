@@ -13,6 +13,7 @@ use super::after::AfterRecord;
 pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
 use super::decision::{Resolution, Verb};
 use super::phase::Phase;
+pub use super::restore::{BlockCause, RestoreBlock};
 use super::schema;
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
@@ -309,9 +310,12 @@ pub struct ServiceSwitch {
     /// When the selector was seen back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Timestamp>,
-    /// What stands in the way.
+    /// What stands in the way of the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What stands in the way of the restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<RestoreBlock>,
 }
 
 /// Where the switch of one Service stands.
@@ -385,16 +389,22 @@ pub struct Ending {
     /// An undo or a step of the rollback failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
-    /// When the old side was last told to scale up, because it was empty.
+    /// When the old side was last told to scale up, because it had too few ready endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaled_at: Option<Timestamp>,
+    /// Since when the restore waits for an old side without any ready endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_since: Option<Timestamp>,
+    /// Whether the undos run before the selectors are back, once that is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_first: Option<bool>,
 }
 
 /// An open question to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Question {
-    /// What it is about: `trigger/NAME`, `step/NAME`, `observation`, `template`, `undo`.
+    /// What it is about: `trigger/NAME`, `step/NAME`, `observation`, `template`, `undo`, `restore`.
     pub subject: String,
     /// In words.
     pub text: String,
@@ -403,7 +413,7 @@ pub struct Question {
     /// When the default is taken; none waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Whether the default is to roll back.
+    /// Whether the default is to roll back; for `restore`, to undo first.
     pub default_rollback: bool,
 }
 

@@ -200,7 +200,7 @@ async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Result<Option<Duration>
     let look = std::panic::AssertUnwindSafe(reconcile::look(&cx, key.clone())).catch_unwind().await;
     let result = look.unwrap_or_else(|_| {
         cx.meter.panicked();
-        Err(CallError { class: Class::Invalid, text: "a defect: looking at the Cutover panicked".into() })
+        Err(CallError::invalid("a defect: looking at the Cutover panicked"))
     });
     (key, result)
 }

@@ -59,9 +59,8 @@ impl Look<'_> {
 
     /// Patches the Cutover's metadata.
     pub async fn patch(&self, operations: Value) -> Result<Cutover, CallError> {
-        let patch: Patch<()> = serde_json::from_value(operations)
-            .map(Patch::Json)
-            .map_err(|e| CallError { class: Class::Invalid, text: e.to_string() })?;
+        let patch: Patch<()> =
+            serde_json::from_value(operations).map(Patch::Json).map_err(|e| CallError::invalid(e.to_string()))?;
         let patched: Cutover = call(self.api().patch(&self.key.name, &PatchParams::default(), &patch)).await?;
         self.cx.known.wrote(&self.key, patched.metadata.resource_version.as_deref());
         Ok(patched)
@@ -270,7 +269,7 @@ async fn unheld(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError>
         // The answer carries whatever the spec is by now. What this look has judged is another one: recorded as started, a
         // release applied in between would never be.
         Some(after) if after.metadata.generation != cutover.metadata.generation => {
-            Err(CallError { class: Class::Conflict, text: "the Cutover was changed meanwhile".into() })
+            Err(CallError::new(Class::Conflict, "the Cutover was changed meanwhile"))
         }
         Some(after) => {
             look.cx.known.wrote(&look.key, after.metadata.resource_version.as_deref());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::intent;
 use super::reconcile::Look;
-use crate::act::call::{CallError, Class, call};
+use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::api::run::CutoverRun;
@@ -58,8 +58,7 @@ async fn held(look: &Look<'_>, run: &CutoverRun) -> Result<CutoverRun, CallError
         {"op": "test", "path": "/metadata/resourceVersion", "value": run.metadata.resource_version},
         {"op": "add", "path": path, "value": value},
     ]);
-    let patch: Patch<()> = serde_json::from_value(operations)
-        .map(Patch::Json)
-        .map_err(|e| CallError { class: Class::Invalid, text: e.to_string() })?;
+    let patch: Patch<()> =
+        serde_json::from_value(operations).map(Patch::Json).map_err(|e| CallError::invalid(e.to_string()))?;
     call(look.runs().patch(&run.name_any(), &PatchParams::default(), &patch)).await
 }

@@ -198,8 +198,8 @@ async fn create(look: &Look<'_>, cutover: Cutover, plan: &Plan) -> Result<(Cutov
 
 fn manifest(cutover: &Cutover, name: &str, plan: &Plan) -> Result<CutoverRun, CallError> {
     let uid = cutover.uid().unwrap_or_default();
-    let plan = serde_json::to_value(plan)
-        .map_err(|e| CallError { class: Class::Invalid, text: format!("the plan cannot be written: {e}") })?;
+    let plan =
+        serde_json::to_value(plan).map_err(|e| CallError::invalid(format!("the plan cannot be written: {e}")))?;
     let spec =
         CutoverRunSpec { cutover: cutover.name_any(), cutover_uid: uid.clone(), plan_version: PLAN_VERSION, plan };
     let mut run = CutoverRun::new(name, spec);

@@ -91,6 +91,8 @@ impl<'a> Draft<'a> {
             trigger: trigger.map(str::to_owned),
             incomplete: false,
             scaled_at: None,
+            empty_since: None,
+            undo_first: None,
         });
         self.journal.question = None;
         // What this decision wanted on the way forward is not sent any more.

@@ -15,6 +15,7 @@ use crate::plan::{Plan, Stage};
 use crate::world::World;
 
 mod after;
+mod blocked;
 mod changes;
 mod close;
 mod draft;

@@ -5,7 +5,7 @@ use crate::api::decision::{Resolution, Verb};
 use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, StepState};
 use crate::decide::draft::Draft;
-use crate::decide::{after, rollback};
+use crate::decide::{after, blocked, rollback};
 use crate::journal::{self, ACCEPTED};
 use crate::world::DecisionView;
 
@@ -102,6 +102,21 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
     let (Some(step), Some(outcome)) = (view.spec.step.as_deref(), view.spec.outcome) else {
         return "refused: Resolve needs step and outcome".into();
     };
+    if step == blocked::RESTORE && d.plan.step(step).is_none() {
+        return match outcome {
+            _ if !blocked::is_open(d) => "refused: no restore waits for an empty old side".into(),
+            Resolution::UndoFirst | Resolution::Wait => {
+                blocked::decided(d, outcome == Resolution::UndoFirst, why);
+                ACCEPTED.into()
+            }
+            Resolution::Succeeded | Resolution::Failed => {
+                "refused: of step restore the outcome is UndoFirst or Wait".into()
+            }
+        };
+    }
+    if matches!(outcome, Resolution::UndoFirst | Resolution::Wait) {
+        return "refused: UndoFirst and Wait are answers for step restore alone".into();
+    }
     if step == "decision" {
         return answer(d, outcome, why);
     }
@@ -112,10 +127,7 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
     if record.state != StepState::Unknown {
         return format!("refused: the outcome of step {step} is known");
     }
-    record.state = match outcome {
-        Resolution::Succeeded => StepState::Succeeded,
-        Resolution::Failed => StepState::Failed,
-    };
+    record.state = if outcome == Resolution::Succeeded { StepState::Succeeded } else { StepState::Failed };
     record.ended = Some(now);
     record.message = Some(why.to_owned());
     "accepted".into()
@@ -162,6 +174,9 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
     let Some(question) = d.journal.question.clone() else {
         return "refused: no question is open".into();
     };
+    if question.subject == blocked::RESTORE {
+        return "refused: answer with step restore and outcome UndoFirst or Wait".into();
+    }
     let undo = question.subject == rollback::UNDO_QUESTION;
     if outcome == Resolution::Failed && !undo && journal::is_retired(&d.journal) {
         return format!("refused: {}", after::go_back_anew(d.plan));
@@ -173,7 +188,7 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
             d.journal.after.get_or_insert_default().undo = undo;
         }
         Resolution::Succeeded => go_on(d, &question.subject),
-        Resolution::Failed => {
+        Resolution::Failed | Resolution::UndoFirst | Resolution::Wait => {
             let message = format!("{} ({why})", question.text);
             let trigger = question.subject.strip_prefix("trigger/").map(str::to_owned);
             d.end(Phase::Failed, reasons::DECISION, &message, trigger.as_deref());
@@ -189,6 +204,13 @@ pub fn answer_question(d: &mut Draft) {
     if until > d.now() {
         d.out.wake_at(until);
         return;
+    }
+    if question.subject == blocked::RESTORE {
+        return blocked::decided(
+            d,
+            question.default_rollback,
+            "nobody decided in time; rollback.blocked.default says so",
+        );
     }
     d.journal.question = None;
     if question.default_rollback {

@@ -1,12 +1,16 @@
-//! PURE. The restore (DESIGN §5.1, 5.2, 5.4): selectors first, never onto an empty side if the other has an endpoint.
+//! PURE. The restore (DESIGN §5.1, 5.2, 5.4): selectors first, never onto an empty side.
 
+use jiff::Timestamp;
+
+use crate::actions::permissions::remedy;
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
-use crate::api::run::{ServiceSwitch, SwitchState};
-use crate::decide::after;
+use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
-use crate::effect::{Change, Effect, Outcome, RestoreGuard};
+use crate::decide::{after, blocked};
+use crate::effect::{Change, Effect, Outcome};
+use crate::endpoints::way_back::{OldSide, count_key, lost_on, stopped_by};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::journal::later;
@@ -16,7 +20,9 @@ use crate::plan::after::RETIRE;
 const PACE: Duration = Duration::from_millis(250);
 /// Pause while only a person can help (a right is missing, a foreign selector).
 const SLOW: Duration = Duration::from_secs(1);
-/// How often an empty old side is told to scale up.
+/// An old side with some ready endpoints, but too few, is given this long to scale up.
+const SCALE_UP: Duration = Duration::from_secs(5);
+/// How often an old side with too few is told to scale up.
 const SCALE_EVERY: Duration = Duration::from_secs(10);
 
 /// Moves the restore on. True when every selector is back, or nothing can be switched any more.
@@ -26,47 +32,71 @@ pub fn run(d: &mut Draft) -> bool {
     if after::scaling(d, RETIRE) {
         return false; // one call long: the old side must not shrink after it was counted
     }
-    let late = d.now() >= later(ending.at, d.plan.switch.timeout);
-    let wanted = wanted_on_old(d);
-    let guard = RestoreGuard { min_ready: d.plan.switch.min_ready.of(wanted), any: late };
-    let mut blocked: Option<(String, String)> = None;
+    let patience = if d.plan.rollback.is_some() { SCALE_UP } else { d.plan.switch.timeout };
+    let any = d.now() >= later(ending.at, patience);
     for s in &mut switch.services {
         if matches!(s.state, SwitchState::Gone) && reappeared(d, s) {
             s.state = SwitchState::Switched;
         }
         if journal::may_be_switched(s) {
-            restore_one(d, s, &guard, &mut blocked);
+            restore_one(d, s, any);
+        }
+        if !journal::may_be_switched(s) {
+            s.blocked = None;
         }
     }
-    if let Some((reason, why)) = &blocked {
-        d.tell_once(types::ROLLBACK_BLOCKED, reason, "restore", why);
+    let empty = |s: &ServiceSwitch| {
+        s.blocked
+            .as_ref()
+            .filter(|b| matches!(b.cause, BlockCause::OldSideEmpty | BlockCause::BothSidesEmpty))
+            .map(|b| b.since)
+    };
+    let empty_since = switch.services.iter().filter_map(empty).min();
+    if let Some(ending) = d.journal.ending.as_mut() {
+        ending.empty_since = empty_since;
     }
-    let now = d.now();
-    crate::status::block(&mut d.journal, blocked.as_ref(), now);
+    let stands = switch.services.iter().find_map(|s| told(d, s));
+    block(d, stands.as_ref().map(|(reason, why)| (*reason, why.as_str())));
     let done = !switch.services.iter().any(journal::may_be_switched);
     if done && switch.restored_at.is_none() {
         switch.restored_at = Some(d.now());
         let text = format!("{} is live again", d.plan.live.name);
         d.note(false, reasons::PROGRESS, "restore", text);
     }
+    if done && d.journal.question.as_ref().is_some_and(|q| q.subject == blocked::RESTORE) {
+        d.journal.question = None;
+    }
+    if !done {
+        d.journal.waiting = Some(format!("the selectors go back to {}", d.plan.live.name));
+    }
     d.journal.switch = Some(switch);
     done
 }
 
-fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, guard: &RestoreGuard, blocked: &mut Option<(String, String)>) {
+/// Sets or clears `RollbackBlocked`; tells it once.
+pub fn block(d: &mut Draft, stands: Option<(&str, &str)>) {
+    if let Some((reason, why)) = stands {
+        d.tell_once(types::ROLLBACK_BLOCKED, reason, "restore", why);
+    }
+    let now = d.now();
+    crate::status::block(&mut d.journal, stands, now);
+}
+
+fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
+    let old = OldSide::of(d.plan, &d.journal, d.world, s);
+    let slow = s.blocked.as_ref().map_or(0, |b| b.slow);
     let effect = Effect::Restore {
         service: s.name.clone(),
         from: s.from.clone(),
         to: s.to.clone(),
-        guard: guard.clone(),
+        guard: old.guard(any),
+        limit: write_limit(slow),
         fence: d.world.run_uid.clone(),
     };
-    let mut pace = PACE;
     match d.outcome(&effect.key()) {
         Some((at, Outcome::Done)) => {
             s.state = SwitchState::Restored;
             s.restored_at = Some(at);
-            s.message = None;
             return;
         }
         Some((_, Outcome::NotFound)) => {
@@ -74,18 +104,17 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, guard: &RestoreGuard, block
             s.message = Some("it does not exist any more".into());
             return;
         }
-        Some((_, Outcome::Guarded { foreign: Some(selector), .. })) => {
-            s.message = Some(format!("its selector is neither side's: {selector:?}; it is left alone"));
+        Some((at, Outcome::Guarded { foreign: Some(selector), .. })) => {
+            failed(s, at, BlockCause::SelectorDrift, format!("its selector is neither side's: {selector:?}"), false);
         }
-        Some((_, Outcome::Guarded { ready, other, foreign: None })) => {
-            s.message = Some(format!(
-                "{} has {ready} ready endpoints (wanted {}), {} has {other}",
-                d.plan.live.name, guard.min_ready, d.plan.target.name
-            ));
+        Some((at, Outcome::Guarded { ready, other, foreign: None })) => {
+            guarded(d, s, at, &old, ready, other);
             scale_old_side(d);
         }
-        Some((_, Outcome::Refused { why, .. })) => s.message = Some(why),
-        Some((_, Outcome::Conflict(why) | Outcome::Transient(why))) => s.message = Some(why),
+        Some((at, Outcome::Blocked { cause, why, slow })) => failed(s, at, cause, why, slow),
+        Some((at, Outcome::Refused { why, .. })) => failed(s, at, BlockCause::Refused, why, false),
+        Some((at, Outcome::Conflict(why))) => failed(s, at, BlockCause::Conflict, why, false),
+        Some((at, Outcome::Transient(why))) => failed(s, at, BlockCause::Unreachable, why, false),
         Some((
             _,
             Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),
@@ -97,27 +126,112 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, guard: &RestoreGuard, block
         s.restored_at = Some(d.now());
         return;
     }
-    if let Some(why) = &s.message {
-        let forbidden = why.contains("forbidden") || why.contains("cannot");
-        let foreign = why.contains("neither side's");
-        if forbidden || foreign {
-            pace = SLOW;
-        }
-        let reason = if forbidden {
-            reasons::PERMISSION_MISSING
-        } else if foreign {
-            reasons::SELECTOR_DRIFT
-        } else if why.contains("ready endpoints") {
-            reasons::BOTH_SIDES_EMPTY
-        } else {
-            reasons::PROGRESS
-        };
-        if reason != reasons::PROGRESS {
-            *blocked = Some((reason.into(), format!("Service {}: {why}", s.name)));
-        }
-    }
+    let pace = match s.blocked.as_ref().map(|b| b.cause) {
+        Some(BlockCause::Permission | BlockCause::SelectorDrift) => SLOW,
+        _ => PACE,
+    };
     d.out.wake_at(later(d.now(), pace));
     d.want(effect, pace);
+}
+
+/// How long the write of a try may take: after ones that were not answered in time, though reads were, ever longer. An
+/// admission webhook may take 30 s.
+fn write_limit(slow: u32) -> Duration {
+    Duration::from_secs(2u64.saturating_pow(slow.saturating_add(1)).min(30))
+}
+
+/// Takes in a try that failed.
+fn failed(s: &mut ServiceSwitch, at: Timestamp, cause: BlockCause, message: String, slow: bool) {
+    let message = journal::short(&message, 300);
+    let former = s.blocked.take();
+    let same = former.as_ref().filter(|b| b.cause == cause);
+    s.blocked = Some(RestoreBlock {
+        cause,
+        since: same.map_or(at, |b| b.since),
+        failures: former.as_ref().map_or(1, |b| b.failures.saturating_add(1).min(2)),
+        slow: if slow { former.map_or(1, |b| b.slow.saturating_add(1).min(4)) } else { 0 },
+        message,
+    });
+}
+
+/// Takes in that the old side has too few ready endpoints.
+fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready: u32, other: Option<u32>) {
+    let (live, target) = (&d.plan.live.name, &d.plan.target.name);
+    if ready > 0 {
+        // It has the few seconds that scaling up is given; nothing is blocked yet.
+        s.blocked = None;
+        s.message = Some(format!("{live} has {ready} ready endpoints; for {SCALE_UP} {} are awaited", old.min_ready));
+        return;
+    }
+    s.message = None;
+    let cause = if other == Some(0) { BlockCause::BothSidesEmpty } else { BlockCause::OldSideEmpty };
+    let target = match other {
+        Some(other) => format!("{target} has {other}"),
+        None => format!("those of {target} cannot be counted"),
+    };
+    let why = match (stopped_by(d.plan, &d.journal, None), lost_on(d.world, &d.plan.live)) {
+        (Some(step), _) => format!("; step {step} stopped it, and it is being scaled up"),
+        (None, Some(nodes)) => format!("; its pods are on {nodes}, which is not ready"),
+        (None, None) => String::new(),
+    };
+    failed(s, at, cause, format!("{live} has 0 of {} ready endpoints, {target}{why}", old.wanted), false);
+}
+
+/// The condition that what stands in the way of a Service amounts to, with reason, what was answered, and what to do. One
+/// failed try may be chance.
+fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
+    let b = s.blocked.as_ref().filter(|b| b.failures >= 2)?;
+    let (name, ns) = (&s.name, &d.plan.namespace);
+    let (live, target) = (&d.plan.live.name, &d.plan.target.name);
+    let selector = |of: &Selector| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
+    // One that a step of the run has stopped takes its time to start: nobody is called for that.
+    let stopped = stopped_by(d.plan, &d.journal, None);
+    let empty = matches!(b.cause, BlockCause::OldSideEmpty | BlockCause::BothSidesEmpty);
+    if empty && stopped.is_some() && d.now() < later(b.since, d.plan.switch.timeout) {
+        return None;
+    }
+    let (reason, next) = match b.cause {
+        BlockCause::Permission => (reasons::PERMISSION_MISSING, remedy(&d.cx(), "patch", "services")),
+        BlockCause::Admission => (
+            reasons::ADMISSION,
+            format!(
+                "let it admit the update of Service {name}, or remove it: kubectl get validatingwebhookconfigurations,\
+                 mutatingwebhookconfigurations,validatingadmissionpolicies"
+            ),
+        ),
+        BlockCause::Throttled | BlockCause::Unreachable => (
+            if b.cause == BlockCause::Throttled { reasons::THROTTLED } else { reasons::UNREACHABLE },
+            "the restore is tried on by itself; see why the API server does not serve it: kubectl get --raw /readyz?verbose".into(),
+        ),
+        BlockCause::Conflict => (
+            reasons::CONFLICT,
+            format!("stop whoever writes the Service: kubectl get service {name} -n {ns} -o yaml --show-managed-fields"),
+        ),
+        BlockCause::Refused => (reasons::REFUSED, format!("kubectl get service {name} -n {ns} -o yaml")),
+        BlockCause::OldSideEmpty => {
+            (reasons::OLD_SIDE_EMPTY, format!("kubectl get pods -n {ns} -l {}", selector(&s.from)))
+        }
+        BlockCause::BothSidesEmpty => (
+            reasons::BOTH_SIDES_EMPTY,
+            format!("bring either side back: kubectl get pods -n {ns} -l '{}'", either(&s.from, &s.to)),
+        ),
+        BlockCause::ServiceGone => (reasons::SERVICE_GONE, format!("kubectl get service {name} -n {ns}")),
+        BlockCause::SelectorDrift => (
+            reasons::SELECTOR_DRIFT,
+            format!("point it to {live} or {target}: kubectl edit service {name} -n {ns}"),
+        ),
+    };
+    let text = format!("Service {name} is not back on {live} since {:.0}: {}. Next: {next}", b.since, b.message);
+    Some((reason, text))
+}
+
+/// A label selector that matches the pods of both sides.
+fn either(from: &Selector, to: &Selector) -> String {
+    let terms = from.iter().map(|(k, v)| match to.get(k) {
+        Some(other) if other != v => format!("{k} in ({v},{other})"),
+        _ => format!("{k}={v}"),
+    });
+    terms.collect::<Vec<_>>().join(",")
 }
 
 /// Put back by somebody else: recorded as switched by us, so no patch of ours is in flight, and seen on the old side
@@ -136,16 +250,6 @@ fn reappeared(d: &Draft, s: &ServiceSwitch) -> bool {
     d.world.service(&s.name).is_some_and(|view| names(&view.selector, &d.plan.live, &d.plan.target) == Names::Target)
 }
 
-/// Wanted replicas of the old side: as journaled at the claim, since it may have been shrunk since.
-fn wanted_on_old(d: &Draft) -> u32 {
-    let journaled: u32 = d.plan.live.workloads.iter().filter_map(|w| d.journal.replicas.get(&key(w))).sum();
-    if journaled > 0 { journaled } else { d.world.wanted(&d.plan.live).unwrap_or(1) }
-}
-
-fn key(w: &crate::api::step::WorkloadRef) -> String {
-    format!("{:?}/{}", w.kind, w.name)
-}
-
 /// Scales the old side to its journaled counts, repeated while the restore is due.
 fn scale_old_side(d: &mut Draft) {
     let now = d.now();
@@ -157,7 +261,7 @@ fn scale_old_side(d: &mut Draft) {
     let plan = d.plan;
     for w in &plan.live.workloads {
         let (Some(view), Some(&count)) =
-            (d.world.workloads.get(w).and_then(|s| s.value.as_ref()), d.journal.replicas.get(&key(w)))
+            (d.world.workloads.get(w).and_then(|s| s.value.as_ref()), d.journal.replicas.get(&count_key(w)))
         else {
             continue;
         };

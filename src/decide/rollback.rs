@@ -1,10 +1,11 @@
 //! PURE. The way back (DESIGN §5): selectors first, then undos in reverse order, then the rollback's own steps.
 
+use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState};
 use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
-use crate::decide::{interrupt, restore, steps, switch};
+use crate::decide::{blocked, interrupt, restore, steps, switch};
 use crate::journal;
 use crate::plan::after::RETIRE;
 use crate::plan::{Action, PlanStep, Stage};
@@ -16,7 +17,7 @@ pub const UNDO_QUESTION: &str = "undo";
 pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
     if !restore::run(d) {
-        return;
+        return blocked::run(d);
     }
     if !steps::everything_is_known(d) || !interrupt::settle(d) {
         return;
@@ -65,8 +66,13 @@ fn awaits_return(d: &mut Draft, ending: jiff::Timestamp) -> bool {
     if cutover_goes || d.world.service(&name).is_some() || d.now() >= until {
         return false;
     }
-    d.journal.waiting =
-        Some(format!("Service {name} is gone; awaited until {until:.0}, lest it come back on the target"));
+    let why = format!(
+        "Service {name} does not exist any more. Until {until:.0} it is restored if it comes back on {}. Next: kubectl get \
+         service {name} -n {}",
+        d.plan.target.name, d.plan.namespace
+    );
+    restore::block(d, Some((reasons::SERVICE_GONE, &why)));
+    d.journal.waiting = Some(why);
     d.out.wake_at(until);
     true
 }
@@ -95,13 +101,8 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
         return true;
     }
     let plan = d.plan;
-    let due: Vec<PlanStep> = plan
-        .steps
-        .iter()
-        .filter(|s| s.name != RETIRE && undo_due(&d.journal, s))
-        .filter_map(|s| plan.undo_of(s))
-        .filter(|undo| journal::record(&d.journal, &undo.name).is_none())
-        .collect();
+    let not_begun = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none();
+    let due: Vec<PlanStep> = undos(d).into_iter().filter(not_begun).collect();
     match d.journal.after.as_ref().and_then(|a| a.undo) {
         _ if due.is_empty() => true,
         Some(true) => true,
@@ -123,9 +124,27 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
     }
 }
 
+/// The undos of the steps whose `undo.when` holds.
+fn undos(d: &Draft) -> Vec<PlanStep> {
+    let due = d.plan.steps.iter().filter(|s| s.name != RETIRE && undo_due(&d.journal, s));
+    due.filter_map(|s| d.plan.undo_of(s)).collect()
+}
+
+/// The names of the undos that are due and not over, the last step's first.
+pub fn due_undos(d: &Draft) -> Vec<String> {
+    let open = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none_or(|r| !is_over(r.state));
+    undos(d).into_iter().rev().filter(open).map(|undo| undo.name).collect()
+}
+
+/// Whether an execution of the way back is over. One whose outcome is not known counts as over: nothing on the way back
+/// waits for a person who may be asleep.
+fn is_over(state: StepState) -> bool {
+    journal::is_done(state) || state == StepState::Unknown
+}
+
 /// Drives the undo of every step whose `undo.when` holds, in reverse order across phases. A failing one is recorded
 /// and does not stop the ones after it. True when all are over.
-fn undo_all(d: &mut Draft) -> bool {
+pub fn undo_all(d: &mut Draft) -> bool {
     let plan = d.plan;
     let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
     for step in forward.rev() {
@@ -210,12 +229,10 @@ fn own_steps(d: &mut Draft) -> bool {
     plan.stage(Stage::Rollback).chain(plan.stage(Stage::RollbackVerify)).all(|step| one(d, step))
 }
 
-/// Drives one execution of the way back. True when it is over; a failure is remembered. One whose outcome is not
-/// known counts as failed: nothing on the way back waits for a person who may be asleep.
+/// Drives one execution of the way back. True when it is over; a failure is remembered.
 fn one(d: &mut Draft, step: &PlanStep) -> bool {
     let state = journal::record(&d.journal, &step.name).map(|r| r.state);
-    let over = |s: StepState| journal::is_done(s) || s == StepState::Unknown;
-    if state.is_some_and(over) {
+    if state.is_some_and(is_over) {
         return true;
     }
     steps::drive(d, step);
@@ -224,7 +241,7 @@ fn one(d: &mut Draft, step: &PlanStep) -> bool {
         // A no, or no answer in time, is an answer: what needs the gate is left out, and the way back goes on.
         record.state = StepState::Skipped;
         let why = record.message.clone().unwrap_or_default();
-        d.note(true, crate::api::condition::reasons::DECISION, &step.name, format!("{}: {why}", step.name));
+        d.note(true, reasons::DECISION, &step.name, format!("{}: {why}", step.name));
         journal::put(&mut d.journal, record);
         return true;
     }
@@ -233,7 +250,7 @@ fn one(d: &mut Draft, step: &PlanStep) -> bool {
             e.incomplete = true;
         }
         let why = record.message.unwrap_or_default();
-        d.note(true, crate::api::condition::reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
+        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
     }
-    over(record.state)
+    is_over(record.state)
 }

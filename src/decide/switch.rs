@@ -87,6 +87,7 @@ fn claim(d: &mut Draft) {
             switched_at: None,
             restored_at: None,
             message: None,
+            blocked: None,
         });
     }
     let replicas = [&d.plan.live, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
@@ -229,7 +230,11 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
         Some((_, Outcome::Transient(why))) => s.message = Some(why),
         Some((
             _,
-            Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),
+            Outcome::Created { .. }
+            | Outcome::Changed { .. }
+            | Outcome::NameCollision(_)
+            | Outcome::Answered(_)
+            | Outcome::Blocked { .. },
         ))
         | None => {}
     }

@@ -172,7 +172,7 @@ where
     let Some(operations) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
     let patch: kube::api::Patch<()> = serde_json::from_value(operations)
         .map(kube::api::Patch::Json)
-        .map_err(|e| CallError { class: Class::Invalid, text: e.to_string() })?;
+        .map_err(|e| CallError::invalid(e.to_string()))?;
     let name = object.meta().name.as_deref().unwrap_or_default();
     match call(api.patch(name, &kube::api::PatchParams::default(), &patch)).await {
         Ok(after) => Ok(Some(after)),
@@ -242,6 +242,7 @@ mod tests {
             switched_at: None,
             restored_at: None,
             message: None,
+            blocked: None,
         };
         let switch = SwitchRecord {
             claimed_at: Timestamp::UNIX_EPOCH,
@@ -258,6 +259,7 @@ mod tests {
             from: [("side".to_owned(), from.to_owned())].into(),
             to: [("side".to_owned(), "green".to_owned())].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
+            limit: crate::api::Duration::from_secs(2),
             fence: "f".into(),
         }
     }

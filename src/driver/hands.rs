@@ -80,6 +80,7 @@ impl Driver {
             }
             Outcome::Transient(_)
             | Outcome::Guarded { .. }
+            | Outcome::Blocked { .. }
             | Outcome::Conflict(_)
             | Outcome::Refused { .. }
             | Outcome::NotFound

@@ -275,6 +275,7 @@ mod tests {
             switched_at: Some(now),
             restored_at: None,
             message: None,
+            blocked: None,
         };
         f.journal.switch =
             Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });

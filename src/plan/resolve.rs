@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side, Steps};
 use crate::api::duration::Duration;
+use crate::api::restore::BlockedAction;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step};
 
 use super::refuse::{Of, Refusal, Refusals, not_yet};
@@ -11,7 +12,7 @@ use super::request;
 use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
-use super::{Action, MinReady, Plan, PlanSide, PlanStep, PlanSwitch, Stage};
+use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use super::{action, after};
 
 /// Most steps of a Cutover, those of suites included.
@@ -80,6 +81,7 @@ pub fn resolve(
     let (later, follow_up) = after::resolve(&mut cx, spec);
     plan_steps.extend(later);
     let switch = switch(spec, &mut refusals);
+    let rollback = rollback(spec, &mut refusals);
     let account = spec.service_account_name.trim();
     let plan = Plan {
         cutover: name.to_owned(),
@@ -92,6 +94,7 @@ pub fn resolve(
         live,
         steps: plan_steps,
         switch,
+        rollback: Some(rollback),
         observe,
         window: spec.window.clone(),
         drift_policy: spec.drift_policy.unwrap_or_default(),
@@ -299,13 +302,7 @@ fn target_and_live(spec: &CutoverSpec, live: &str, refusals: &mut Refusals) -> O
 
 fn switch(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanSwitch {
     let given = spec.switch.clone().unwrap_or_default();
-    let min_ready = given.min_ready.as_deref().map_or(Some(MinReady::Percent(100)), count_or_percent);
-    refusals.require(
-        min_ready.is_some_and(|m| !matches!(m, MinReady::Count(0) | MinReady::Percent(0))),
-        "spec.switch.minReady",
-        "this is not a number or per cent above 0",
-        "write for example \"100%\" or \"2\"",
-    );
+    let min_ready = min_ready(given.min_ready.as_deref(), MinReady::Percent(100), "spec.switch.minReady", refusals);
     let timeout = given.timeout.unwrap_or(Duration::from_secs(60));
     refusals.require(
         !timeout.is_zero(),
@@ -313,11 +310,45 @@ fn switch(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanSwitch {
         "a timeout of 0s leaves no time",
         "give some time, such as 60s",
     );
-    PlanSwitch {
-        min_ready: min_ready.unwrap_or(MinReady::Percent(100)),
-        drain: given.drain.unwrap_or_default(),
-        timeout,
+    PlanSwitch { min_ready, drain: given.drain.unwrap_or_default(), timeout }
+}
+
+/// How selectors go back.
+fn rollback(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanRollback {
+    let given = spec.rollback.as_ref();
+    let blocked = given.and_then(|r| r.blocked.clone()).unwrap_or_default();
+    let asks = blocked.action.unwrap_or_default() == BlockedAction::Ask;
+    refusals.require(
+        asks || (blocked.within.is_none() && blocked.default.is_none()),
+        "spec.rollback.blocked",
+        "within and default say what happens when people are asked, and action asks nobody",
+        "leave them out, or set action: Ask",
+    );
+    refusals.require(
+        blocked.within.is_none_or(|within| !within.is_zero()),
+        "spec.rollback.blocked.within",
+        "people would have no time",
+        "give some time, such as 15m",
+    );
+    let text = given.and_then(|r| r.min_ready.as_deref());
+    PlanRollback {
+        min_ready: min_ready(text, MinReady::Percent(50), "spec.rollback.minReady", refusals),
+        blocked: blocked.action.unwrap_or_default(),
+        within: blocked.within.unwrap_or(Duration::from_mins(15)),
+        default: blocked.default.unwrap_or_default(),
     }
+}
+
+/// Ready endpoints wanted, as a field gives them.
+fn min_ready(text: Option<&str>, default: MinReady, field: &str, refusals: &mut Refusals) -> MinReady {
+    let given = text.map_or(Some(default), count_or_percent);
+    refusals.require(
+        given.is_some_and(|m| !matches!(m, MinReady::Count(0) | MinReady::Percent(0))),
+        field,
+        "this is not a number or per cent above 0",
+        "write for example \"100%\" or \"2\"",
+    );
+    given.unwrap_or(default)
 }
 
 /// Dry runs of everything the run will write, before anything is written.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{DriftPolicy, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
+use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::api::step::{
     Approval, Config, CronJobs, Http, Job, Logs, Metric, OnFailure, Resource, Restart, Rollout, Scale, SetEnv, SideRef,
     Tls, UndoRollout, UndoWhen, Wait, WorkloadRef,
@@ -43,6 +44,9 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// The switch.
     pub switch: PlanSwitch,
+    /// The way back; absent in plans of operators that measured it by `switch.minReady` and never undid first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<PlanRollback>,
     /// The observation.
     pub observe: PlanObserve,
     /// When the switch may happen.
@@ -113,6 +117,20 @@ pub struct PlanSwitch {
     pub drain: Duration,
     /// Longest switch.
     pub timeout: Duration,
+}
+
+/// The way back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRollback {
+    /// Ready endpoints of the old side with which it is restored at once.
+    pub min_ready: MinReady,
+    /// What happens where the old side cannot serve before something is undone.
+    pub blocked: BlockedAction,
+    /// How long people have to answer.
+    pub within: Duration,
+    /// What is done when nobody answers.
+    pub default: BlockedDefault,
 }
 
 /// Ready endpoints wanted: a number, or per cent of the side's wanted replicas.
@@ -441,6 +459,11 @@ impl Plan {
             Action::Approval(approval) => Some(approval),
             _ => None,
         }
+    }
+
+    /// With how many ready endpoints, of so many that it had, the old side is restored at once.
+    pub fn restore_min_ready(&self, wanted: u32) -> u32 {
+        self.rollback.as_ref().map_or(self.switch.min_ready, |r| r.min_ready).of(wanted)
     }
 
     /// A side by its part in the run.

@@ -87,6 +87,7 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         switched_at: Some(at(31)),
         restored_at: Some(at(restored)),
         message: None,
+        blocked: None,
     };
     j.switch = Some(SwitchRecord {
         claimed_at: at(30),
@@ -102,6 +103,8 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         trigger: Some("errors".into()),
         incomplete: true,
         scaled_at: None,
+        empty_since: None,
+        undo_first: None,
     });
     j.triggers =
         vec![crate::api::run::TriggerRecord { name: "errors".into(), fired_at: Some(at(50)), ..Default::default() }];

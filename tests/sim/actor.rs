@@ -1,7 +1,7 @@
 //! Carries out effects on the simulated cluster exactly as `cutover::act` does on a real one: its own live reads, its
 //! own tests, one try.
 
-use cutover::api::run::Selector;
+use cutover::api::run::{BlockCause, Selector};
 use cutover::api::{ANNOTATION_ATTEMPT, LABEL_RUN, LABEL_STEP};
 use cutover::effect::{Effect, Outcome, RestoreGuard};
 use cutover::endpoints::Names;
@@ -19,8 +19,19 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
         None => real(cluster, effect),
         Some(Kind::Lost) => {
             real(cluster, effect);
-            Outcome::Transient("the reply was lost".into())
+            match effect {
+                Effect::Restore { .. } => blocked(BlockCause::Unreachable, "the reply was lost"),
+                _ => Outcome::Transient("the reply was lost".into()),
+            }
         }
+        Some(kind) if matches!(effect, Effect::Restore { .. }) => match kind {
+            Kind::Transient | Kind::Lost => blocked(BlockCause::Unreachable, "503 the server is unable to handle it"),
+            Kind::Forbidden => blocked(BlockCause::Permission, &format!("{name} is forbidden")),
+            Kind::Invalid => {
+                blocked(BlockCause::Admission, "admission webhook \"deny.example.com\" denied the request")
+            }
+            Kind::Conflict => blocked(BlockCause::Conflict, &format!("Service {name} was written at the same moment")),
+        },
         Some(Kind::Transient) => Outcome::Transient("503 the server is currently unable to handle the request".into()),
         Some(Kind::Forbidden) => Outcome::Refused {
             why: format!("{name} is forbidden: User \"system:serviceaccount:prod:cutover\" cannot do this"),
@@ -29,6 +40,10 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
         Some(Kind::Invalid) => Outcome::Refused { why: format!("{name}: denied by a policy"), forbidden: false },
         Some(Kind::Conflict) => Outcome::Conflict(format!("{name} was changed by somebody else")),
     }
+}
+
+fn blocked(cause: BlockCause, why: &str) -> Outcome {
+    Outcome::Blocked { cause, why: why.into(), slow: false }
 }
 
 /// Carries out one effect.
@@ -52,7 +67,9 @@ fn attempt(cluster: &mut Cluster, effect: &Effect) -> Outcome {
         Effect::Switch { service, uid, resource_version, from, to, min_ready } => {
             switch(cluster, service, uid, resource_version, from, to, *min_ready)
         }
-        Effect::Restore { service, from, to, guard, fence } => restore(cluster, service, from, to, guard, fence),
+        Effect::Restore { service, from, to, guard, limit: _, fence } => {
+            restore(cluster, service, from, to, guard, fence)
+        }
         Effect::Change { why: _, object, uid, change, unless_live } => {
             changes::make(cluster, object, uid, change, unless_live)
         }
@@ -167,7 +184,7 @@ fn switch(
     }
     let ready = cluster.ready(name, to);
     if ready < min_ready {
-        return Outcome::Guarded { ready, other: 0, foreign: None };
+        return Outcome::Guarded { ready, other: None, foreign: None };
     }
     cluster.write_selector(name, to.clone(), None, Who::Us);
     Outcome::Done
@@ -199,13 +216,13 @@ fn restore(
         Names::Old if service.fence.as_deref() == Some(fence) => return Outcome::Done,
         Names::Old => live,
         Names::Target => {
-            let (ready, other) = (cluster.ready(name, from), cluster.ready(name, to));
+            let (ready, other) = (cluster.ready(name, from), Some(cluster.ready(name, to)));
             if !guard.allows(ready, other) {
                 return Outcome::Guarded { ready, other, foreign: None };
             }
             from.clone()
         }
-        Names::Foreign => return Outcome::Guarded { ready: 0, other: 0, foreign: Some(live) },
+        Names::Foreign => return Outcome::Guarded { ready: 0, other: None, foreign: Some(live) },
     };
     cluster.write_selector(name, wanted, Some(fence.to_owned()), Who::Us);
     Outcome::Done

@@ -382,6 +382,16 @@ impl Cluster {
         }
     }
 
+    /// Of each workload of a side only the first so many pods are ready.
+    pub fn keep_ready(&mut self, side: &str, ready: usize) {
+        for w in self.side(side).workloads.clone() {
+            for (_, pod) in self.pods.values_mut().filter(|(owner, _)| owner == &w).skip(ready) {
+                pod.ready = false;
+            }
+            self.count(&w);
+        }
+    }
+
     /// Recomputes a workload's counts from its pods.
     pub fn count(&mut self, w: &WorkloadRef) {
         let all = self.pods.values().filter(|(o, _)| o == w).count() as u32;

@@ -51,7 +51,11 @@ impl Log {
             Outcome::Done | Outcome::Changed { .. } => "done".to_owned(),
             Outcome::Created { .. } => "created".to_owned(),
             Outcome::Guarded { foreign: Some(_), .. } => "not tried: the selector is neither side's".to_owned(),
-            Outcome::Guarded { ready, other, .. } => format!("not tried: {ready} ready, {other} on the other side"),
+            Outcome::Guarded { ready, other: Some(other), .. } => {
+                format!("not tried: {ready} ready, {other} on the other side")
+            }
+            Outcome::Guarded { ready, other: None, .. } => format!("not tried: {ready} ready"),
+            Outcome::Blocked { cause, why, .. } => format!("blocked: {cause:?}: {why}"),
             Outcome::Answered(answers) => format!("{} answers", answers.len()),
             Outcome::Refused { why, .. } => format!("refused: {why}"),
             Outcome::NotFound => "not found".to_owned(),

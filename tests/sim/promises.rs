@@ -164,9 +164,10 @@ fn undo_in_order(plan: &Plan, after: &RunStatus, step: &str, broken: &mut Vec<St
     }
 }
 
-/// §5.1: nothing comes before the restore.
+/// §5.1: nothing comes before the restore, unless it was decided that undos do (§5.6).
 fn restored_first(after: &RunStatus, what: &str, broken: &mut Vec<String>) {
-    if after.switch.iter().flat_map(|s| &s.services).any(|s| open(s.state)) {
+    let undo_first = after.ending.as_ref().is_some_and(|e| e.undo_first == Some(true));
+    if !undo_first && after.switch.iter().flat_map(|s| &s.services).any(|s| open(s.state)) {
         broken.push(format!("§5.1: {what} began before the selectors were back"));
     }
 }
@@ -274,7 +275,7 @@ fn selector(
             let target = cluster.plan.target.selector.clone();
             let ready = cluster.ready(service, to);
             let other = cluster.ready(service, &cutover::endpoints::whole_selector(to, &target));
-            if !guard.allows(ready, other) || ready == 0 {
+            if !guard.allows(ready, Some(other)) || ready == 0 {
                 cluster.broken.push(format!("§5.2: Service {service} was restored onto {ready} (target {other})"));
             }
             once(cluster, "P4: restore of", &format!("{service}/{uid}"));

@@ -178,6 +178,9 @@ pub struct Select {
 pub struct Health {
     pub side: String,
     pub healthy: bool,
+    /// Only so many pods are ready.
+    #[serde(default)]
+    pub ready: Option<usize>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

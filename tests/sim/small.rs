@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release};
+use cutover::api::restore::{BlockedAction, BlockedDefault};
 use cutover::api::step::{Job, OnFailure, Rollout, SideRef, UndoWhen};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until};
-use cutover::plan::{Action, MinReady, Plan, PlanObserve, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage};
+use cutover::plan::{
+    Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage,
+};
 
 use super::cluster::deployment;
 
@@ -99,6 +102,12 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
             drain: Duration::from_secs(0),
             timeout: Duration::from_secs(2),
         },
+        rollback: Some(PlanRollback {
+            min_ready: MinReady::Percent(50),
+            blocked: BlockedAction::UndoFirst,
+            within: Duration::from_secs(4),
+            default: BlockedDefault::Wait,
+        }),
         observe: PlanObserve {
             for_: Duration::from_secs(2),
             every: Duration::from_secs(1),

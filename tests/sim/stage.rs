@@ -95,6 +95,9 @@ impl Timeline {
         }
         if let Some(h) = &act.health {
             cluster.set_health(&h.side, h.healthy);
+            if let Some(ready) = h.ready {
+                cluster.keep_ready(&h.side, ready);
+            }
         }
         if let Some(r) = &act.restarts {
             let owners = cluster.side(&r.side).workloads.clone();

@@ -2,6 +2,7 @@
 
 use crate::api::condition::types;
 use crate::api::phase::Phase;
+use crate::api::run::BlockCause;
 use crate::api::run::StepState;
 use crate::effect::{Effect, Outcome};
 
@@ -160,6 +161,16 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::Conflict(_) => "conflict",
         Outcome::Refused { .. } => "refused",
         Outcome::Guarded { .. } => "guarded",
+        Outcome::Blocked { cause, .. } => match cause {
+            BlockCause::Permission | BlockCause::Admission | BlockCause::Refused => "refused",
+            BlockCause::Conflict => "conflict",
+            BlockCause::Throttled
+            | BlockCause::Unreachable
+            | BlockCause::OldSideEmpty
+            | BlockCause::BothSidesEmpty
+            | BlockCause::ServiceGone
+            | BlockCause::SelectorDrift => "transient",
+        },
         Outcome::Transient(_) => "transient",
     }
 }

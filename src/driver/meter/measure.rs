@@ -176,6 +176,7 @@ mod tests {
             switched_at: switched.map(at),
             restored_at: restored.map(at),
             message: None,
+            blocked: None,
         };
         let with = |services, converged: Option<i64>, restored: Option<i64>| RunStatus {
             switch: Some(SwitchRecord {
@@ -205,6 +206,8 @@ mod tests {
             trigger: Some("errors".into()),
             incomplete: false,
             scaled_at: None,
+            empty_since: None,
+            undo_first: None,
         });
         assert_eq!(between(&plan, &whole, &restored), [Measure::Restore("trigger", 2.0)]);
         restored.state = RunState::Closed;

@@ -38,6 +38,7 @@ fn all_effects() -> Vec<Effect> {
             from: [].into(),
             to: [].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
+            limit: crate::api::Duration::from_secs(2),
             fence: "f".into(),
         },
     ];
@@ -74,7 +75,7 @@ fn all_outcomes() -> Vec<Outcome> {
         Outcome::NotFound,
         Outcome::Conflict("x".into()),
         Outcome::Refused { why: "x".into(), forbidden: true },
-        Outcome::Guarded { ready: 0, other: 0, foreign: None },
+        Outcome::Guarded { ready: 0, other: None, foreign: None },
         Outcome::Transient("x".into()),
     ]
 }

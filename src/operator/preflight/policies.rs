@@ -52,7 +52,7 @@ async fn get<K>(client: &Client, name: &str) -> Result<Option<Reading>, CallErro
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
 {
-    let invalid = |e: serde_json::Error| CallError { class: Class::Invalid, text: e.to_string() };
+    let invalid = |e: serde_json::Error| CallError::invalid(e.to_string());
     match call(Api::<K>::all(client.clone()).get(name)).await {
         Ok(object) => serde_json::to_value(object).map(|v| Some(Reading::Is(v))).map_err(invalid),
         Err(e) if e.class == Class::NotFound => Ok(None),

@@ -10,7 +10,7 @@ use kube::Client;
 use serde::Deserialize;
 
 use super::{Finding, Weight, fields};
-use crate::act::call::{CallError, Class, call_within};
+use crate::act::call::{CallError, call_within};
 use crate::api::{GROUP, VERSION};
 
 /// The definitions of this version, as `cutover crd` prints them (a test sees to it). The chart's copy: it is half as long,
@@ -52,8 +52,8 @@ impl Check {
     /// Looks at what is served.
     pub async fn look(&mut self, client: &Client) -> Result<Vec<Finding>, CallError> {
         let index = text(client, "/openapi/v3").await?;
-        let index: Index = serde_json::from_str(&index)
-            .map_err(|e| CallError { class: Class::Invalid, text: format!("the list of schemas: {e}") })?;
+        let index: Index =
+            serde_json::from_str(&index).map_err(|e| CallError::invalid(format!("the list of schemas: {e}")))?;
         let Some(place) = index.paths.get(&format!("apis/{GROUP}/{VERSION}")) else {
             self.seen = None;
             let text = format!(
@@ -65,8 +65,7 @@ impl Check {
             return Ok(found.clone());
         }
         let document = text(client, &place.url).await?;
-        let found =
-            compare(&document).map_err(|e| CallError { class: Class::Invalid, text: format!("schemas: {e}") })?;
+        let found = compare(&document).map_err(|e| CallError::invalid(format!("schemas: {e}")))?;
         self.seen = Some((place.url.clone(), found.clone()));
         Ok(found)
     }
@@ -76,7 +75,7 @@ async fn text(client: &Client, path: &str) -> Result<String, CallError> {
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, "application/json")
         .body(vec![])
-        .map_err(|e| CallError { class: Class::Invalid, text: format!("{path}: {e}") })?;
+        .map_err(|e| CallError::invalid(format!("{path}: {e}")))?;
     call_within(LIMIT, client.request_text(request)).await
 }
 

@@ -56,6 +56,7 @@ fn a_minimal_cutover_is_safe() {
             },
         ],
         "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "1m"},
+        "rollback": {"minReady": {"percent": 50}, "blocked": "Ask", "within": "15m", "default": "Wait"},
         "observe": {
             "for": "5m", "every": "15s", "timeout": "15m",
             "triggers": [

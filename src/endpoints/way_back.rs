@@ -1,0 +1,72 @@
+//! PURE. How the old side of a switched Service stands: the one function that a restore's guard and `CanRollBack` share.
+
+use crate::api::run::{Before, ObjectRef, RunStatus, ServiceSwitch, StepRecord};
+use crate::effect::RestoreGuard;
+use crate::plan::after::RETIRE;
+use crate::plan::{Action, Plan, PlanSide};
+use crate::world::World;
+
+/// The old side behind one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldSide {
+    /// Its ready endpoints; `None` while they are not known.
+    pub ready: Option<u32>,
+    /// What it had at the switch.
+    pub wanted: u32,
+    /// With so many it is restored at once.
+    pub min_ready: u32,
+    /// The step of the run that stopped it: it is scaled up first.
+    pub stopped_by: Option<String>,
+}
+
+impl OldSide {
+    /// The old side of a Service that was claimed.
+    pub fn of(plan: &Plan, journal: &RunStatus, world: &World, service: &ServiceSwitch) -> Self {
+        // A run of an earlier version has recorded the counts of the workloads alone.
+        let recorded = match service.old_wanted {
+            0 => plan.live.workloads.iter().filter_map(|w| journal.replicas.get(&count_key(w))).sum(),
+            wanted => wanted,
+        };
+        let wanted = match recorded {
+            0 => world.wanted_of(&service.name, &plan.live).unwrap_or(1),
+            recorded => recorded,
+        };
+        Self {
+            ready: world.ready_on(&service.name, &plan.live),
+            wanted,
+            min_ready: plan.restore_min_ready(wanted),
+            stopped_by: stopped_by(plan, journal, Some(world)),
+        }
+    }
+
+    /// What a restore asks for. `any`: the old side has had its time to scale up.
+    pub fn guard(&self, any: bool) -> RestoreGuard {
+        RestoreGuard { min_ready: self.min_ready, any }
+    }
+}
+
+/// The name under which the replicas of a workload are journaled.
+pub fn count_key(workload: &crate::api::step::WorkloadRef) -> String {
+    format!("{:?}/{}", workload.kind, workload.name)
+}
+
+/// The step of the run that scaled the live side down: a single writer that must stop before the new one starts. `now`: only
+/// while a workload has fewer replicas than before that step.
+pub fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Option<String> {
+    let stopped = |b: &Before| {
+        let workload = plan.live.workloads.iter().find(|w| ObjectRef::from(*w) == b.object)?;
+        let before = b.replicas.filter(|_| b.done)?;
+        let Some(world) = now else { return Some(()) };
+        let view = world.workloads.get(workload)?.value.as_ref()?;
+        (view.wanted < before).then_some(())
+    };
+    let forward =
+        |r: &&StepRecord| plan.step(&r.name).is_some_and(|s| matches!(s.action, Action::Scale(_))) && r.name != RETIRE;
+    let mut steps = journal.steps.iter().rev().filter(|r| !r.name.contains('/')).filter(forward);
+    steps.find(|r| r.before.iter().any(|b| stopped(b).is_some())).map(|r| r.name.clone())
+}
+
+/// The nodes that all pods of a side stand on, where none of them is ready and none of these nodes is.
+pub fn lost_on(_world: &World, _side: &PlanSide) -> Option<String> {
+    None
+}

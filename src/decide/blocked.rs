@@ -49,6 +49,11 @@ pub fn is_open(d: &Draft) -> bool {
     !restored && d.plan.rollback.is_some() && d.journal.ending.as_ref().is_some_and(|e| e.empty_since.is_some())
 }
 
+/// Whether an undo has begun before the restore.
+pub fn has_begun(d: &Draft) -> bool {
+    d.journal.steps.iter().any(|r| r.name.starts_with("undo/"))
+}
+
 /// Takes in what was decided.
 pub fn decided(d: &mut Draft, undo_first: bool, why: &str) {
     if d.journal.question.as_ref().is_some_and(|q| q.subject == RESTORE) {

@@ -105,6 +105,7 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
     if step == blocked::RESTORE && d.plan.step(step).is_none() {
         return match outcome {
             _ if !blocked::is_open(d) => "refused: no restore waits for an empty old side".into(),
+            Resolution::Wait if blocked::has_begun(d) => "refused: the undos have begun".into(),
             Resolution::UndoFirst | Resolution::Wait => {
                 blocked::decided(d, outcome == Resolution::UndoFirst, why);
                 ACCEPTED.into()

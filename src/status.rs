@@ -72,11 +72,15 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
     let why = why.or_else(|| gate.map(|r| format!("gate {}: {}", r.name, r.message.as_deref().unwrap_or_default())));
     flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
 
-    // What is not looked at any more says nothing about today.
-    let armed = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t));
+    let why = journal.nodes_lost.as_ref().filter(|_| !over).map(|lost| lost.message.clone());
+    flag(&mut list, types::NODE_LOST, types::NODE_LOST, why);
+
+    // What is not looked at any more says nothing about today; what a lost node silences is said there.
+    let armed = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t.until.unwrap_or_default()));
     let silent = armed
         .filter_map(|t| journal::trigger(journal, &t.name))
-        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed && journal.ending.is_none());
+        .filter(|_| journal.ending.is_none() && journal.nodes_lost.is_none())
+        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed);
     let why = silent.map(|t| format!("trigger {} gives no verdict: {}", t.name, t.saw.as_deref().unwrap_or("no data")));
     flag(&mut list, types::METRICS_INCONCLUSIVE, types::METRICS_INCONCLUSIVE, why);
 
@@ -172,6 +176,7 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::SELECTOR_DRIFT,
         types::SERVICE_CONFLICT,
         types::OUTCOME_UNKNOWN,
+        types::NODE_LOST,
         types::METRICS_INCONCLUSIVE,
         types::SUSPENDED,
     ] {
@@ -316,6 +321,7 @@ fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Optio
         types::ROLLBACK_BLOCKED,
         types::OUTCOME_UNKNOWN,
         types::AWAITING_DECISION,
+        types::NODE_LOST,
         types::SELECTOR_DRIFT,
         types::SUSPENDED,
         types::METRICS_INCONCLUSIVE,

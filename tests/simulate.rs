@@ -161,6 +161,8 @@ scenarios! {
     approval_wrong_token
     both_sides_dead
     both_sides_dead_for_ever
+    built_in_crash_loop
+    both_sides_lost_asks
     completed_deleted
     completed_new_release
     completed_reverted
@@ -200,10 +202,18 @@ scenarios! {
     logs_errors
     memory_above
     memory_unknown
+    metric_only_and_target_dead
     keep_on_retry
     minimal_release
     minimal_target_dies
     new_release_after
+    node_lost
+    node_lost_for_ever
+    node_lost_half_of_both
+    node_lost_old_side_serves
+    node_lost_old_side_stopped
+    node_lost_pods_first
+    node_lost_rolling_back
     old_side_changed
     old_side_scaled_down
     old_side_stopped_before
@@ -219,6 +229,7 @@ scenarios! {
     prometheus_down_and_target_dead
     prometheus_down_for_ever
     prometheus_down_person
+    ready_pods_deleted
     resource_changes
     restore_503
     restart_step
@@ -232,6 +243,8 @@ scenarios! {
     reverted_before
     rollback_steps
     rollback_verify_fails
+    scale_down_is_no_loss
+    scale_up_is_no_loss
     scale_step
     service_back_after_undos
     service_gone_after

@@ -19,6 +19,7 @@ mod changes;
 mod close;
 mod draft;
 mod interrupt;
+mod nodes;
 mod observe;
 mod people;
 mod restore;

@@ -96,6 +96,15 @@ impl Timeline {
         if let Some(h) = &act.health {
             cluster.set_health(&h.side, h.healthy);
         }
+        for (name, ready) in &act.nodes {
+            cluster.set_node(name, *ready);
+        }
+        if let Some(p) = &act.pods_on {
+            cluster.set_pods_on(&p.node, p.side.as_deref(), p.ready);
+        }
+        if let Some(side) = &act.delete_ready_pods {
+            cluster.delete_ready_pods(side);
+        }
         if let Some(r) = &act.restarts {
             let owners = cluster.side(&r.side).workloads.clone();
             for (_, pod) in cluster.pods.values_mut().filter(|(o, _)| owners.contains(o)) {

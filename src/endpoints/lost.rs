@@ -1,0 +1,177 @@
+//! PURE. Pods that are lost with their node, and what that says of both sides of a switched run (DESIGN §6, *a lost node
+//! is no verdict*).
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::api::duration::Duration;
+use crate::api::run::{ObjectRef, RunStatus, ServiceSwitch, SwitchState};
+use crate::plan::{MinReady, Plan, PlanSide};
+use crate::world::{NodeState, NodeView, PodView, Reading, World};
+
+use super::{matches, whole_selector};
+
+/// For so long after a node's return, or after it was deleted, nothing is concluded from what ran there: a kubelet that
+/// comes back reports its pods one after another, and metrics look back.
+const AFTER_RETURN: Duration = Duration::from_mins(1);
+/// Of what a side had at the switch, this much must be ready for it to serve.
+const HALF: MinReady = MinReady::Percent(50);
+
+/// What has become of the pods of both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// A switched Service has fewer than half of the target's endpoints.
+    pub target: bool,
+    /// The old side cannot serve a switched Service, and nobody has scaled it down.
+    pub old: bool,
+    /// The nodes that took both sides' pods with them; empty where that is not what happened.
+    pub nodes: BTreeSet<String>,
+    /// Nodes on which pods of either side are not ready: to be looked at live before both sides are called lost, since
+    /// the news of a node may come after that of its pods. Empty where nothing is known of nodes.
+    pub suspects: BTreeSet<String>,
+    /// The pods that are not ready, by uid: a live look holds for them alone.
+    pub unready: BTreeSet<String>,
+}
+
+/// The pods of a side that a Service would send users to.
+#[derive(Default)]
+struct Tally<'a> {
+    ready: u32,
+    /// Ready, on a node that was there all the time.
+    safe: u32,
+    /// On nodes that are away, ready or not.
+    away: u32,
+    /// Not ready, on nodes that are away.
+    lost: u32,
+    /// Nodes that are away.
+    nodes: BTreeSet<&'a str>,
+}
+
+impl World {
+    /// Where a node stands, if that is known. A live look counts where the watch has shown nothing since.
+    pub fn node(&self, name: &str) -> Option<NodeView> {
+        let seen = self.nodes.get(name).copied();
+        let read = self.readings.values().find_map(|reading| match reading {
+            Reading::Nodes(Ok(answer)) => {
+                answer.nodes.get(name).map(|state| NodeView { state: *state, since: answer.at })
+            }
+            _ => None,
+        });
+        match (seen, read) {
+            (Some(seen), Some(read)) if seen.state != read.state && seen.since <= read.since => Some(read),
+            (Some(seen), _) => Some(seen),
+            // A node that the watch has not told of yet has not come back from anywhere.
+            (None, Some(read)) if read.state == NodeState::Ready => None,
+            (None, read) => read,
+        }
+    }
+
+    /// Until when what runs on a node says nothing; `None`: it does. [`Timestamp::MAX`] while the node is not Ready.
+    fn away_until(&self, node: &str) -> Option<Timestamp> {
+        let view = self.node(node)?;
+        let until = match view.state {
+            NodeState::NotReady => Timestamp::MAX,
+            NodeState::Ready | NodeState::Gone => {
+                view.since.checked_add(AFTER_RETURN.signed()).unwrap_or(Timestamp::MAX)
+            }
+        };
+        (until > self.now).then_some(until)
+    }
+
+    /// Whether the old side has enough ready endpoints for a restore of this Service; `None` while that is not known.
+    pub fn old_side_can_serve(&self, plan: &Plan, service: &ServiceSwitch) -> Option<bool> {
+        Some(self.ready_on(&service.name, &plan.live)? >= HALF.of(service.old_wanted))
+    }
+
+    fn tally(&self, service: &str, side: &PlanSide) -> Option<Tally<'_>> {
+        let whole = whole_selector(&self.service(service)?.selector, &side.selector);
+        let pods = self.pods.as_ref()?;
+        let mut tally = Tally { ready: self.ready_on(service, side)?, ..Tally::default() };
+        for pod in pods.value.iter().filter(|p| matches(&p.labels, &whole)) {
+            let ready = pod.ready && !pod.terminating;
+            match pod.node.as_deref().filter(|node| self.away_until(node).is_some()) {
+                Some(node) => {
+                    tally.away += 1;
+                    tally.lost += u32::from(!ready);
+                    tally.nodes.insert(node);
+                }
+                None => tally.safe += u32::from(ready),
+            }
+        }
+        Some(tally)
+    }
+
+    /// How many pods of the old side a Service still wants, at most as many as a restore needs; 0 where there are to be
+    /// none, or where this run has scaled them down.
+    fn old_bound(&self, plan: &Plan, journal: &RunStatus, service: &ServiceSwitch) -> Option<u32> {
+        let enough = HALF.of(service.old_wanted);
+        let mut wanted = 0;
+        for w in self.selected(&service.name, &plan.live)? {
+            let now = self.workloads.get(w)?.value.as_ref().map_or(0, |view| view.wanted);
+            let object = ObjectRef::from(w);
+            let before = journal.steps.iter().flat_map(|step| &step.before).filter(|b| b.object == object);
+            if now < enough && before.filter_map(|b| b.replicas).any(|replicas| replicas > now) {
+                return Some(0);
+            }
+            wanted += now;
+        }
+        Some(wanted.min(enough))
+    }
+}
+
+/// The nodes that are away, or have just returned, on which pods of a side stand: for messages.
+pub fn lost_nodes(world: &World, side: &PlanSide) -> Vec<String> {
+    let pods = world.pods.iter().flat_map(|p| &p.value).filter(|p| belongs(p, side));
+    let nodes: BTreeSet<&str> = pods.filter_map(|p| p.node.as_deref()).collect();
+    let away = |node: &&str| world.node(node).is_some_and(|view| view.state != NodeState::Ready);
+    nodes.into_iter().filter(away).map(str::to_owned).collect()
+}
+
+/// Whether a pod is one of a side's, behind a Service or not.
+fn belongs(pod: &PodView, side: &PlanSide) -> bool {
+    super::carries(&pod.labels, &side.selector) || pod.workload.as_ref().is_some_and(|w| side.workloads.contains(w))
+}
+
+/// What has become of the pods of both sides; nothing while something of it is not known.
+pub fn loss(plan: &Plan, journal: &RunStatus, world: &World) -> Loss {
+    look(plan, journal, world).unwrap_or_default()
+}
+
+fn look(plan: &Plan, journal: &RunStatus, world: &World) -> Option<Loss> {
+    let mut loss = Loss::default();
+    // Whether the old side has too few pods besides those on nodes that are away, and whether either side would have
+    // enough with them.
+    let (mut short, mut explained) = (false, true);
+    let mut nodes = BTreeSet::new();
+    for service in journal.switch.iter().flat_map(|s| &s.services).filter(|s| s.state == SwitchState::Switched) {
+        let (target, old) = (world.tally(&service.name, &plan.target)?, world.tally(&service.name, &plan.live)?);
+        let wanted = world.wanted_of(&service.name, &plan.target)?;
+        let had = if service.wanted > 0 { service.wanted.min(wanted) } else { wanted };
+        let bound = world.old_bound(plan, journal, service)?;
+        loss.target |= target.ready < HALF.of(had);
+        loss.old |= old.ready < bound;
+        short |= old.safe < bound;
+        explained &= target.ready + target.lost >= HALF.of(had) && old.safe + old.away >= bound;
+        nodes.extend(target.nodes.into_iter().chain(old.nodes));
+    }
+    let unready = || world.pods.iter().flat_map(|p| &p.value).filter(|p| !p.ready || p.terminating);
+    let of_target = |p: &&PodView| belongs(p, &plan.target);
+    let away = |p: &PodView| p.node.as_deref().is_some_and(|n| world.away_until(n).is_some());
+    if short && explained && unready().filter(of_target).any(away) {
+        loss.nodes = nodes.into_iter().map(str::to_owned).collect();
+    }
+    if loss.old && !world.nodes.is_empty() && unready().any(|p| of_target(&p)) {
+        let both = || unready().filter(|p| belongs(p, &plan.target) || belongs(p, &plan.live));
+        loss.suspects = both().filter_map(|p| p.node.clone()).collect();
+        loss.unready = both().map(|p| p.uid.clone()).collect();
+    }
+    Some(loss)
+}
+
+/// Until when nodes that took both sides with them excuse what is seen, once they are back or gone; `None` where none of
+/// them is, or the time is over.
+pub fn returning(world: &World, nodes: &[String]) -> Option<Timestamp> {
+    let until = nodes.iter().filter_map(|node| world.away_until(node)).filter(|until| *until < Timestamp::MAX);
+    until.max()
+}

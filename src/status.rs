@@ -7,6 +7,7 @@ use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, RunStatus, StepState, SwitchState, TrialVerdict};
+use crate::api::trigger::{Trigger, Until};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::after::RETIRE;
@@ -72,12 +73,13 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
     let why = why.or_else(|| gate.map(|r| format!("gate {}: {}", r.name, r.message.as_deref().unwrap_or_default())));
     flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
 
-    let why = journal.nodes_lost.as_ref().filter(|_| !over).map(|lost| lost.message.clone());
-    flag(&mut list, types::NODE_LOST, types::NODE_LOST, why);
-
     // What is not looked at any more says nothing about today; what a lost node silences is said there.
-    let armed = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t.until.unwrap_or_default()));
-    let silent = armed
+    let is_armed = |t: &&Trigger| journal::is_armed(journal, t.until.unwrap_or_default());
+    let armed = || plan.observe.triggers.iter().filter(is_armed);
+    let judges = journal::is_armed(journal, Until::Completed) || armed().next().is_some();
+    let why = journal.nodes_lost.as_ref().filter(|_| judges).map(|lost| lost.message.clone());
+    flag(&mut list, types::NODE_LOST, types::NODE_LOST, why);
+    let silent = armed()
         .filter_map(|t| journal::trigger(journal, &t.name))
         .filter(|_| journal.ending.is_none() && journal.nodes_lost.is_none())
         .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed);

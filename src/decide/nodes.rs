@@ -89,10 +89,10 @@ fn message(d: &Draft, nodes: &[String]) -> String {
     )
 }
 
-/// What a question says where both sides are lost on nodes that are well.
+/// What a question says where both sides are lost and no node explains it.
 pub fn both_lost(d: &Draft) -> String {
     format!(
-        "{} has too few ready pods to go back to, too; its nodes are Ready, so find out what both sides share: \
+        "{} has too few ready pods to go back to as well, and no lost node explains it; look at both sides: \
          kubectl get pods -n {} -o wide",
         d.plan.live.name, d.plan.namespace
     )

@@ -212,7 +212,8 @@ pub fn run(d: &mut Draft) {
         return;
     }
     if now >= deadline {
-        let mut text = format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
+        let mut text =
+            format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
         if let Some(lost) = &d.journal.nodes_lost {
             text = format!("{text}: pods of both sides are lost with node {}", lost.nodes.join(", "));
         }

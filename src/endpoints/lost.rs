@@ -175,3 +175,142 @@ pub fn returning(world: &World, nodes: &[String]) -> Option<Timestamp> {
     let until = nodes.iter().filter_map(|node| world.away_until(node)).filter(|until| *until < Timestamp::MAX);
     until.max()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::actions::fixtures::{Fixture, labels, pod};
+    use crate::api::run::{Before, StepRecord, SwitchRecord};
+    use crate::world::NodesAnswer;
+
+    /// A switched run with two pods of each side, on these nodes, ready or not.
+    fn run(pods: &[(&str, &str, &str, bool)]) -> Fixture {
+        let mut f = Fixture::new();
+        let now = f.world.now;
+        let service = ServiceSwitch {
+            name: "web".into(),
+            uid: "s".into(),
+            resource_version: "1".into(),
+            from: labels("blue"),
+            to: labels("green"),
+            wanted: 2,
+            old_wanted: 2,
+            state: SwitchState::Switched,
+            switched_at: Some(now),
+            restored_at: None,
+            message: None,
+        };
+        f.journal.switch =
+            Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });
+        let view = |&(name, side, node, ready): &(&str, &str, &str, bool)| PodView {
+            node: Some(node.to_owned()),
+            ready,
+            ..pod(name, side)
+        };
+        f.pods(pods.iter().map(view).collect());
+        let nodes = ["n1", "n2"].map(|n| (n.to_owned(), at(&f, NodeState::Ready, -3600)));
+        f.world.nodes = Arc::new(nodes.into());
+        f
+    }
+
+    fn at(f: &Fixture, state: NodeState, seconds: i64) -> NodeView {
+        NodeView { state, since: f.world.now + jiff::SignedDuration::from_secs(seconds) }
+    }
+
+    fn node(f: &mut Fixture, name: &str, state: NodeState, seconds: i64) {
+        let view = at(f, state, seconds);
+        Arc::make_mut(&mut f.world.nodes).insert(name.into(), view);
+    }
+
+    fn seen(f: &Fixture) -> (bool, bool, Vec<String>) {
+        let loss = loss(&f.plan, &f.journal, &f.world);
+        (loss.target, loss.old, loss.nodes.into_iter().collect())
+    }
+
+    const BOTH: [(&str, &str, &str, bool); 4] = [
+        ("b1", "blue", "n1", false),
+        ("b2", "blue", "n1", false),
+        ("g1", "green", "n1", false),
+        ("g2", "green", "n1", false),
+    ];
+
+    #[test]
+    fn both_sides_on_a_lost_node_and_until_a_minute_after_its_return() {
+        let mut f = run(&BOTH);
+        assert_eq!(seen(&f), (true, true, vec![]), "the node is Ready");
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        assert_eq!(seen(&f), (true, true, vec!["n1".into()]));
+        assert_eq!(lost_nodes(&f.world, &f.plan.live), ["n1"]);
+        node(&mut f, "n1", NodeState::Ready, -59);
+        assert_eq!(seen(&f).2, ["n1"]);
+        node(&mut f, "n1", NodeState::Ready, -60);
+        assert_eq!(seen(&f), (true, true, vec![]));
+        f.world.nodes = Arc::default();
+        assert_eq!(seen(&f), (true, true, vec![]), "nodes that are not known excuse nothing");
+    }
+
+    #[test]
+    fn an_old_side_that_serves_excuses_nothing_but_one_on_the_node_that_returns_does() {
+        let mut f = run(&[("b1", "blue", "n2", true), ("b2", "blue", "n1", false), ("g1", "green", "n1", false)]);
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        assert_eq!(seen(&f), (true, false, vec![]));
+        // Blue is back first, on the node that has just returned.
+        let mut pods = BOTH;
+        (pods[0].3, pods[1].3) = (true, true);
+        let mut f = run(&pods);
+        for state in [NodeState::NotReady, NodeState::Ready] {
+            node(&mut f, "n1", state, -5);
+            assert_eq!(seen(&f), (true, false, vec!["n1".into()]), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_elsewhere_is_not_excused() {
+        // The target's pods are not ready on a node that is.
+        let mut f = run(&[("b1", "blue", "n1", false), ("b2", "blue", "n1", false), ("g1", "green", "n2", false)]);
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        assert_eq!(seen(&f), (true, true, vec![]));
+        // And with the old side.
+        let mut f = run(&[("b1", "blue", "n2", false), ("b2", "blue", "n2", false), ("g1", "green", "n1", false)]);
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        assert_eq!(seen(&f), (true, true, vec![]));
+    }
+
+    #[test]
+    fn an_old_side_that_was_scaled_down_excuses_nothing() {
+        let mut f = run(&BOTH);
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        f.workload("blue").wanted = 0;
+        assert_eq!(seen(&f), (true, false, vec![]));
+        // An autoscaler has shrunk it: what it still wants is lost with the node.
+        f.workload("blue").wanted = 1;
+        assert_eq!(seen(&f).2, ["n1"]);
+        // A step has.
+        if let Some(s) = f.journal.switch.as_mut() {
+            s.services[0].old_wanted = 4;
+        }
+        let object = ObjectRef::from(&f.plan.live.workloads[0]);
+        let before: Before = serde_json::from_value(serde_json::json!({"workload": object, "uid": "u", "replicas": 4}))
+            .expect("a record");
+        f.journal.steps.push(StepRecord { name: "shrink".into(), before: vec![before], ..StepRecord::default() });
+        assert_eq!(seen(&f), (true, false, vec![]));
+    }
+
+    #[test]
+    fn a_live_look_counts_where_the_watch_has_shown_nothing_since() {
+        let mut f = run(&BOTH);
+        let now = f.world.now;
+        let answer = |state| Reading::Nodes(Ok(NodesAnswer { at: now, nodes: [("n1".to_owned(), state)].into() }));
+        f.world.readings.insert("nodes@1".into(), answer(NodeState::NotReady));
+        assert_eq!(seen(&f).2, ["n1"], "the watch is behind");
+        node(&mut f, "n1", NodeState::Ready, 0);
+        assert_eq!(seen(&f).2, ["n1"], "looked at in that moment");
+        f.after(120);
+        node(&mut f, "n1", NodeState::Ready, -61);
+        assert_eq!(seen(&f).2, Vec::<String>::new(), "it has come back since");
+        let suspects = loss(&f.plan, &f.journal, &f.world).suspects;
+        assert_eq!(suspects.into_iter().collect::<Vec<_>>(), ["n1"]);
+    }
+}

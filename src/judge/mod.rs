@@ -46,12 +46,7 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
 }
 
 /// The same for a trigger of the operator's own.
-pub fn advance_built_in(
-    cx: &Cx,
-    trigger: BuiltInTrigger,
-    record: &mut TriggerRecord,
-    out: &mut Out,
-) -> Option<String> {
+pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     match trigger {
         BuiltInTrigger::CrashLoop => pods::crash_loop(cx, record),
         BuiltInTrigger::Ready => pods::no_endpoint(cx, record, out),

@@ -73,7 +73,10 @@ pub fn crash_loop(cx: &Cx, record: &mut TriggerRecord) -> Option<String> {
         if let Some(first) = own().find(crashes)
             && crashing.saturating_mul(2) >= all
         {
-            let why = format!("{crashing} of {all} pods of {:?} {} are in a crash loop, such as {}", w.kind, w.name, first.name);
+            let why = format!(
+                "{crashing} of {all} pods of {:?} {} are in a crash loop, such as {}",
+                w.kind, w.name, first.name
+            );
             judged(record, now, TrialVerdict::Bad, &why);
             return Some(format!("{why} at {}", clock(now)));
         }

@@ -25,6 +25,6 @@ mod types;
 pub mod vars;
 
 pub use refuse::Refusal;
-pub use triggers::{BuiltInTrigger, count_or_percent};
 pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};
+pub use triggers::{BuiltInTrigger, count_or_percent};
 pub use types::*;

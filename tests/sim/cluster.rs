@@ -12,8 +12,8 @@ use cutover::effect::hash;
 use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
-    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, NodeState, NodeView,
-    PodView, PortView, ServiceView, Sighting, TargetPort, WorkloadView,
+    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, NodeState,
+    NodeView, PodView, PortView, ServiceView, Sighting, TargetPort, WorkloadView,
 };
 
 use super::answers::Web;

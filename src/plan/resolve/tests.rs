@@ -214,7 +214,12 @@ fn the_operators_own_triggers_are_always_armed_and_leave_crash_loops_to_whoever_
         ("observe: {triggers: [{name: killed, pods: {oomKilled: true}}]}".to_owned(), vec![CrashLoop, Ready]),
         ("observe: {triggers: [{name: few, pods: {readyBelow: 50%}}]}".to_owned(), vec![Ready]),
         ("observe: {triggers: [{name: loop, pods: {crashLoop: true}}]}".to_owned(), vec![Ready]),
-        (format!("observe: {{triggers: [{metric}, {{name: again, pods: {{restarts: {{moreThan: 3, within: 10m}}}}}}]}}"), vec![Ready]),
+        (
+            format!(
+                "observe: {{triggers: [{metric}, {{name: again, pods: {{restarts: {{moreThan: 3, within: 10m}}}}}}]}}"
+            ),
+            vec![Ready],
+        ),
         ("observe: {builtIn: Off}".to_owned(), vec![]),
         (format!("observe: {{builtIn: Off, triggers: [{metric}]}}"), vec![]),
     ];

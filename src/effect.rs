@@ -60,6 +60,8 @@ pub enum Read {
     CronJob(String),
     /// The revisions of a Deployment.
     Revisions(String),
+    /// Whether these nodes are Ready, by name.
+    Nodes(Vec<String>),
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
 }

@@ -8,7 +8,10 @@ use crate::api::step::WorkloadRef;
 use crate::plan::{Plan, PlanSide};
 use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
 
+mod lost;
 pub mod way_back;
+
+pub use lost::{Loss, loss, lost_nodes, returning};
 
 /// Which side a whole selector names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

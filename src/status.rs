@@ -7,6 +7,7 @@ use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
+use crate::api::trigger::{Trigger, Until};
 use crate::endpoints::way_back::{OldSide, stopped_by};
 use crate::endpoints::{Names, names};
 use crate::journal;
@@ -78,11 +79,16 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
     let why = why.or_else(|| gate.map(|r| format!("gate {}: {}", r.name, r.message.as_deref().unwrap_or_default())));
     flag(&mut list, types::AWAITING_DECISION, reasons::DECISION, why);
 
-    // What is not looked at any more says nothing about today.
-    let armed = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t));
-    let silent = armed
+    // What is not looked at any more says nothing about today; what a lost node silences is said there.
+    let is_armed = |t: &&Trigger| journal::is_armed(journal, t.until.unwrap_or_default());
+    let armed = || plan.observe.triggers.iter().filter(is_armed);
+    let judges = journal::is_armed(journal, Until::Completed) || armed().next().is_some();
+    let why = journal.nodes_lost.as_ref().filter(|_| judges).map(|lost| lost.message.clone());
+    flag(&mut list, types::NODE_LOST, types::NODE_LOST, why);
+    let silent = armed()
         .filter_map(|t| journal::trigger(journal, &t.name))
-        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed && journal.ending.is_none());
+        .filter(|_| journal.ending.is_none() && journal.nodes_lost.is_none())
+        .find(|t| t.last == Some(TrialVerdict::Inconclusive) && !t.dismissed);
     let why = silent.map(|t| format!("trigger {} gives no verdict: {}", t.name, t.saw.as_deref().unwrap_or("no data")));
     flag(&mut list, types::METRICS_INCONCLUSIVE, types::METRICS_INCONCLUSIVE, why);
 
@@ -233,6 +239,7 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::SELECTOR_DRIFT,
         types::SERVICE_CONFLICT,
         types::OUTCOME_UNKNOWN,
+        types::NODE_LOST,
         types::METRICS_INCONCLUSIVE,
         types::SUSPENDED,
     ] {
@@ -377,6 +384,7 @@ fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Optio
         types::ROLLBACK_BLOCKED,
         types::OUTCOME_UNKNOWN,
         types::AWAITING_DECISION,
+        types::NODE_LOST,
         types::SELECTOR_DRIFT,
         types::SUSPENDED,
         types::METRICS_INCONCLUSIVE,

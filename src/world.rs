@@ -1,6 +1,7 @@
 //! PURE DATA. What was seen, and when. Filled by `observe`, read by `decide`; no client, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,8 +15,8 @@ use crate::effect::{EffectKey, Outcome, ReadKey};
 mod answers;
 
 pub use answers::{
-    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, PodUsage,
-    QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
+    PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 /// A value and when it was seen.
@@ -46,6 +47,8 @@ pub struct World {
     pub workloads: BTreeMap<WorkloadRef, Seen<Option<WorkloadView>>>,
     /// Pods that carry a selector value of either side, and those of every workload that the plan names.
     pub pods: Option<Seen<Vec<PodView>>>,
+    /// Nodes by name; empty where the operator may not see them.
+    pub nodes: Arc<BTreeMap<String, NodeView>>,
     /// Endpoints by Service, from its EndpointSlices.
     pub endpoints: BTreeMap<String, Seen<Vec<EndpointView>>>,
     /// Jobs of the run, by name; `None` inside: a live read found none.
@@ -211,6 +214,26 @@ pub struct ContainerView {
     pub terminated: Option<(String, Option<Timestamp>)>,
 }
 
+/// A node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Where it stands.
+    pub state: NodeState,
+    /// When the operator saw it change to that.
+    pub since: Timestamp,
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// Condition Ready is True.
+    Ready,
+    /// It is anything else: what runs there may still run, but nobody knows.
+    NotReady,
+    /// It was deleted.
+    Gone,
+}
+
 /// An endpoint of a Service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointView {
@@ -307,6 +330,8 @@ pub enum Sighting {
     Workload(WorkloadRef, Option<WorkloadView>),
     /// All pods that carry a selector value of either side, and those of every workload that the plan names.
     Pods(Vec<PodView>),
+    /// All nodes, and those deleted a short time ago.
+    Nodes(Arc<BTreeMap<String, NodeView>>),
     /// All endpoints of a Service.
     Endpoints(String, Vec<EndpointView>),
     /// A Job of the run, or that a live read found none.
@@ -327,6 +352,7 @@ impl World {
             services: BTreeMap::new(),
             workloads: BTreeMap::new(),
             pods: None,
+            nodes: Arc::default(),
             endpoints: BTreeMap::new(),
             jobs: BTreeMap::new(),
             readings: BTreeMap::new(),
@@ -348,6 +374,7 @@ impl World {
                 self.workloads.insert(name, Seen { at, value });
             }
             Sighting::Pods(value) => self.pods = Some(Seen { at, value }),
+            Sighting::Nodes(value) => self.nodes = value,
             Sighting::Endpoints(name, value) => {
                 self.endpoints.insert(name, Seen { at, value });
             }

@@ -11,7 +11,7 @@ mod state;
 use std::collections::{HashMap, VecDeque};
 
 use cutover::api::trigger::Severity;
-use cutover::plan::Plan;
+use cutover::plan::{BuiltInTrigger, Plan};
 use sim::cluster::Cluster;
 use sim::{promises, small, timeline};
 use state::{Class, Scope, State};
@@ -171,6 +171,14 @@ fn a_job_with_an_undo_two_misfortunes() {
     let plan = small::plan(&["web"], vec![small::undoable("migrate")], vec![]);
     let only = &["crashes", "fails", "is deleted", "Abort"];
     explore("a Job with an undo, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
+}
+
+#[test]
+fn the_operators_own_trigger_and_sides_that_die() {
+    let mut plan = small::plan(&["web"], vec![], vec![]);
+    plan.observe.built_in = vec![BuiltInTrigger::Ready];
+    let only = &["crashes", "die", "lost"];
+    explore("the operator's own trigger", &plan, Scope { budget: 2, only, lagging: false });
 }
 
 #[test]

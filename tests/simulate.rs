@@ -169,6 +169,8 @@ scenarios! {
     undo_first_default
     undo_first_first
     undo_first_wait
+    built_in_crash_loop
+    both_sides_lost_asks
     completed_deleted
     completed_new_release
     completed_reverted
@@ -208,10 +210,18 @@ scenarios! {
     logs_errors
     memory_above
     memory_unknown
+    metric_only_and_target_dead
     keep_on_retry
     minimal_release
     minimal_target_dies
     new_release_after
+    node_lost
+    node_lost_for_ever
+    node_lost_half_of_both
+    node_lost_old_side_serves
+    node_lost_old_side_stopped
+    node_lost_pods_first
+    node_lost_rolling_back
     old_side_changed
     old_side_scaled_down
     old_side_stopped_before
@@ -227,6 +237,7 @@ scenarios! {
     prometheus_down_and_target_dead
     prometheus_down_for_ever
     prometheus_down_person
+    ready_pods_deleted
     resource_changes
     restore_503
     restart_step
@@ -240,6 +251,8 @@ scenarios! {
     reverted_before
     rollback_steps
     rollback_verify_fails
+    scale_down_is_no_loss
+    scale_up_is_no_loss
     scale_step
     service_back_after_undos
     service_gone_after

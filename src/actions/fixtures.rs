@@ -158,6 +158,7 @@ impl Fixture {
                 every: Duration::from_secs(15),
                 timeout: Duration::from_mins(15),
                 triggers: vec![],
+                built_in: vec![],
             },
             window: None,
             drift_policy: Default::default(),

@@ -8,7 +8,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{Selector, StepRecord};
 use crate::api::step::{Logs, SideRef};
 use crate::effect::{LogsOf, PodsOf, Read};
-use crate::endpoints::whole_selector;
+use crate::endpoints::{matches, whole_selector};
 use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::world::Reading;
@@ -80,14 +80,20 @@ pub fn read(cx: &Cx, logs: &Logs, since: Timestamp) -> Result<Read, String> {
     Ok(Read::Logs(LogsOf { pods, container: logs.container.clone(), matches: logs.matches.clone(), since }))
 }
 
-/// What the Services of the run select on a side.
+/// What the Services of the run select on a side, and the labels of the side's workloads that none of them selects.
 ///
 /// # Errors
 /// No Service is known yet.
 pub fn selectors(cx: &Cx, side: SideRef) -> Result<Vec<Selector>, String> {
-    let side = &cx.plan.side(side).selector;
+    let side = cx.plan.side(side);
     let services = cx.plan.services.iter().filter_map(|name| cx.world.service(name));
-    let mut found: Vec<_> = services.map(|s| whole_selector(&s.selector, side)).collect();
+    let mut found: Vec<_> = services.map(|s| whole_selector(&s.selector, &side.selector)).collect();
+    let listed = side.workloads.iter().filter_map(|w| cx.world.workloads.get(w)?.value.as_ref());
+    let behind_none = listed.filter(|view| !found.iter().any(|s| matches(&view.pod_labels, s)));
+    let labels: Vec<Selector> = behind_none.map(|view| view.pod_labels.clone()).filter(|l| !l.is_empty()).collect();
+    if !found.is_empty() {
+        found.extend(labels);
+    }
     found.sort();
     found.dedup();
     if found.is_empty() { Err("the Services are being looked up".into()) } else { Ok(found) }
@@ -96,10 +102,10 @@ pub fn selectors(cx: &Cx, side: SideRef) -> Result<Vec<Selector>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, labels, step};
+    use crate::actions::fixtures::{Fixture, labels, step, view, workload};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
-    use crate::world::LogsAnswer;
+    use crate::world::{LogsAnswer, Seen};
 
     fn logs(value: serde_json::Value) -> PlanStep {
         step("quiet", Stage::Verify, Action::Logs(serde_json::from_value(value).expect("logs")))
@@ -121,6 +127,19 @@ mod tests {
             f.drive(&logs(json!({"workload": workload, "matches": "x", "within": "1m", "expect": "true"})), None);
         let Some(Read::Logs(of)) = out.reads.get("quiet#1") else { panic!("{:?}", out.reads) };
         assert!(matches!(&of.pods, PodsOf::Workload(w) if w.name == "worker"));
+    }
+
+    #[test]
+    fn a_workload_that_no_service_selects_is_one_of_the_side() {
+        let mut f = Fixture::new();
+        let worker = workload("worker");
+        f.plan.target.workloads.push(worker.clone());
+        let mut template = view("green", 1);
+        template.pod_labels = [("app".to_owned(), "worker".to_owned())].into();
+        let own = template.pod_labels.clone();
+        f.world.workloads.insert(worker, Seen { at: f.world.now, value: Some(template) });
+        assert_eq!(selectors(&f.cx(), SideRef::Target), Ok(vec![own, labels("green")]));
+        assert_eq!(selectors(&f.cx(), SideRef::Live), Ok(vec![labels("blue")]));
     }
 
     #[test]

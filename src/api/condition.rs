@@ -23,6 +23,8 @@ pub mod types {
     pub const SERVICE_CONFLICT: &str = "ServiceConflict";
     /// What a Job or request did is not known.
     pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
+    /// A lost node took pods of both sides with it; the run holds.
+    pub const NODE_LOST: &str = "NodeLost";
     /// A metric gives no verdict.
     pub const METRICS_INCONCLUSIVE: &str = "MetricsInconclusive";
     /// The run is suspended.

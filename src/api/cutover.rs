@@ -250,10 +250,24 @@ pub struct Observe {
     /// After this people decide; three times `for` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// What is watched; readiness, crash loops and endpoints where nothing is named.
+    /// What is watched. Beside it there are always two triggers of the operator's own (see `builtIn`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub triggers: Vec<Trigger>,
+    /// The operator's own triggers: a switched Service without a ready endpoint, and a crash loop of at least half the
+    /// pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or `readyBelow`). On by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<BuiltIn>,
+}
+
+/// Whether the operator's own triggers are armed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BuiltIn {
+    /// They are.
+    #[default]
+    On,
+    /// They are not: nothing but the triggers that are named takes a release back.
+    Off,
 }
 
 /// Checks after completion.

@@ -105,6 +105,10 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub triggers: Vec<TriggerRecord>,
+    /// Nodes that took both sides' pods with them: while they are away, and for a minute after their return, no trigger
+    /// has a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_lost: Option<NodesLost>,
     /// What the run is on its way to, once that is not completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -369,6 +373,18 @@ pub enum ObservationClock {
     Inconclusive,
     /// Suspended, a foreign selector, or an open question: people are awaited and the timeout stands still.
     Stopped,
+}
+
+/// Nodes that took both sides' pods with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodesLost {
+    /// Their names, in order.
+    pub nodes: Vec<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is so, in words.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// What a run is on its way to, once that is not completion.

@@ -20,6 +20,7 @@ mod changes;
 mod close;
 mod draft;
 mod interrupt;
+mod nodes;
 mod observe;
 mod people;
 mod restore;

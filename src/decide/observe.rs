@@ -3,24 +3,65 @@
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{ObservationClock, SwitchState, TrialVerdict, TriggerRecord};
-use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger};
+use crate::api::run::{ObservationClock, RunStatus, SwitchState, TrialVerdict, TriggerRecord};
+use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
+use crate::decide::nodes::{self, Sight};
 use crate::effect::Read;
 use crate::endpoints::whole_selector;
 use crate::journal::later;
 use crate::judge;
+use crate::plan::{BuiltInTrigger, Plan};
 use crate::{effect, journal};
 
 /// How often it is tried whether a restore would work (DESIGN §5.5).
 const REHEARSE_EVERY: i64 = 60;
 
+/// A trigger of either kind.
+#[derive(Clone, Copy)]
+enum Watched<'a> {
+    Own(&'a Trigger),
+    BuiltIn(BuiltInTrigger),
+}
+
+impl<'a> Watched<'a> {
+    /// Those that are armed: one's own first, so that their names are reported where both would do.
+    fn armed(plan: &'a Plan, journal: &RunStatus) -> Vec<Self> {
+        let own = plan.observe.triggers.iter().filter(|t| journal::is_armed(journal, t.until.unwrap_or_default()));
+        let built_in = plan.observe.built_in.iter().filter(|_| journal::is_armed(journal, Until::Completed));
+        own.map(Self::Own).chain(built_in.map(|t| Self::BuiltIn(*t))).collect()
+    }
+
+    fn name(self) -> &'a str {
+        match self {
+            Self::Own(trigger) => &trigger.name,
+            Self::BuiltIn(trigger) => trigger.name(),
+        }
+    }
+
+    fn own(self) -> Option<&'a Trigger> {
+        match self {
+            Self::Own(trigger) => Some(trigger),
+            Self::BuiltIn(_) => None,
+        }
+    }
+
+    fn severity(self) -> Severity {
+        self.own().and_then(|t| t.severity).unwrap_or_default()
+    }
+
+    fn within(self) -> Duration {
+        self.own().and_then(|t| t.within).unwrap_or(Duration::from_mins(15))
+    }
+}
+
 /// Arms triggers, moves them on, and acts on those that fire.
 pub fn watch_triggers(d: &mut Draft) {
     let plan = d.plan;
-    let armed: Vec<&Trigger> = plan.observe.triggers.iter().filter(|t| journal::is_armed(&d.journal, t)).collect();
+    let armed = Watched::armed(plan, &d.journal);
     let switched = d.journal.phase.after_switch() && d.journal.phase != Phase::Completed;
     if (armed.is_empty() && !switched) || d.journal.ending.is_some() {
+        d.journal.nodes_lost = None;
         return;
     }
     let Some(switch) = &d.journal.switch else { return };
@@ -28,10 +69,11 @@ pub fn watch_triggers(d: &mut Draft) {
         return;
     }
     rehearse_restore(d);
-    for trigger in armed {
-        let former = journal::trigger(&d.journal, &trigger.name).cloned();
+    let sight = nodes::look(d);
+    for watched in armed {
+        let former = journal::trigger(&d.journal, watched.name()).cloned();
         let mut record = former.unwrap_or_else(|| TriggerRecord {
-            name: trigger.name.clone(),
+            name: watched.name().to_owned(),
             armed_at: Some(d.world.now),
             ..TriggerRecord::default()
         });
@@ -40,7 +82,15 @@ pub fn watch_triggers(d: &mut Draft) {
         }
         if record.fired_at.is_none() {
             let mut out = std::mem::take(&mut d.out);
-            let fired = judge::advance(&d.cx(), trigger, &mut record, &mut out);
+            let fired = match (&sight, watched) {
+                (Sight::Asked, _) => None,
+                (Sight::Excused(why), _) => {
+                    judge::excuse(&d.cx(), watched.own(), &mut record, why);
+                    None
+                }
+                (Sight::Clear(_), Watched::Own(t)) => judge::advance(&d.cx(), t, &mut record, &mut out),
+                (Sight::Clear(_), Watched::BuiltIn(t)) => judge::advance_built_in(&d.cx(), t, &mut record, &mut out),
+            };
             d.out = out;
             if let Some(why) = fired {
                 record.fired_at = Some(d.now());
@@ -49,21 +99,24 @@ pub fn watch_triggers(d: &mut Draft) {
         }
         journal::put_trigger(&mut d.journal, record.clone());
         if record.fired_at.is_some() {
-            let why = record.saw.clone().unwrap_or_default();
-            fire(d, trigger, &record.name, &format!("trigger {}: {why}", record.name));
+            fire(d, watched, &record, &sight);
             if d.journal.ending.is_some() {
+                d.journal.nodes_lost = None;
                 return;
             }
         }
     }
 }
 
-fn fire(d: &mut Draft, trigger: &Trigger, name: &str, text: &str) {
-    match trigger.severity.unwrap_or_default() {
-        Severity::Rollback => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(name)),
+fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &Sight) {
+    let name = record.name.as_str();
+    let text = format!("trigger {name}: {}", record.saw.as_deref().unwrap_or_default());
+    let subject = format!("trigger/{name}");
+    match watched.severity() {
+        Severity::Rollback => roll_back(d, watched, &subject, &text, sight),
         Severity::Decide => {
-            let back = trigger.default.unwrap_or_default() == DecideDefault::Rollback;
-            d.ask(&format!("trigger/{name}"), text, Some(trigger.within.unwrap_or(Duration::from_mins(15))), back);
+            let back = watched.own().and_then(|t| t.default).unwrap_or_default() == DecideDefault::Rollback;
+            d.ask(&subject, &text, Some(watched.within()), back);
         }
         Severity::Warn => {
             d.note(true, reasons::TRIGGER_FIRED, name, text);
@@ -71,6 +124,27 @@ fn fire(d: &mut Draft, trigger: &Trigger, name: &str, text: &str) {
                 t.dismissed = true;
             }
         }
+    }
+}
+
+/// Rolls back at once, unless the old side is lost as well: then people are asked, and once it can serve again while the
+/// target still cannot, the rollback is made without their word.
+fn roll_back(d: &mut Draft, watched: Watched, subject: &str, text: &str, sight: &Sight) {
+    let asked = d.journal.question.as_ref().is_some_and(|q| q.subject == subject);
+    match sight {
+        // It was asked before, and a side may return any moment.
+        Sight::Excused(_) | Sight::Asked => {}
+        Sight::Clear(loss) if loss.target && loss.old => {
+            let text = format!("{text}; {}", nodes::both_lost(d));
+            d.ask(subject, &text, Some(watched.within()), true);
+            let elsewhere = d.journal.question.as_ref().is_none_or(|q| q.subject != subject);
+            if elsewhere && let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == watched.name()) {
+                // Another question is open: this one is put once that is answered, if it still stands then.
+                t.fired_at = None;
+            }
+        }
+        Sight::Clear(loss) if asked && !loss.target => {}
+        Sight::Clear(_) => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(watched.name())),
     }
 }
 
@@ -138,7 +212,11 @@ pub fn run(d: &mut Draft) {
         return;
     }
     if now >= deadline {
-        let text = format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
+        let mut text =
+            format!("no conclusive observation of {} within {}", d.plan.observe.for_, d.plan.observe.timeout);
+        if let Some(lost) = &d.journal.nodes_lost {
+            text = format!("{text}: pods of both sides are lost with node {}", lost.nodes.join(", "));
+        }
         d.ask("observation", &text, None, true);
         return;
     }
@@ -148,11 +226,12 @@ pub fn run(d: &mut Draft) {
 
 /// Whether every trigger that holds the observation has a verdict (DESIGN §6: missing data is never good).
 fn conclusive(d: &Draft) -> bool {
-    d.plan.observe.triggers.iter().all(|t| {
-        if t.no_data.unwrap_or_default() == NoData::Ignore {
-            return true;
-        }
-        journal::trigger(&d.journal, &t.name)
+    let judged = |name: &str| {
+        journal::trigger(&d.journal, name)
             .is_some_and(|r| r.dismissed || matches!(r.last, Some(TrialVerdict::Good | TrialVerdict::Bad)))
-    })
+    };
+    let observe = &d.plan.observe;
+    d.journal.nodes_lost.is_none()
+        && observe.triggers.iter().all(|t| t.no_data.unwrap_or_default() == NoData::Ignore || judged(&t.name))
+        && observe.built_in.iter().all(|t| judged(t.name()))
 }

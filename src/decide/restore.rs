@@ -10,8 +10,8 @@ use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::decide::{after, blocked};
 use crate::effect::{Change, Effect, Outcome};
-use crate::endpoints::way_back::{OldSide, count_key, lost_on, stopped_by};
-use crate::endpoints::{Names, names};
+use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
+use crate::endpoints::{Names, lost_nodes, names};
 use crate::journal;
 use crate::journal::later;
 use crate::plan::after::RETIRE;
@@ -169,10 +169,11 @@ fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready
         Some(other) => format!("{target} has {other}"),
         None => format!("those of {target} cannot be counted"),
     };
-    let why = match (stopped_by(d.plan, &d.journal, None), lost_on(d.world, &d.plan.live)) {
-        (Some(step), _) => format!("; step {step} stopped it, and it is being scaled up"),
-        (None, Some(nodes)) => format!("; its pods are on {nodes}, which is not ready"),
-        (None, None) => String::new(),
+    let nodes = lost_nodes(d.world, &d.plan.live);
+    let why = match stopped_by(d.plan, &d.journal, None) {
+        Some(step) => format!("; step {step} stopped it, and it is being scaled up"),
+        None if nodes.is_empty() => String::new(),
+        None => format!("; node {} is not ready", nodes.join(", ")),
     };
     failed(s, at, cause, format!("{live} has 0 of {} ready endpoints, {target}{why}", old.wanted), false);
 }

@@ -65,8 +65,3 @@ pub fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Opti
     let mut steps = journal.steps.iter().rev().filter(|r| !r.name.contains('/')).filter(forward);
     steps.find(|r| r.before.iter().any(|b| stopped(b).is_some())).map(|r| r.name.clone())
 }
-
-/// The nodes that all pods of a side stand on, where none of them is ready and none of these nodes is.
-pub fn lost_on(_world: &World, _side: &PlanSide) -> Option<String> {
-    None
-}

@@ -9,7 +9,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{
     Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
 };
-use crate::api::trigger::{Trigger, Until};
+use crate::api::trigger::Until;
 
 /// What came of a decision that counts.
 pub const ACCEPTED: &str = "accepted";
@@ -132,15 +132,15 @@ pub fn reopen(journal: &mut RunStatus) {
     journal.after.get_or_insert_default().reopened = true;
 }
 
-/// Whether a trigger is looked at in this phase: from the switch until the run is Completed, or until the old side is
-/// retired where it says so.
-pub fn is_armed(journal: &RunStatus, trigger: &Trigger) -> bool {
+/// Whether a trigger that stays armed for so long is looked at in this phase: from the switch until the run is Completed,
+/// or until the old side is retired.
+pub fn is_armed(journal: &RunStatus, until: Until) -> bool {
     match journal.phase {
         Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing => true,
         Phase::Completed => {
             let called_off = journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
             let retires = record(journal, crate::plan::after::RETIRE).is_some();
-            trigger.until == Some(Until::Retired) && !called_off && !retires && !is_reopened(journal)
+            until == Until::Retired && !called_off && !retires && !is_reopened(journal)
         }
         _ => false,
     }
@@ -180,6 +180,8 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
         t.saw = None;
         t.bad_in_a_row = 0;
         t.growth.clear();
+        t.most.clear();
+        t.unconfirmed_since = None;
     }
     if let Some(o) = &mut d.observation {
         o.conclusive_ms = 0;
@@ -188,6 +190,9 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
         if o.clock == ObservationClock::Inconclusive {
             o.clock = ObservationClock::Counting;
         }
+    }
+    if let Some(lost) = &mut d.nodes_lost {
+        lost.message.clear();
     }
     for c in &mut d.conditions {
         c.message.clear();

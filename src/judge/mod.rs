@@ -9,11 +9,13 @@ use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::Trigger;
 use crate::journal::{later, short};
+use crate::plan::BuiltInTrigger;
 
 mod logs;
 mod no_data;
 mod pods;
 mod probe;
+mod ready;
 mod resource;
 mod threshold;
 mod usage;
@@ -41,6 +43,29 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
         None
     }
+}
+
+/// The same for a trigger of the operator's own.
+pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+    match trigger {
+        BuiltInTrigger::CrashLoop => pods::crash_loop(cx, record),
+        BuiltInTrigger::Ready => pods::no_endpoint(cx, record, out),
+    }
+}
+
+/// Takes a trigger past everything that is due by now, without a verdict: what is seen meanwhile counts neither way, then
+/// or later.
+pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
+    let now = cx.world.now;
+    if let Some(trigger) = trigger.filter(|t| t.pods.as_ref().is_none_or(usage::asked)) {
+        let trials = Trials::of(cx, trigger, record);
+        record.trials = record.trials.max(trials.latest(now));
+    }
+    record.growth.clear();
+    record.unconfirmed_since = None;
+    pods::excuse_restarts(cx, record);
+    forget(record);
+    judged(record, now, TrialVerdict::Inconclusive, why);
 }
 
 /// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of
@@ -113,7 +138,8 @@ mod fixtures {
     use serde_json::Value;
 
     use super::*;
-    use crate::actions::fixtures::Fixture;
+    use crate::actions::fixtures::{Fixture, labels};
+    use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 
     pub fn trigger(value: Value) -> Trigger {
         serde_json::from_value(value).expect("a trigger")
@@ -124,6 +150,26 @@ mod fixtures {
         let mut out = Out::default();
         let fired = advance(&f.cx(), trigger, record, &mut out);
         (fired, out)
+    }
+
+    /// The Service has been switched now, with this many pods wanted.
+    pub fn switched(f: &mut Fixture, wanted: u32) {
+        let now = f.world.now;
+        let service = ServiceSwitch {
+            name: "web".into(),
+            uid: "s".into(),
+            resource_version: "1".into(),
+            from: labels("blue"),
+            to: labels("green"),
+            wanted,
+            old_wanted: wanted,
+            state: SwitchState::Switched,
+            switched_at: Some(now),
+            restored_at: None,
+            message: None,
+        };
+        f.journal.switch =
+            Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });
     }
 
     /// A record armed now.

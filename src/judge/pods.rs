@@ -6,21 +6,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::actions::{Cx, Out};
-use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::PodsTrigger;
 use crate::endpoints::{matches, whole_selector};
 use crate::journal::later;
-use crate::plan::MinReady;
+use crate::plan::{MinReady, count_or_percent};
 use crate::world::PodView;
 
+use super::ready::{self, Counted};
 use super::{clock, judged};
 
 /// Most times of restarts that are kept, whatever the bound.
 const MAX_EVENTS: usize = 1024;
-
-/// How far what watches tell may lie behind a live read.
-const LAG: Duration = Duration::from_secs(2);
+/// Why a container waits that has crashed again and again.
+const CRASH_LOOP: &str = "CrashLoopBackOff";
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
@@ -38,19 +37,75 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
         judged(record, now, TrialVerdict::Bad, &why);
         return Some(format!("{why} at {}", clock(now)));
     }
-    let (verdict, saw) = readiness(cx, pods, record, out);
+    let (verdict, saw) = match pods.ready_below.as_deref().map(count_or_percent) {
+        None => (TrialVerdict::Good, "ok".to_owned()),
+        Some(Some(rule)) => ready::advance(cx, rule, Counted::All, record, out),
+        // `plan` refuses it.
+        Some(None) => (TrialVerdict::Inconclusive, "readyBelow is neither a number nor per cent".to_owned()),
+    };
     judged(record, now, verdict, &saw);
     (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
 }
 
-/// The target's pods: those that a Service of the run would send users to, ready or not.
+/// No ready endpoint of the target on a switched Service: see [`BuiltInTrigger::Ready`].
+pub fn no_endpoint(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+    let now = cx.world.now;
+    record.armed_at.get_or_insert(now);
+    let (verdict, saw) = ready::advance(cx, MinReady::Count(1), Counted::Services, record, out);
+    judged(record, now, verdict, &saw);
+    (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
+}
+
+/// At least half the pods of a workload of the target in a crash loop: see [`BuiltInTrigger::CrashLoop`].
+pub fn crash_loop(cx: &Cx, record: &mut TriggerRecord) -> Option<String> {
+    let now = cx.world.now;
+    record.armed_at.get_or_insert(now);
+    let Some(pods) = target(cx) else {
+        judged(record, now, TrialVerdict::Inconclusive, "the pods are being looked up");
+        return None;
+    };
+    for w in &cx.plan.target.workloads {
+        let own = || pods.iter().filter(|p| p.workload.as_ref() == Some(w));
+        let crashes = |p: &&&PodView| p.containers.iter().any(|c| c.waiting.as_deref() == Some(CRASH_LOOP));
+        let wanted = cx.world.workloads.get(w).and_then(|s| s.value.as_ref()).map_or(0, |view| view.wanted);
+        let all = own().count().max(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let crashing = own().filter(crashes).count();
+        if let Some(first) = own().find(crashes)
+            && crashing.saturating_mul(2) >= all
+        {
+            let why = format!(
+                "{crashing} of {all} pods of {:?} {} are in a crash loop, such as {}",
+                w.kind, w.name, first.name
+            );
+            judged(record, now, TrialVerdict::Bad, &why);
+            return Some(format!("{why} at {}", clock(now)));
+        }
+    }
+    judged(record, now, TrialVerdict::Good, "ok");
+    None
+}
+
+/// Takes the restarts that have happened by now as known, whatever caused them.
+pub fn excuse_restarts(cx: &Cx, record: &mut TriggerRecord) {
+    for p in target(cx).into_iter().flatten() {
+        for c in &p.containers {
+            if let Some(known) = record.restarts.get_mut(&format!("{}/{}", p.uid, c.name)) {
+                *known = c.restarts;
+            }
+        }
+    }
+}
+
+/// The target's pods: those that a Service of the run would send users to, ready or not, and those of every workload that
+/// the side lists.
 pub(super) fn target<'a>(cx: &Cx<'a>) -> Option<Vec<&'a PodView>> {
     let pods = cx.world.pods.as_ref()?;
     let mut selectors = vec![];
     for name in &cx.plan.services {
         selectors.extend(cx.world.service(name).map(|s| whole_selector(&s.selector, &cx.plan.target.selector)));
     }
-    let of_target = |p: &&PodView| !p.terminating && selectors.iter().any(|s| matches(&p.labels, s));
+    let listed = |p: &PodView| p.workload.as_ref().is_some_and(|w| cx.plan.target.workloads.contains(w));
+    let of_target = |p: &&PodView| !p.terminating && (listed(p) || selectors.iter().any(|s| matches(&p.labels, s)));
     (!selectors.is_empty()).then(|| pods.value.iter().filter(of_target).collect())
 }
 
@@ -89,7 +144,7 @@ fn restarts(
 fn containers(target: &[&PodView], pods: &PodsTrigger, armed: Timestamp) -> Option<String> {
     for p in target {
         for c in &p.containers {
-            if pods.crash_loop == Some(true) && c.waiting.as_deref() == Some("CrashLoopBackOff") {
+            if pods.crash_loop == Some(true) && c.waiting.as_deref() == Some(CRASH_LOOP) {
                 return Some(format!("container {} of pod {} is in a crash loop", c.name, p.name));
             }
             if pods.oom_killed == Some(true)
@@ -104,55 +159,13 @@ fn containers(target: &[&PodView], pods: &PodsTrigger, armed: Timestamp) -> Opti
     None
 }
 
-/// Fewer ready pods than wanted, once as many have been seen: a side that is still starting is not losing any.
-fn readiness(cx: &Cx, pods: &PodsTrigger, record: &TriggerRecord, out: &mut Out) -> (TrialVerdict, String) {
-    let side = &cx.plan.target;
-    let Some(rule) = pods.ready_below.as_deref() else { return (TrialVerdict::Good, "ok".into()) };
-    let wanted = cx.world.wanted(side);
-    let bound = match rule.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().zip(wanted).map(|(p, wanted)| MinReady::Percent(p).of(wanted)),
-        None => rule.parse().ok(),
-    };
-    let ready = cx.plan.services.iter().map(|s| cx.world.ready_on(s, side)).min().flatten();
-    let (Some(bound), Some(ready)) = (bound, ready) else {
-        return (TrialVerdict::Inconclusive, format!("how many pods {} wants is not known", side.name));
-    };
-    let saw = match wanted {
-        Some(wanted) => format!("{ready} of {wanted} pods of {} are ready", side.name),
-        None => format!("{ready} pods of {} are ready", side.name),
-    };
-    if ready >= bound {
-        return (TrialVerdict::Good, saw);
-    }
-    let lost = (TrialVerdict::Bad, format!("{saw}, fewer than {rule}"));
-    let starting = (TrialVerdict::Inconclusive, format!("{saw}; never yet as many as {rule}"));
-    if record.last == Some(TrialVerdict::Good) {
-        return lost;
-    }
-    // A live read at the switch has seen `minReady` of them (P5), whatever became of this record; what is seen here may
-    // be older than that for a moment.
-    let switch = cx.journal.switch.as_ref();
-    let switched_at = switch.and_then(|s| s.services.iter().filter_map(|s| s.switched_at).max());
-    match switched_at.map(|at| later(at, LAG)) {
-        Some(due) if cx.plan.switch.min_ready.of(wanted.unwrap_or(1)) >= bound => {
-            if cx.world.now >= due {
-                return lost;
-            }
-            out.wake_at(due);
-            starting
-        }
-        _ => starting,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::super::fixtures::{armed, judge, trigger};
     use super::*;
-    use crate::actions::fixtures::{Fixture, labels, pod};
-    use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
+    use crate::actions::fixtures::{Fixture, pod};
     use crate::api::trigger::Trigger;
 
     fn watch(pods: Value) -> Trigger {
@@ -233,57 +246,6 @@ mod tests {
         let terminated = killed(-60, &f);
         at(&mut f, "green-a").containers[0].terminated = terminated;
         assert_eq!(judge(&f, &oom, &mut record).0, None, "before the switch");
-    }
-
-    #[test]
-    fn ready_below_only_once_it_was_there() {
-        for (rule, left, fires) in
-            [("2", 1, true), ("2", 2, false), ("100%", 1, true), ("50%", 1, false), ("1", 0, true)]
-        {
-            let t = watch(json!({"readyBelow": rule}));
-            let mut f = world();
-            let mut record = armed(&f);
-            assert_eq!(judge(&f, &t, &mut record).0, None);
-            assert_eq!(record.last, Some(TrialVerdict::Good));
-            for name in ["green-a", "green-b"].into_iter().skip(left) {
-                at(&mut f, name).ready = false;
-            }
-            let fired = judge(&f, &t, &mut record).0;
-            assert_eq!(fired.is_some(), fires, "{rule} {left}: {fired:?}");
-        }
-    }
-
-    #[test]
-    fn a_side_that_is_still_starting_is_not_losing_any() {
-        let t = watch(json!({"readyBelow": "2"}));
-        let mut f = world();
-        at(&mut f, "green-b").ready = false;
-        let mut record = armed(&f);
-        assert_eq!(judge(&f, &t, &mut record).0, None);
-        assert_eq!(record.last, Some(TrialVerdict::Inconclusive));
-        // After a restart nothing is remembered; but a switch that happened needed both of them.
-        let now = f.world.now;
-        let service = ServiceSwitch {
-            name: "web".into(),
-            uid: "s".into(),
-            resource_version: "1".into(),
-            from: labels("blue"),
-            to: labels("green"),
-            wanted: 0,
-            old_wanted: 0,
-            state: SwitchState::Switched,
-            switched_at: Some(now),
-            restored_at: None,
-            message: None,
-            blocked: None,
-        };
-        f.journal.switch =
-            Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });
-        let (fired, out) = judge(&f, &t, &mut record);
-        assert!(fired.is_none() && out.wake == Some(later(now, LAG)), "watches may lag behind the switch");
-        f.after(2);
-        let fired = judge(&f, &t, &mut record).0;
-        assert!(fired.is_some_and(|why| why.contains("1 of 2 pods of green are ready, fewer than 2")));
     }
 
     #[test]

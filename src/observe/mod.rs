@@ -10,7 +10,7 @@
 //! | core | namespaces | get | a namespace that is going away |
 //! | core | pods/log | get | what Jobs and the pods of sides wrote |
 //! | `metrics.k8s.io` | pods | list | memory and CPU of the target's pods, while a trigger watches them |
-//! | core | nodes | list | addresses that no request may go to |
+//! | core | nodes | list, watch | addresses that no request may go to; whether pods are lost with their node |
 //! | `discovery.k8s.io` | endpointslices | get, list, watch | convergence; addresses of the API server |
 //! | `apps` | deployments, statefulsets | get, list, watch | counts and templates |
 //! | `apps` | replicasets | list | revisions of a Deployment |
@@ -42,6 +42,7 @@ mod job_result;
 mod logs;
 pub mod machines;
 mod metrics;
+mod nodes;
 mod refresh;
 mod resource;
 pub mod scope;
@@ -74,6 +75,7 @@ pub struct Observer {
     places: metrics::Places,
     waits: waits::Waits,
     health: health::WatchHealth,
+    nodes: nodes::Nodes,
 }
 
 impl Observer {
@@ -88,12 +90,18 @@ impl Observer {
             places: metrics::Places::default(),
             waits: waits::Waits::default(),
             health: health::WatchHealth::default(),
+            nodes: nodes::Nodes::default(),
         }
     }
 
     /// How the watches of all runs fare.
     pub fn watch_health(&self) -> &health::WatchHealth {
         &self.health
+    }
+
+    /// Watches the nodes for all runs, for ever.
+    pub async fn watch_nodes(&self) {
+        self.nodes.clone().watch(self.client.clone()).await;
     }
 
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
@@ -103,6 +111,7 @@ impl Observer {
             scope: scope.clone(),
             waits: self.waits.clone(),
             health: self.health.clone(),
+            nodes: self.nodes.clone(),
             tx,
         };
         watches.start(plan)
@@ -132,6 +141,7 @@ impl Observer {
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
             Read::CronJob(name) => Reading::CronJob(changed::cron_job(&self.client, &scope.namespace, name).await),
             Read::Revisions(name) => Reading::Revisions(changed::revisions(&self.client, &scope.namespace, name).await),
+            Read::Nodes(names) => Reading::Nodes(nodes::read(&self.client, names).await),
             Read::Refresh => Reading::Refreshed,
         }
     }

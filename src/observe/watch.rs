@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::health::WatchHealth;
+use super::nodes::Nodes;
 use super::waits::Waits;
 use super::{Scope, convert, scope};
 use crate::api::step::WorkloadRef;
@@ -38,25 +39,33 @@ const PAGE: u32 = 500;
 const BATCH: usize = 256;
 
 /// Pauses of a failing watch: 200 ms, doubled, at most 5 s.
-struct Pause(Duration);
+pub(super) struct Pause {
+    now: Duration,
+    longest: Duration,
+}
 
 impl Pause {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(5);
+
+    /// Pauses of at most so long.
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self { now: Self::FIRST, longest }
+    }
 }
 
 impl Iterator for Pause {
     type Item = Duration;
     fn next(&mut self) -> Option<Duration> {
-        let now = self.0;
-        self.0 = (now * 2).min(Self::LONGEST);
+        let now = self.now;
+        self.now = (now * 2).min(self.longest);
         Some(now)
     }
 }
 
 impl Backoff for Pause {
     fn reset(&mut self) {
-        self.0 = Self::FIRST;
+        self.now = Self::FIRST;
     }
 }
 
@@ -67,6 +76,7 @@ pub(super) struct Watches {
     pub(super) scope: Scope,
     pub(super) waits: Waits,
     pub(super) health: WatchHealth,
+    pub(super) nodes: Nodes,
     pub(super) tx: mpsc::Sender<Sighting>,
 }
 
@@ -90,6 +100,7 @@ impl Watches {
         spawn(Box::pin(self.clone().decisions()));
         spawn(Box::pin(self.clone().pods(scope::PodsOfRun::of(plan))));
         spawn(Box::pin(self.clone().jobs()));
+        spawn(Box::pin(self.clone().nodes()));
         for service in &plan.services {
             spawn(Box::pin(self.clone().service(service.clone())));
             spawn(Box::pin(self.clone().endpoints(service.clone())));
@@ -121,7 +132,7 @@ impl Watches {
         let health = self.health.clone();
         let what = api.resource_url().to_owned();
         watcher(api, config.timeout(WATCH_TIMEOUT).page_size(PAGE))
-            .backoff(Pause(Pause::FIRST))
+            .backoff(Pause::up_to(Pause::LONGEST))
             .filter_map(move |event| {
                 let event = match event {
                     Ok(event) => Some(event),
@@ -256,6 +267,18 @@ impl Watches {
         let api = self.api::<Pod>();
         let tell = |all: &BTreeMap<_, _>| Sighting::Pods(all.values().cloned().collect());
         self.list(api, watcher::Config::default(), |pod| wanted.keep(convert::pod(&pod)), tell).await
+    }
+
+    /// Nodes, as the operator's one watch of them shows them.
+    async fn nodes(self) -> Result<(), Closed> {
+        let mut nodes = self.nodes.follow();
+        loop {
+            let now = nodes.borrow_and_update().clone();
+            self.send(Sighting::Nodes(now)).await?;
+            if nodes.changed().await.is_err() {
+                return Ok(std::future::pending().await);
+            }
+        }
     }
 
     async fn endpoints(self, service: String) -> Result<(), Closed> {

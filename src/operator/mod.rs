@@ -124,6 +124,13 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
     let net = Net::new(rules, flags.dns);
     let observer = Observer::new(client.clone(), identity.clone(), net.clone(), default_prometheus.clone());
     let health = Arc::new(Health::new(observer.watch_health().clone(), meter.watches().clone()));
+    let (nodes, ended) = (observer.clone(), stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = nodes.watch_nodes() => {}
+            () = ended.cancelled() => {}
+        }
+    });
     // Before anything else is asked: the cluster may be away for a while.
     let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
     let operator = tokio::select! {

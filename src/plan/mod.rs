@@ -26,4 +26,5 @@ pub mod vars;
 
 pub use refuse::Refusal;
 pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};
+pub use triggers::{BuiltInTrigger, count_or_percent};
 pub use types::*;

@@ -1,6 +1,8 @@
 //! PURE. The observation and its triggers.
 
-use crate::api::cutover::Observe;
+use serde::{Deserialize, Serialize};
+
+use crate::api::cutover::{BuiltIn, Observe};
 use crate::api::duration::Duration;
 use crate::api::step::To;
 use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
@@ -20,6 +22,25 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const WITHIN: Duration = Duration::from_mins(15);
 /// Failures in a row of a probe, unless it says.
 const FAILING: u32 = 3;
+
+/// A trigger of the operator's own: armed until Completed, severity Rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuiltInTrigger {
+    /// Half of the pods of one workload or more are in a crash loop.
+    CrashLoop,
+    /// A switched Service has no ready endpoint.
+    Ready,
+}
+
+impl BuiltInTrigger {
+    /// Its name: of a form that no other trigger can have.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CrashLoop => "cutover-crash-loop",
+            Self::Ready => "cutover-ready",
+        }
+    }
+}
 
 /// The observation with everything filled in.
 pub(super) fn resolve(
@@ -47,40 +68,22 @@ pub(super) fn resolve(
         scope.take_name(&trigger.name, &format!("{at}.name"), refusals);
         triggers.push(trigger_of(trigger, &at, every, scope, has_prometheus, refusals));
     }
-    if triggers.is_empty() {
-        triggers = default_triggers(every);
-    }
+    let built_in = match observe.and_then(|o| o.built_in).unwrap_or_default() {
+        BuiltIn::On => built_in(&triggers),
+        BuiltIn::Off => vec![],
+    };
     let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3));
-    PlanObserve { for_, every, timeout, triggers }
+    PlanObserve { for_, every, timeout, triggers, built_in }
 }
 
-/// What is watched where nothing is named: readiness and crash loops of the target.
-fn default_triggers(every: Duration) -> Vec<Trigger> {
-    [
-        ("cutover-crash-loop", PodsTrigger { crash_loop: Some(true), ..PodsTrigger::default() }),
-        ("cutover-ready", PodsTrigger { ready_below: Some("1".into()), ..PodsTrigger::default() }),
-    ]
-    .into_iter()
-    .map(|(name, pods)| filled(&Trigger { name: name.into(), pods: Some(pods), ..empty() }, every))
-    .collect()
-}
-
-fn empty() -> Trigger {
-    Trigger {
-        name: String::new(),
-        every: None,
-        severity: None,
-        within: None,
-        default: None,
-        no_data: None,
-        until: None,
-        metric: None,
-        probe: None,
-        pods: None,
-        logs: None,
-        alert: None,
-        resource: None,
-        suite: None,
+/// What is always watched beside these triggers. A crash loop is left to a trigger that looks at the pods' restarts,
+/// crash loops or readiness, whose bounds its author has chosen.
+fn built_in(triggers: &[Trigger]) -> Vec<BuiltInTrigger> {
+    let looks = |p: &PodsTrigger| p.restarts.is_some() || p.crash_loop == Some(true) || p.ready_below.is_some();
+    if triggers.iter().filter_map(|t| t.pods.as_ref()).any(looks) {
+        vec![BuiltInTrigger::Ready]
+    } else {
+        vec![BuiltInTrigger::CrashLoop, BuiltInTrigger::Ready]
     }
 }
 
@@ -295,7 +298,7 @@ fn check_usage(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
 }
 
 /// Reads `3` or `80%`.
-pub(super) fn count_or_percent(text: &str) -> Option<MinReady> {
+pub fn count_or_percent(text: &str) -> Option<MinReady> {
     let digits =
         |s: &str| (!s.is_empty() && s.len() <= 5 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok())?;
     match text.strip_suffix('%') {

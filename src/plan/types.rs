@@ -14,6 +14,7 @@ use crate::api::step::{
 use crate::api::trigger::Trigger;
 
 use super::after::{PlanFollowUp, step_of};
+use super::triggers::BuiltInTrigger;
 
 /// The form of plan this operator writes and knows.
 pub const PLAN_VERSION: u32 = 1;
@@ -165,6 +166,9 @@ pub struct PlanObserve {
     pub timeout: Duration,
     /// Triggers; `every`, `severity`, `within`, `default`, `noData`, `until` are filled in.
     pub triggers: Vec<Trigger>,
+    /// The operator's own triggers, which are looked at after them. Plans of older versions name none here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "builtIn")]
+    pub built_in: Vec<BuiltInTrigger>,
 }
 
 /// Where a step stands in the run.

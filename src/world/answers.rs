@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{CronJobView, RevisionsView};
+use super::{CronJobView, NodeState, RevisionsView};
 
 /// The answer to a read.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,8 @@ pub enum Reading {
     CronJob(Result<Option<CronJobView>, String>),
     /// Refusals of dry runs, by what was tried; empty when all would be admitted.
     DryRun(Vec<DryRunRefusal>),
+    /// Whether nodes are Ready, or why that could not be read.
+    Nodes(Result<NodesAnswer, String>),
     /// Everything was read live.
     Refreshed,
 }
@@ -166,6 +168,15 @@ pub enum ResourceAnswer {
     },
     /// No such kind, one without a namespace, too large, or the API server cannot be asked.
     Unread(String),
+}
+
+/// Nodes as they were at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodesAnswer {
+    /// When.
+    pub at: Timestamp,
+    /// Where each of them stood.
+    pub nodes: BTreeMap<String, NodeState>,
 }
 
 /// What a TLS handshake showed.

@@ -463,6 +463,7 @@ fn same(world: &World, sighting: &Sighting) -> bool {
         Sighting::Service(n, v) => world.services.get(n).is_some_and(|s| &s.value == v),
         Sighting::Workload(n, v) => world.workloads.get(n).is_some_and(|s| &s.value == v),
         Sighting::Pods(v) => world.pods.as_ref().is_some_and(|s| &s.value == v),
+        Sighting::Nodes(v) => &world.nodes == v,
         Sighting::Endpoints(n, v) => world.endpoints.get(n).is_some_and(|s| &s.value == v),
         Sighting::Job(n, v) => world.jobs.get(n).is_some_and(|s| &s.value == v),
         Sighting::Refreshed(_) => true,

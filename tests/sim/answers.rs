@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
-    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, PodUsage,
-    QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
+    PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 use super::cluster::Cluster;
@@ -118,6 +118,10 @@ impl Cluster {
                 Reading::Logs(LogsAnswer { lines, pods: 3, problem })
             }
             Read::DryRun(tries) => Reading::DryRun(tries.iter().filter_map(|t| self.dry_run(t)).collect()),
+            Read::Nodes(names) => Reading::Nodes(Ok(NodesAnswer {
+                at: self.now,
+                nodes: names.iter().map(|n| (n.clone(), self.node(n))).collect(),
+            })),
             Read::Refresh => Reading::Refreshed,
         }
     }

@@ -12,8 +12,8 @@ use cutover::effect::hash;
 use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
-    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, PodView, PortView,
-    ServiceView, Sighting, TargetPort, WorkloadView,
+    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, NodeState,
+    NodeView, PodView, PortView, ServiceView, Sighting, TargetPort, WorkloadView,
 };
 
 use super::answers::Web;
@@ -92,6 +92,9 @@ pub struct Cluster {
     pub workloads: BTreeMap<WorkloadRef, WorkloadView>,
     /// Pods by name, with the workload they belong to.
     pub pods: BTreeMap<String, (WorkloadRef, PodView)>,
+    pub nodes: BTreeMap<String, NodeView>,
+    /// Nodes that the pods of a side are put on, by turns; `node-1` where the side is not named.
+    pub places: BTreeMap<String, Vec<String>>,
     /// Workloads whose pods never become ready.
     pub sick: Vec<WorkloadRef>,
     /// What the EndpointSlices say; follows the pods after [`Cluster::converge`].
@@ -122,6 +125,14 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster in which the plan's live side is live, with `replicas` ready pods on either side.
     pub fn new(plan: &Plan, replicas: u32, now: Timestamp) -> Self {
+        Self::placed(plan, replicas, now, BTreeMap::new())
+    }
+
+    /// The same with the pods of these sides on these nodes.
+    pub fn placed(plan: &Plan, replicas: u32, now: Timestamp, places: BTreeMap<String, Vec<String>>) -> Self {
+        let names = places.values().flatten().cloned().chain(["node-1".to_owned()]);
+        let since = now - jiff::SignedDuration::from_hours(24);
+        let nodes = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
             plan: Arc::new(plan.clone()),
@@ -140,6 +151,8 @@ impl Cluster {
             services: BTreeMap::new(),
             workloads: BTreeMap::new(),
             pods: BTreeMap::new(),
+            nodes,
+            places,
             sick: vec![],
             endpoints: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -337,7 +350,7 @@ impl Cluster {
                 labels: view.pod_labels.clone(),
                 ip: Some(format!("10.0.{subnet}.{i}")),
                 workload: Some(w.clone()),
-                node: Some("node-1".into()),
+                node: Some(self.place(w, i)),
                 ports: BTreeMap::from([("http".into(), 8080)]),
                 containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
                 name: name.clone(),
@@ -357,14 +370,58 @@ impl Cluster {
         new
     }
 
+    /// The node that the pod of this number is put on.
+    fn place(&self, w: &WorkloadRef, i: u32) -> String {
+        let live = self.plan.live.workloads.contains(w);
+        let side = if live { &self.plan.live.name } else { &self.plan.target.name };
+        let nodes = self.places.get(side).filter(|n| !n.is_empty());
+        nodes.map_or_else(|| "node-1".to_owned(), |n| n[i as usize % n.len()].clone())
+    }
+
+    /// Where a node stands.
+    pub fn node(&self, name: &str) -> NodeState {
+        self.nodes.get(name).map_or(NodeState::Gone, |view| view.state)
+    }
+
+    /// A node is lost, or comes back; its pods stay as they are.
+    pub fn set_node(&mut self, name: &str, ready: bool) {
+        let state = if ready { NodeState::Ready } else { NodeState::NotReady };
+        self.nodes.insert(name.to_owned(), NodeView { state, since: self.now });
+    }
+
+    /// The pods of a node, of one side or of both, lose readiness or get it back.
+    pub fn set_pods_on(&mut self, node: &str, side: Option<&str>, ready: bool) {
+        let owners = side.map(|s| self.side(s).workloads.clone());
+        for (w, pod) in self.pods.values_mut() {
+            if pod.node.as_deref() == Some(node) && owners.as_ref().is_none_or(|o| o.contains(w)) {
+                pod.ready = ready;
+            }
+        }
+        for w in self.workloads.keys().cloned().collect::<Vec<_>>() {
+            self.count(&w);
+        }
+    }
+
+    /// Somebody deletes the ready pods of a side; new ones take their place.
+    pub fn delete_ready_pods(&mut self, side: &str) {
+        let owners = self.side(side).workloads.clone();
+        self.pods.retain(|_, (w, pod)| !(pod.ready && owners.contains(w)));
+        for w in owners {
+            self.count(&w);
+        }
+    }
+
     /// A pod becomes ready.
     pub fn pod_ready(&mut self, name: &str) {
-        let Some((w, pod)) = self.pods.get_mut(name) else { return };
+        let Some((w, pod)) = self.pods.get(name) else { return };
         let w = w.clone();
-        if self.sick.contains(&w) {
+        let node = pod.node.clone().unwrap_or_default();
+        if self.sick.contains(&w) || self.node(&node) != NodeState::Ready {
             return;
         }
-        pod.ready = true;
+        if let Some((_, pod)) = self.pods.get_mut(name) {
+            pod.ready = true;
+        }
         self.count(&w);
     }
 
@@ -493,6 +550,7 @@ impl Cluster {
                 all.push(Sighting::Workload(w.clone(), self.workloads.get(w).cloned()));
             }
         }
+        all.push(Sighting::Nodes(Arc::new(self.nodes.clone())));
         all.push(Sighting::Pods(self.pods.values().map(|(_, p)| p.clone()).collect()));
         for (name, job) in &self.jobs {
             all.push(Sighting::Job(name.clone(), Some(job.view.clone())));

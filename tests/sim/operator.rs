@@ -311,7 +311,7 @@ impl Operator {
                 Sighting::Endpoints(n, _) => self.world.endpoints.get(n).map(|s| s.at),
                 Sighting::Pods(_) => self.world.pods.as_ref().map(|s| s.at),
                 Sighting::Cutover(_) => self.world.cutover.as_ref().map(|s| s.at),
-                Sighting::Decisions(_) | Sighting::Refreshed(_) => None,
+                Sighting::Nodes(_) | Sighting::Decisions(_) | Sighting::Refreshed(_) => None,
             };
             if at.is_none_or(|at| at <= began) {
                 self.watched(began, sighting);

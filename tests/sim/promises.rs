@@ -343,6 +343,7 @@ pub fn longest(plan: &Plan) -> i64 {
         })
         .sum();
     let questions: u64 = plan.observe.triggers.iter().filter_map(|t| t.within).map(|w| w.as_secs_ceil()).sum();
+    let questions = questions + 15 * 60 * plan.observe.built_in.len() as u64;
     let switch = plan.switch.timeout.as_secs_ceil() * 2 + plan.switch.drain.as_secs_ceil();
     let total = steps + questions + switch + plan.observe.timeout.as_secs_ceil() + 15 * 60 + 600;
     i64::try_from(total).unwrap_or(i64::MAX)

@@ -26,6 +26,9 @@ pub struct Scenario {
     /// Pods of each side.
     #[serde(default = "three")]
     pub replicas: u32,
+    /// Nodes that the pods of a side are put on, by turns; `node-1` where the side is not named.
+    #[serde(default)]
+    pub places: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub web: Web,
     /// How the Jobs of a step behave, attempt by attempt; the last stands for all further ones.
@@ -111,6 +114,12 @@ pub struct Act {
     pub create_service: Option<Point>,
     /// All pods of a side die, or come back.
     pub health: Option<Health>,
+    /// Nodes are lost (false) or come back.
+    pub nodes: BTreeMap<String, bool>,
+    /// The pods of a node lose readiness, or get it back.
+    pub pods_on: Option<PodsOn>,
+    /// The ready pods of this side are deleted; new ones take their place.
+    pub delete_ready_pods: Option<String>,
     /// Containers of a side's pods restart.
     pub restarts: Option<Restarts>,
     /// Somebody scales a side.
@@ -132,7 +141,8 @@ pub struct Act {
     pub lasting: Option<Duration>,
     /// All faults end.
     pub heal: bool,
-    /// A watch is silent for `lasting`: `Service`, `Pods`, `Job`, `Cutover`, `Workload`, `Endpoints`, `Decisions`.
+    /// A watch is silent for `lasting`: `Service`, `Pods`, `Nodes`, `Job`, `Cutover`, `Workload`, `Endpoints`,
+    /// `Decisions`.
     pub freeze: Option<String>,
     /// The operator dies; another one starts a second later.
     pub crash: bool,
@@ -181,6 +191,16 @@ pub struct Health {
     /// Only so many pods are ready.
     #[serde(default)]
     pub ready: Option<usize>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodsOn {
+    pub node: String,
+    /// Of this side alone.
+    #[serde(default)]
+    pub side: Option<String>,
+    pub ready: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -113,6 +113,7 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
             every: Duration::from_secs(1),
             timeout: Duration::from_secs(6),
             triggers,
+            built_in: vec![],
         },
         window: None,
         drift_policy: DriftPolicy::Report,

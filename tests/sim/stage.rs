@@ -99,6 +99,15 @@ impl Timeline {
                 cluster.keep_ready(&h.side, ready);
             }
         }
+        for (name, ready) in &act.nodes {
+            cluster.set_node(name, *ready);
+        }
+        if let Some(p) = &act.pods_on {
+            cluster.set_pods_on(&p.node, p.side.as_deref(), p.ready);
+        }
+        if let Some(side) = &act.delete_ready_pods {
+            cluster.delete_ready_pods(side);
+        }
         if let Some(r) = &act.restarts {
             let owners = cluster.side(&r.side).workloads.clone();
             for (_, pod) in cluster.pods.values_mut().filter(|(o, _)| owners.contains(o)) {

@@ -466,6 +466,7 @@ fn key(sighting: &Sighting) -> (&'static str, String) {
         Sighting::Service(name, _) => ("Service", format!("Service/{name}")),
         Sighting::Workload(w, _) => ("Workload", format!("Workload/{}", w.name)),
         Sighting::Pods(_) => ("Pods", "Pods".into()),
+        Sighting::Nodes(_) => ("Nodes", "Nodes".into()),
         Sighting::Endpoints(name, _) => ("Endpoints", format!("Endpoints/{name}")),
         Sighting::Job(name, _) => ("Job", format!("Job/{name}")),
         Sighting::Refreshed(_) => ("Refreshed", "Refreshed".into()),

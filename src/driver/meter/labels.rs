@@ -46,12 +46,13 @@ pub const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
 pub const CAUSES: [&str; 2] = ["trigger", OTHER];
 
 /// What stands in the way of runs: condition types that are True, and `CannotRollBack` for `CanRollBack=False`.
-pub const TROUBLES: [&str; 7] = [
+pub const TROUBLES: [&str; 8] = [
     types::AWAITING_DECISION,
     types::OUTCOME_UNKNOWN,
     types::ROLLBACK_BLOCKED,
     CANNOT_ROLL_BACK,
     types::SELECTOR_DRIFT,
+    types::NODE_LOST,
     types::METRICS_INCONCLUSIVE,
     types::SUSPENDED,
 ];
@@ -60,7 +61,7 @@ pub const TROUBLES: [&str; 7] = [
 pub const CANNOT_ROLL_BACK: &str = "CannotRollBack";
 
 /// What is watched.
-pub const WATCHED: [&str; 11] = [
+pub const WATCHED: [&str; 12] = [
     "cutovers",
     "cutoverruns",
     "cutoverdecisions",
@@ -71,6 +72,7 @@ pub const WATCHED: [&str; 11] = [
     "deployments",
     "statefulsets",
     "leases",
+    "nodes",
     OTHER,
 ];
 

@@ -59,16 +59,8 @@ fn a_minimal_cutover_is_safe() {
         "rollback": {"minReady": {"percent": 50}, "blocked": "Ask", "within": "15m", "default": "Wait"},
         "observe": {
             "for": "5m", "every": "15s", "timeout": "15m",
-            "triggers": [
-                {
-                    "name": "cutover-crash-loop", "every": "15s", "severity": "Rollback", "within": "15m", "default": "Rollback",
-                    "noData": "Hold", "until": "Completed", "pods": {"crashLoop": true},
-                },
-                {
-                    "name": "cutover-ready", "every": "15s", "severity": "Rollback", "within": "15m", "default": "Rollback",
-                    "noData": "Hold", "until": "Completed", "pods": {"readyBelow": "1"},
-                },
-            ],
+            "triggers": [],
+            "builtIn": ["CrashLoop", "Ready"],
         },
         "driftPolicy": "Report",
     });
@@ -204,12 +196,40 @@ fn every_default_is_filled_in() {
     assert_eq!(plan.switch.min_ready, MinReady::Percent(80));
     assert_eq!(plan.observe.timeout, Duration::from_mins(90));
     let triggers: Vec<_> = plan.observe.triggers.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(triggers, ["errors", "slow", "crashes", "down"], "named triggers stand in for the default ones");
+    assert_eq!(triggers, ["errors", "slow", "crashes", "down"]);
     let down = serde_json::to_value(&plan.observe.triggers[3]).unwrap_or_default();
     assert_eq!((&down["probe"]["failing"], &down["every"]), (&json!(3), &json!("1s")));
     assert_eq!((&down["probe"]["http"]["to"], &down["probe"]["http"]["method"]), (&json!("Live"), &json!("GET")));
     let migrate = plan.step("migrate").and_then(|s| plan.undo_of(s));
     assert_eq!(migrate.map(|u| u.name), Some(undo_name("migrate")));
+}
+
+#[test]
+fn the_operators_own_triggers_are_always_armed_and_leave_crash_loops_to_whoever_looks_at_them() {
+    use crate::plan::BuiltInTrigger::{CrashLoop, Ready};
+    let metric = "{name: errors, metric: {query: q, above: '1'}}";
+    let table = [
+        ("observe: {for: 1m}".to_owned(), vec![CrashLoop, Ready]),
+        (format!("observe: {{triggers: [{metric}]}}"), vec![CrashLoop, Ready]),
+        ("observe: {triggers: [{name: memory, pods: {memory: {above: 3Gi}}}]}".to_owned(), vec![CrashLoop, Ready]),
+        ("observe: {triggers: [{name: killed, pods: {oomKilled: true}}]}".to_owned(), vec![CrashLoop, Ready]),
+        ("observe: {triggers: [{name: few, pods: {readyBelow: 50%}}]}".to_owned(), vec![Ready]),
+        ("observe: {triggers: [{name: loop, pods: {crashLoop: true}}]}".to_owned(), vec![Ready]),
+        (
+            format!(
+                "observe: {{triggers: [{metric}, {{name: again, pods: {{restarts: {{moreThan: 3, within: 10m}}}}}}]}}"
+            ),
+            vec![Ready],
+        ),
+        ("observe: {builtIn: Off}".to_owned(), vec![]),
+        (format!("observe: {{builtIn: Off, triggers: [{metric}]}}"), vec![]),
+    ];
+    for (observe, want) in table {
+        let plan = plan(&format!("{observe}\nprometheus: {{url: 'http://prometheus.example:9090'}}"));
+        assert_eq!(plan.observe.built_in, want, "{observe}");
+    }
+    let reserved = refusals("observe: {triggers: [{name: cutover-ready, pods: {readyBelow: '2'}}]}");
+    assert!(reserved.iter().any(|r| r.field == "spec.observe.triggers[0].name"), "{}", shown(&reserved));
 }
 
 #[test]

@@ -27,3 +27,4 @@ mod start_checks;
 mod templates;
 mod tls;
 mod triggers;
+mod words;

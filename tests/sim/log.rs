@@ -132,6 +132,7 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         Effect::StartJob { name, .. } => format!("start Job {}", mask(cluster, name)),
         Effect::DeleteJob { name, .. } => format!("delete Job {}", mask(cluster, name)),
         Effect::OwnJob { name, .. } => format!("own Job {}", mask(cluster, name)),
+        Effect::Answer { decision, result, .. } => format!("answer {decision} ({result})"),
         Effect::Send { key, .. } => format!("send request {key}"),
         Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
         Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.live.name),

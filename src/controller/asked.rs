@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -11,6 +12,17 @@ use crate::api::decision::CutoverDecision;
 
 /// Refusals of a Cutover are told with one Event in this time.
 const TELL: Duration = Duration::from_secs(60);
+
+/// What came of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// In words.
+    pub result: String,
+    /// When it was first seen.
+    pub at: Timestamp,
+    /// The run on which it took effect.
+    pub run: Option<String>,
+}
 
 /// An open decision.
 struct Open {
@@ -26,7 +38,7 @@ pub struct Asked {
     /// By watch: what its list under way has named so far.
     listed: HashMap<usize, HashSet<String>>,
     /// What was said about open ones, until it stands on them.
-    said: HashMap<String, String>,
+    said: HashMap<String, Said>,
     /// Those whose answer the API server would not have.
     given_up: HashSet<String>,
     /// Those for which a run has been opened again.
@@ -84,13 +96,13 @@ impl Asked {
     }
 
     /// What was said about an open decision.
-    pub fn said(&self, uid: &str) -> Option<String> {
+    pub fn said(&self, uid: &str) -> Option<Said> {
         self.said.get(uid).cloned()
     }
 
     /// This is said about it now. True where nothing was before.
-    pub fn say(&mut self, uid: &str, result: &str) -> bool {
-        self.said.insert(uid.to_owned(), result.to_owned()).is_none()
+    pub fn say(&mut self, uid: &str, said: &Said) -> bool {
+        self.said.insert(uid.to_owned(), said.clone()).is_none()
     }
 
     /// Its answer cannot be written. True the first time that any cannot.
@@ -172,8 +184,9 @@ mod tests {
     fn what_was_said_once_is_not_said_otherwise() {
         let mut asked = Asked::default();
         asked.seen(0, &decision("1", "web", json!(null)));
-        assert!(asked.say("1", "refused: x") && !asked.say("1", "refused: x"));
-        assert_eq!(asked.said("1").as_deref(), Some("refused: x"));
+        let said = Said { result: "refused: x".into(), at: Timestamp::UNIX_EPOCH, run: None };
+        assert!(asked.say("1", &said) && !asked.say("1", &said));
+        assert_eq!(asked.said("1"), Some(said));
         assert!(asked.may_tell(&key("web")) && !asked.may_tell(&key("web")) && asked.may_tell(&key("api")));
     }
 }

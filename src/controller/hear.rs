@@ -10,6 +10,7 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
+use super::asked::Said;
 use super::intent;
 use super::reconcile::Look;
 use super::words::{Place, Stand, Word, judge};
@@ -61,21 +62,23 @@ pub async fn hear(look: &Look<'_>, cutover: Option<&Cutover>) -> Result<Heard, C
     let mut heard = Heard::default();
     let mut runs = Runs::default();
     let mut answers = vec![];
+    let at = Timestamp::now();
     for decision in list {
         let uid = decision.uid().unwrap_or_default();
         // Once judged it stays so, however long it takes to write that on it.
-        if let Some(result) = look.cx.known.asked(|a| a.said(&uid)) {
-            answers.push((decision, result, None));
+        if let Some(said) = look.cx.known.asked(|a| a.said(&uid)) {
+            answers.push((decision, said));
             continue;
         }
         let place = runs.place(look, cutover, &decision.spec.run_uid).await?;
         match word(&decision, cutover, &place) {
             Word::Leave => {}
-            Word::Answer { result, run } => answers.push((decision, result, run)),
+            Word::Answer { result, run } => answers.push((decision, Said { result, at, run })),
             _ if heard.wish.is_some() => {}
             Word::Retry => heard.wish = Some(Wish::Retry(Box::new(decision))),
             Word::Revalidate if look.cx.known.asked(|a| a.was_opened_for(&uid)) => {
-                answers.push((decision, "refused: the run was opened for it and has not taken it in".into(), None));
+                let result = "refused: the run was opened for it and has not taken it in".into();
+                answers.push((decision, Said { result, at, run: None }));
             }
             Word::Revalidate => heard.wish = Some(Wish::Revalidate(Box::new(decision))),
         }
@@ -83,8 +86,7 @@ pub async fn hear(look: &Look<'_>, cutover: Option<&Cutover>) -> Result<Heard, C
     if answers.len() >= BATCH as usize {
         heard.again = Some(Duration::ZERO);
     }
-    let at = Timestamp::now();
-    let written = answers.into_iter().map(|(decision, result, run)| reply(look, decision, at, result, run));
+    let written = answers.into_iter().map(|(decision, said)| reply(look, decision, said));
     let written: Vec<bool> = futures::stream::iter(written).buffer_unordered(AT_ONCE).collect().await;
     if written.contains(&false) {
         heard.again = heard.again.max(Some(AGAIN));
@@ -118,15 +120,22 @@ async fn open(look: &Look<'_>) -> Result<Vec<CutoverDecision>, CallError> {
     Ok(open)
 }
 
+/// Refuses what cannot be carried out after all.
+pub async fn refuse(look: &Look<'_>, decision: CutoverDecision, why: &str) -> bool {
+    let said = Said { result: format!("refused: {why}"), at: Timestamp::now(), run: None };
+    reply(look, decision, said).await
+}
+
 /// Writes an answer. False where it is to be tried again.
-pub async fn reply(look: &Look<'_>, decision: CutoverDecision, at: Timestamp, result: String, run: Option<String>) -> bool {
+async fn reply(look: &Look<'_>, decision: CutoverDecision, said: Said) -> bool {
     let uid = decision.uid().unwrap_or_default();
-    let first = look.cx.known.asked(|a| a.say(&uid, &result));
+    let first = look.cx.known.asked(|a| a.say(&uid, &said));
     let (name, version) = (decision.name_any(), decision.resource_version().unwrap_or_default());
     let seen = Seen { name: &name, uid: &uid, resource_version: &version };
-    let outcome = answer(look.cx.client.clone(), &look.key.namespace, &seen, &status(&result, at, run)).await;
+    let outcome =
+        answer(look.cx.client.clone(), &look.key.namespace, &seen, &status(&said.result, said.at, said.run)).await;
     if first {
-        tell(look, &decision, &result);
+        tell(look, &decision, &said.result);
     }
     match outcome {
         Outcome::Done | Outcome::NotFound => {

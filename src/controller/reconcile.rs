@@ -230,8 +230,8 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover, wish: Option<Wish>) -> R
         Verdict::Idle => {
             cutover = unheld(look, cutover).await?;
             if let Some(decision) = retry {
-                let why = format!("refused: {} is live already, so there is nothing to switch", cutover.spec.activate);
-                hear::reply(look, *decision, Timestamp::now(), why, None).await;
+                let why = format!("{} is live already, so there is nothing to switch", cutover.spec.activate);
+                hear::refuse(look, *decision, &why).await;
             }
             return idle(look, &cutover, &live).await;
         }
@@ -267,10 +267,14 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover, wish: Option<Wish>) -> R
     if !claimed {
         cutover = unheld(look, cutover).await?;
     }
-    // It counts now or never: a release that was bad does not go out again once the obstacle is gone and nobody looks.
-    if let Some(decision) = retry {
-        let why = format!("refused: no run can be started now: {}", trouble.message);
-        hear::reply(look, *decision, Timestamp::now(), why, None).await;
+    // It counts now or never: a release that was bad does not go out again once the obstacle is gone and nobody looks. One
+    // whose run is claimed has counted.
+    let counted = |uid: Option<String>| {
+        let retries = cutover.status.iter().flat_map(|s| &s.retries);
+        uid.is_some_and(|uid| retries.into_iter().any(|r| r.decision == uid))
+    };
+    if let Some(decision) = retry.filter(|d| !counted(d.uid())) {
+        hear::refuse(look, *decision, &format!("no run can be started now: {}", trouble.message)).await;
         return Ok(Some(Duration::ZERO));
     }
     stuck(look, &cutover, newest.as_ref(), &live, trouble).await

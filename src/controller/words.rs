@@ -74,14 +74,20 @@ pub fn judge(
     };
     // Carried out before: only the answer was not written.
     if let Some(retry) = cutover.status.retries.iter().find(|r| r.decision == uid) {
-        return Word::Answer { result: format!("accepted: run {} is started", retry.run), run: Some(retry.run.clone()) };
+        return Word::Answer {
+            result: format!("accepted: run {} is started", retry.run),
+            run: Some(retry.run.clone()),
+        };
     }
     let run = match place {
         Place::Newest(run) | Place::Older(run) => run,
         Place::Elsewhere => return Word::Answer { result: of_another(spec), run: None },
         Place::UnderWay | Place::Gone => {
             let uid = &spec.run_uid;
-            return refused(format!("Cutover {} has no run {uid}, or has it no more (spec.historyLimit)", spec.cutover));
+            return refused(format!(
+                "Cutover {} has no run {uid}, or has it no more (spec.historyLimit)",
+                spec.cutover
+            ));
         }
     };
     let name = run.metadata.name.clone().unwrap_or_default();
@@ -93,7 +99,9 @@ pub fn judge(
         return Word::Answer { result, run: None };
     }
     let newest = match place {
-        Place::Older(_) => Err(format!("run {name} is not the newest of Cutover {}, which is {}", cutover.name, newest(cutover))),
+        Place::Older(_) => {
+            Err(format!("run {name} is not the newest of Cutover {}, which is {}", cutover.name, newest(cutover)))
+        }
         _ => Ok(()),
     };
     let wish = match spec.decision {
@@ -118,7 +126,9 @@ fn newest(cutover: Stand<'_>) -> &str {
 
 fn retry(cutover: Stand<'_>, run: &str, journal: &RunStatus, created: Timestamp) -> Result<(), String> {
     if journal.phase == Phase::Completed {
-        return Err(format!("run {run} has completed, so there is nothing to try again; change spec.release to start another"));
+        return Err(format!(
+            "run {run} has completed, so there is nothing to try again; change spec.release to start another"
+        ));
     }
     // Said while the run was under way, refused then, and that answer was never written. Clocks decide nothing nearer.
     let under_way = journal.phase_since.is_some_and(|end| {
@@ -132,7 +142,10 @@ fn retry(cutover: Stand<'_>, run: &str, journal: &RunStatus, created: Timestamp)
 
 fn revalidate(cutover: Stand<'_>, run: &str, journal: &RunStatus) -> Result<(), String> {
     if journal.phase != Phase::Completed {
-        return Err(format!("run {run} has not completed ({}): only the checks of a completed run are made again", journal.phase));
+        return Err(format!(
+            "run {run} has not completed ({}): only the checks of a completed run are made again",
+            journal.phase
+        ));
     }
     still_wanted(cutover)
 }
@@ -163,7 +176,8 @@ mod tests {
     }
 
     fn spec(verb: &str, by: &str) -> CutoverDecisionSpec {
-        serde_json::from_value(json!({"cutover": "shop", "runUID": "shop-1", "decision": verb, "by": by})).expect("a spec")
+        serde_json::from_value(json!({"cutover": "shop", "runUID": "shop-1", "decision": verb, "by": by}))
+            .expect("a spec")
     }
 
     fn intent(activate: &str) -> Intent {
@@ -219,7 +233,10 @@ mod tests {
         let over = run("shop-1", "RolledBack", json!([]));
         for place in [Place::Older(&over), Place::Gone, Place::Newest(&over)] {
             let word = says("Retry", &done, place);
-            assert_eq!(word, Word::Answer { result: "accepted: run shop-2 is started".into(), run: Some("shop-2".into()) });
+            assert_eq!(
+                word,
+                Word::Answer { result: "accepted: run shop-2 is started".into(), run: Some("shop-2".into()) }
+            );
         }
     }
 
@@ -251,7 +268,10 @@ mod tests {
     #[test]
     fn checks_are_made_again_for_a_completed_run_alone() {
         let newest = status("shop-1", json!([]));
-        assert_eq!(says("Revalidate", &newest, Place::Newest(&run("shop-1", "Completed", json!([])))), Word::Revalidate);
+        assert_eq!(
+            says("Revalidate", &newest, Place::Newest(&run("shop-1", "Completed", json!([])))),
+            Word::Revalidate
+        );
         let word = says("Revalidate", &newest, Place::Newest(&run("shop-1", "RolledBack", json!([]))));
         assert!(why(&word).contains("has not completed (RolledBack)"), "{word:?}");
         let record = json!([{"uid": "d", "decision": "Revalidate", "by": "sre", "at": "2026-11-20T22:00:30Z", "result": "accepted"}]);

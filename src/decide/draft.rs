@@ -28,7 +28,15 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(plan: &'a Plan, journal: &'a RunStatus, world: &'a World) -> Self {
-        Self { plan, world, before: journal, journal: journal.clone(), out: Out::default(), said: world.said.clone(), notes: vec![] }
+        Self {
+            plan,
+            world,
+            before: journal,
+            journal: journal.clone(),
+            out: Out::default(),
+            said: world.said.clone(),
+            notes: vec![],
+        }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -28,7 +28,8 @@ pub fn take_in(d: &mut Draft) {
     let first = world.decisions.iter().filter(way_back);
     let mut refused = vec![];
     for view in first.chain(world.decisions.iter().filter(|v| !way_back(v))) {
-        if known.contains(view.uid.as_str()) || d.said.refused.contains_key(&view.uid) || is_for_the_controller(d, view) {
+        if known.contains(view.uid.as_str()) || d.said.refused.contains_key(&view.uid) || is_for_the_controller(d, view)
+        {
             continue;
         }
         let result = refusal(d, view).unwrap_or_else(|| carry_out(d, view));
@@ -82,9 +83,13 @@ fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
     let own = d.journal.decisions.iter().filter(|r| r.by == spec.by).count();
     let rest = "Rollback, Abort and Reject still count";
     if own >= MAX_OF_A_PERSON {
-        return Some(format!("refused: {} has made {own} decisions on this run, the most that one person may; {rest}", spec.by));
+        return Some(format!(
+            "refused: {} has made {own} decisions on this run, the most that one person may; {rest}",
+            spec.by
+        ));
     }
-    (all >= MAX_DECISIONS).then(|| format!("refused: {all} decisions have been made on this run, the most that it keeps; {rest}"))
+    (all >= MAX_DECISIONS)
+        .then(|| format!("refused: {all} decisions have been made on this run, the most that it keeps; {rest}"))
 }
 
 fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
@@ -117,11 +122,14 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
             ACCEPTED.into()
         }
         Verb::Resume if d.journal.suspended.take().is_some() => ACCEPTED.into(),
-        Verb::Resume if d.suspended() => "refused: the run is suspended by the Cutover; set spec.suspend to false".into(),
+        Verb::Resume if d.suspended() => {
+            "refused: the run is suspended by the Cutover; set spec.suspend to false".into()
+        }
         Verb::Resume => "the run is not suspended".into(),
         Verb::Resolve => resolve(d, view, &why),
         Verb::Retry if d.journal.phase == Phase::Completed => {
-            "refused: the run has completed, so there is nothing to try again; change spec.release to start another".into()
+            "refused: the run has completed, so there is nothing to try again; change spec.release to start another"
+                .into()
         }
         Verb::Retry => "refused: the run is not over; decide Retry again once it is".into(),
         Verb::Approve | Verb::Reject => word_on_gate(d, view),
@@ -170,7 +178,9 @@ fn word_on_gate(d: &Draft, view: &DecisionView) -> String {
     if !approval.roles.iter().any(|r| r.name == *role) {
         return format!("refused: the gate {gate} asks no {role}");
     }
-    let no = |r: &&DecisionRecord| r.decision == Verb::Reject && r.gate.as_ref() == Some(gate) && r.token.as_ref() == Some(token);
+    let no = |r: &&DecisionRecord| {
+        r.decision == Verb::Reject && r.gate.as_ref() == Some(gate) && r.token.as_ref() == Some(token)
+    };
     if let Some(r) = d.journal.decisions.iter().find(no) {
         return format!("refused: {} has rejected the gate {gate} already", r.by);
     }

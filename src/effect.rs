@@ -239,6 +239,21 @@ pub enum Effect {
         /// Its uid.
         uid: String,
     },
+    /// Write what came of a decision on it, if it is as it was seen and has no answer yet.
+    Answer {
+        /// The decision.
+        decision: String,
+        /// Test.
+        uid: String,
+        /// Test.
+        resource_version: String,
+        /// What came of it.
+        result: String,
+        /// When it was taken in, or refused.
+        at: jiff::Timestamp,
+        /// Whether the run has taken it in.
+        accepted: bool,
+    },
     /// Send a request that may change something, once.
     Send {
         /// `step#attempt`.
@@ -322,12 +337,18 @@ impl Effect {
             Self::StartJob { name, .. } => format!("start/{name}"),
             Self::DeleteJob { name, .. } => format!("delete/{name}"),
             Self::OwnJob { name, .. } => format!("own/{name}"),
+            Self::Answer { uid, .. } => answer_key(uid),
             Self::Send { key, .. } => format!("send/{key}"),
             Self::Switch { service, resource_version, .. } => format!("switch/{service}/{resource_version}"),
             Self::Restore { service, .. } => format!("restore/{service}"),
             Self::Change { why, object, change, .. } => change_key(change.kind(), why, object),
         }
     }
+}
+
+/// The key of the answer to a decision.
+pub fn answer_key(uid: &str) -> EffectKey {
+    format!("answer/{uid}")
 }
 
 /// The key of a change of this kind of this object.

@@ -39,8 +39,10 @@ pub struct World {
     pub refreshed: Option<Timestamp>,
     /// The Cutover; `value: None` when it is gone.
     pub cutover: Option<Seen<Option<CutoverView>>>,
-    /// Decisions that name this run, in the order of their creation.
+    /// Decisions that name this run and have no answer yet: Rollback and Abort first, then in the order of their creation.
     pub decisions: Vec<DecisionView>,
+    /// What this process has told people, as the last decision left it.
+    pub said: Said,
     /// Services of the run (and the one of Prometheus); `None` inside: does not exist.
     pub services: BTreeMap<String, Seen<Option<ServiceView>>>,
     /// Workloads of both sides and of the steps.
@@ -89,12 +91,30 @@ pub struct CutoverView {
 /// A person's word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionView {
+    /// Its name.
+    pub name: String,
     /// Its uid.
     pub uid: String,
+    /// Its resourceVersion: the answer is written to the object that was seen.
+    pub resource_version: String,
     /// When it was created.
     pub created: Timestamp,
     /// What it says.
     pub spec: CutoverDecisionSpec,
+}
+
+/// Answers to people that stand in no journal. Kept in the memory of a driver: a decision that was refused stays refused,
+/// however long it takes to write that on it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// By uid of an open decision: why it was refused, and when.
+    pub refused: BTreeMap<String, (Timestamp, String)>,
+    /// When a refusal was last told with an Event.
+    pub told: Option<Timestamp>,
+    /// Refusals since then that stand on their decisions alone.
+    pub untold: usize,
+    /// Why answers cannot be written on decisions, once that is known.
+    pub mute: Option<String>,
 }
 
 /// A Service.
@@ -322,7 +342,7 @@ pub enum JobEnd {
 pub enum Sighting {
     /// The Cutover, or that it is gone.
     Cutover(Option<CutoverView>),
-    /// All decisions that name this run, in the order of their creation.
+    /// All decisions that name this run and have no answer yet, in the order in which they are taken in.
     Decisions(Vec<DecisionView>),
     /// A Service, or that there is none.
     Service(String, Option<ServiceView>),
@@ -349,6 +369,7 @@ impl World {
             refreshed: None,
             cutover: None,
             decisions: vec![],
+            said: Said::default(),
             services: BTreeMap::new(),
             workloads: BTreeMap::new(),
             pods: None,

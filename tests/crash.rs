@@ -66,6 +66,7 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::Scaled { workload, from, to } => Some(format!("scale {} {from} {to}", workload.name)),
             Wrote::Changed { object, change } => Some(format!("{change} {}", object.name)),
             Wrote::Sent { key } => Some(format!("send {key}")),
+            Wrote::Answered { decision } => Some(format!("answer {decision}")),
             Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
             Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } => None,
         })
@@ -148,6 +149,8 @@ each! {
     undo_in_reverse
     patched_back
     decision_abort
+    decision_rollback
+    words_retry_under_way
     scale_step
     cron_jobs
     restart_step

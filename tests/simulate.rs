@@ -8,8 +8,10 @@ mod sim;
 
 use std::collections::BTreeMap;
 
+use cutover::api::decision::Verb;
 use cutover::api::run::RunState;
 use sim::cluster::{Cluster, Who, Wrote};
+use sim::faults::On;
 use sim::files::{folder, load, play};
 use sim::promises;
 use sim::timeline::Timeline;
@@ -82,6 +84,22 @@ fn check(line: &Timeline) -> Vec<String> {
         if found != Some(*suspended) {
             wrong.push(format!("CronJob {name}: suspended {found:?}, expected {suspended}"));
         }
+    }
+    for (decision, begins) in &expect.answers {
+        let found = cluster.answers.get(decision);
+        if !found.is_some_and(|result| result.starts_with(begins)) {
+            wrong.push(format!("the answer on {decision} is {found:?}, expected {begins:?}"));
+        }
+    }
+    // A Retry for a run that is over is the controller's to answer.
+    let open = cluster.open_decisions().into_iter().filter(|d| d.spec.decision != Verb::Retry);
+    let seen = |created| {
+        let seen = created + jiff::SignedDuration::from_secs(10);
+        status.state == RunState::Closed && status.closing_since.is_some_and(|since| seen < since)
+    };
+    let silent = cluster.faults.0.iter().any(|f| f.on == On::Answer);
+    for d in open.filter(|d| seen(d.created) && !silent) {
+        wrong.push(format!("{} of {} has no answer", d.name, d.spec.by));
     }
     if let Some(restored) = &expect.restored {
         let since = line.cued.get(&restored.of).copied();

@@ -10,6 +10,7 @@ use crate::net::leadership::Leadership;
 use crate::observe::Scope;
 use crate::world::{HttpAnswer, HttpError};
 
+pub mod answer;
 pub mod authority;
 pub mod call;
 mod change;
@@ -73,6 +74,12 @@ impl Actor {
                 jobs::delete(&hands, name, uid, resource_version.as_deref()).await
             }
             Effect::OwnJob { name, uid } => jobs::own(&hands, scope, name, uid).await,
+            Effect::Answer { decision, uid, resource_version, result, at, accepted } => {
+                let run = accepted.then(|| scope.run.clone());
+                let status = answer::status(result, *at, run);
+                let seen = answer::Seen { name: decision, uid, resource_version };
+                answer::answer(self.leadership.guard(self.client.clone()), &hands.namespace, &seen, &status).await
+            }
             // Once: whether an answer came is for the step to judge (P1).
             Effect::Send { key: _, request } => {
                 Outcome::Answered(self.net.request(&hands.writer, &hands.namespace, request).await)

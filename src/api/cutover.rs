@@ -442,6 +442,10 @@ pub struct CutoverStatus {
     /// Number of runs so far; names the next one.
     #[serde(default)]
     pub runs: i64,
+    /// Decisions `Retry` that were carried out, newest last, at most 8: each starts one run, once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["decision"]))]
+    pub retries: Vec<Retried>,
     /// Conditions, kstatus ones among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -465,6 +469,15 @@ pub struct GateStatus {
     /// What the people look at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checklist: Vec<String>,
+}
+
+/// A decision `Retry` that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retried {
+    /// The uid of the decision.
+    pub decision: String,
+    /// The name of the run that it started.
+    pub run: String,
 }
 
 /// A run by name and uid.

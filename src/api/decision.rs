@@ -1,5 +1,6 @@
-//! `CutoverDecision`: immutable; one person's word.
+//! `CutoverDecision`: one person's word, which never changes; its status is the operator's answer.
 
+use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,14 +14,17 @@ use super::schema;
     version = "v1alpha1",
     kind = "CutoverDecision",
     namespaced,
+    status = "DecisionStatus",
     shortname = "cutdec",
     category = "cutover-all",
     selectable = ".spec.cutover",
     selectable = ".spec.runUID",
+    selectable = ".status.state",
     printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
     printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),
-    printcolumn(name = "Comment", type_ = "string", json_path = ".spec.comment"),
+    printcolumn(name = "Result", type_ = "string", json_path = ".status.result"),
+    printcolumn(name = "Comment", type_ = "string", json_path = ".spec.comment", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +71,41 @@ pub struct CutoverDecisionSpec {
     /// The requester's user name; the admission policy compares.
     #[schemars(length(min = 1, max = 256))]
     pub by: String,
+}
+
+/// Whether a decision still waits for its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DecisionState {
+    /// Nobody has looked at it yet.
+    #[default]
+    Open,
+    /// It took effect or was refused, once and for all.
+    Answered,
+}
+
+/// What came of a decision. Written once, by the operator alone; one without it is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// Selectable, so that open ones are listed apart from the answered ones.
+    #[serde(default)]
+    pub state: DecisionState,
+    /// `accepted`, or why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// When it was first seen and took effect, or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The run on which it took effect; for Retry the one that it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+impl CutoverDecision {
+    /// Whether it still waits for its answer.
+    pub fn is_open(&self) -> bool {
+        self.status.as_ref().is_none_or(|s| s.state == DecisionState::Open)
+    }
 }
 
 /// The human verbs.

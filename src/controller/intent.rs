@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::api::cutover::{CutoverSpec, CutoverStatus, Intent, Release};
-use crate::api::phase::Phase;
 use crate::api::run::Selector;
 use crate::endpoints::carries;
 use crate::status::release_name;
@@ -107,11 +106,6 @@ pub fn judge(spec: &CutoverSpec, status: &CutoverStatus, live: &Live) -> Verdict
         (Some(known), Some(wanted)) if *known != wanted => Verdict::TargetIsLive,
         _ => Verdict::Idle,
     }
-}
-
-/// Whether a run of this phase can be tried again by a person's word.
-pub fn may_retry(phase: Option<Phase>) -> bool {
-    phase.is_some_and(Phase::is_over)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! What the controller remembers between looks: little for each Cutover, more for active runs only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::asked::Asked;
 use super::digest::Digest;
 use super::queue::Key;
 use crate::api::cutover::Cutover;
-use crate::api::decision::{CutoverDecision, Verb};
 use crate::api::run::CutoverRun;
 
 /// A Cutover, as far as others need to know it.
@@ -41,12 +41,8 @@ struct Inner {
     active: HashMap<String, Arc<CutoverRun>>,
     /// The resourceVersion of our last write.
     written: HashMap<Key, String>,
-    /// By uid of the run that is to be tried again: who said so.
-    retries: HashMap<String, String>,
-    /// By uid of the run whose checks are to be made again: the decisions that say so.
-    again: HashMap<String, HashSet<String>>,
-    /// Cutovers of these runs.
-    retried: HashSet<Key>,
+    /// Decisions without an answer.
+    asked: Asked,
 }
 
 impl Inner {
@@ -133,58 +129,21 @@ impl Known {
         self.lock().active.remove(&run.uid().unwrap_or_default());
     }
 
+    /// Whether a run of this namespace is active.
+    pub fn is_active(&self, namespace: &str, run_uid: &str) -> bool {
+        self.lock().active.get(run_uid).is_some_and(|r| r.namespace().as_deref() == Some(namespace))
+    }
+
+    /// Works on what is known of decisions.
+    pub fn asked<T>(&self, work: impl FnOnce(&mut Asked) -> T) -> T {
+        work(&mut self.lock().asked)
+    }
+
     /// The newest active run of a Cutover.
     pub fn active_of(&self, uid: &str) -> Option<Arc<CutoverRun>> {
         let inner = self.lock();
         let of = inner.active.values().filter(|r| r.spec.cutover_uid == uid);
         of.max_by_key(|r| r.creation_timestamp().map(|t| t.0)).cloned()
-    }
-
-    /// A person's word that concerns the controller, since the run it is about may be closed: `Retry` and `Revalidate`.
-    /// Returns the Cutover it is about.
-    pub fn decision(&self, decision: &CutoverDecision) -> Option<Key> {
-        let run = decision.spec.run_uid.clone();
-        let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
-        let mut inner = self.lock();
-        match decision.spec.decision {
-            Verb::Retry => drop(inner.retries.insert(run, decision.spec.by.clone())),
-            Verb::Revalidate => drop(inner.again.entry(run).or_default().insert(decision.uid().unwrap_or_default())),
-            _ => return None,
-        }
-        inner.retried.insert(key.clone());
-        Some(key)
-    }
-
-    /// Whether somebody wants the checks of this run made again.
-    pub fn is_asked_again(&self, run_uid: &str) -> bool {
-        self.lock().again.contains_key(run_uid)
-    }
-
-    /// The same, once the run has been read: what it has taken in is not asked any more.
-    pub fn is_still_asked_again(&self, run_uid: &str, taken_in: impl Fn(&str) -> bool) -> bool {
-        let mut inner = self.lock();
-        let Some(asked) = inner.again.get_mut(run_uid) else { return false };
-        asked.retain(|decision| !taken_in(decision));
-        let open = !asked.is_empty();
-        if !open {
-            inner.again.remove(run_uid);
-        }
-        open
-    }
-
-    /// Nobody's wish for this run's checks can be met.
-    pub fn drop_wish(&self, run_uid: &str) {
-        self.lock().again.remove(run_uid);
-    }
-
-    /// Who wants this run to be tried again.
-    pub fn retry_of(&self, run_uid: &str) -> Option<String> {
-        self.lock().retries.get(run_uid).cloned()
-    }
-
-    /// Whether somebody has ever wanted a run of this Cutover to be tried again.
-    pub fn is_retried(&self, key: &Key) -> bool {
-        self.lock().retried.contains(key)
     }
 
     /// A Service of the Cutover and the name of the older Cutover of the namespace that names it too.

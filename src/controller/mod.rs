@@ -25,7 +25,9 @@ use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
 
 mod access;
+mod asked;
 mod digest;
+mod hear;
 mod intent;
 mod known;
 mod prune;
@@ -35,6 +37,7 @@ mod reopen;
 mod retired;
 mod start;
 mod templates;
+mod words;
 
 pub use access::operator_name;
 use digest::Digest;
@@ -87,7 +90,7 @@ fn runs_of(cutover: &str) -> ListParams {
 
 enum Heard {
     Cutover(usize, Box<watcher::Result<Event<Digest>>>),
-    Decision(Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
+    Decision(usize, Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
 }
 
 /// Watches until `stop`, and looks while `leads` says so. One that follows knows all the same what there is to be looked at.
@@ -106,8 +109,11 @@ pub async fn run(
         watches.push(watch.map(move |event| Heard::Cutover(index, Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
-    for api in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client) {
-        watches.push(paced(watcher(api, config.clone())).map(|event| Heard::Decision(Box::new(event))).boxed());
+    // Answered ones are of no interest, and there may be many of them.
+    let open = config.fields("status.state!=Answered");
+    for (index, api) in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client).into_iter().enumerate() {
+        let watch = paced(watcher(api, open.clone()));
+        watches.push(watch.map(move |event| Heard::Decision(index, Box::new(event))).boxed());
     }
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
     let mut lists_missing = (cutover_lists, watches.len() - cutover_lists, true);
@@ -144,6 +150,8 @@ pub async fn run(
                 }
                 RunSeen::Left(run) => {
                     cx.known.left(&run);
+                    // Decisions that its driver has not answered, whichever Cutover they name.
+                    cx.known.asked(|a| a.about(&run.uid().unwrap_or_default())).into_iter().for_each(|key| queue.now(key));
                     queue.now(Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() });
                 }
                 RunSeen::Listed => lists_missing.2 = false,
@@ -164,7 +172,7 @@ pub async fn run(
                         tracing::warn!(error = %e, "the watch of Cutovers failed");
                     }
                 },
-                Heard::Decision(event) => match *event {
+                Heard::Decision(watch, event) => match *event {
                     Ok(event) => {
                         if is_whole(&event) {
                             health.alive("decisions");
@@ -172,7 +180,7 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
                         }
-                        decision_seen(&cx, event, &mut queue);
+                        decision_seen(&cx, watch, event, &mut queue);
                     }
                     Err(e) => {
                         health.failed("decisions", &e.to_string());
@@ -223,16 +231,25 @@ fn after(key: &Key, result: Result<Option<Duration>, CallError>, failures: &mut 
     }
 }
 
-fn decision_seen(cx: &Controller, event: Event<DeserializeGuard<CutoverDecision>>, queue: &mut Queue) {
+fn decision_seen(cx: &Controller, watch: usize, event: Event<DeserializeGuard<CutoverDecision>>, queue: &mut Queue) {
     match event {
         Event::Apply(guard) | Event::InitApply(guard) => {
             if let Ok(decision) = guard.0
-                && let Some(key) = cx.known.decision(&decision)
+                && let Some(key) = cx.known.asked(|a| a.seen(watch, &decision))
             {
                 queue.now(key);
             }
         }
-        Event::Delete(_) | Event::Init | Event::InitDone => {}
+        // Gone, or answered.
+        Event::Delete(guard) => {
+            let uid = match guard.0 {
+                Ok(decision) => decision.uid(),
+                Err(unreadable) => unreadable.metadata.uid,
+            };
+            cx.known.asked(|a| a.answered(&uid.unwrap_or_default()));
+        }
+        Event::Init => cx.known.asked(|a| a.list_begins(watch)),
+        Event::InitDone => cx.known.asked(|a| a.list_ended(watch)),
     }
 }
 
@@ -251,7 +268,7 @@ fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut
     match cx.known.cutover(watch, &key, digest) {
         News::Some => queue.now(key),
         // The leader has looked.
-        News::Quiet if !leads && !cx.known.is_retried(&key) => queue.forget(&key),
+        News::Quiet if !leads && !cx.known.asked(|a| a.is_asked(&key)) => queue.forget(&key),
         News::Quiet | News::Ours => {}
     }
 }

@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use super::Controller;
+use super::hear::{self, Wish};
 use super::intent::{self, Live, Verdict};
 use super::queue::Key;
 use super::start::{self, Started};
@@ -111,13 +112,16 @@ pub async fn look(cx: &Controller, key: Key) -> Result<Option<Duration>, CallErr
             unreadable(&look, &e);
             return Ok(None);
         }
-        Err(e) if e.class == Class::NotFound => return Ok(None),
+        Err(e) if e.class == Class::NotFound => return Ok(hear::hear(&look, None).await?.again),
         Err(e) => return Err(e),
     };
-    if cutover.metadata.deletion_timestamp.is_some() {
-        return going(&look, &cutover).await;
-    }
-    staying(&look, cutover).await
+    let heard = hear::hear(&look, Some(&cutover)).await?;
+    let again = if cutover.metadata.deletion_timestamp.is_some() {
+        going(&look, &cutover).await?
+    } else {
+        staying(&look, cutover, heard.wish).await?
+    };
+    Ok(again.into_iter().chain(heard.again).min())
 }
 
 fn unreadable(look: &Look<'_>, error: &kube::core::error_boundary::InvalidObject) {
@@ -158,7 +162,7 @@ async fn going(look: &Look<'_>, cutover: &Cutover) -> Result<Option<Duration>, C
     Ok(Some(AGAIN))
 }
 
-async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duration>, CallError> {
+async fn staying(look: &Look<'_>, mut cutover: Cutover, wish: Option<Wish>) -> Result<Option<Duration>, CallError> {
     let status = cutover.status.clone().unwrap_or_default();
     let uid = cutover.uid().unwrap_or_default();
     // 1. The newest run: one under way is shown, and nothing else happens.
@@ -167,7 +171,7 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
     if let Some(reference) = &status.run {
         let found = match look.cx.known.active_of(&uid) {
             Some(run) if run.name_any() == reference.name && reference.uid == run.uid() => Some((*run).clone()),
-            _ if finished(&cutover, &status) && !asked_again(look, reference) => None,
+            _ if finished(&cutover, &status) && wish.is_none() => None,
             _ => look.run(&reference.name).await?.filter(|r| r.spec.cutover_uid == uid),
         };
         match (found, &reference.uid) {
@@ -188,9 +192,8 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
         }
     }
     // 2. It is closed: it is opened again for its checks, or lets go of what it held.
-    if let Some(run) = &newest
-        && super::reopen::reopen(look, &cutover, run).await?
-    {
+    if let (Some(run), Some(Wish::Revalidate(decision))) = (&newest, &wish) {
+        super::reopen::reopen(look, &cutover, run, &decision.uid().unwrap_or_default()).await?;
         return Ok(None);
     }
     if let Some(run) = &newest {
@@ -202,8 +205,11 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
     // 3. The next one, if it is wanted.
     let status = cutover.status.clone().unwrap_or_default();
     let wanted = intent::wanted(&cutover.spec);
-    let retried = retry(look, &status);
-    if status.started.as_ref() == Some(&wanted) && retried.is_none() && !unborn {
+    let retry = match (&newest, wish) {
+        (Some(_), Some(Wish::Retry(decision))) => Some(decision),
+        _ => None,
+    };
+    if status.started.as_ref() == Some(&wanted) && retry.is_none() && !unborn {
         cutover = unheld(look, cutover).await?;
         if newest.is_none() {
             settle(look, &cutover, &status).await?;
@@ -212,13 +218,9 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
     }
     let live = look.live(&cutover).await?;
     let trouble = match intent::judge(&cutover.spec, &status, &live) {
-        Verdict::Start(side) => match start::start(look, cutover.clone(), &side).await? {
-            (_, Started::Run) => {
-                if let Some(by) = retried {
-                    tracing::info!(by, "tried again by a decision");
-                }
-                return Ok(None);
-            }
+        Verdict::Start(side) => match start::start(look, cutover.clone(), &side, retry.as_deref()).await? {
+            // A Retry is answered by the next look, which finds it carried out: that it is said at once matters little.
+            (_, Started::Run) => return Ok(retry.map(|_| Duration::ZERO)),
             (now, Started::Problem(trouble)) => {
                 cutover = now;
                 trouble
@@ -226,6 +228,10 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
         },
         Verdict::Idle => {
             cutover = unheld(look, cutover).await?;
+            if let Some(decision) = retry {
+                let why = format!("{} is live already, so there is nothing to switch", cutover.spec.activate);
+                hear::refuse(look, *decision, &why).await;
+            }
             return idle(look, &cutover, &live).await;
         }
         Verdict::TargetIsLive => Trouble {
@@ -260,6 +266,16 @@ async fn staying(look: &Look<'_>, mut cutover: Cutover) -> Result<Option<Duratio
     if !claimed {
         cutover = unheld(look, cutover).await?;
     }
+    // It counts now or never: a release that was bad does not go out again once the obstacle is gone and nobody looks. One
+    // whose run is claimed has counted.
+    let counted = |uid: Option<String>| {
+        let retries = cutover.status.iter().flat_map(|s| &s.retries);
+        uid.is_some_and(|uid| retries.into_iter().any(|r| r.decision == uid))
+    };
+    if let Some(decision) = retry.filter(|d| !counted(d.uid())) {
+        hear::refuse(look, *decision, &format!("no run can be started now: {}", trouble.message)).await;
+        return Ok(Some(Duration::ZERO));
+    }
     stuck(look, &cutover, newest.as_ref(), &live, trouble).await
 }
 
@@ -287,16 +303,6 @@ fn finished(cutover: &Cutover, status: &CutoverStatus) -> bool {
 
 fn is_over(phase: Option<Phase>) -> bool {
     phase.is_some_and(|p| p.is_over() || p == Phase::Completed || p == Phase::Idle)
-}
-
-fn asked_again(look: &Look<'_>, run: &RunRef) -> bool {
-    run.uid.as_ref().is_some_and(|uid| look.cx.known.is_asked_again(uid))
-}
-
-/// Who wants the newest run to be tried again, if that may be.
-fn retry(look: &Look<'_>, status: &CutoverStatus) -> Option<String> {
-    let uid = status.run.as_ref()?.uid.as_ref()?;
-    look.cx.known.retry_of(uid).filter(|_| intent::may_retry(status.phase))
 }
 
 /// Where the Services point by a run's journal; what is not known there is kept as it was.

@@ -5,32 +5,18 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::intent;
 use super::reconcile::Look;
 use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
-use crate::api::phase::Phase;
 use crate::api::run::CutoverRun;
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
 use crate::journal;
 
-/// Opens the newest run, which is closed, if that is asked for. True when it is open now.
+/// Opens the newest run, which is closed, for a decision that may be met.
 ///
 /// # Errors
 /// When something could not be written; the next look tries again.
-pub async fn reopen(look: &Look<'_>, cutover: &Cutover, run: &CutoverRun) -> Result<bool, CallError> {
-    let uid = run.uid().unwrap_or_default();
-    let journal = run.status.clone().unwrap_or_default();
-    let taken_in = |decision: &str| journal.decisions.iter().any(|r| r.uid == decision);
-    if !look.cx.known.is_still_asked_again(&uid, taken_in) {
-        return Ok(false);
-    }
-    let status = cutover.status.as_ref();
-    let wanted = status.and_then(|s| s.started.as_ref()) == Some(&intent::wanted(&cutover.spec));
-    if journal.phase != Phase::Completed || !wanted || cutover.metadata.deletion_timestamp.is_some() {
-        look.cx.known.drop_wish(&uid);
-        return Ok(false);
-    }
+pub async fn reopen(look: &Look<'_>, cutover: &Cutover, run: &CutoverRun, decision: &str) -> Result<(), CallError> {
     // In this order, so that whatever is deleted meanwhile waits for the checks.
     super::start::hold(look, cutover.clone()).await?;
     let mut run = held(look, run).await?;
@@ -40,10 +26,9 @@ pub async fn reopen(look: &Look<'_>, cutover: &Cutover, run: &CutoverRun) -> Res
     run.metadata.managed_fields = None;
     let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
     call(look.runs().replace_status(&run.name_any(), &params, &run)).await?;
-    // Met, whatever its driver makes of it: one that is never taken in, such as a decision deleted meanwhile, opens the run
-    // once and not for ever.
-    look.cx.known.drop_wish(&uid);
-    Ok(true)
+    // Whatever its driver makes of it: one that is never taken in opens the run once and not for ever.
+    look.cx.known.asked(|a| a.open_for(decision));
+    Ok(())
 }
 
 async fn held(look: &Look<'_>, run: &CutoverRun) -> Result<CutoverRun, CallError> {

@@ -10,7 +10,8 @@ use kube::{Api, Resource, ResourceExt};
 use super::reconcile::{Look, Trouble, write_status};
 use crate::act::call::{CallError, Class, call};
 use crate::api::condition::{reasons, types};
-use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
+use crate::api::cutover::{Cutover, CutoverStatus, Retried, RunRef};
+use crate::api::decision::CutoverDecision;
 use crate::api::run::{CutoverRun, CutoverRunSpec};
 use crate::api::{FIELD_MANAGER, FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
 use crate::controller::{intent, templates};
@@ -19,6 +20,9 @@ use crate::status::Facts;
 
 /// Refusals shown in a condition; the rest is counted.
 const SHOWN: usize = 4;
+
+/// Retries remembered in the Cutover's status.
+const RETRIES: usize = 8;
 
 /// What came of starting.
 pub enum Started {
@@ -33,7 +37,13 @@ fn problem(type_: &str, reason: &str, message: impl Into<String>, again: bool) -
 }
 
 /// Starts a run from `live`, or goes on with one that was claimed and never created.
-pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cutover, Started), CallError> {
+/// `retry`: the decision that wants it, which is recorded by the write that claims the run.
+pub async fn start(
+    look: &Look<'_>,
+    cutover: Cutover,
+    live: &str,
+    retry: Option<&CutoverDecision>,
+) -> Result<(Cutover, Started), CallError> {
     // One start at a time in a namespace: the reading of active runs below then misses none.
     let lock = look.cx.start_lock(&look.key.namespace);
     let _one = lock.lock().await;
@@ -67,7 +77,7 @@ pub async fn start(look: &Look<'_>, cutover: Cutover, live: &str) -> Result<(Cut
         return Ok((cutover, problem(types::STALLED, reasons::PERMISSION_MISSING, why, true)));
     }
     let cutover = hold(look, cutover).await?;
-    let cutover = claim(look, cutover).await?;
+    let cutover = claim(look, cutover, retry).await?;
     plan.kept = kept(look, &cutover, &plan).await?;
     create(look, cutover, &plan).await
 }
@@ -146,7 +156,7 @@ pub(super) async fn hold(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, C
 }
 
 /// Writes the intent: which run is to exist, and what for.
-async fn claim(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> {
+async fn claim(look: &Look<'_>, cutover: Cutover, retry: Option<&CutoverDecision>) -> Result<Cutover, CallError> {
     let old = cutover.status.clone().unwrap_or_default();
     let intent = intent::wanted(&cutover.spec);
     let standing = old.run.as_ref().is_some_and(|r| r.uid.is_none());
@@ -158,7 +168,13 @@ async fn claim(look: &Look<'_>, cutover: Cutover) -> Result<Cutover, CallError> 
     } else {
         (old.runs + 1, format!("{}-{}", look.key.name, old.runs + 1))
     };
-    let base = CutoverStatus { runs, started: Some(intent), run: Some(RunRef { name, uid: None }), ..old };
+    let mut retries = old.retries;
+    if let Some(decision) = retry.and_then(ResourceExt::uid) {
+        retries.push(Retried { decision, run: name.clone() });
+        retries.drain(..retries.len().saturating_sub(RETRIES));
+    }
+    let run = Some(RunRef { name, uid: None });
+    let base = CutoverStatus { runs, started: Some(intent), run, retries, ..old };
     write_status(look, &cutover, base).await
 }
 

@@ -53,6 +53,11 @@ pub fn run(d: &mut Draft) {
         d.out.wake_at(crate::journal::later(d.now(), PACE));
         d.want(effect, PACE);
     }
+    // Whoever looks at it once the run is closed would take a decision without its answer for one that nobody has seen.
+    if super::answers::is_awaited(d) {
+        open = true;
+        d.out.wake_at(crate::journal::later(d.now(), PACE));
+    }
     if !open {
         d.journal.state = RunState::Closed;
     }

@@ -10,7 +10,7 @@ use crate::api::run::{Ending, Question, RunStatus};
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::journal::{self, later};
 use crate::plan::Plan;
-use crate::world::World;
+use crate::world::{Said, World};
 
 /// A decision in the making.
 pub struct Draft<'a> {
@@ -21,12 +21,22 @@ pub struct Draft<'a> {
     /// The journal as it will be.
     pub journal: RunStatus,
     pub out: Out,
+    /// What people have been told that stands in no journal.
+    pub said: Said,
     pub notes: Vec<Note>,
 }
 
 impl<'a> Draft<'a> {
     pub fn new(plan: &'a Plan, journal: &'a RunStatus, world: &'a World) -> Self {
-        Self { plan, world, before: journal, journal: journal.clone(), out: Out::default(), notes: vec![] }
+        Self {
+            plan,
+            world,
+            before: journal,
+            journal: journal.clone(),
+            out: Out::default(),
+            said: world.said.clone(),
+            notes: vec![],
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -157,6 +167,7 @@ impl<'a> Draft<'a> {
             effects: self.out.effects,
             reads: self.out.reads,
             consumed: self.out.consumed,
+            said: self.said,
             notes: self.notes,
             wake: self.out.wake,
         }

@@ -12,10 +12,11 @@ use crate::api::run::{RunState, RunStatus, StepState};
 use crate::effect::{Effect, EffectKey, Read, ReadKey};
 use crate::journal;
 use crate::plan::{Plan, Stage};
-use crate::world::World;
+use crate::world::{Said, World};
 
 mod after;
 mod blocked;
+mod answers;
 mod changes;
 mod close;
 mod draft;
@@ -43,6 +44,8 @@ pub struct Decision {
     pub reads: BTreeMap<ReadKey, Read>,
     /// Results of effects that this decision has taken into the journal.
     pub consumed: Vec<EffectKey>,
+    /// What people have been told that stands in no journal.
+    pub said: Said,
     /// Why: each becomes one Event and one log line, after the journal is written.
     pub notes: Vec<Note>,
     /// Decide again at this time, even if nothing is heard.
@@ -114,6 +117,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
             break;
         }
     }
+    answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
     d.finish()
 }

@@ -1,4 +1,8 @@
-//! PURE. Decisions of people: each is taken in once, with what came of it; open questions are answered or time out.
+//! PURE. Decisions of people: each counts once, when it is first seen, or never; open questions are answered or time out.
+//! The journal takes in what counts. What does not is answered on the decision alone ([`super::answers`]), so that no
+//! number of refused ones can fill it.
+
+use std::collections::BTreeSet;
 
 use crate::api::condition::reasons;
 use crate::api::decision::{Resolution, Verb};
@@ -6,26 +10,37 @@ use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, StepState};
 use crate::decide::draft::Draft;
 use crate::decide::{after, blocked, rollback};
-use crate::journal::{self, ACCEPTED};
+use crate::journal::{self, ACCEPTED, words};
 use crate::world::DecisionView;
 
-/// Most decisions a run takes in; further ones are ignored, so that a flood cannot fill the journal.
+/// Most decisions a run takes in, and of one person. Those that lead back have room always: each of them counts at most
+/// once in a run or gate.
 const MAX_DECISIONS: usize = 200;
+const MAX_OF_A_PERSON: usize = 50;
 
-/// Takes in every decision that is not in the journal yet.
+/// Takes in every open decision that has not been looked at yet, those that lead back first.
 pub fn take_in(d: &mut Draft) {
     let world = d.world;
-    for view in &world.decisions {
-        if d.journal.decisions.len() >= MAX_DECISIONS || d.journal.decisions.iter().any(|r| r.uid == view.uid) {
+    let open: BTreeSet<&str> = world.decisions.iter().map(|v| v.uid.as_str()).collect();
+    d.said.refused.retain(|uid, _| open.contains(uid.as_str()));
+    let known: BTreeSet<&str> = d.before.decisions.iter().map(|r| r.uid.as_str()).collect();
+    let way_back = |v: &&DecisionView| words::is_way_back(v.spec.decision);
+    let first = world.decisions.iter().filter(way_back);
+    let mut refused = vec![];
+    for view in first.chain(world.decisions.iter().filter(|v| !way_back(v))) {
+        if known.contains(view.uid.as_str()) || d.said.refused.contains_key(&view.uid) || is_for_the_controller(d, view)
+        {
             continue;
         }
-        let result = match refusal(d, view) {
-            Some(why) => format!("refused: {why}"),
-            None => carry_out(d, view),
-        };
-        let verb = view.spec.decision;
-        d.note(false, reasons::DECISION, &format!("{verb:?}"), format!("{verb:?} by {}: {result}", view.spec.by));
-        let at = d.now();
+        let result = refusal(d, view).unwrap_or_else(|| carry_out(d, view));
+        let (verb, at) = (view.spec.decision, d.now());
+        let text = format!("{verb:?} by {}: {result}", view.spec.by);
+        if !words::counts(&result) {
+            d.said.refused.insert(view.uid.clone(), (at, result));
+            refused.push((verb, text));
+            continue;
+        }
+        d.note(false, reasons::DECISION, &format!("{verb:?}"), text);
         d.journal.decisions.push(DecisionRecord {
             uid: view.uid.clone(),
             decision: verb,
@@ -40,22 +55,41 @@ pub fn take_in(d: &mut Draft) {
             result,
         });
     }
+    super::answers::tell(d, refused);
+}
+
+/// A Retry for a run that is over starts another one, which is not this run's business.
+fn is_for_the_controller(d: &Draft, view: &DecisionView) -> bool {
+    view.spec.decision == Verb::Retry && d.journal.phase.is_over()
 }
 
 /// Why a decision does not count, whatever it says.
 fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
-    if view.spec.run_uid != d.world.run_uid || view.spec.cutover != d.plan.cutover {
-        return Some("it names another run".into());
+    let (spec, verb) = (&view.spec, view.spec.decision);
+    if spec.run_uid != d.world.run_uid || spec.cutover != d.plan.cutover {
+        return Some(words::of_another(spec));
     }
-    let about_checks = matches!(view.spec.decision, Verb::Revalidate | Verb::Suspend | Verb::Resume);
+    let about_checks = matches!(verb, Verb::Revalidate | Verb::Suspend | Verb::Resume);
     if journal::is_reopened(&d.journal) && !about_checks {
-        return Some("the run is over, and open again for its checks alone".into());
+        return Some("refused: the run is over, and open again for its checks alone".into());
     }
-    // The admission policy refuses them too; a cluster without the policy must not be weaker here.
-    if view.spec.by.starts_with("system:") {
-        return Some("system users cannot decide".into());
+    if let Some(why) = words::barred(spec) {
+        return Some(why);
     }
-    None
+    if words::is_way_back(verb) || verb == Verb::Reject {
+        return None;
+    }
+    let all = d.journal.decisions.len();
+    let own = d.journal.decisions.iter().filter(|r| r.by == spec.by).count();
+    let rest = "Rollback, Abort and Reject still count";
+    if own >= MAX_OF_A_PERSON {
+        return Some(format!(
+            "refused: {} has made {own} decisions on this run, the most that one person may; {rest}",
+            spec.by
+        ));
+    }
+    (all >= MAX_DECISIONS)
+        .then(|| format!("refused: {all} decisions have been made on this run, the most that it keeps; {rest}"))
 }
 
 fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
@@ -82,17 +116,22 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
             d.end(Phase::RolledBack, reasons::DECISION, &why, None);
             "accepted".into()
         }
+        Verb::Suspend if d.journal.suspended.is_some() => "the run is suspended already".into(),
         Verb::Suspend => {
-            let now = d.now();
-            d.journal.suspended.get_or_insert(now);
-            "accepted".into()
+            d.journal.suspended = Some(d.now());
+            ACCEPTED.into()
         }
-        Verb::Resume => {
-            d.journal.suspended = None;
-            "accepted".into()
+        Verb::Resume if d.journal.suspended.take().is_some() => ACCEPTED.into(),
+        Verb::Resume if d.suspended() => {
+            "refused: the run is suspended by the Cutover; set spec.suspend to false".into()
         }
+        Verb::Resume => "the run is not suspended".into(),
         Verb::Resolve => resolve(d, view, &why),
-        Verb::Retry => "refused: the run is not over".into(),
+        Verb::Retry if d.journal.phase == Phase::Completed => {
+            "refused: the run has completed, so there is nothing to try again; change spec.release to start another"
+                .into()
+        }
+        Verb::Retry => "refused: the run is not over; decide Retry again once it is".into(),
         Verb::Approve | Verb::Reject => word_on_gate(d, view),
         Verb::Revalidate => after::revalidate(d, &spec.by),
     }
@@ -151,6 +190,12 @@ fn word_on_gate(d: &Draft, view: &DecisionView) -> String {
     }
     if !approval.roles.iter().any(|r| r.name == *role) {
         return format!("refused: the gate {gate} asks no {role}");
+    }
+    let no = |r: &&DecisionRecord| {
+        r.decision == Verb::Reject && r.gate.as_ref() == Some(gate) && r.token.as_ref() == Some(token)
+    };
+    if let Some(r) = d.journal.decisions.iter().find(no) {
+        return format!("refused: {} has rejected the gate {gate} already", r.by);
     }
     let before = d.journal.decisions.iter().find(|r| {
         r.by == spec.by

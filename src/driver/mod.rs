@@ -308,6 +308,7 @@ impl Driver {
                 self.consumed.push((key.clone(), outcome));
             }
         }
+        self.world.said = decision.said.clone();
         self.journal = decision.journal.clone();
         self.urgent |= decision.write == Write::Now;
         if decision.write == Write::Soon {
@@ -369,6 +370,7 @@ impl Driver {
             Ok(claim::Seen::Other) => {
                 self.world.outcomes.extend(self.consumed.drain(..));
                 self.notes.clear();
+                self.world.said.refused.clear();
                 self.journal = self.record.journal();
                 // Measured by whoever wrote it.
                 self.measured = self.record.journal();

@@ -11,8 +11,9 @@ use crate::api::run::{
 };
 use crate::api::trigger::Until;
 
-/// What came of a decision that counts.
-pub const ACCEPTED: &str = "accepted";
+pub mod words;
+
+pub use words::ACCEPTED;
 
 /// Most transitions kept in the timeline.
 const MAX_MOMENTS: usize = 64;

@@ -8,9 +8,11 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
 use crate::effect::hash;
@@ -50,12 +52,24 @@ pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
 /// A person's word.
 pub fn decision(decision: &CutoverDecision) -> DecisionView {
     let created = decision.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
-    DecisionView { uid: uid(&decision.metadata), created, spec: decision.spec.clone() }
+    DecisionView {
+        name: decision.name_any(),
+        uid: uid(&decision.metadata),
+        resource_version: version(&decision.metadata),
+        created,
+        spec: decision.spec.clone(),
+    }
 }
 
-/// In the order of their creation; the uid decides between those of one second, so that the order never changes.
-pub fn order(decisions: &mut [DecisionView]) {
-    decisions.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+/// Open decisions that are looked at together; the rest follows as these are answered.
+const MOST_OPEN: usize = 500;
+
+/// In the order in which they are taken in: those that lead back first, then in the order of their creation; the uid
+/// decides between those of one second, so that the order never changes. No more than a driver looks at together.
+pub fn order(decisions: &mut Vec<DecisionView>) {
+    let late = |d: &DecisionView| !matches!(d.spec.decision, Verb::Rollback | Verb::Abort);
+    decisions.sort_by(|a, b| (late(a), a.created, &a.uid).cmp(&(late(b), b.created, &b.uid)));
+    decisions.truncate(MOST_OPEN);
 }
 
 /// A Service.

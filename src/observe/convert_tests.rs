@@ -220,15 +220,25 @@ fn a_cutover_that_is_deleted_says_so() {
 }
 
 #[test]
-fn decisions_of_one_second_keep_their_order() {
-    let one = |uid: &str, created: &str| {
+fn decisions_that_lead_back_come_first_and_those_of_one_second_keep_their_order() {
+    let one = |uid: &str, created: &str, verb: &str| {
         decision(&read(json!({
             "metadata": {"uid": uid, "creationTimestamp": created},
-            "spec": {"cutover": "shop", "runUID": "r", "decision": "Abort", "by": "jane"}
+            "spec": {"cutover": "shop", "runUID": "r", "decision": verb, "by": "jane"}
         })))
     };
-    let mut list =
-        [one("z", "2026-11-20T00:00:01Z"), one("b", "2026-11-20T00:00:02Z"), one("a", "2026-11-20T00:00:02Z")];
+    let mut list = vec![
+        one("z", "2026-11-20T00:00:01Z", "Suspend"),
+        one("b", "2026-11-20T00:00:02Z", "Resume"),
+        one("a", "2026-11-20T00:00:02Z", "Suspend"),
+        one("y", "2026-11-20T00:00:03Z", "Rollback"),
+        one("x", "2026-11-20T00:00:03Z", "Abort"),
+    ];
     order(&mut list);
-    assert_eq!(list.map(|d| d.uid), ["z", "a", "b"]);
+    let names = |list: &[DecisionView]| list.iter().map(|d| d.uid.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&list), ["x", "y", "z", "a", "b"]);
+    let mut many: Vec<_> = (0..2000).map(|n| one(&n.to_string(), "2026-11-20T00:00:01Z", "Suspend")).collect();
+    many.push(one("late", "2026-11-20T01:00:00Z", "Rollback"));
+    order(&mut many);
+    assert_eq!((many.len(), many[0].uid.as_str()), (500, "late"), "no number of others leaves out a Rollback");
 }

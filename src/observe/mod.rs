@@ -5,7 +5,7 @@
 //!
 //! | group | resource | verbs | for |
 //! |---|---|---|---|
-//! | `cutover.dev` | cutovers, cutoverdecisions | get, list, watch | the Cutover and people's words |
+//! | `cutover.dev` | cutovers, cutoverdecisions | get, list, watch | the Cutover and people's words that have no answer yet |
 //! | core | services, pods | get, list, watch | selectors, ports, readiness, restarts |
 //! | core | namespaces | get | a namespace that is going away |
 //! | core | pods/log | get | what Jobs and the pods of sides wrote |

@@ -93,8 +93,15 @@ impl Live<'_> {
     }
 
     async fn decisions(self) -> Part {
-        let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid));
-        let list = call("decisions", self.api::<DeserializeGuard<CutoverDecision>>().list(&params)).await?;
+        let api = self.api::<DeserializeGuard<CutoverDecision>>();
+        let params = |answered| ListParams::default().fields(&scope::decisions(&self.scope.run_uid, answered));
+        let list = async {
+            match api.list(&params(false)).await {
+                Err(kube::Error::Api(status)) if status.code == 400 => api.list(&params(true)).await,
+                other => other,
+            }
+        };
+        let list = call("decisions", list).await?;
         let mut views: Vec<_> = list.items.into_iter().filter_map(watch::readable).collect();
         convert::order(&mut views);
         Ok(vec![Sighting::Decisions(views)])

@@ -84,9 +84,10 @@ pub fn jobs(run_uid: &str) -> String {
     format!("{LABEL_RUN}={run_uid}")
 }
 
-/// Decisions on a run.
-pub fn decisions(run_uid: &str) -> String {
-    format!("spec.runUID={run_uid}")
+/// Decisions on a run that have no answer yet. Definitions of an older version cannot select by that (`answered`).
+pub fn decisions(run_uid: &str, answered: bool) -> String {
+    let open = if answered { "" } else { ",status.state!=Answered" };
+    format!("spec.runUID={run_uid}{open}")
 }
 
 /// How a kind of workload is read.

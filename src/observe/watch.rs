@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
@@ -292,13 +292,27 @@ impl Watches {
 
     async fn decisions(self) -> Result<(), Closed> {
         let api = self.api::<DeserializeGuard<CutoverDecision>>();
-        let config = watcher::Config::default().fields(&scope::decisions(&self.scope.run_uid));
+        let answered = !self.selects_open(&api).await;
+        let config = watcher::Config::default().fields(&scope::decisions(&self.scope.run_uid, answered));
         let tell = |all: &BTreeMap<_, _>| {
             let mut list: Vec<_> = all.values().cloned().collect();
             convert::order(&mut list);
             Sighting::Decisions(list)
         };
         self.list(api, config, readable, tell).await
+    }
+
+    /// Whether the API server can leave out decisions that have been answered: definitions of an older version cannot.
+    async fn selects_open(&self, api: &Api<DeserializeGuard<CutoverDecision>>) -> bool {
+        let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid, false)).limit(1);
+        for pause in Pause(Pause::FIRST) {
+            match tokio::time::timeout(CALL_LIMIT, api.list(&params)).await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(kube::Error::Api(status))) if status.code == 400 => return false,
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(pause).await,
+            }
+        }
+        true
     }
 
     /// Jobs and their pods in one task, since a Job's view shows both.
@@ -331,10 +345,10 @@ impl Watches {
     }
 }
 
-/// A decision that can be read.
+/// A decision that can be read and has no answer yet.
 pub(super) fn readable(decision: DeserializeGuard<CutoverDecision>) -> Option<crate::world::DecisionView> {
     match decision.0 {
-        Ok(decision) => Some(convert::decision(&decision)),
+        Ok(decision) => decision.is_open().then(|| convert::decision(&decision)),
         Err(error) => {
             tracing::warn!(decision = error.metadata.name, %error, "a decision cannot be read and does not count");
             None

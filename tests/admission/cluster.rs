@@ -154,7 +154,8 @@ impl Cluster {
             "metadata": {"name": "all-writes", "namespace": self.namespace},
             "rules": [{
                 "apiGroups": ["cutover.dev"], "resources": ["cutovers", "cutovers/status", "cutoverruns",
-                    "cutoverruns/status", "cutoverruns/finalizers", "cutoverdecisions"],
+                    "cutoverruns/status", "cutoverruns/finalizers", "cutoverdecisions",
+                    "cutoverdecisions/status"],
                 "verbs": ["get", "create", "update", "patch", "delete"],
             }],
         });

@@ -165,3 +165,21 @@ async fn a_decision_never_changes() {
     }
     cluster.close();
 }
+
+#[tokio::test]
+async fn what_came_of_a_decision_is_the_operators_to_say() {
+    let Some(cluster) = Cluster::open("answer").await else { return };
+    cluster.bind("oncall", "cutover-on-call");
+    cluster.give_all_writes("oncall");
+    let mut retry = named(decision("oncall", json!({"decision": "Retry"})), "cutoverdecisions", "word");
+    let forged = json!({"state": "Answered", "result": "accepted", "at": "2026-11-20T22:00:00Z", "run": "shop-2"});
+    retry["status"] = forged.clone();
+    let made = cluster.create(Some("oncall"), "cutoverdecisions", &retry).await.expect("oncall may");
+    assert_eq!(made["status"], Value::Null, "a status that comes with the decision is dropped");
+    let written = cluster.merge(Some("oncall"), "cutoverdecisions/word/status", &json!({ "status": forged })).await;
+    refused(written, "status is written by the operator alone");
+    cluster.merge(None, "cutoverdecisions/word/status", &json!({ "status": forged })).await.expect("the operator may");
+    let open = json!({"status": {"state": "Open"}});
+    refused(cluster.merge(Some("oncall"), "cutoverdecisions/word/status", &open).await, "by the operator alone");
+    cluster.close();
+}

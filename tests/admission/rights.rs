@@ -22,6 +22,7 @@ async fn the_operator_reads_much_and_writes_little() {
         ("get", "", "pods", "log"),
         ("create", "cutover.dev", "cutoverruns", ""),
         ("update", "cutover.dev", "cutoverruns", "status"),
+        ("update", "cutover.dev", "cutoverdecisions", "status"),
         ("create", "events.k8s.io", "events", ""),
     ] {
         assert!(ask(OPERATOR, verb, group, resource, sub, "", here).await, "must be allowed: {verb} {resource}/{sub}");

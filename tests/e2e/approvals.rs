@@ -1,7 +1,7 @@
 //! Gates that wait for people (P6): who may open one, and what does not.
 
 use anyhow::{Context, ensure};
-use cutover::api::decision::CutoverDecisionSpec;
+use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
 use cutover::api::{Cutover, CutoverRun, Phase, Verb};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -59,11 +59,13 @@ async fn word(t: &Case, verb: Verb, role: &str, by: &str) -> anyhow::Result<Cuto
     })
 }
 
-/// The run once it has taken in so many decisions.
-async fn taken(t: &Case, count: usize) -> anyhow::Result<Vec<String>> {
-    t.run_until("shop", "decisions taken in", secs(20), |run| {
-        let said = run.status.iter().flat_map(|s| &s.decisions).map(|d| d.result.clone()).collect::<Vec<_>>();
-        Ok((said.len() >= count).then_some(said))
+/// What came of the decisions on a run, in the order of their creation, once so many are answered.
+async fn answers(t: &Case, run_uid: &str, count: usize) -> anyhow::Result<Vec<String>> {
+    wait::until(t.api::<CutoverDecision>(), "answers on decisions", secs(20), |all| {
+        let mut said: Vec<_> = all.values().filter(|d| d.spec.run_uid == run_uid).collect();
+        said.sort_by_key(|d| d.creation_timestamp().map(|t| t.0));
+        let results: Vec<String> = said.iter().filter_map(|d| d.status.as_ref()?.result.clone()).collect();
+        Ok((results.len() >= count).then_some(results))
     })
     .await
 }
@@ -75,11 +77,12 @@ fn a_gate_opens_when_every_role_has_said_yes_by_different_people() {
         t.apply(&roles()).await?;
         t.start().await?;
         t.cutover("shop", GATE).await?;
-        t.say(PEOPLE[0], word(t, Verb::Approve, "qa", PEOPLE[0]).await?).await?;
+        let first = t.say(PEOPLE[0], word(t, Verb::Approve, "qa", PEOPLE[0]).await?).await?;
+        ensure!(t.answer(&first).await?.result.as_deref() == Some("accepted"));
         // The same person in the other role is no second person.
-        t.say(PEOPLE[0], word(t, Verb::Approve, "operations", PEOPLE[0]).await?).await?;
-        let said = taken(t, 2).await?;
-        ensure!(said[0] == "accepted" && said[1].contains("another person"), "{said:?}");
+        let second = t.say(PEOPLE[0], word(t, Verb::Approve, "operations", PEOPLE[0]).await?).await?;
+        let result = t.answer(&second).await?.result.unwrap_or_default();
+        ensure!(result.contains("another person"), "{result}");
         t.say(PEOPLE[1], word(t, Verb::Approve, "operations", PEOPLE[1]).await?).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;
         let steps = run.status.context("status")?.steps;
@@ -129,7 +132,7 @@ fn nothing_but_a_valid_word_on_this_gate_opens_it() {
 
         // Denied at admission.
         let denied = async |user: &str, spec: CutoverDecisionSpec| match t.say(user, spec).await {
-            Ok(()) => anyhow::bail!("a decision by {user} was admitted"),
+            Ok(_) => anyhow::bail!("a decision by {user} was admitted"),
             Err(e) => Ok(format!("{e:#}")),
         };
         let text = denied(PEOPLE[0], good.clone()).await?;
@@ -156,9 +159,11 @@ fn nothing_but_a_valid_word_on_this_gate_opens_it() {
         // Admitted, and worth nothing.
         t.say(PEOPLE[1], CutoverDecisionSpec { token: old.token.clone(), ..good.clone() }).await?;
         t.say(PEOPLE[1], CutoverDecisionSpec { gate: Some("backup".into()), ..good.clone() }).await?;
-        t.say(PEOPLE[1], old).await?;
+        let late = t.say(PEOPLE[1], old).await?;
+        let result = t.answer(&late).await?.result.unwrap_or_default();
+        ensure!(result.contains("is over"), "{result}");
         t.say(PEOPLE[0], word(t, Verb::Approve, "qa", PEOPLE[0]).await?).await?;
-        let said = taken(t, 3).await?;
+        let said = answers(t, &good.run_uid, 3).await?;
         ensure!(said.iter().filter(|r| *r == "accepted").count() == 1, "{said:?}");
         ensure!(said.iter().any(|r| r.contains("other evidence")), "{said:?}");
         let runs = t.api::<CutoverRun>().list(&ListParams::default()).await?;

@@ -29,3 +29,4 @@ mod templates;
 mod tls;
 mod triggers;
 mod way_back;
+mod words;

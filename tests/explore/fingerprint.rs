@@ -52,6 +52,8 @@ impl State {
             self.budget,
             promises::waits_for(c).is_some(),
         );
+        let refused: Vec<_> = w.said.refused.keys().collect();
+        let _ = write!(text, "|{:?}|{refused:?}|{}", c.answers.keys().collect::<Vec<_>>(), w.said.mute.is_some());
         // Times that nothing is measured by any more are left out.
         let second = jiff::SignedDuration::from_secs(1);
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);

@@ -421,9 +421,7 @@ impl State {
             comment: None,
             by: "jane".into(),
         };
-        let uid = format!("decision-{}", self.cluster.decisions.len() + 1);
-        let created = self.cluster.now;
-        self.cluster.decisions.push(cutover::world::DecisionView { uid, created, spec });
+        self.cluster.decided(spec);
     }
 
     fn reply(&mut self, i: usize, fate: Fate) {

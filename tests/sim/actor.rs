@@ -60,6 +60,7 @@ fn attempt(cluster: &mut Cluster, effect: &Effect) -> Outcome {
         Effect::StartJob { name, uid } => start(cluster, name, uid),
         Effect::DeleteJob { name, uid, resource_version } => delete(cluster, name, uid, resource_version.as_deref()),
         Effect::OwnJob { name, uid } => own(cluster, name, uid),
+        Effect::Answer { uid, resource_version, result, .. } => cluster.answer_decision(uid, resource_version, result),
         Effect::Send { key, request } => {
             cluster.wrote(Who::Us, Wrote::Sent { key: key.clone() });
             Outcome::Answered(cluster.ask(request))

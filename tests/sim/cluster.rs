@@ -66,6 +66,7 @@ pub enum Wrote {
     JobStarted { job: String, step: Option<String> },
     JobDeleted { job: String },
     JobOwned { job: String },
+    Answered { decision: String },
     Sent { key: String },
     Scaled { workload: WorkloadRef, from: u32, to: u32 },
     Changed { object: ObjectRef, change: String },
@@ -88,6 +89,8 @@ pub struct Cluster {
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
     pub decisions: Vec<DecisionView>,
+    /// What was written on decisions, by uid.
+    pub answers: BTreeMap<String, String>,
     pub services: BTreeMap<String, Service>,
     pub workloads: BTreeMap<WorkloadRef, WorkloadView>,
     /// Pods by name, with the workload they belong to.
@@ -148,6 +151,7 @@ impl Cluster {
                 releases: [(plan.live.name.clone(), "1.0.0".to_owned())].into(),
             }),
             decisions: vec![],
+            answers: BTreeMap::new(),
             services: BTreeMap::new(),
             workloads: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -540,7 +544,7 @@ impl Cluster {
     /// Everything as it is now, as a watch or a live read would tell it. Jobs that are gone are told by
     /// `known`, the names somebody has heard of.
     pub fn sightings(&self, known: &mut dyn Iterator<Item = String>) -> Vec<Sighting> {
-        let mut all = vec![Sighting::Cutover(self.cutover.clone()), Sighting::Decisions(self.decisions.clone())];
+        let mut all = vec![Sighting::Cutover(self.cutover.clone()), Sighting::Decisions(self.open_decisions())];
         for name in &self.plan.services {
             all.push(Sighting::Service(name.clone(), self.services.get(name).map(|s| s.view.clone())));
             all.push(Sighting::Endpoints(name.clone(), self.endpoints.get(name).cloned().unwrap_or_default()));

@@ -14,6 +14,7 @@ pub enum On {
     Start,
     Delete,
     Own,
+    Answer,
     Change,
     Send,
     /// The claim: a write of the run's status.
@@ -78,6 +79,7 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::StartJob { name, .. } => (On::Start, name),
         Effect::DeleteJob { name, .. } => (On::Delete, name),
         Effect::OwnJob { name, .. } => (On::Own, name),
+        Effect::Answer { decision, .. } => (On::Answer, decision),
         Effect::Send { key, .. } => (On::Send, key),
         Effect::Switch { service, .. } => (On::Switch, service),
         Effect::Restore { service, .. } => (On::Restore, service),

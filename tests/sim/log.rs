@@ -136,6 +136,11 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         Effect::StartJob { name, .. } => format!("start Job {}", mask(cluster, name)),
         Effect::DeleteJob { name, .. } => format!("delete Job {}", mask(cluster, name)),
         Effect::OwnJob { name, .. } => format!("own Job {}", mask(cluster, name)),
+        Effect::Answer { uid, result, .. } => {
+            let said = cluster.decisions.iter().find(|d| d.uid == *uid);
+            let said = said.map(|d| format!("{:?} by {}", d.spec.decision, d.spec.by)).unwrap_or_default();
+            format!("answer {said} ({result})")
+        }
         Effect::Send { key, .. } => format!("send request {key}"),
         Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
         Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.live.name),

@@ -25,3 +25,4 @@ pub mod script;
 pub mod small;
 pub mod stage;
 pub mod timeline;
+pub mod words;

@@ -153,6 +153,7 @@ impl Operator {
                 self.consumed.push((key.clone(), outcome));
             }
         }
+        self.world.said = decision.said.clone();
         self.journal = decision.journal.clone();
         self.urgent |= decision.write == Write::Now;
         if decision.write == Write::Soon {
@@ -204,6 +205,7 @@ impl Operator {
         if !(same || ours) {
             self.world.outcomes.extend(self.consumed.drain(..));
             self.notes.clear();
+            self.world.said.refused.clear();
             self.journal = self.record.clone();
             self.urgent = false;
         }

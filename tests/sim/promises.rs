@@ -1,7 +1,7 @@
 //! The promises of the design (DESIGN §8), checked at every status write, at every write to a user's object and after
 //! every tick. A broken one is put into [`Cluster::broken`] with its number.
 //!
-//! Here: P1 to P7, P10, P12, P13, and the order of a rollback (§5). Not here: P8 and P9 (they need a real API server).
+//! Here: P1 to P7, P10, P12 to P14, and the order of a rollback (§5). Not here: P8 and P9 (they need a real API server).
 
 use std::collections::BTreeSet;
 
@@ -47,6 +47,7 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
     {
         broken.push("P11: the run closed with a Service that may still be switched".to_owned());
     }
+    cluster.words_count_once(&mut broken);
     for old in &before.steps {
         match record(after, &old.name) {
             None => broken.push(format!("P2: the record of {} vanished", old.name)),
@@ -190,6 +191,7 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
             let mut all = status.steps.iter().flat_map(|s| s.job.iter().chain(&s.former_jobs));
             all.any(|j| j.name == *name && j.uid.as_ref() == Some(uid))
         }
+        Effect::Answer { uid, result, accepted, .. } => cluster.answer_is_recorded(uid, result, *accepted),
         Effect::Send { key, .. } => status
             .steps
             .iter()
@@ -230,6 +232,7 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
                 let step = cluster.jobs.get(&job).and_then(|j| j.view.step.clone()).unwrap_or(job);
                 once(cluster, "P1: start", &step);
             }
+            Wrote::Answered { decision } => once(cluster, "P14: answer to", &decision),
             Wrote::Sent { key } => once(cluster, "P1: request of", &key),
             Wrote::Scaled { workload, from, to } if to < from => {
                 let labels = cluster.workloads.get(&workload).map(|w| w.pod_labels.clone()).unwrap_or_default();

@@ -52,6 +52,10 @@ fn three() -> u32 {
     3
 }
 
+fn once() -> u32 {
+    1
+}
+
 fn two_hours() -> Duration {
     Duration::from_mins(120)
 }
@@ -153,6 +157,12 @@ pub struct Act {
 pub struct Word {
     pub decision: Verb,
     pub by: String,
+    /// The Cutover that it names; that of the scenario where absent.
+    #[serde(default)]
+    pub cutover: Option<String>,
+    /// So many decisions that say the same.
+    #[serde(default = "once")]
+    pub times: u32,
     /// For Approve and Reject; the token is the one that the gate has at that moment.
     #[serde(default)]
     pub gate: Option<String>,
@@ -254,6 +264,9 @@ pub struct Expect {
     /// Names of the variables of each workload's first container at the end, with their values.
     #[serde(default)]
     pub env: BTreeMap<String, BTreeMap<String, String>>,
+    /// How the answer on each decision begins.
+    #[serde(default)]
+    pub answers: BTreeMap<String, String>,
     /// No selector was ever written by us.
     #[serde(default)]
     pub never_switched: bool,

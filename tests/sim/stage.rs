@@ -1,9 +1,6 @@
 //! Carries out the cues of a script: what people, the kubelet and misfortune do.
 
-use cutover::api::CutoverDecisionSpec;
-use cutover::world::DecisionView;
-
-use super::cluster::{RUN, Who};
+use super::cluster::Who;
 use super::script::Act;
 use super::timeline::Timeline;
 
@@ -21,25 +18,7 @@ impl Timeline {
     fn people(&mut self, act: &Act) {
         let cluster = &mut self.cluster;
         if let Some(word) = &act.decide {
-            let n = cluster.decisions.len() + 1;
-            let open = |gate: &String| cluster.status.steps.iter().find(|r| r.name == *gate)?.gate.as_ref();
-            let token = word.gate.as_ref().and_then(open).map(|g| g.token.clone());
-            cluster.decisions.push(DecisionView {
-                uid: format!("decision-{n}"),
-                created: cluster.now,
-                spec: CutoverDecisionSpec {
-                    cutover: cluster.plan.cutover.clone(),
-                    run_uid: RUN.into(),
-                    decision: word.decision,
-                    gate: word.gate.clone(),
-                    role: word.role.clone(),
-                    token: word.token.clone().or(token),
-                    step: word.step.clone(),
-                    outcome: word.outcome,
-                    comment: word.comment.clone(),
-                    by: word.by.clone(),
-                },
-            });
+            cluster.say(word);
         }
         if let Some(cutover) = &mut cluster.cutover {
             if let Some(side) = &act.activate {

@@ -24,6 +24,14 @@ fn all_effects() -> Vec<Effect> {
         Effect::StartJob { name: name.clone(), uid: uid.clone() },
         Effect::DeleteJob { name: name.clone(), uid: uid.clone(), resource_version: None },
         Effect::OwnJob { name: name.clone(), uid: uid.clone() },
+        Effect::Answer {
+            decision: name.clone(),
+            uid: uid.clone(),
+            resource_version: "1".into(),
+            result: "accepted".into(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            accepted: true,
+        },
         Effect::Send { key: "a#1".into(), request },
         Effect::Switch {
             service: name.clone(),

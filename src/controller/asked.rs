@@ -1,0 +1,192 @@
+//! Decisions that have no answer yet, as the watch shows them, and what this process has said about them.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::queue::Key;
+use crate::api::decision::CutoverDecision;
+
+/// Refusals of a Cutover are told with one Event in this time.
+const TELL: Duration = Duration::from_secs(60);
+
+/// What came of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// In words.
+    pub result: String,
+    /// When it was first seen.
+    pub at: Timestamp,
+    /// The run on which it took effect.
+    pub run: Option<String>,
+}
+
+/// An open decision.
+struct Open {
+    watch: usize,
+    key: Key,
+    run_uid: String,
+}
+
+/// What is open, by uid.
+#[derive(Default)]
+pub struct Asked {
+    open: HashMap<String, Open>,
+    /// By watch: what its list under way has named so far.
+    listed: HashMap<usize, HashSet<String>>,
+    /// What was said about open ones, until it stands on them.
+    said: HashMap<String, Said>,
+    /// Those whose answer the API server would not have.
+    given_up: HashSet<String>,
+    /// Those for which a run has been opened again.
+    opened: HashSet<String>,
+    /// When a refusal was last told.
+    told: HashMap<Key, Instant>,
+    mute: bool,
+}
+
+impl Asked {
+    /// A decision was seen. Returns the Cutover that it names, if it has no answer yet.
+    pub fn seen(&mut self, watch: usize, decision: &CutoverDecision) -> Option<Key> {
+        let uid = decision.uid().unwrap_or_default();
+        if !decision.is_open() {
+            self.answered(&uid);
+            return None;
+        }
+        if let Some(listed) = self.listed.get_mut(&watch) {
+            listed.insert(uid.clone());
+        }
+        let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
+        self.open.insert(uid, Open { watch, key: key.clone(), run_uid: decision.spec.run_uid.clone() });
+        Some(key)
+    }
+
+    /// A watch lists all open decisions anew.
+    pub fn list_begins(&mut self, watch: usize) {
+        self.listed.insert(watch, HashSet::new());
+    }
+
+    /// All have been listed: those that were not are gone, or answered.
+    pub fn list_ended(&mut self, watch: usize) {
+        let listed = self.listed.remove(&watch).unwrap_or_default();
+        let stale = |(uid, open): &(&String, &Open)| open.watch == watch && !listed.contains(*uid);
+        let gone: Vec<String> = self.open.iter().filter(stale).map(|(uid, _)| uid.clone()).collect();
+        gone.iter().for_each(|uid| self.answered(uid));
+    }
+
+    /// It is answered, or gone.
+    pub fn answered(&mut self, uid: &str) {
+        self.open.remove(uid);
+        self.said.remove(uid);
+        self.given_up.remove(uid);
+        self.opened.remove(uid);
+    }
+
+    /// Whether a decision that names this Cutover waits for an answer.
+    pub fn is_asked(&self, key: &Key) -> bool {
+        self.open.iter().any(|(uid, open)| open.key == *key && !self.given_up.contains(uid))
+    }
+
+    /// The Cutovers that open decisions about a run name.
+    pub fn about(&self, run_uid: &str) -> HashSet<Key> {
+        self.open.values().filter(|open| open.run_uid == run_uid).map(|open| open.key.clone()).collect()
+    }
+
+    /// What was said about an open decision.
+    pub fn said(&self, uid: &str) -> Option<Said> {
+        self.said.get(uid).cloned()
+    }
+
+    /// This is said about it now. True where nothing was before.
+    pub fn say(&mut self, uid: &str, said: &Said) -> bool {
+        self.said.insert(uid.to_owned(), said.clone()).is_none()
+    }
+
+    /// Its answer cannot be written. True the first time that any cannot.
+    pub fn give_up(&mut self, uid: &str) -> bool {
+        self.given_up.insert(uid.to_owned());
+        !std::mem::replace(&mut self.mute, true)
+    }
+
+    /// Whether its answer cannot be written.
+    pub fn is_given_up(&self, uid: &str) -> bool {
+        self.given_up.contains(uid)
+    }
+
+    /// A run is opened again for it. False where that was done already.
+    pub fn open_for(&mut self, uid: &str) -> bool {
+        self.opened.insert(uid.to_owned())
+    }
+
+    /// Whether a run has been opened again for it.
+    pub fn was_opened_for(&self, uid: &str) -> bool {
+        self.opened.contains(uid)
+    }
+
+    /// Whether a refusal about this Cutover may be told with an Event, which it is then.
+    pub fn may_tell(&mut self, key: &Key) -> bool {
+        self.told.retain(|_, at| at.elapsed() < TELL);
+        let may = !self.told.contains_key(key);
+        if may {
+            self.told.insert(key.clone(), Instant::now());
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn decision(uid: &str, cutover: &str, status: serde_json::Value) -> CutoverDecision {
+        serde_json::from_value(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "CutoverDecision",
+            "metadata": {"name": uid, "namespace": "a", "uid": uid},
+            "spec": {"cutover": cutover, "runUID": "r", "decision": "Retry", "by": "sre"}, "status": status,
+        }))
+        .expect("a decision")
+    }
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "a".into(), name: name.into() }
+    }
+
+    #[test]
+    fn only_what_has_no_answer_is_asked() {
+        let mut asked = Asked::default();
+        assert_eq!(asked.seen(0, &decision("1", "web", json!(null))), Some(key("web")));
+        assert_eq!(asked.seen(0, &decision("2", "api", json!({"state": "Answered"}))), None);
+        assert!(asked.is_asked(&key("web")) && !asked.is_asked(&key("api")));
+        assert_eq!(asked.about("r"), [key("web")].into());
+        assert!(asked.give_up("1"), "told once");
+        assert!(!asked.is_asked(&key("web")), "not tried again and again");
+        assert_eq!(asked.seen(0, &decision("1", "web", json!({"state": "Answered"}))), None);
+        assert!(!asked.is_given_up("1") && asked.about("r").is_empty());
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_name_is_answered() {
+        let mut asked = Asked::default();
+        asked.seen(0, &decision("1", "web", json!(null)));
+        asked.seen(1, &decision("2", "api", json!(null)));
+        asked.list_begins(0);
+        asked.seen(0, &decision("3", "shop", json!(null)));
+        asked.list_ended(0);
+        let open: Vec<bool> = ["web", "api", "shop"].map(|name| asked.is_asked(&key(name))).into();
+        assert_eq!(open, [false, true, true]);
+    }
+
+    #[test]
+    fn what_was_said_once_is_not_said_otherwise() {
+        let mut asked = Asked::default();
+        asked.seen(0, &decision("1", "web", json!(null)));
+        let said = Said { result: "refused: x".into(), at: Timestamp::UNIX_EPOCH, run: None };
+        assert!(asked.say("1", &said) && !asked.say("1", &said));
+        assert_eq!(asked.said("1"), Some(said));
+        assert!(asked.may_tell(&key("web")) && !asked.may_tell(&key("web")) && asked.may_tell(&key("api")));
+    }
+}

@@ -1,0 +1,230 @@
+//! A decision counts once, where and when it was authorised, and its result stands on it.
+
+use anyhow::{Context, ensure};
+use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
+use cutover::api::{Cutover, CutoverRun, Phase, Verb};
+use kube::ResourceExt;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::harness::app::PEOPLE;
+use crate::harness::case::{newest, secs};
+use crate::harness::{Case, e2e, wait};
+
+const HELD: &str = "prepare: {steps: [{name: hold, wait: {for: 60s}}]}\nswitch: {timeout: 20s}\n";
+const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 10m, every: 1s}\n";
+
+/// Names of the Cutover's runs.
+async fn runs(t: &Case) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> =
+        t.api::<CutoverRun>().list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The newest run of a Cutover.
+async fn run_of(t: &Case, cutover: &str) -> anyhow::Result<CutoverRun> {
+    let runs = t.api::<CutoverRun>().list(&ListParams::default()).await?;
+    newest(runs.items.iter(), cutover).cloned().context("a run")
+}
+
+fn word(cutover: &str, run_uid: &str, verb: Verb, by: &str) -> CutoverDecisionSpec {
+    CutoverDecisionSpec {
+        cutover: cutover.into(),
+        run_uid: run_uid.into(),
+        decision: verb,
+        gate: None,
+        role: None,
+        token: None,
+        step: None,
+        outcome: None,
+        comment: None,
+        by: by.into(),
+    }
+}
+
+/// Gives a user every verb on runs of one Cutover.
+fn on_call(user: &str, cutover: &str) -> String {
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {user}}}\nrules:\n\
+         - {{apiGroups: [cutover.dev], resources: [cutovers, cutoverruns], verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [cutover.dev], resources: [cutoverdecisions], verbs: [get, list, watch, create]}}\n\
+         - {{apiGroups: [cutover.dev], resources: [cutovers/run], resourceNames: [{cutover}], verbs: [abort, rollback, retry]}}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: {user}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {user}}}\n\
+         subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]\n"
+    )
+}
+
+#[test]
+fn a_retry_said_while_the_run_is_under_way_never_starts_anything() {
+    e2e("words_retry_under_way", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", WATCHING).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        let result = t.told("shop", Verb::Retry).await?;
+        ensure!(result.starts_with("refused: the run is not over"), "{result}");
+        let result = t.told("shop", Verb::Rollback).await?;
+        ensure!(result == "accepted", "{result}");
+        t.ends("shop", Phase::RolledBack, 30).await?;
+        // Neither by itself, nor for a new operator, nor when the Cutover changes.
+        t.crash()?;
+        t.merge::<Cutover>("shop", json!({"metadata": {"annotations": {"woken": "yes"}}})).await?;
+        // What is said about another run has been looked at: so has everything said before.
+        let result = t.told("shop", Verb::Abort).await?;
+        ensure!(result.contains("is over: RolledBack"), "{result}");
+        ensure!(runs(t).await? == ["shop-1"], "{:?}", runs(t).await?);
+        // Said now it counts, and once.
+        let name = t.decide_as(PEOPLE[0], PEOPLE[0], "shop", Verb::Retry, None).await?;
+        let answer = t.answer(&name).await?;
+        ensure!(answer.run.as_deref() == Some("shop-2"), "{answer:?}");
+        t.phase("shop", Phase::Observing, 60).await?;
+        t.decide("shop", Verb::Rollback).await?;
+        t.ends("shop", Phase::RolledBack, 30).await?;
+        t.crash()?;
+        ensure!(t.told("shop", Verb::Abort).await?.contains("run shop-2 is over"));
+        ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_retry_for_a_run_that_is_not_the_newest_or_was_deleted_is_refused() {
+    e2e("words_retry_old", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", &format!("{HELD}historyLimit: 1\n")).await?;
+        let mut uids = vec![];
+        for n in 1..=3 {
+            t.run_until("shop", "the next run", secs(30), |run| {
+                let found = run.name_any() == format!("shop-{n}");
+                Ok((found && run.status.as_ref().is_some_and(|s| s.phase == Phase::Preparing)).then_some(()))
+            })
+            .await?;
+            let run = run_of(t, "shop").await?;
+            uids.push(run.uid().context("a uid")?);
+            t.decide("shop", Verb::Abort).await?;
+            t.ends("shop", Phase::Aborted, 30).await?;
+            if n < 3 {
+                let result = t.told("shop", Verb::Retry).await?;
+                ensure!(result == format!("accepted: run shop-{} is started", n + 1), "{result}");
+            }
+        }
+        wait::until(t.api::<CutoverRun>(), "the first run is deleted", secs(20), |all| {
+            Ok((!all.contains_key("shop-1")).then_some(()))
+        })
+        .await?;
+        let said = t.say(PEOPLE[0], word("shop", &uids[0], Verb::Retry, PEOPLE[0])).await?;
+        let result = t.answer(&said).await?.result.unwrap_or_default();
+        ensure!(result.starts_with("refused") && result.contains("has it no more"), "{result}");
+        let said = t.say(PEOPLE[0], word("shop", &uids[1], Verb::Retry, PEOPLE[0])).await?;
+        let result = t.answer(&said).await?.result.unwrap_or_default();
+        ensure!(result.starts_with("refused"), "{result}");
+        let result = t.told("shop", Verb::Revalidate).await?;
+        ensure!(result.contains("has not completed (Aborted)"), "{result}");
+        ensure!(run_of(t, "shop").await?.name_any() == "shop-3");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_retry_authorised_for_another_cutover_is_refused_and_hides_nobodys() {
+    e2e("words_cross", async |t: &Case| {
+        t.web().await?;
+        t.apply(&crate::harness::app::service("web", "blue").replacen("name: web", "name: other", 1)).await?;
+        t.apply(&on_call("mallory", "mine")).await?;
+        t.start().await?;
+        let mut mine = crate::harness::app::cutover("mine", "web", "activate: blue\n")?;
+        mine["spec"]["services"] = json!([{"name": "other"}]);
+        t.apply_value(&mine).await?;
+        t.cutover("shop", WATCHING).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        let uid = run_of(t, "shop").await?.uid().context("a uid")?;
+        let forbidden = t.say("mallory", word("shop", &uid, Verb::Rollback, "mallory")).await;
+        ensure!(forbidden.is_err(), "RBAC names one Cutover");
+        for verb in [Verb::Retry, Verb::Rollback] {
+            let said = t.say("mallory", word("mine", &uid, verb, "mallory")).await?;
+            let result = t.answer(&said).await?.result.unwrap_or_default();
+            ensure!(result.contains("is not a run of Cutover mine"), "{result}");
+        }
+        t.decide("shop", Verb::Rollback).await?;
+        t.ends("shop", Phase::RolledBack, 30).await?;
+        let said = t.say("mallory", word("mine", &uid, Verb::Retry, "mallory")).await?;
+        let result = t.answer(&said).await?.result.unwrap_or_default();
+        ensure!(result.contains("is not a run of Cutover mine"), "{result}");
+        ensure!(runs(t).await? == ["shop-1"], "{:?}", runs(t).await?);
+        let result = t.told("shop", Verb::Retry).await?;
+        ensure!(result == "accepted: run shop-2 is started", "{result}");
+        ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);
+        Ok(())
+    });
+}
+
+#[test]
+fn void_approvals_do_not_silence_a_rollback() {
+    e2e("words_flood", async |t: &Case| {
+        t.web().await?;
+        t.apply(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: qa}\nrules:\n\
+             - {apiGroups: [cutover.dev], resources: [cutoverdecisions], verbs: [create]}\n\
+             - {apiGroups: [cutover.dev], resources: [cutovers/qa], verbs: [approve]}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: qa}\n\
+             roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: qa}\n\
+             subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: qa}]\n",
+        )
+        .await?;
+        t.start().await?;
+        t.cutover("shop", WATCHING).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        let uid = run_of(t, "shop").await?.uid().context("a uid")?;
+        let void = CutoverDecisionSpec {
+            gate: Some("x".into()),
+            role: Some("qa".into()),
+            token: Some("t".into()),
+            ..word("shop", &uid, Verb::Approve, "qa")
+        };
+        for _ in 0..210 {
+            t.say("qa", void.clone()).await?;
+        }
+        let result = t.told("shop", Verb::Rollback).await?;
+        ensure!(result == "accepted", "{result}");
+        let run = t.ends("shop", Phase::RolledBack, 30).await?;
+        let taken = run.status.context("a status")?.decisions;
+        ensure!(taken.len() == 1, "refused ones stand on themselves: {taken:?}");
+        wait::until(t.api::<CutoverDecision>(), "an answer on every decision", secs(20), |all| {
+            Ok((all.len() == 211 && all.values().all(|d| !d.is_open())).then_some(()))
+        })
+        .await
+    });
+}
+
+#[test]
+fn an_operator_killed_between_a_word_and_its_answer_repeats_nothing_and_answers() {
+    e2e("words_crash", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", HELD).await?;
+        t.phase("shop", Phase::Preparing, 30).await?;
+        for (verb, wanted) in [(Verb::Suspend, "accepted"), (Verb::Resume, "accepted"), (Verb::Abort, "accepted")] {
+            let said = t.decide_as(PEOPLE[0], PEOPLE[0], "shop", verb, None).await?;
+            t.crash()?;
+            let result = t.answer(&said).await?.result.unwrap_or_default();
+            ensure!(result == wanted, "{verb:?}: {result}");
+        }
+        let run = t.ends("shop", Phase::Aborted, 30).await?;
+        let taken = run.status.context("a status")?.decisions;
+        ensure!(taken.len() == 3, "each once: {taken:?}");
+        let said = t.decide_as(PEOPLE[0], PEOPLE[0], "shop", Verb::Retry, None).await?;
+        t.crash()?;
+        let result = t.answer(&said).await?.result.unwrap_or_default();
+        ensure!(result == "accepted: run shop-2 is started", "{result}");
+        t.phase("shop", Phase::Preparing, 30).await?;
+        t.crash()?;
+        // One that was refused stays refused for whoever comes next.
+        let result = t.told("shop", Verb::Rollback).await?;
+        ensure!(result.contains("nothing has been switched"), "{result}");
+        ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);
+        Ok(())
+    });
+}

@@ -60,6 +60,10 @@ pub enum Read {
     CronJob(String),
     /// The revisions of a Deployment.
     Revisions(String),
+    /// What Events say of objects, by their uids.
+    Events(Vec<String>),
+    /// Services, PodDisruptionBudgets and workloads of the namespace, by what pods they select.
+    Selectors,
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
 }

@@ -8,6 +8,8 @@ use crate::api::step::WorkloadRef;
 use crate::plan::{Plan, PlanSide};
 use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
 
+pub mod why;
+
 /// Which side a whole selector names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {

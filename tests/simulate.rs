@@ -77,6 +77,13 @@ fn check(line: &Timeline) -> Vec<String> {
     for (w, kept) in cluster.annotations.iter().filter(|(_, kept)| !kept.is_empty()) {
         wrong.push(format!("{} is left with {kept:?}", w.name));
     }
+    for (step, wanted) in &expect.images {
+        let template = cluster.job_of(step).and_then(|job| cluster.jobs.get(&job)?.view.template.clone());
+        let image = template.as_ref().and_then(|t| t.pointer("/spec/containers/0/image")?.as_str());
+        if image != Some(wanted) {
+            wrong.push(format!("the Job of {step} ran {image:?}, expected {wanted}"));
+        }
+    }
     for (name, suspended) in &expect.suspended {
         let found = cluster.cron_jobs.get(name).map(|j| j.suspended);
         if found != Some(*suspended) {

@@ -170,6 +170,7 @@ fn late(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Opt
             match advance(cx, step, &mut seen, &mut unused) {
                 Some(pass @ Verdict::Pass { .. }) => {
                     *record = seen;
+                    out.warnings.extend(unused.warnings);
                     out.consumed.extend(unused.consumed);
                     Some(pass)
                 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, StepRecord};
@@ -14,8 +14,9 @@ use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
+use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, cron_jobs, manifest, read_key, restart, scale, set_env, span, undo_rollout};
+use super::{Cx, Out, Verdict, cron_jobs, read_key, restart, scale, set_env, span, undo_rollout};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -25,14 +26,21 @@ const SHOWN: usize = 3;
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let runs = match dry_runs(cx) {
-        Ok(runs) => runs,
+    let jobs = jobs(cx);
+    let tried = job_labels::manifests(cx, &jobs).and_then(|made| Ok((dry_runs(cx, &jobs, &made)?, made)));
+    let (runs, manifests) = match tried {
+        Ok(tried) => tried,
         Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
             record.message = Some(why);
             return None;
         }
         Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
     };
+    let made: Vec<Made> =
+        jobs.iter().zip(&manifests).map(|((step, job), manifest)| Made { step, job, manifest }).collect();
+    if let Some(why) = made.iter().find_map(|made| job_labels::refused(cx, made)) {
+        return Some(Verdict::fail(why));
+    }
     let began = record.attempt_at.unwrap_or(cx.world.now);
     let (n, next) = try_of(span(began, cx.world.now));
     let key = |n: u64| format!("{}/{n}", read_key(step, record));
@@ -70,7 +78,15 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("waiting for Prometheus".into());
         return None;
     }
-    Some(Verdict::pass(json!({"tried": runs.len()})))
+    if !job_labels::warn(cx, step, record, &made, out) {
+        record.message = Some("who selects the pods of Jobs is being looked up".into());
+        return None;
+    }
+    let mut evidence = json!({"tried": runs.len()});
+    if !out.warnings.is_empty() {
+        evidence["warnings"] = json!(out.warnings);
+    }
+    Some(Verdict::pass(evidence))
 }
 
 /// Asks every query of triggers and metric steps. `Err`: not all are answered yet; `Ok(Some)`: one is no query. Whether
@@ -115,12 +131,12 @@ pub fn try_of(elapsed: Duration) -> (u64, Duration) {
     (n, Duration::from_millis(end))
 }
 
-fn dry_runs(cx: &Cx) -> Result<Vec<DryRun>, NoRequest> {
-    let mut runs = vec![];
-    for (step, job) in jobs(cx) {
-        let manifest = manifest::build(cx, &step, &job, 1, true)?;
-        runs.push(DryRun::Job { step: step.name, manifest });
-    }
+fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Vec<DryRun>, NoRequest> {
+    let job = |((step, _), manifest): (&(PlanStep, Job), &Value)| {
+        let (step, manifest) = (step.name.clone(), manifest.clone());
+        DryRun::Job { step, manifest }
+    };
+    let mut runs: Vec<DryRun> = jobs.iter().zip(manifests).map(job).collect();
     for name in &cx.plan.services {
         let view = match cx.world.services.get(name) {
             None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),

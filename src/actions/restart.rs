@@ -58,7 +58,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
         record.message = Some(why);
         return None;
     }
-    rollout::judge(cx, &workloads, None, false, record)
+    match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+        verdict => Some(verdict),
+    }
 }
 
 #[cfg(test)]

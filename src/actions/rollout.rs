@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::api::run::StepRecord;
 use crate::api::step::{Rollout, SideRef, WorkloadRef};
+use crate::endpoints::why;
 use crate::world::WorkloadView;
 
 use super::{Cx, Verdict};
@@ -57,11 +58,12 @@ pub fn judge(
         if view.observed_generation >= view.generation
             && let Some(why) = &view.stuck
         {
-            let message = format!("{name} does not progress: {why} ({})", shown(view));
+            let cause = caused(cx, workload);
+            let message = format!("{name} does not progress: {why} ({}){cause}", shown(view));
             return Some(Verdict::Fail { message, evidence: Some(json!({name: count(view)})) });
         }
         if let Some(why) = unfinished(cx, view, release) {
-            return wait(record, format!("{name}: {why}"));
+            return wait(record, format!("{name}: {why}{}", caused(cx, workload)));
         }
         available += view.available;
         counts.insert(name, count(view));
@@ -72,6 +74,11 @@ pub fn judge(
         }
         _ => Some(Verdict::pass(Value::Object(counts))),
     }
+}
+
+/// Why a workload is not ready, to be said behind how far it is.
+fn caused(cx: &Cx, workload: &WorkloadRef) -> String {
+    why::workload(cx.world, workload).map(|why| format!("; {why}")).unwrap_or_default()
 }
 
 fn wait(record: &mut StepRecord, why: String) -> Option<Verdict> {
@@ -113,9 +120,10 @@ fn unfinished(cx: &Cx, view: &WorkloadView, labelled: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step, workload};
+    use crate::actions::fixtures::{Fixture, pod, step, workload};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
+    use crate::world::{ContainerView, PodView};
 
     fn check(f: &Fixture, value: Value) -> (StepState, String) {
         let rollout = serde_json::from_value(value).expect("a rollout");
@@ -158,6 +166,32 @@ mod tests {
             let (state, why) = check(&f, json!({"side": "Target"}));
             assert!(state == StepState::Running && why.contains(text), "{why}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_named() {
+        let mut f = Fixture::new();
+        f.workload("green").updated = 1;
+        let container = ContainerView {
+            name: "api".into(),
+            image: "web:9".into(),
+            waiting: Some("ImagePullBackOff".into()),
+            waiting_message: Some("Back-off pulling image \"web:9\": ErrImagePull: web:9: not found".into()),
+            ..ContainerView::default()
+        };
+        let bad = PodView { ready: false, containers: vec![container], ..pod("green-c", "green") };
+        f.pods(vec![pod("green-a", "green"), bad, pod("blue-a", "blue")]);
+        let why = "pod green-c: container api: ErrImagePull of web:9: web:9: not found";
+        let told = format!("Deployment web-green: 1 of 2 pods are of the current template; {why}");
+        assert_eq!(check(&f, json!({"side": "Target"})), (StepState::Running, told));
+        f.workload("green").stuck = Some("ProgressDeadlineExceeded".into());
+        let (state, message) = check(&f, json!({"side": "Target"}));
+        assert!(state == StepState::Failed && message.ends_with(why), "{message}");
+        f.workload("green").stuck = None;
+        f.workload("green").refused = Some("pods \"x\" is forbidden: violates PodSecurity \"restricted\": y".into());
+        let (state, message) = check(&f, json!({"side": "Target"}));
+        let refused = "its pod is not admitted: violates PodSecurity \"restricted\": y";
+        assert!(state == StepState::Running && message.ends_with(refused), "waited for until its time-out: {message}");
     }
 
     #[test]

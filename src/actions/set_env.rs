@@ -115,6 +115,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(record, set))),
         other => Some(other),
     }
@@ -143,6 +144,7 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => {
             let told = |b: &Before| json!(b.env);
             let all = record.before.iter().map(|b| (shown(&b.object), change::left_or(b, told)));

@@ -79,6 +79,7 @@ pub fn advance(
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(&name, revision))),
         other => Some(other),
     }

@@ -255,7 +255,16 @@ pub struct JobRecord {
     /// Why it failed, once it has ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Deletion was claimed (kill, or an image that cannot be pulled).
+    /// Why its pod had not started when it was last looked at; none once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<String>,
+    /// The image of its container, as the Job names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What that image was when the pod ran: a digest where the registry gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
+    pub image_id: Option<String>,
+    /// Deletion was claimed (kill, or a pod that cannot start).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub killed: bool,
     /// It has its ownerReference (set when the run closes), or is gone.

@@ -148,6 +148,9 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
         journal::put(&mut d.journal, sub);
     }
     d.journal.captures.extend(std::mem::take(&mut out.captures));
+    for warning in std::mem::take(&mut out.warnings) {
+        d.note(true, reasons::PREFLIGHT_WARNING, &step.name, warning);
+    }
     d.out = out;
     journal::put(&mut d.journal, record);
 }

@@ -15,6 +15,7 @@ mod deletion;
 mod faults;
 mod good;
 mod idle;
+mod jobs;
 mod leader;
 mod own_changes;
 mod people;

@@ -118,6 +118,11 @@ impl Cluster {
                 Reading::Logs(LogsAnswer { lines, pods: 3, problem })
             }
             Read::DryRun(tries) => Reading::DryRun(tries.iter().filter_map(|t| self.dry_run(t)).collect()),
+            Read::Events(of) => {
+                let of = of.iter().filter_map(|uid| self.events.get(uid)).flatten();
+                Reading::Events(Ok(of.cloned().collect()))
+            }
+            Read::Selectors => Reading::Selectors(Ok(vec![])),
             Read::Refresh => Reading::Refreshed,
         }
     }

@@ -89,6 +89,8 @@ pub struct Out {
     pub records: Vec<StepRecord>,
     /// Values captured.
     pub captures: BTreeMap<String, Value>,
+    /// What people should know though it fails nothing: given once, with the verdict.
+    pub warnings: Vec<String>,
 }
 
 impl Out {
@@ -144,6 +146,13 @@ pub enum Verdict {
     /// It did not; another attempt may be made.
     Fail {
         /// Why, naming the expectation or field.
+        message: String,
+        /// What it saw.
+        evidence: Option<Value>,
+    },
+    /// It did not, and no further attempt can: what it looks at has to be changed first.
+    Refused {
+        /// Why, naming field and object.
         message: String,
         /// What it saw.
         evidence: Option<Value>,

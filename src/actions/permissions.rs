@@ -1,4 +1,4 @@
-//! PURE. First in preflight: everything that the run will write is tried by the API server before anything is done, as
+//! PURE. First in preflight: whether every Service would find the listed workloads on either side, and then everything that the run will write is tried by the API server before anything is done, as
 //! the account that will do it: every Job, both patches of every Service, every workload that may have to be scaled. And
 //! every query is asked once, since one that Prometheus refuses would leave a trigger blind after the switch.
 
@@ -10,6 +10,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, StepRecord};
 use crate::api::step::Job;
 use crate::effect::{DryRun, Read};
+use crate::endpoints::check::check;
 use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
@@ -20,11 +21,23 @@ use crate::journal::later;
 
 /// How long Prometheus may take for a query.
 const QUERY: Duration = Duration::from_secs(5);
+/// How long a readiness gate may take that is the last thing a pod waits for.
+const GATES: Duration = Duration::from_secs(15);
 /// Refusals named in one message.
 const SHOWN: usize = 3;
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
+    let warnings = match sides(cx, record, out) {
+        Sides::InOrder(warnings) => warnings,
+        Sides::NotYet(why) => {
+            record.message = Some(why);
+            return None;
+        }
+        Sides::Refused(all) => {
+            return Some(Verdict::Refused { message: all.join("; "), evidence: Some(json!({"refused": all})) });
+        }
+    };
     let runs = match dry_runs(cx) {
         Ok(runs) => runs,
         Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
@@ -70,7 +83,39 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("waiting for Prometheus".into());
         return None;
     }
-    Some(Verdict::pass(json!({"tried": runs.len()})))
+    let mut evidence = json!({"tried": runs.len()});
+    if !warnings.is_empty() {
+        evidence["warnings"] = json!(warnings);
+    }
+    out.warnings.extend(warnings);
+    Some(Verdict::pass(evidence))
+}
+
+/// What Services, sides and pods look like.
+enum Sides {
+    InOrder(Vec<String>),
+    NotYet(String),
+    Refused(Vec<String>),
+}
+
+/// Looks at Services, sides and pods. Nothing of it passes by waiting but a readiness gate, which gets a moment.
+fn sides(cx: &Cx, record: &StepRecord, out: &mut Out) -> Sides {
+    let found = match check(cx.plan, cx.world) {
+        Ok(found) => found,
+        Err(why) => return Sides::NotYet(why),
+    };
+    if !found.refused.is_empty() {
+        return Sides::Refused(found.refused);
+    }
+    let until = later(record.started.unwrap_or(cx.world.now), GATES);
+    match found.gated.first() {
+        None => Sides::InOrder(found.warnings),
+        Some(_) if cx.world.now >= until => Sides::Refused(found.gated),
+        Some(why) => {
+            out.wake_at(until);
+            Sides::NotYet(why.clone())
+        }
+    }
 }
 
 /// Asks every query of triggers and metric steps. `Err`: not all are answered yet; `Ok(Some)`: one is no query. Whether

@@ -369,6 +369,8 @@ pub enum Outcome {
         /// Of both, any that the Service's selector names no side of the two: drift.
         foreign: Option<Selector>,
     },
+    /// Nothing was sent, since what has to be read before could not be read; to be tried again.
+    NotSent(String),
     /// 429, 5xx, time-out, no connection: nothing known; to be tried again.
     Transient(String),
 }

@@ -153,6 +153,13 @@ pub enum Verdict {
         /// What it saw.
         evidence: Option<Value>,
     },
+    /// It did not, and no further attempt can: what it looks at has to be changed first.
+    Refused {
+        /// Why, naming field and object.
+        message: String,
+        /// What it saw.
+        evidence: Option<Value>,
+    },
     /// It was started and what it did is not known: never tried again by itself.
     Unknown {
         /// Why.

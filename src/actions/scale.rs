@@ -282,6 +282,7 @@ mod tests {
 
     fn scaled() -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         f.plan.steps = vec![to("Target", 5, false)];
         let (r, _) = f.drive(&f.plan.steps[0].clone(), None);
         f.journal.steps = vec![r];

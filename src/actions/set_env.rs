@@ -255,6 +255,7 @@ mod tests {
 
     fn done() -> (Fixture, StepRecord) {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         f.plan.steps = vec![mode()];
         let (r, out) = f.drive(&mode(), None);
         let Some(Effect::Change { change, .. }) = out.effects.first().cloned() else { panic!("{out:?}") };
@@ -316,6 +317,7 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_named() {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let mut s = mode();
         let Action::SetEnv(set) = &mut s.action else { return };
         set.container = Some("web".into());

@@ -133,6 +133,7 @@ mod tests {
 
     fn fixture(numbers: &[i64], current: i64, paused: bool) -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let all = numbers.iter().map(|n| Revision { number: *n, template: template(&format!("web:{n}")) }).collect();
         let view = RevisionsView { current, paused, all };
         f.world.readings.insert("back#1/revisions/0".into(), Reading::Revisions(Ok(view)));

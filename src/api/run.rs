@@ -312,6 +312,10 @@ pub struct ServiceSwitch {
     pub old_wanted: u32,
     /// Where it stands.
     pub state: SwitchState,
+    /// A patch of this claim may have been sent and was not answered: whether it took effect cannot be known any more, so
+    /// the Service is never claimed anew (P4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// When the selector write to the target was seen done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_at: Option<Timestamp>,

@@ -85,7 +85,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, guard: &RestoreGuard, block
             scale_old_side(d);
         }
         Some((_, Outcome::Refused { why, .. })) => s.message = Some(why),
-        Some((_, Outcome::Conflict(why) | Outcome::Transient(why))) => s.message = Some(why),
+        Some((_, Outcome::Conflict(why) | Outcome::NotSent(why) | Outcome::Transient(why))) => s.message = Some(why),
         Some((
             _,
             Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),

@@ -271,6 +271,7 @@ mod tests {
             to: labels("green"),
             wanted: 0,
             old_wanted: 0,
+            unanswered: false,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,

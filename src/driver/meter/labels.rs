@@ -146,8 +146,18 @@ pub const fn effect(effect: &Effect) -> &'static str {
 }
 
 /// Outcomes of effects.
-pub const OUTCOMES: [&str; 9] =
-    ["created", "name_collision", "done", "answered", "not_found", "conflict", "refused", "guarded", "transient"];
+pub const OUTCOMES: [&str; 10] = [
+    "created",
+    "name_collision",
+    "done",
+    "answered",
+    "not_found",
+    "conflict",
+    "refused",
+    "guarded",
+    "not_sent",
+    "transient",
+];
 
 /// What came of an effect, without what was said: an answer may hold what belongs in no log.
 pub const fn outcome(outcome: &Outcome) -> &'static str {
@@ -160,6 +170,7 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::Conflict(_) => "conflict",
         Outcome::Refused { .. } => "refused",
         Outcome::Guarded { .. } => "guarded",
+        Outcome::NotSent(_) => "not_sent",
         Outcome::Transient(_) => "transient",
     }
 }

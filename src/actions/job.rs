@@ -9,6 +9,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
 use crate::effect::{Effect, Outcome, Read};
+use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::world::{JobEnd, JobView};
 
@@ -119,6 +120,9 @@ fn watch(
     if let Some(end) = view.and_then(|v| v.end.as_ref()) {
         claim.ended = Some(cx.world.now);
         remember_image(&mut claim, view);
+        if view.and_then(|v| v.pod.as_ref()).is_some_and(why::has_begun) {
+            claim.not_started = None;
+        }
         claim.failure = match end {
             JobEnd::Complete => None,
             JobEnd::Failed { reason, message } if message.is_empty() => Some(reason.clone()),

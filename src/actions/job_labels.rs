@@ -129,6 +129,7 @@ mod tests {
 
     fn preflight(job: Value, answer: Option<Result<Vec<SelectorView>, String>>) -> (StepRecord, Out) {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let job = serde_json::from_value(job).expect("a job");
         f.plan.steps = vec![step("migrate", Stage::Prepare, Action::Job(job))];
         f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![]));

@@ -14,6 +14,8 @@ use super::{Cx, Out, read_key, span};
 
 /// A pod that has not begun after this long is asked about in Events.
 const SLOW: Duration = Duration::from_secs(3);
+/// A pod that has not begun after this long is told of.
+const LONG: Duration = Duration::from_secs(10);
 /// Longest pause between two looks at Events.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long a pod may wait for what seldom comes by itself.
@@ -48,10 +50,11 @@ pub fn look(
             }
             return Start::GoOn;
         }
-        (None, pod) => asked(cx, step, view, pod, started, record, out),
+        (None, pod) => asked(cx, step, view, pod, started, record, out).or_else(|| long(cx, pod, started)),
     };
     let Some(cause) = cause else { return Start::GoOn };
-    let text = format!("Job {} cannot start: {}", claim.name, cause.text);
+    let how = if cause.patience == Patience::Starting { "has not started" } else { "cannot start" };
+    let text = format!("Job {} {how}: {}", claim.name, cause.text);
     if claim.not_started.as_ref().is_none_or(|known| !why::alike(known, &cause.text)) {
         claim.not_started = Some(cause.text.clone());
     }
@@ -70,6 +73,12 @@ pub fn look(
     }
     record.message = Some(text);
     Start::GoOn
+}
+
+/// What a pod that is still starting is doing, once that takes long: all that is known when the deadline comes first, as
+/// where an image is pulled from an address that does not answer.
+fn long(cx: &Cx, pod: Option<&PodView>, started: jiff::Timestamp) -> Option<Cause> {
+    if cx.world.now >= later(started, LONG) { pod.and_then(why::not_started) } else { None }
 }
 
 /// What Events say of a pod that is not there, or that has been starting for a while.

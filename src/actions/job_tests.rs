@@ -369,6 +369,17 @@ fn what_may_pass_is_waited_for_until_the_deadline_and_then_named() {
     events(&mut f, "end", QUOTA);
     let (r, _) = go(&mut f, &s, &r);
     assert!(r.message.as_ref().is_some_and(|m| m.contains("exceeded quota: few")), "{r:?}");
+    // All that was seen is an image on its way.
+    let mut f = Fixture::new();
+    let r = running(&mut f, &s);
+    with_pod(&mut f, Some(waits("ContainerCreating", "")));
+    f.after(10);
+    let (r, _) = go(&mut f, &s, &r);
+    assert!(r.message.as_ref().is_some_and(|m| m.contains("has not started: pod p")), "{r:?}");
+    ended(&mut f, late());
+    result(&mut f, JobResult { problem: Some("it has left no pod".into()), ..JobResult::default() });
+    let (r, _) = go(&mut f, &s, &r);
+    assert!(r.message.as_ref().is_some_and(|m| m.contains("container a: it is being created from x:1")), "{r:?}");
     // A container that has run is not to be excused by what came before.
     let mut f = Fixture::new();
     let r = running(&mut f, &s);

@@ -326,6 +326,7 @@ mod tests {
 
     fn plan() -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let mut migrate = job("migrate");
         migrate.undo = Some(PlanUndo {
             when: Default::default(),

@@ -57,7 +57,7 @@ pub fn not_started(pod: &PodView) -> Option<Cause> {
 
 /// Whether a container of a pod has run: what comes after that is the container's own doing.
 pub fn has_begun(pod: &PodView) -> bool {
-    pod.ended || pod.containers.iter().any(|c| c.running || c.terminated.is_some())
+    pod.containers.iter().any(|c| c.running || c.terminated.is_some())
 }
 
 /// Why a pod is not ready; none where it is, or where it is not meant to be any more.
@@ -127,19 +127,21 @@ fn patience_with(message: &str) -> Patience {
     if !says(&PASSES) && says(&DENIES) { Patience::None } else { Patience::Deadline }
 }
 
-/// What the newest Event of a Job or of its pod says of why there is no pod, or why it does not start.
+/// What the newest Event of a Job or of its pod says of why there is no pod, or why it does not start. What was said
+/// before the pod came about, or before it began, is over.
 pub fn events(events: &[EventView]) -> Option<Cause> {
-    events.iter().rev().find_map(|event| {
-        let (kind, name) = &event.of;
-        match event.reason.as_str() {
-            "FailedCreate" => Some(not_admitted(&event.message)),
-            "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" | "FailedScheduling" => {
-                let text = format!("{} {name}: {}: {}", kind.to_lowercase(), event.reason, event.message);
-                Some(Cause::new(Patience::Deadline, text))
-            }
-            _ => None,
+    let past = |event: &&EventView| matches!(event.reason.as_str(), "SuccessfulCreate" | "Started");
+    let present = events.iter().rev().take_while(|event| !past(event));
+    let cause = |event: &EventView| match event.reason.as_str() {
+        "FailedCreate" => Some(not_admitted(&event.message)),
+        "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" | "FailedScheduling" => {
+            let (kind, name) = &event.of;
+            let text = format!("{} {name}: {}: {}", kind.to_lowercase(), event.reason, event.message);
+            Some(Cause::new(Patience::Deadline, text))
         }
-    })
+        _ => None,
+    };
+    present.into_iter().find_map(cause)
 }
 
 /// Why a container waits.

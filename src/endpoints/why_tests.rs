@@ -181,6 +181,11 @@ fn the_newest_event_that_says_something_counts() {
     assert_eq!(events(&seen).map(|c| c.text).as_deref(), Some(told));
     assert_eq!(events(&seen[..1]).map(|c| c.patience), Some(Patience::Deadline));
     assert_eq!(events(&seen[2..]), None);
+    // The pod came about, or began, after all.
+    for (of, reason) in [("Job", "SuccessfulCreate"), ("Pod", "Started")] {
+        let over = [seen[0].clone(), event(of, reason, ""), event("Pod", "Killing", "")];
+        assert_eq!(events(&over), None);
+    }
 }
 
 #[test]

@@ -62,6 +62,10 @@ pub enum Read {
     Revisions(String),
     /// Whether these nodes are Ready, by name.
     Nodes(Vec<String>),
+    /// What Events say of objects, by their uids.
+    Events(Vec<String>),
+    /// Services, PodDisruptionBudgets and workloads of the namespace, by what pods they select.
+    Selectors,
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
 }
@@ -404,6 +408,8 @@ pub enum Outcome {
         /// The write was not answered in its time, though reads were.
         slow: bool,
     },
+    /// Nothing was sent, since what has to be read before could not be read; to be tried again.
+    NotSent(String),
     /// 429, 5xx, time-out, no connection: nothing known; to be tried again.
     Transient(String),
 }

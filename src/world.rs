@@ -15,8 +15,8 @@ use crate::effect::{EffectKey, Outcome, ReadKey};
 mod answers;
 
 pub use answers::{
-    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
-    PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LabelRule,
+    LogsAnswer, NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, SelectorView, TlsAnswer, UsageAnswer,
 };
 
 /// A value and when it was seen.
@@ -184,6 +184,8 @@ pub struct WorkloadView {
     pub template: Value,
     /// Why it does not progress, such as `ProgressDeadlineExceeded`.
     pub stuck: Option<String>,
+    /// Why its pods are not admitted, in the API server's words.
+    pub refused: Option<String>,
 }
 
 /// A pod.
@@ -205,6 +207,10 @@ pub struct PodView {
     pub ready: bool,
     /// It has a deletionTimestamp, or is Succeeded or Failed.
     pub terminating: bool,
+    /// All of its containers have ended for good: it is Succeeded or Failed.
+    pub ended: bool,
+    /// It is being deleted, and should be gone at this time: its deletionTimestamp.
+    pub gone_by: Option<Timestamp>,
     /// Its readiness gates that are not true, by condition type, once all of its containers are ready.
     pub gates: Vec<String>,
     /// Why no node takes it, in the scheduler's words.
@@ -224,6 +230,10 @@ pub struct ContainerView {
     pub restarts: u32,
     /// The image as the pod names it.
     pub image: String,
+    /// What that image was when it was pulled, such as `registry.example/app@sha256:…`.
+    pub image_id: Option<String>,
+    /// The container is running now.
+    pub running: bool,
     /// The container is ready.
     pub ready: bool,
     /// Reason while waiting, such as `CrashLoopBackOff` or `ImagePullBackOff`.
@@ -269,7 +279,7 @@ pub struct EndpointView {
 }
 
 /// A Job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobView {
     /// Its uid.
     pub uid: String,
@@ -287,8 +297,12 @@ pub struct JobView {
     pub end: Option<JobEnd>,
     /// Pods not yet gone: active and terminating.
     pub pods_left: u32,
-    /// Why its pod cannot start, such as `ImagePullBackOff`, and since when.
-    pub waiting: Option<(String, Timestamp)>,
+    /// Its pod, the last one where there were several.
+    pub pod: Option<PodView>,
+    /// Since when that pod has been seen unable to start.
+    pub stuck_since: Option<Timestamp>,
+    /// `spec.template`, from which an undo is made. Not for the status: it holds values of the environment.
+    pub template: Option<Arc<Value>>,
     /// It is being deleted.
     pub deleting: bool,
     /// It has an ownerReference to the run.

@@ -79,6 +79,13 @@ fn check(line: &Timeline) -> Vec<String> {
     for (w, kept) in cluster.annotations.iter().filter(|(_, kept)| !kept.is_empty()) {
         wrong.push(format!("{} is left with {kept:?}", w.name));
     }
+    for (step, wanted) in &expect.images {
+        let template = cluster.job_of(step).and_then(|job| cluster.jobs.get(&job)?.view.template.clone());
+        let image = template.as_ref().and_then(|t| t.pointer("/spec/containers/0/image")?.as_str());
+        if image != Some(wanted) {
+            wrong.push(format!("the Job of {step} ran {image:?}, expected {wanted}"));
+        }
+    }
     for (name, suspended) in &expect.suspended {
         let found = cluster.cron_jobs.get(name).map(|j| j.suspended);
         if found != Some(*suspended) {
@@ -203,14 +210,14 @@ scenarios! {
     deleted_in_switching
     error_rate
     error_spike
+    finish_fails
+    finish_fails_unanswered
     follow_up_crash
     follow_up_fails
     follow_up_fails_back
     follow_up_fails_for_ever
     follow_up_suspended
     follow_ups
-    finish_fails
-    finish_fails_unanswered
     foreign_selector_after
     foreign_selector_before
     foreign_selector_before_for_ever
@@ -218,18 +225,21 @@ scenarios! {
     good_release
     job_deleted
     job_deleted_unresolved
+    job_denied
     job_fails
     job_hangs
+    job_image_unreachable
+    job_over_quota
     job_stuck
     job_watch_frozen
     journal_conflicts
     journal_unwritable
+    keep_on_retry
     logs_absent
     logs_errors
     memory_above
     memory_unknown
     metric_only_and_target_dead
-    keep_on_retry
     minimal_release
     minimal_target_dies
     new_release_after
@@ -244,9 +254,9 @@ scenarios! {
     old_side_scaled_down
     old_side_stopped_before
     one_service_refused
-    own_change_and_others
     operator_dies
     operator_dies_rolling_back
+    own_change_and_others
     patched_back
     permission_missing
     pointed_forward_before
@@ -257,8 +267,8 @@ scenarios! {
     prometheus_down_person
     ready_pods_deleted
     resource_changes
-    restore_503
     restart_step
+    restore_503
     restore_forbidden
     retire_not_in_use
     retired_pointed_back
@@ -271,7 +281,9 @@ scenarios! {
     rollback_verify_fails
     scale_down_is_no_loss
     scale_up_is_no_loss
+    scale_pods_never_end
     scale_step
+    scale_waits_for_pods
     service_back_after_undos
     service_gone_after
     service_gone_before
@@ -296,12 +308,14 @@ scenarios! {
     trigger_asks
     trigger_asks_go_on
     two_services
+    undo_fails
+    undo_image_changed
+    undo_image_job_gone
+    undo_in_reverse
     undo_rollout
     undo_step
     undo_step_fails
-    undo_fails
     until_retired
-    undo_in_reverse
     window
     window_missed
 }

@@ -36,8 +36,10 @@ fn settled(wanted: &Wanted<'_>, now: &LiveService) -> Option<Outcome> {
             format!("the selector of Service {} is {:?}, claimed was {:?}", wanted.service, now.selector, wanted.from);
         return Some(Outcome::Conflict(text));
     }
-    (now.resource_version != wanted.resource_version)
-        .then(|| Outcome::Conflict(format!("Service {} was changed by somebody else after the claim", wanted.service)))
+    (now.resource_version != wanted.resource_version).then(|| {
+        let by = now.writer.as_deref().unwrap_or("somebody else");
+        Outcome::Conflict(format!("Service {} was written by {by} after the claim", wanted.service))
+    })
 }
 
 fn operations(wanted: &Wanted<'_>) -> Value {
@@ -56,7 +58,7 @@ pub async fn switch(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
     let (service, pods) = match (service, pods) {
         (Ok(s), Ok(p)) => (s, p),
         (Err(e), _) => return failed_read(e),
-        (_, Err(e)) => return Outcome::Transient(format!("pods of the target cannot be listed: {e}")),
+        (_, Err(e)) => return Outcome::NotSent(format!("pods of the target cannot be listed: {e}")),
     };
     if let Some(outcome) = settled(wanted, &service) {
         return outcome;
@@ -67,7 +69,7 @@ pub async fn switch(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
     }
     // Older than a second, the count is no ground for a patch any more.
     if began.elapsed() >= FRESH {
-        return Outcome::Transient("the live reading before the switch took more than a second".into());
+        return Outcome::NotSent("the live reading before the switch took more than a second".into());
     }
     let body = match patch(operations(wanted)) {
         Ok(body) => body,
@@ -78,16 +80,18 @@ pub async fn switch(hands: &Hands, wanted: &Wanted<'_>) -> Outcome {
         Ok(_) => Outcome::Done,
         Err(e) if read_again(&e) => match hands.service(wanted.service).await {
             Ok(now) => settled(wanted, &now).unwrap_or_else(|| unexplained(e)),
-            Err(again) => failed_read(again),
+            Err(again) if again.class == Class::NotFound => Outcome::NotFound,
+            // Answered all the same: this patch did nothing.
+            Err(again) => Outcome::Conflict(format!("{e}; the Service cannot be read again: {again}")),
         },
         Err(e) => failed(e),
     }
 }
 
-/// A conflict without a difference passes by itself; anything else that is refused is refused for good.
+/// A conflict without a difference passes by itself and did nothing; anything else that is refused is refused for good.
 fn unexplained(error: CallError) -> Outcome {
     match error.class {
-        Class::Conflict => Outcome::Transient(error.text),
+        Class::Conflict => Outcome::Conflict(error.text),
         _ => failed(error),
     }
 }
@@ -96,7 +100,7 @@ fn unexplained(error: CallError) -> Outcome {
 fn failed_read(error: CallError) -> Outcome {
     match error.class {
         Class::NotFound => Outcome::NotFound,
-        _ => Outcome::Transient(format!("the Service cannot be read: {error}")),
+        _ => Outcome::NotSent(format!("the Service cannot be read: {error}")),
     }
 }
 

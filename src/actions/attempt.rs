@@ -56,6 +56,10 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             end(cx, record, StepState::Succeeded, None)
         }
         Some(Verdict::Unknown { message }) => end(cx, record, StepState::Unknown, Some(message)),
+        Some(Verdict::Refused { message, evidence }) => {
+            record.evidence = evidence.map(evidence::fit);
+            end(cx, record, StepState::Failed, Some(message))
+        }
         Some(Verdict::Fail { message, evidence }) => {
             record.evidence = evidence.map(evidence::fit);
             let next = later(now, step.every);
@@ -170,10 +174,11 @@ fn late(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Opt
             match advance(cx, step, &mut seen, &mut unused) {
                 Some(pass @ Verdict::Pass { .. }) => {
                     *record = seen;
+                    out.warnings.extend(unused.warnings);
                     out.consumed.extend(unused.consumed);
                     Some(pass)
                 }
-                Some(Verdict::Fail { message, evidence }) => {
+                Some(Verdict::Fail { message, evidence } | Verdict::Refused { message, evidence }) => {
                     Some(Verdict::Fail { message: format!("timed out after {}: {message}", step.timeout), evidence })
                 }
                 Some(Verdict::Unknown { .. }) | None => Some(Verdict::fail(timed_out(step, record))),

@@ -7,7 +7,7 @@ use crate::api::run::{Before, ObjectKind, ObjectRef, StepRecord, TemplateChange}
 use crate::api::step::{SideRef, WorkloadRef};
 use crate::effect::change::Now;
 use crate::effect::{Change, Effect, Outcome, Read};
-use crate::world::{Reading, WorkloadView};
+use crate::world::{PodView, Reading, WorkloadView};
 
 use super::permissions::{remedy, try_of};
 use super::{Cx, Out, Verdict, span};
@@ -176,6 +176,38 @@ pub fn unsettled(
         let view = cx.world.workloads.get(workload)?.value.as_ref()?;
         Some(format!("{} {}", shown(&workload.into()), differs(workload, view)?))
     })
+}
+
+/// Pods that a change takes away and that are not gone yet: those that end, and those above `count`, which nobody has
+/// asked to end yet. What still runs still works, whatever the counts of its workload say.
+pub fn leaving(cx: &Cx, workloads: &[WorkloadRef], count: impl Fn(&WorkloadRef) -> Option<u32>) -> Option<String> {
+    let Some(pods) = &cx.world.pods else { return Some("the pods are being looked up".into()) };
+    workloads.iter().find_map(|workload| {
+        let own = pods.value.iter().filter(|p| p.workload.as_ref() == Some(workload) && !p.ended);
+        let (ending, staying): (Vec<&PodView>, Vec<&PodView>) = own.partition(|p| p.gone_by.is_some());
+        let name = shown(&workload.into());
+        // The one that takes longest, since the others are gone by then.
+        if let Some(last) = ending.iter().max_by_key(|p| (p.gone_by, &p.name)) {
+            let by = last.gone_by.unwrap_or(cx.world.now);
+            let when = if by <= cx.world.now { "should be gone since" } else { "should be gone by" };
+            let still =
+                if ending.len() == 1 { "1 pod still ends".into() } else { format!("{} pods still end", ending.len()) };
+            return Some(format!("{name}: {still}; pod {} {when} {by:.0}", last.name));
+        }
+        let wanted = count(workload)?;
+        let above = staying.len().saturating_sub(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let pod = staying.last().filter(|_| above > 0)?;
+        Some(format!("{name}: {above} of its pods are still to end, such as {}; {wanted} are to stay", pod.name))
+    })
+}
+
+/// Whether pods of a former template still end, and says so. Those of the present one are counted by the rollout.
+pub fn still_leaving(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> bool {
+    let why = leaving(cx, workloads, |_| None);
+    if let Some(why) = &why {
+        record.message = Some(why.clone());
+    }
+    why.is_some()
 }
 
 /// Why a workload does not show the pod template that the step has left.

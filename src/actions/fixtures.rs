@@ -68,6 +68,7 @@ pub fn view(version: &str, replicas: u32) -> WorkloadView {
             },
         }),
         stuck: None,
+        refused: None,
     }
 }
 

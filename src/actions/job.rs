@@ -9,10 +9,12 @@ use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
 use crate::effect::{Effect, Outcome, Read};
+use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::world::{JobEnd, JobView};
 
 use super::job_result;
+use super::job_start::{self, Start};
 use super::permissions::remedy;
 use super::request::NoRequest;
 use super::{Cx, Out, Verdict, manifest};
@@ -20,21 +22,8 @@ use crate::journal::later;
 
 /// How long pods may take to end after their Job has.
 pub(super) const PODS_END: Duration = Duration::from_secs(60);
-/// How long a pod may wait for something that will not come by itself.
-const CANNOT_START: Duration = Duration::from_secs(20);
 /// A Job that was created and not seen for this long is looked for live.
 const NOT_SEEN: Duration = Duration::from_secs(5);
-
-/// Reasons for which a pod that waits will wait for ever.
-const HOPELESS: [&str; 7] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, job: &Job, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
@@ -69,6 +58,8 @@ fn create(
         }
         Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
     };
+    let image = manifest.pointer("/spec/template/spec/containers/0/image").and_then(|image| image.as_str());
+    let claim = JobRecord { image: image.map(str::to_owned), ..claim };
     record.message = Some(format!("Job {} is being created", claim.name));
     out.want(cx, Effect::CreateJob { name: claim.name.clone(), manifest });
     record.job = Some(claim);
@@ -128,6 +119,10 @@ fn watch(
     };
     if let Some(end) = view.and_then(|v| v.end.as_ref()) {
         claim.ended = Some(cx.world.now);
+        remember_image(&mut claim, view);
+        if view.and_then(|v| v.pod.as_ref()).is_some_and(why::has_begun) {
+            claim.not_started = None;
+        }
         claim.failure = match end {
             JobEnd::Complete => None,
             JobEnd::Failed { reason, message } if message.is_empty() => Some(reason.clone()),
@@ -154,16 +149,11 @@ fn watch(
             out.wake_at(due);
         }
     }
-    if let Some((reason, since)) = view.and_then(|v| v.waiting.as_ref())
-        && HOPELESS.contains(&reason.as_str())
-    {
-        let due = later(*since, CANNOT_START);
-        if cx.world.now >= due {
-            let why = format!("the pod of Job {} cannot start: {reason}", claim.name);
-            return kill(cx, claim, uid, &why, record, out);
+    if let Some(view) = view {
+        match job_start::look(cx, step, &mut claim, view, record, out) {
+            Start::Never(why) => return kill(cx, claim, uid, &why, record, out),
+            Start::GoOn => record.job = Some(claim.clone()),
         }
-        record.message = Some(format!("the pod of Job {} waits: {reason}", claim.name));
-        out.wake_at(due);
     }
     let started = claim.started?;
     let overdue = later(manifest::must_end(job, started), PODS_END);
@@ -176,6 +166,16 @@ fn watch(
     }
     out.wake_at(overdue);
     None
+}
+
+/// Takes in what the image was that the pod runs, for an undo that may find neither the Job nor the tag as it is now.
+fn remember_image(claim: &mut JobRecord, view: Option<&JobView>) {
+    let id = || {
+        let view = view?;
+        let main = view.template.as_ref()?.pointer("/spec/containers/0/name")?.as_str()?;
+        view.pod.as_ref()?.containers.iter().find(|c| c.name == main)?.image_id.clone()
+    };
+    claim.image_id = id().or(claim.image_id.take());
 }
 
 fn gone_for_good(name: &str) -> Verdict {

@@ -6,13 +6,14 @@ use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
 use crate::effect::Read;
+use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::plan::select;
-use crate::world::{JobResult, Reading};
+use crate::world::{JobResult, JobView, Reading};
 
 use super::job::PODS_END;
-use super::{Cx, Out, Verdict, expect, read_key, span};
+use super::{Cx, Out, Verdict, expect, job_start, manifest, read_key, span};
 use crate::journal::later;
 
 /// A result that cannot be read is asked for again after this long.
@@ -20,6 +21,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// So many times.
 const TRIES: u64 = 3;
 
+/// The Job's reason when its time was up.
+const OF_DEADLINE: &str = "DeadlineExceeded";
 /// The Job's reason when its container failed, which the exit code says better.
 const OF_CONTAINER: &str = "BackoffLimitExceeded";
 
@@ -48,11 +51,12 @@ pub fn advance(
         return None;
     }
     record.message = Some(format!("the result of Job {} is being read", claim.name));
+    let (claim, unasked) = &with_cause(cx, step, claim, view, record, out);
     let tries = (span(ended, cx.world.now).as_millis() / AGAIN.as_millis()).min(TRIES);
     let key = format!("{}/result@{tries}", read_key(step, record));
     if let Some(Reading::Job(result)) = cx.world.readings.get(&key) {
         let whole = result.problem.is_none() || enough(job, claim, result);
-        if whole || tries == TRIES {
+        if (whole && !(*unasked && result.exit_code.is_none())) || tries == TRIES {
             return Some(judge(cx, job, claim, result));
         }
     }
@@ -62,6 +66,29 @@ pub fn advance(
     let uid = claim.uid.clone().unwrap_or_default();
     out.reads.insert(key, Read::JobResult { job: claim.name.clone(), uid, log: wants_log(job) });
     None
+}
+
+/// The claim with the reason for which its pod never started, where the deadline ended that wait and the reason is not
+/// known yet; whether Events are still to be read.
+fn with_cause(
+    cx: &Cx,
+    step: &PlanStep,
+    claim: &JobRecord,
+    view: Option<&JobView>,
+    record: &StepRecord,
+    out: &mut Out,
+) -> (JobRecord, bool) {
+    let late = claim.failure.as_deref().is_some_and(|why| why.starts_with(OF_DEADLINE));
+    let begun = view.and_then(|v| v.pod.as_ref()).is_some_and(why::has_begun);
+    let (Some(view), true, None) = (view, late && !begun, &claim.not_started) else { return (claim.clone(), false) };
+    let key = format!("{}/events@end", read_key(step, record));
+    match job_start::events(cx, view, view.pod.as_ref(), key, out) {
+        Some(answer) => {
+            let cause = answer.ok().flatten().map(|cause| cause.text);
+            (JobRecord { not_started: cause, ..claim.clone() }, false)
+        }
+        None => (claim.clone(), true),
+    }
 }
 
 fn wants_log(job: &Job) -> bool {
@@ -110,6 +137,10 @@ fn verdict(
     evidence: &mut Map<String, Value>,
 ) -> Result<std::collections::BTreeMap<String, Value>, String> {
     match (&claim.failure, result.exit_code) {
+        (Some(why), _) if why.starts_with(OF_DEADLINE) && claim.not_started.is_some() => {
+            let cause = claim.not_started.clone().unwrap_or_default();
+            return Err(format!("it could not start within its deadline of {}: {cause}", manifest::deadline(job)));
+        }
         // A container's own failure is said by its code; the Job's reason is then only that it was not run again.
         (Some(why), Some(code)) if code != 0 && why.starts_with(OF_CONTAINER) => {
             return Err(format!("exit code {code}"));

@@ -1,19 +1,17 @@
 //! PURE. The manifest of a step's Job: its name, what makes it run at most once (P1), its environment, and its pod, from
 //! a template or from a container of a side.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::step::{EnvVar, FromContainer, Job, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, LABEL_CUTOVER, LABEL_RUN, LABEL_STEP};
-use crate::endpoints::carries;
 use crate::plan::PlanStep;
 use crate::plan::vars::{Escape, VarError, Vars};
 
 use super::Cx;
 use super::request::{NoRequest, address, live, service_port, target_pods};
+use super::undo_job::{self, Ran};
 use crate::journal::later;
 
 /// Why there is no manifest: what it needs is not known yet, or never will be.
@@ -64,7 +62,7 @@ pub fn build(cx: &Cx, step: &PlanStep, job: &Job, attempt: u32, trial: bool) -> 
     let vars = Texts { vars: Vars::new(cx.plan, &cx.journal.captures), trial };
     let mut template = match (&job.template, &job.from) {
         (Some(template), _) => from_template(template, &vars)?,
-        (None, Some(from)) => from_container(cx, from)?,
+        (None, Some(from)) => from_container(cx, step, from)?,
         (None, None) => return Err(NoRequest::Fail("job: there is neither template nor from".into())),
     };
     let env = own_env(cx, step);
@@ -73,7 +71,7 @@ pub fn build(cx: &Cx, step: &PlanStep, job: &Job, attempt: u32, trial: bool) -> 
     let labels = json!({
         LABEL_RUN: cx.world.run_uid, LABEL_STEP: step_label(&step.name), LABEL_CUTOVER: cx.plan.cutover,
     });
-    pod_labels(cx, &mut template, &labels);
+    keep_apart(&mut template, job, &labels);
     Ok(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -190,10 +188,19 @@ fn shown(workload: &WorkloadRef) -> String {
     format!("{:?} {}", workload.kind, workload.name)
 }
 
-fn from_container(cx: &Cx, from: &FromContainer) -> Result<Value, NoManifest> {
+/// The container of a side with another command; an undo's is that of the Job which its step ran. No label is taken
+/// over: by one of them the pod would join what selects the side's own pods.
+fn from_container(cx: &Cx, step: &PlanStep, from: &FromContainer) -> Result<Value, NoManifest> {
+    let ran = undo_job::container(cx, step, from);
+    if let Some(Ran::Template(template)) = ran {
+        return Ok(template);
+    }
     let (template, mut container) = find_container(cx, from)?;
     if let Some(container) = container.as_object_mut() {
         container.retain(|key, _| !DROPPED.contains(&key.as_str()));
+        if let Some(Ran::Image(image)) = ran {
+            container.insert("image".into(), image.into());
+        }
     }
     let mut spec = Map::new();
     for key in KEPT {
@@ -205,8 +212,7 @@ fn from_container(cx: &Cx, from: &FromContainer) -> Result<Value, NoManifest> {
         spec.insert("affinity".into(), json!({"nodeAffinity": affinity}));
     }
     spec.insert("containers".into(), json!([container]));
-    let labels = template.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
-    Ok(json!({"metadata": {"labels": labels}, "spec": spec}))
+    Ok(json!({"metadata": {}, "spec": spec}))
 }
 
 /// Command, arguments and environment; `restartPolicy: Never` and the termination message, whatever the template says.
@@ -282,26 +288,32 @@ fn own_env(cx: &Cx, step: &PlanStep) -> Vec<Value> {
     .collect()
 }
 
-/// The labels of the run, and no label by which a claimed Service could send users to the Job's pod.
-fn pod_labels(cx: &Cx, template: &mut Value, ours: &Value) {
+/// A readiness gate that nobody ever sets: the pod of a Job is ready for no Service, whatever its labels.
+pub const NO_TRAFFIC: &str = "cutover.dev/no-traffic";
+
+/// The labels that the Job gives its pod, those of the run, and the gate that keeps traffic away.
+fn keep_apart(template: &mut Value, job: &Job, ours: &Value) {
     let Some(template) = template.as_object_mut() else { return };
     let metadata = template.entry("metadata").or_insert_with(|| json!({}));
-    let Some(metadata) = metadata.as_object_mut() else { return };
-    let mut labels: BTreeMap<String, Value> =
-        metadata.get("labels").and_then(|l| serde_json::from_value(l.clone()).ok()).unwrap_or_default();
-    let plain: BTreeMap<String, String> =
-        labels.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
-    for side in [&cx.plan.target, &cx.plan.live] {
-        if carries(&plain, &side.selector) {
-            labels.retain(|key, _| !side.selector.contains_key(key));
-        }
+    if let Some(metadata) = metadata.as_object_mut() {
+        let mut labels = metadata.get("labels").and_then(Value::as_object).cloned().unwrap_or_default();
+        labels.extend(job.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
+        labels.extend(ours.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+        metadata.insert("labels".into(), Value::Object(labels));
     }
-    labels.extend(ours.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
-    metadata.insert("labels".into(), json!(labels));
+    if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+        let mut gates = spec.get("readinessGates").and_then(Value::as_array).cloned().unwrap_or_default();
+        if gates.iter().all(|gate| gate["conditionType"] != NO_TRAFFIC) {
+            gates.push(json!({"conditionType": NO_TRAFFIC}));
+        }
+        spec.insert("readinessGates".into(), Value::Array(gates));
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::actions::fixtures::{Fixture, pod, step};
     use crate::plan::{Action, Stage};
@@ -397,14 +409,26 @@ mod tests {
     }
 
     #[test]
-    fn a_jobs_pod_never_carries_a_sides_labels() {
+    fn a_jobs_pod_joins_nothing() {
         let f = Fixture::new();
-        let m = built(&f, json!({"from": {"side": "Target"}, "command": ["x"]}), false).expect("a manifest");
-        let labels = &m["spec"]["template"]["metadata"]["labels"];
-        assert!(labels.get("version").is_none() && labels["app"] == "web", "{labels}");
-        let other = json!({"template": {"metadata": {"labels": {"app": "web", "version": "none"}}, "spec": {"containers": [{"name": "a"}]}}});
-        let m = built(&f, other, false).expect("a manifest");
-        assert_eq!(m["spec"]["template"]["metadata"]["labels"]["version"], "none");
+        let ours = |labels: &Value| labels.as_object().is_some_and(|l| l.keys().all(|k| k.starts_with("cutover.dev/")));
+        let pod = |value: Value| built(&f, value, false).expect("a manifest")["spec"]["template"].clone();
+        let bare = pod(json!({"from": {"side": "Target"}, "command": ["x"]}));
+        assert!(ours(&bare["metadata"]["labels"]), "{bare}");
+        let named = pod(json!({"from": {"side": "Target"}, "command": ["x"], "labels": {"team": "a"}}));
+        assert_eq!(named["metadata"]["labels"]["team"], "a");
+        let template = json!({"metadata": {"labels": {"app": "web", "team": "b"}}, "spec": {
+            "readinessGates": [{"conditionType": "theirs"}], "containers": [{"name": "a"}]}});
+        let own = pod(json!({"template": template, "labels": {"team": "a"}}));
+        assert_eq!(
+            (&own["metadata"]["labels"]["app"], &own["metadata"]["labels"]["team"]),
+            (&json!("web"), &json!("a"))
+        );
+        let gates = json!([{"conditionType": "theirs"}, {"conditionType": NO_TRAFFIC}]);
+        assert_eq!(own["spec"]["readinessGates"], gates);
+        for pod in [bare, named] {
+            assert_eq!(pod["spec"]["readinessGates"], json!([{"conditionType": NO_TRAFFIC}]));
+        }
     }
 
     #[test]

@@ -23,7 +23,9 @@ mod evidence;
 pub mod expect;
 pub mod http;
 pub mod job;
+mod job_labels;
 mod job_result;
+mod job_start;
 #[cfg(test)]
 mod job_tests;
 pub mod logs;
@@ -38,6 +40,7 @@ mod scale;
 pub mod set_env;
 mod suite;
 mod tls;
+mod undo_job;
 mod undo_rollout;
 mod wait;
 
@@ -89,6 +92,8 @@ pub struct Out {
     pub records: Vec<StepRecord>,
     /// Values captured.
     pub captures: BTreeMap<String, Value>,
+    /// What people should know though it fails nothing: given once, with the verdict.
+    pub warnings: Vec<String>,
 }
 
 impl Out {
@@ -144,6 +149,13 @@ pub enum Verdict {
     /// It did not; another attempt may be made.
     Fail {
         /// Why, naming the expectation or field.
+        message: String,
+        /// What it saw.
+        evidence: Option<Value>,
+    },
+    /// It did not, and no further attempt can: what it looks at has to be changed first.
+    Refused {
+        /// Why, naming field and object.
         message: String,
         /// What it saw.
         evidence: Option<Value>,

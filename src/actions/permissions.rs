@@ -1,38 +1,60 @@
-//! PURE. First in preflight: everything that the run will write is tried by the API server before anything is done, as
-//! the account that will do it: every Job, both patches of every Service, every workload that may have to be scaled. And
-//! every query is asked once, since one that Prometheus refuses would leave a trigger blind after the switch.
+//! PURE. First in preflight: whether every Service would find the listed workloads on either side, and no pod of a Job.
+//! Then everything that the run will write is tried by the API server before anything is done, as the account that will do
+//! it: every Job, both patches of every Service, every workload that may have to be scaled. And every query is asked once,
+//! since one that Prometheus refuses would leave a trigger blind after the switch.
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, StepRecord};
 use crate::api::step::Job;
 use crate::effect::{DryRun, Read};
+use crate::endpoints::check::check;
 use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
+use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, cron_jobs, manifest, read_key, restart, scale, set_env, span, undo_rollout};
+use super::{Cx, Out, Verdict, cron_jobs, read_key, restart, scale, set_env, span, undo_rollout};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
 const QUERY: Duration = Duration::from_secs(5);
+/// How long a readiness gate may take that is the last thing a pod waits for.
+const GATES: Duration = Duration::from_secs(15);
 /// Refusals named in one message.
 const SHOWN: usize = 3;
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let runs = match dry_runs(cx) {
-        Ok(runs) => runs,
+    let warnings = match sides(cx, record, out) {
+        Sides::InOrder(warnings) => warnings,
+        Sides::NotYet(why) => {
+            record.message = Some(why);
+            return None;
+        }
+        Sides::Refused(all) => {
+            return Some(Verdict::Refused { message: all.join("; "), evidence: Some(json!({"refused": all})) });
+        }
+    };
+    let jobs = jobs(cx);
+    let tried = job_labels::manifests(cx, &jobs).and_then(|made| Ok((dry_runs(cx, &jobs, &made)?, made)));
+    let (runs, manifests) = match tried {
+        Ok(tried) => tried,
         Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
             record.message = Some(why);
             return None;
         }
         Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
     };
+    let made: Vec<Made> =
+        jobs.iter().zip(&manifests).map(|((step, job), manifest)| Made { step, job, manifest }).collect();
+    if let Some(message) = made.iter().find_map(|made| job_labels::refused(cx, made)) {
+        return Some(Verdict::Refused { message, evidence: None });
+    }
     let began = record.attempt_at.unwrap_or(cx.world.now);
     let (n, next) = try_of(span(began, cx.world.now));
     let key = |n: u64| format!("{}/{n}", read_key(step, record));
@@ -70,7 +92,43 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("waiting for Prometheus".into());
         return None;
     }
-    Some(Verdict::pass(json!({"tried": runs.len()})))
+    if !job_labels::warn(cx, step, record, &made, out) {
+        record.message = Some("who selects the pods of Jobs is being looked up".into());
+        return None;
+    }
+    out.warnings.extend(warnings);
+    let mut evidence = json!({"tried": runs.len()});
+    if !out.warnings.is_empty() {
+        evidence["warnings"] = json!(out.warnings);
+    }
+    Some(Verdict::pass(evidence))
+}
+
+/// What Services, sides and pods look like.
+enum Sides {
+    InOrder(Vec<String>),
+    NotYet(String),
+    Refused(Vec<String>),
+}
+
+/// Looks at Services, sides and pods. Nothing of it passes by waiting but a readiness gate, which gets a moment.
+fn sides(cx: &Cx, record: &StepRecord, out: &mut Out) -> Sides {
+    let found = match check(cx.plan, cx.world) {
+        Ok(found) => found,
+        Err(why) => return Sides::NotYet(why),
+    };
+    if !found.refused.is_empty() {
+        return Sides::Refused(found.refused);
+    }
+    let until = later(record.started.unwrap_or(cx.world.now), GATES);
+    match found.gated.first() {
+        None => Sides::InOrder(found.warnings),
+        Some(_) if cx.world.now >= until => Sides::Refused(found.gated),
+        Some(why) => {
+            out.wake_at(until);
+            Sides::NotYet(why.clone())
+        }
+    }
 }
 
 /// Asks every query of triggers and metric steps. `Err`: not all are answered yet; `Ok(Some)`: one is no query. Whether
@@ -115,12 +173,12 @@ pub fn try_of(elapsed: Duration) -> (u64, Duration) {
     (n, Duration::from_millis(end))
 }
 
-fn dry_runs(cx: &Cx) -> Result<Vec<DryRun>, NoRequest> {
-    let mut runs = vec![];
-    for (step, job) in jobs(cx) {
-        let manifest = manifest::build(cx, &step, &job, 1, true)?;
-        runs.push(DryRun::Job { step: step.name, manifest });
-    }
+fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Vec<DryRun>, NoRequest> {
+    let job = |((step, _), manifest): (&(PlanStep, Job), &Value)| {
+        let (step, manifest) = (step.name.clone(), manifest.clone());
+        DryRun::Job { step, manifest }
+    };
+    let mut runs: Vec<DryRun> = jobs.iter().zip(manifests).map(job).collect();
     for name in &cx.plan.services {
         let view = match cx.world.services.get(name) {
             None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),
@@ -268,6 +326,7 @@ mod tests {
 
     fn plan() -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let mut migrate = job("migrate");
         migrate.undo = Some(PlanUndo {
             when: Default::default(),

@@ -58,7 +58,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
         record.message = Some(why);
         return None;
     }
-    rollout::judge(cx, &workloads, None, false, record)
+    match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+        verdict => Some(verdict),
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +91,7 @@ mod tests {
     #[test]
     fn it_is_made_once_and_its_rollout_awaited() {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let (r, out) = f.drive(&again(), None);
         let Some(Effect::Change { change, unless_live, .. }) = out.effects.first() else { panic!("{out:?}") };
         assert_eq!(*change, Change::Restart { stamp: "run-1/again#1".into() });
@@ -109,6 +113,7 @@ mod tests {
     #[test]
     fn a_crash_restarts_nothing_twice_and_a_second_attempt_does() {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let (r, _) = f.drive(&again(), None);
         written(&mut f, "run-1/again#1", "h2");
         let (done, out) = f.drive(&again(), Some(&r));
@@ -126,6 +131,7 @@ mod tests {
     #[test]
     fn what_cannot_be_restarted_fails() {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let s = PlanStep { attempts: 1, ..again() };
         let (r, _) = f.drive(&s, None);
         f.outcome(KEY, Outcome::Refused { why: "x".into(), forbidden: true });

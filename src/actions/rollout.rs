@@ -1,9 +1,13 @@
 //! PURE. Workloads available at the wanted count and carrying the release's label.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::api::run::StepRecord;
 use crate::api::step::{Rollout, SideRef, WorkloadRef};
+use crate::endpoints::why;
+use crate::plan::PlanSide;
 use crate::world::WorkloadView;
 
 use super::{Cx, Verdict};
@@ -14,27 +18,55 @@ pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Ve
         Some(side) => &cx.plan.side(side).workloads,
         None => &rollout.workloads,
     };
-    let wanted = match wanted(cx, rollout) {
-        Ok(wanted) => wanted,
-        Err(why) => {
-            record.message = Some(why);
-            return None;
-        }
-    };
-    judge(cx, workloads, wanted, true, record)
+    let verdict = judge(cx, workloads, rollout.replicas, true, record)?;
+    let compared = rollout.side == Some(SideRef::Target) && rollout.replicas.is_none();
+    if compared
+        && matches!(verdict, Verdict::Pass { .. })
+        && let Some(why) = fewer_than_live(cx)
+    {
+        return wait(record, why);
+    }
+    Some(verdict)
 }
 
-/// How many in all; `None`: each workload's own count.
-fn wanted(cx: &Cx, rollout: &Rollout) -> Result<Option<u32>, String> {
-    match (rollout.replicas, rollout.side) {
-        (Some(replicas), _) => Ok(Some(replicas)),
+/// What the target has less of than the live side wants: behind each Service, and of the workloads that no Service
+/// selects. `None` where it is no less anywhere.
+fn fewer_than_live(cx: &Cx) -> Option<String> {
+    let (target, live) = (&cx.plan.target, &cx.plan.live);
+    let mut selected = BTreeSet::new();
+    for service in &cx.plan.services {
+        let of = |side| cx.world.selected(service, side);
         // At least one: a live side that stands at zero is no measure.
-        (None, Some(SideRef::Target)) => match cx.world.wanted(&cx.plan.live) {
-            Some(live) => Ok(Some(live.max(1))),
-            None => Err(format!("the workloads of {}, whose count is wanted, are not known yet", cx.plan.live.name)),
-        },
-        (None, Some(SideRef::Live) | None) => Ok(None),
+        let (Some(ours), Some(theirs), Some(wanted)) = (of(target), of(live), cx.world.wanted_of(service, live)) else {
+            return Some(format!("Service {service} and the workloads of {} are being looked up", live.name));
+        };
+        if let Some(why) = fewer(cx, &ours, wanted, &format!(" behind Service {service}")) {
+            return Some(why);
+        }
+        selected.extend(ours.into_iter().chain(theirs));
     }
+    let rest = |side: &'_ PlanSide| {
+        side.workloads.iter().filter(|w| !selected.contains(w)).cloned().collect::<Vec<WorkloadRef>>()
+    };
+    let (ours, theirs) = (rest(target), rest(live));
+    let wanted: Option<u32> = theirs.iter().map(|w| Some(known(cx, w)?.wanted)).sum();
+    match wanted {
+        None => Some(format!("the workloads of {}, whose count is wanted, are not known yet", live.name)),
+        Some(_) if ours.is_empty() => None,
+        Some(wanted) => fewer(cx, &ours.iter().collect::<Vec<_>>(), wanted, ""),
+    }
+}
+
+fn fewer(cx: &Cx, workloads: &[&WorkloadRef], wanted: u32, of: &str) -> Option<String> {
+    let available: u32 = workloads.iter().filter_map(|w| Some(known(cx, w)?.available)).sum();
+    let names = workloads.iter().map(|w| format!("{:?} {}", w.kind, w.name)).collect::<Vec<_>>().join(", ");
+    let cause = || why::first(cx.world, workloads.iter().copied()).map(|why| format!("; {why}")).unwrap_or_default();
+    (available < wanted)
+        .then(|| format!("{available} of {wanted} replicas{of} are available; scale {names}{}", cause()))
+}
+
+fn known<'a>(cx: &Cx<'a>, workload: &WorkloadRef) -> Option<&'a WorkloadView> {
+    cx.world.workloads.get(workload)?.value.as_ref()
 }
 
 /// Whether all are rolled out, of this release where `release` asks for that, and enough of them are there.
@@ -57,11 +89,12 @@ pub fn judge(
         if view.observed_generation >= view.generation
             && let Some(why) = &view.stuck
         {
-            let message = format!("{name} does not progress: {why} ({})", shown(view));
+            let cause = caused(cx, workload);
+            let message = format!("{name} does not progress: {why} ({}){cause}", shown(view));
             return Some(Verdict::Fail { message, evidence: Some(json!({name: count(view)})) });
         }
-        if let Some(why) = unfinished(cx, view, release) {
-            return wait(record, format!("{name}: {why}"));
+        if let Some(why) = unfinished(cx, workload, view, release) {
+            return wait(record, format!("{name}: {why}{}", caused(cx, workload)));
         }
         available += view.available;
         counts.insert(name, count(view));
@@ -72,6 +105,11 @@ pub fn judge(
         }
         _ => Some(Verdict::pass(Value::Object(counts))),
     }
+}
+
+/// Why a workload is not ready, to be said behind how far it is.
+fn caused(cx: &Cx, workload: &WorkloadRef) -> String {
+    why::workload(cx.world, workload).map(|why| format!("; {why}")).unwrap_or_default()
 }
 
 fn wait(record: &mut StepRecord, why: String) -> Option<Verdict> {
@@ -92,12 +130,14 @@ fn shown(view: &WorkloadView) -> String {
 }
 
 /// Why a workload is not rolled out.
-fn unfinished(cx: &Cx, view: &WorkloadView, labelled: bool) -> Option<String> {
+fn unfinished(cx: &Cx, workload: &WorkloadRef, view: &WorkloadView, labelled: bool) -> Option<String> {
     if view.observed_generation < view.generation {
         return Some("the change has not been taken up yet".into());
     }
     let release = &cx.plan.release;
-    let of_target = labelled && crate::endpoints::carries(&view.pod_labels, &cx.plan.target.selector);
+    // A workload without a Service may lack the side's labels; it is of the release all the same.
+    let listed = cx.plan.target.workloads.contains(workload);
+    let of_target = labelled && (listed || crate::endpoints::carries(&view.pod_labels, &cx.plan.target.selector));
     if let (true, Some(label), Some(version)) = (of_target, &release.pod_label, &release.version)
         && view.pod_labels.get(label) != Some(version)
     {
@@ -113,9 +153,10 @@ fn unfinished(cx: &Cx, view: &WorkloadView, labelled: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step, workload};
+    use crate::actions::fixtures::{Fixture, pod, step, workload};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
+    use crate::world::{ContainerView, PodView};
 
     fn check(f: &Fixture, value: Value) -> (StepState, String) {
         let rollout = serde_json::from_value(value).expect("a rollout");
@@ -129,7 +170,10 @@ mod tests {
         assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Succeeded);
         f.workload("blue").wanted = 3;
         let (state, why) = check(&f, json!({"side": "Target"}));
-        assert!(state == StepState::Running && why == "2 of 3 replicas are available; scale Deployment web-green");
+        assert!(
+            state == StepState::Running
+                && why == "2 of 3 replicas behind Service web are available; scale Deployment web-green"
+        );
         assert_eq!(check(&f, json!({"side": "Target", "replicas": 2})).0, StepState::Succeeded);
         f.workload("blue").wanted = 0;
         f.workload("green").wanted = 0;
@@ -137,6 +181,57 @@ mod tests {
         f.workload("green").updated = 0;
         f.workload("green").replicas = 0;
         assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Running, "never nothing for nothing");
+    }
+
+    /// Another workload of a side, with all of its pods available.
+    fn worker(f: &mut Fixture, version: &str, replicas: u32) {
+        let mut view = crate::actions::fixtures::view(version, replicas);
+        view.pod_labels = [("app".to_owned(), "worker".to_owned())].into();
+        let name = workload(&format!("worker-{version}"));
+        let side = if version == "green" { &mut f.plan.target } else { &mut f.plan.live };
+        side.workloads.push(name.clone());
+        f.world.workloads.insert(name, crate::world::Seen { at: f.world.now, value: Some(view) });
+    }
+
+    #[test]
+    fn what_each_service_selects_is_compared_and_what_none_selects() {
+        let set = |f: &mut Fixture, version: &str, n: u32| {
+            let v = f.workload(version);
+            (v.wanted, v.updated, v.available, v.replicas) = (n, n, n, n);
+        };
+        let table = [
+            ((3, 1), (3, 1), ""),
+            ((3, 1), (1, 3), "1 of 3 replicas behind Service web are available; scale Deployment web-green"),
+            ((3, 2), (4, 1), "1 of 2 replicas are available; scale Deployment worker-green"),
+            ((3, 0), (3, 0), ""),
+        ];
+        for ((live, live_workers), (target, target_workers), text) in table {
+            let mut f = Fixture::new();
+            set(&mut f, "blue", live);
+            set(&mut f, "green", target);
+            worker(&mut f, "blue", live_workers);
+            worker(&mut f, "green", target_workers);
+            let (state, why) = check(&f, json!({"side": "Target"}));
+            let wanted = if text.is_empty() { StepState::Succeeded } else { StepState::Running };
+            assert_eq!((state, why.as_str()), (wanted, text));
+        }
+    }
+
+    #[test]
+    fn a_worker_of_the_target_without_the_sides_labels_is_waited_for_and_carries_the_release() {
+        let mut f = Fixture::new();
+        worker(&mut f, "green", 2);
+        let name = workload("worker-green");
+        let change = |f: &mut Fixture, change: fn(&mut WorkloadView)| {
+            change(f.world.workloads.get_mut(&name).and_then(|s| s.value.as_mut()).expect("a worker"));
+        };
+        change(&mut f, |v| v.available = 1);
+        assert_eq!(check(&f, json!({"side": "Target"})).1, "Deployment worker-green: 1 of 2 available");
+        change(&mut f, |v| v.available = 2);
+        f.plan.release.pod_label = Some("release".into());
+        f.workload("green").pod_labels.insert("release".into(), "2.4.0".into());
+        let (_, why) = check(&f, json!({"side": "Target"}));
+        assert_eq!(why, "Deployment worker-green: its pods are to carry release=2.4.0 and have no such label");
     }
 
     #[test]
@@ -158,6 +253,32 @@ mod tests {
             let (state, why) = check(&f, json!({"side": "Target"}));
             assert!(state == StepState::Running && why.contains(text), "{why}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_named() {
+        let mut f = Fixture::new();
+        f.workload("green").updated = 1;
+        let container = ContainerView {
+            name: "api".into(),
+            image: "web:9".into(),
+            waiting: Some("ImagePullBackOff".into()),
+            waiting_message: Some("Back-off pulling image \"web:9\": ErrImagePull: web:9: not found".into()),
+            ..ContainerView::default()
+        };
+        let bad = PodView { ready: false, containers: vec![container], ..pod("green-c", "green") };
+        f.pods(vec![pod("green-a", "green"), bad, pod("blue-a", "blue")]);
+        let why = "pod green-c: container api: ErrImagePull of web:9: web:9: not found";
+        let told = format!("Deployment web-green: 1 of 2 pods are of the current template; {why}");
+        assert_eq!(check(&f, json!({"side": "Target"})), (StepState::Running, told));
+        f.workload("green").stuck = Some("ProgressDeadlineExceeded".into());
+        let (state, message) = check(&f, json!({"side": "Target"}));
+        assert!(state == StepState::Failed && message.ends_with(why), "{message}");
+        f.workload("green").stuck = None;
+        f.workload("green").refused = Some("pods \"x\" is forbidden: violates PodSecurity \"restricted\": y".into());
+        let (state, message) = check(&f, json!({"side": "Target"}));
+        let refused = "its pod is not admitted: violates PodSecurity \"restricted\": y";
+        assert!(state == StepState::Running && message.ends_with(refused), "waited for until its time-out: {message}");
     }
 
     #[test]

@@ -57,10 +57,28 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
         record.message = Some(why);
         return None;
     }
-    match rollout::judge(cx, &workloads, None, false, record)? {
+    let verdict = rollout::judge(cx, &workloads, None, false, record)?;
+    let less = |w: &WorkloadRef| before_of(&record.before, w).is_some_and(|before| before > scale.replicas);
+    let shrunk: Vec<WorkloadRef> = workloads.into_iter().filter(less).collect();
+    if let (Verdict::Pass { .. }, Some(why)) = (&verdict, gone(cx, &shrunk, |_| Some(scale.replicas))) {
+        record.message = Some(why);
+        return None;
+    }
+    match verdict {
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(record, scale))),
         other => Some(other),
     }
+}
+
+/// How many there were before the run changed that.
+fn before_of(all: &[Before], workload: &WorkloadRef) -> Option<u32> {
+    let object = ObjectRef::from(workload);
+    all.iter().find(|b| b.object == object)?.replicas
+}
+
+/// The pods that are not gone yet of workloads that were made smaller: a consumer that ends still consumes.
+fn gone(cx: &Cx, shrunk: &[WorkloadRef], count: impl Fn(&WorkloadRef) -> Option<u32>) -> Option<String> {
+    if shrunk.is_empty() { None } else { change::leaving(cx, shrunk, count) }
 }
 
 /// Back to what was journaled, where the present count is still the one the run set.
@@ -77,15 +95,19 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
         Err(why) => return Some(Verdict::fail(why)),
     };
     let workloads = change::standing(&workloads(cx, scale), &back);
-    let count = |w: &WorkloadRef| {
-        let object = ObjectRef::from(w);
-        back.iter().find(|b| b.object == object).and_then(|b| b.replicas)
-    };
+    let count = |w: &WorkloadRef| before_of(&back, w);
     if let Some(why) = change::unsettled(cx, &workloads, |w, view| other_count(view, count(w)?)) {
         record.message = Some(why);
         return None;
     }
-    match rollout::judge(cx, &workloads, None, false, record)? {
+    let verdict = rollout::judge(cx, &workloads, None, false, record)?;
+    let less = |w: &WorkloadRef| count(w).is_some_and(|to| to < scale.replicas);
+    let shrunk: Vec<WorkloadRef> = workloads.into_iter().filter(less).collect();
+    if let (Verdict::Pass { .. }, Some(why)) = (&verdict, gone(cx, &shrunk, count)) {
+        record.message = Some(why);
+        return None;
+    }
+    match verdict {
         Verdict::Pass { .. } => {
             let told = |b: &Before| json!({"from": scale.replicas, "to": b.replicas});
             let all: Map<String, Value> = back.iter().map(|b| (shown(&b.object), change::left_or(b, told))).collect();
@@ -106,10 +128,11 @@ fn evidence(record: &StepRecord, scale: &Scale) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step, workload};
+    use crate::actions::fixtures::{Fixture, pod, step, workload};
     use crate::api::run::StepState;
     use crate::effect::{Effect, Outcome};
     use crate::plan::{Stage, undo_name};
+    use crate::world::PodView;
 
     fn to(side: &str, replicas: u32, downtime: bool) -> PlanStep {
         let scale = json!({"side": side, "replicas": replicas, "allowDowntime": downtime});
@@ -197,6 +220,61 @@ mod tests {
         assert!(r.state == StepState::Running && out.effects.is_empty() && out.wake.is_some(), "paced");
     }
 
+    fn pods(f: &mut Fixture, all: Vec<PodView>) {
+        let own = |p: PodView| PodView { workload: Some(workload("web-green")), ..p };
+        f.pods(all.into_iter().map(own).collect());
+    }
+
+    #[test]
+    fn it_is_over_when_the_pods_are_gone() {
+        let mut f = Fixture::new();
+        let s = to("Target", 0, false);
+        let (r, _) = f.drive(&s, None);
+        f.outcome(KEY, Outcome::Done);
+        set(&mut f, 0);
+        let (r, _) = f.drive(&s, Some(&r));
+        f.world.outcomes.clear();
+        let said = |f: &Fixture| f.drive(&s, Some(&r)).0.message.unwrap_or_default();
+        assert_eq!(said(&f), "the pods are being looked up");
+        // The watch of pods is behind that of the workload.
+        pods(&mut f, vec![pod("a", "green"), pod("b", "green")]);
+        assert_eq!(said(&f), "Deployment web-green: 2 of its pods are still to end, such as b; 0 are to stay");
+        let by = |s| Some(f.world.now + jiff::SignedDuration::from_secs(s));
+        let ends = |name: &str, s| PodView { gone_by: by(s), terminating: true, ..pod(name, "green") };
+        let (a, b, dead) = (ends("a", 10), ends("b", 30), PodView { ended: true, ..ends("c", 60) });
+        pods(&mut f, vec![a.clone(), b, dead.clone()]);
+        let told = "Deployment web-green: 2 pods still end; pod b should be gone by 2026-01-01T00:00:30Z";
+        assert_eq!(said(&f), told);
+        pods(&mut f, vec![a, dead.clone()]);
+        f.after(20);
+        let told = "Deployment web-green: 1 pod still ends; pod a should be gone since 2026-01-01T00:00:10Z";
+        assert_eq!(said(&f), told);
+        f.after(600);
+        let (late, _) = f.drive(&s, Some(&StepRecord { message: Some(told.into()), ..r.clone() }));
+        assert!(late.state == StepState::Failed && late.message.as_ref().is_some_and(|m| m.contains(told)), "{late:?}");
+        f.after(-600);
+        pods(&mut f, vec![dead]);
+        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded, "one that has ended does nothing any more");
+    }
+
+    #[test]
+    fn an_undo_that_shrinks_waits_for_them_too() {
+        let mut f = scaled();
+        let (r, _) = undone(&f, None);
+        f.outcome(BACK, Outcome::Done);
+        set(&mut f, 2);
+        let all = ["a", "b", "c"].map(|name| pod(name, "green"));
+        pods(&mut f, all.to_vec());
+        let (r, _) = undone(&f, Some(&r));
+        assert!(
+            r.state == StepState::Running && r.message.as_ref().is_some_and(|m| m.contains("2 are to stay")),
+            "{r:?}"
+        );
+        f.world.outcomes.clear();
+        pods(&mut f, all[..2].to_vec());
+        assert_eq!(undone(&f, Some(&r)).0.state, StepState::Succeeded);
+    }
+
     fn undone(f: &Fixture, record: Option<&StepRecord>) -> (StepRecord, Out) {
         let undo = step(&undo_name("size"), Stage::Prepare, Action::Unscale { step: "size".into() });
         f.drive(&undo, record)
@@ -204,6 +282,7 @@ mod tests {
 
     fn scaled() -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         f.plan.steps = vec![to("Target", 5, false)];
         let (r, _) = f.drive(&f.plan.steps[0].clone(), None);
         f.journal.steps = vec![r];

@@ -115,6 +115,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(record, set))),
         other => Some(other),
     }
@@ -143,6 +144,7 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => {
             let told = |b: &Before| json!(b.env);
             let all = record.before.iter().map(|b| (shown(&b.object), change::left_or(b, told)));
@@ -253,6 +255,7 @@ mod tests {
 
     fn done() -> (Fixture, StepRecord) {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         f.plan.steps = vec![mode()];
         let (r, out) = f.drive(&mode(), None);
         let Some(Effect::Change { change, .. }) = out.effects.first().cloned() else { panic!("{out:?}") };
@@ -314,6 +317,7 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_named() {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let mut s = mode();
         let Action::SetEnv(set) = &mut s.action else { return };
         set.container = Some("web".into());

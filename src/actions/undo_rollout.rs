@@ -79,6 +79,7 @@ pub fn advance(
         return None;
     }
     match rollout::judge(cx, &workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(&name, revision))),
         other => Some(other),
     }
@@ -132,6 +133,7 @@ mod tests {
 
     fn fixture(numbers: &[i64], current: i64, paused: bool) -> Fixture {
         let mut f = Fixture::new();
+        f.pods(vec![]);
         let all = numbers.iter().map(|n| Revision { number: *n, template: template(&format!("web:{n}")) }).collect();
         let view = RevisionsView { current, paused, all };
         f.world.readings.insert("back#1/revisions/0".into(), Reading::Revisions(Ok(view)));

@@ -1,5 +1,7 @@
 //! What the actions of a step say, one type each; `http` has a file of its own.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +37,10 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub env: Vec<EnvVar>,
+    /// Labels of its pod. None of a workload's are taken over; labels that a claimed Service selects are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::pod_labels")]
+    pub labels: BTreeMap<String, String>,
     /// Declared to change nothing: allowed in preflight.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only: bool,

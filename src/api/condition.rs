@@ -69,6 +69,8 @@ pub mod reasons {
     pub const SWITCH_FAILED: &str = "SwitchFailed";
     /// The target has too few ready endpoints.
     pub const TARGET_NOT_READY: &str = "TargetNotReady";
+    /// The checks before the run found something that stands in nobody's way and that people should know.
+    pub const PREFLIGHT_WARNING: &str = "PreflightWarning";
     /// The ServiceAccount lacks a right, or the operator may not act as it.
     pub const PERMISSION_MISSING: &str = "PermissionMissing";
     /// A Service's selector is neither side's.

@@ -260,7 +260,16 @@ pub struct JobRecord {
     /// Why it failed, once it has ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Deletion was claimed (kill, or an image that cannot be pulled).
+    /// Why its pod had not started when it was last looked at; none once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<String>,
+    /// The image of its container, as the Job names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What that image was when the pod ran: a digest where the registry gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
+    pub image_id: Option<String>,
+    /// Deletion was claimed (kill, or a pod that cannot start).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub killed: bool,
     /// It has its ownerReference (set when the run closes), or is gone.
@@ -308,6 +317,10 @@ pub struct ServiceSwitch {
     pub old_wanted: u32,
     /// Where it stands.
     pub state: SwitchState,
+    /// A patch of this claim may have been sent and was not answered: whether it took effect cannot be known any more, so
+    /// the Service is never claimed anew (P4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// When the selector write to the target was seen done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_at: Option<Timestamp>,

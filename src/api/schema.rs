@@ -38,6 +38,14 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Labels of a Job's pod, at most sixteen.
+pub fn pod_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    })
+}
+
 /// A decimal number written as text, since the API holds no floats.
 pub fn decimal(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 32, "pattern": r"^-?[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?$"})

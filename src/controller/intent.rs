@@ -49,6 +49,11 @@ pub fn live(spec: &CutoverSpec, selectors: &BTreeMap<String, Option<Selector>>) 
     if !missing.is_empty() {
         return Live::Missing(missing);
     }
+    if let Some((name, _)) = selectors.iter().find(|(_, s)| s.as_ref().is_some_and(Selector::is_empty)) {
+        return Live::Unclear(format!(
+            "Service {name} has no selector, so there is nothing to switch: give it one that selects a side"
+        ));
+    }
     let side_of = |selector: &Selector| {
         let mut named = spec.sides.iter().filter(|side| carries(selector, &side.selector));
         match (named.next(), named.next()) {

@@ -15,8 +15,8 @@ use crate::plan::{Plan, Stage};
 use crate::world::{Said, World};
 
 mod after;
-mod blocked;
 mod answers;
+mod blocked;
 mod changes;
 mod close;
 mod draft;

@@ -114,7 +114,9 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
         Some((at, Outcome::Blocked { cause, why, slow })) => failed(s, at, cause, why, slow),
         Some((at, Outcome::Refused { why, .. })) => failed(s, at, BlockCause::Refused, why, false),
         Some((at, Outcome::Conflict(why))) => failed(s, at, BlockCause::Conflict, why, false),
-        Some((at, Outcome::Transient(why))) => failed(s, at, BlockCause::Unreachable, why, false),
+        Some((at, Outcome::NotSent(why) | Outcome::Transient(why))) => {
+            failed(s, at, BlockCause::Unreachable, why, false)
+        }
         Some((
             _,
             Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),

@@ -9,7 +9,7 @@ use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
 use crate::decide::rollback;
 use crate::effect::Read;
-use crate::endpoints::{Names, names};
+use crate::endpoints::{Names, check, names};
 use crate::journal;
 use crate::plan::{PlanStep, Stage};
 
@@ -40,6 +40,9 @@ pub fn waits_for(d: &Draft) -> Option<String> {
         match d.world.services.get(name).map(|s| &s.value) {
             None => return Some(format!("Service {name} is being looked up")),
             Some(None) => return Some(format!("spec.services: Service {name} does not exist; create it")),
+            Some(Some(view)) if view.selector.is_empty() => {
+                return Some(check::without_selector(name, &d.plan.live.name));
+            }
             Some(Some(view)) => match names(&view.selector, &d.plan.live, &d.plan.target) {
                 Names::Old => {}
                 Names::Target => return Some(format!("Service {name} points to {} already", d.plan.target.name)),
@@ -148,6 +151,9 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
         journal::put(&mut d.journal, sub);
     }
     d.journal.captures.extend(std::mem::take(&mut out.captures));
+    for warning in std::mem::take(&mut out.warnings) {
+        d.note(true, reasons::PREFLIGHT_WARNING, &step.name, warning);
+    }
     d.out = out;
     journal::put(&mut d.journal, record);
 }

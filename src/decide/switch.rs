@@ -9,9 +9,10 @@ use crate::api::run::{Selector, ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, Outcome, Read};
-use crate::endpoints::{Names, matches, names, whole_selector};
+use crate::effect::{Effect, EffectKey, Outcome, Read};
+use crate::endpoints::{Names, check, names, whole_selector, why};
 use crate::journal::later;
+use crate::world::ServiceView;
 
 /// Pause between two tries of a patch that was guarded, in conflict or unanswered.
 const PACE: Duration = Duration::from_millis(250);
@@ -51,10 +52,10 @@ fn claim(d: &mut Draft) {
         }
     }
     let deadline = later(since, d.plan.switch.timeout);
-    let (Some(wanted), Some(_)) = (d.world.wanted(&d.plan.target), d.world.pods.as_ref()) else {
+    // Of the whole side: a workload that no Service selects is awaited as well.
+    if d.world.wanted(&d.plan.target).is_none() || d.world.pods.is_none() {
         return give_up_at(d, deadline, reasons::TARGET_NOT_READY, "a workload of the target is not known");
-    };
-    let min_ready = d.plan.switch.min_ready.of(wanted);
+    }
     let mut services = vec![];
     for name in &d.plan.services {
         let Some(view) = d.world.service(name) else {
@@ -69,21 +70,24 @@ fn claim(d: &mut Draft) {
                 return give_up_at(d, deadline, reasons::SELECTOR_DRIFT, &text);
             }
         }
-        let ready = d.world.ready_on(name, &d.plan.target).unwrap_or(0);
-        if ready < min_ready {
-            let text =
-                format!("{} has {ready} ready endpoints for Service {name}, wanted {min_ready}", d.plan.target.name);
-            return give_up_at(d, deadline, reasons::TARGET_NOT_READY, &text);
-        }
+        let wanted = match claimable(d, name) {
+            Ok(wanted) => wanted,
+            Err(text) => {
+                let cause = why::first(d.world, &d.plan.target.workloads).map(|cause| format!("; {cause}"));
+                let text = format!("{text}{}", cause.unwrap_or_default());
+                return give_up_at(d, deadline, reasons::TARGET_NOT_READY, &text);
+            }
+        };
         services.push(ServiceSwitch {
             name: name.clone(),
             uid: view.uid.clone(),
             resource_version: view.resource_version.clone(),
             from: view.selector.clone(),
             to: whole_selector(&view.selector, &d.plan.target.selector),
-            wanted: d.world.wanted_of(name, &d.plan.target).unwrap_or(0),
+            wanted,
             old_wanted: old_wanted(d, name),
             state: SwitchState::Claimed,
+            unanswered: false,
             switched_at: None,
             restored_at: None,
             message: None,
@@ -102,8 +106,34 @@ fn claim(d: &mut Draft) {
     let targets = d.plan.target.name.clone();
     d.note(false, reasons::PROGRESS, "switch", format!("switching {} to {targets}", d.plan.services.join(", ")));
     for s in &services {
-        send(d, s, min_ready);
+        send(d, s);
     }
+}
+
+/// How many ready endpoints a Service wants of the target, if enough of them are there.
+fn claimable(d: &Draft, service: &str) -> Result<u32, String> {
+    let target = &d.plan.target;
+    let selected = d.world.selected(service, target).unwrap_or_default();
+    let (Some(wanted), false) = (d.world.wanted_of(service, target), selected.is_empty()) else {
+        return Err(format!("Service {service} would select no workload that is listed under {}", target.name));
+    };
+    let min_ready = d.plan.switch.min_ready.of(wanted);
+    let ready = d.world.ready_on(service, target).unwrap_or(0);
+    if ready >= min_ready {
+        return Ok(wanted);
+    }
+    let pods = d.world.pods.iter().flat_map(|seen| &seen.value).cloned().collect::<Vec<_>>();
+    let whole = d.world.service(service).map(|view| whole_selector(&view.selector, &target.selector));
+    let gated = whole.map(|whole| check::gated(&pods, &whole)).unwrap_or_default();
+    let why = gated.first().map(|why| format!("; {why}")).unwrap_or_default();
+    Err(format!("{} has {ready} ready endpoints for Service {service}, wanted {min_ready}{why}", target.name))
+}
+
+/// Ready endpoints that the switch of a Service asks for: counted at its claim, so that scaling does not move the goal.
+fn min_ready(d: &Draft, s: &ServiceSwitch) -> u32 {
+    let recorded = Some(s.wanted).filter(|wanted| *wanted > 0);
+    let wanted = recorded.or_else(|| d.world.wanted_of(&s.name, &d.plan.target));
+    d.plan.switch.min_ready.of(wanted.unwrap_or(u32::MAX))
 }
 
 /// Replicas of a workload before a step of this run changed them; 0 where none did. A step may have stopped the old side,
@@ -133,14 +163,14 @@ fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str
     }
 }
 
-fn send(d: &mut Draft, s: &ServiceSwitch, min_ready: u32) {
+fn send(d: &mut Draft, s: &ServiceSwitch) {
     let effect = Effect::Switch {
         service: s.name.clone(),
         uid: s.uid.clone(),
         resource_version: s.resource_version.clone(),
         from: s.from.clone(),
         to: s.to.clone(),
-        min_ready,
+        min_ready: min_ready(d, s),
     };
     d.want(effect, PACE);
 }
@@ -149,12 +179,10 @@ fn send(d: &mut Draft, s: &ServiceSwitch, min_ready: u32) {
 fn follow(d: &mut Draft) {
     let Some(mut switch) = d.journal.switch.clone() else { return };
     let deadline = later(switch.claimed_at, d.plan.switch.timeout);
-    let wanted = d.world.wanted(&d.plan.target).unwrap_or(u32::MAX);
-    let min_ready = d.plan.switch.min_ready.of(wanted);
     let mut refused = None;
     for s in &mut switch.services {
         if s.state == SwitchState::Claimed {
-            settle(d, s, min_ready);
+            settle(d, s);
         }
         if s.state == SwitchState::Refused {
             let same = d.world.service(&s.name).is_some_and(|view| view.uid == s.uid);
@@ -167,7 +195,8 @@ fn follow(d: &mut Draft) {
         return d.end(Phase::RolledBack, reason, &format!("the switch was refused: {why}"), None);
     }
     let all_switched = switch.services.iter().all(|s| s.state == SwitchState::Switched);
-    if all_switched && switch.converged_at.is_none() && switch.services.iter().all(|s| converged(d, s, min_ready)) {
+    let behind = switch.services.iter().find_map(|s| d.world.converged(&s.name, &s.to, min_ready(d, s)).err());
+    if all_switched && switch.converged_at.is_none() && behind.is_none() {
         switch.converged_at = Some(d.now());
         d.journal.switch = Some(switch.clone());
     }
@@ -185,21 +214,29 @@ fn follow(d: &mut Draft) {
             }
         }
         None if d.now() >= deadline => {
-            let why = switch.services.iter().find_map(|s| s.message.clone());
-            let text = format!(
-                "the switch took longer than {}: {}",
-                d.plan.switch.timeout,
-                why.unwrap_or_else(|| "the endpoints have not converged".into())
-            );
+            let open = switch.services.iter().find(|s| s.state == SwitchState::Claimed);
+            let why = match open {
+                Some(s) => {
+                    format!("Service {}: {}", s.name, s.message.as_deref().unwrap_or("its patch is not answered"))
+                }
+                None => behind.unwrap_or_else(|| "the endpoints have not converged".into()),
+            };
+            let text = format!("the switch took longer than {}: {why}", d.plan.switch.timeout);
             d.end(Phase::RolledBack, reasons::SWITCH_FAILED, &text, None);
         }
-        None => d.out.wake_at(deadline),
+        None => {
+            d.journal.waiting = behind.filter(|_| all_switched);
+            d.out.wake_at(deadline);
+        }
     }
 }
 
 /// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself.
-fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
+fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
     let key = format!("switch/{}/{}", s.name, s.resource_version);
+    // A claim of which this process knows nothing was made by another one, whose patch may have been sent.
+    let known = d.world.outcomes.contains_key(&key) || d.world.tried.contains_key(&key);
+    s.unanswered |= !known && !d.world.in_flight.contains(&key);
     match d.outcome(&key) {
         Some((at, Outcome::Done)) => {
             s.state = SwitchState::Switched;
@@ -208,7 +245,8 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
             return;
         }
         Some((_, Outcome::Guarded { ready, .. })) => {
-            s.message = Some(format!("{ready} ready endpoints, wanted {min_ready}; nothing was sent"));
+            let wanted = min_ready(d, s);
+            s.message = Some(format!("{ready} ready endpoints, wanted {wanted}; nothing was sent"));
         }
         Some((_, Outcome::Refused { why, .. })) => {
             s.state = SwitchState::Refused;
@@ -227,7 +265,11 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
                 d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
             }
         }
-        Some((_, Outcome::Transient(why))) => s.message = Some(why),
+        Some((_, Outcome::NotSent(why))) => s.message = Some(why),
+        Some((_, Outcome::Transient(why))) => {
+            s.unanswered = true;
+            s.message = Some(why);
+        }
         Some((
             _,
             Outcome::Created { .. }
@@ -255,38 +297,52 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch, min_ready: u32) {
         s.message = Some("it was deleted and created again".into());
     } else if !newer(view, &s.resource_version) {
         // Not written since the claim: the same patch may be sent (again); its tests let it succeed once.
-        send(d, s, min_ready);
+        send(d, s);
     } else if view.selector == s.to {
         s.state = SwitchState::Switched;
         s.switched_at = Some(seen.at);
         s.message = None;
     } else if names(&view.selector, &d.plan.live, &d.plan.target) == Names::Old {
-        // Written by somebody else, so the claimed patch can never succeed any more. Whether it did before, and was put
-        // back, cannot be known: nothing is switched over a person's hand, and never twice (P4).
-        s.state = SwitchState::Refused;
-        s.message = Some("somebody else wrote it after the claim; release again once it is settled".into());
+        written_by_others(d, s, view, &key);
     } else {
         s.state = SwitchState::Refused;
         s.message = Some("its selector is neither side's".into());
     }
 }
 
-fn converged(d: &Draft, s: &ServiceSwitch, min_ready: u32) -> bool {
-    followed(d, &s.name, &s.to, min_ready)
+/// Somebody else wrote the Service after the claim, so the claimed patch can never succeed any more.
+fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, key: &EffectKey) {
+    let by = view.writer.as_deref().unwrap_or("somebody else");
+    if s.unanswered {
+        // Whether the patch took effect before, and was put back, cannot be known: nothing is switched over a person's
+        // hand, and never twice (P4).
+        s.state = SwitchState::Refused;
+        s.message = Some(format!(
+            "{by} wrote it after the claim, and whether the patch before took effect is not known, since it was not \
+             answered; release again once the Service is settled"
+        ));
+        return;
+    }
+    if view.selector != s.from {
+        s.state = SwitchState::Refused;
+        s.message = Some(format!("{by} changed its selector after the claim; release again once it is settled"));
+        return;
+    }
+    // Every patch of this claim was answered and did nothing, and what the claim is about is as it was, such as after an
+    // annotation: claimed anew, on a live reading of everything, since an abort may be younger than the claim.
+    s.message = Some(format!("{by} wrote it after the claim; it is claimed again"));
+    let due = d.world.tried.get(key).map_or(d.now(), |at| later(*at, PACE));
+    if d.now() < due {
+        d.out.wake_at(due);
+    } else if d.world.refreshed.is_none_or(|at| at < due) {
+        d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+    } else {
+        s.resource_version.clone_from(&view.resource_version);
+        send(d, s);
+    }
 }
 
-/// Whether a Service's slices name no ready pod but those of a selector, and at least `min_ready` ready ones of it.
+/// Whether a Service's traffic has followed its selector; see [`crate::world::World::converged`].
 pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
-    let (Some(endpoints), Some(pods)) = (d.world.endpoints.get(service), d.world.pods.as_ref()) else { return false };
-    let mut ready = 0;
-    for e in &endpoints.value {
-        let pod = e.pod.as_ref().and_then(|name| pods.value.iter().find(|p| &p.name == name));
-        match pod {
-            Some(p) if matches(&p.labels, selector) => ready += u32::from(e.ready),
-            // An endpoint that is not ready takes no traffic; a ready one of another side would.
-            _ if e.ready => return false,
-            _ => {}
-        }
-    }
-    ready >= min_ready
+    d.world.converged(service, selector, min_ready).is_ok()
 }

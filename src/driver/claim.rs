@@ -238,6 +238,7 @@ mod tests {
             to: [("side".to_owned(), "green".to_owned())].into(),
             wanted: 0,
             old_wanted: 0,
+            unanswered: false,
             state,
             switched_at: None,
             restored_at: None,

@@ -79,6 +79,7 @@ impl Driver {
                 self.world.tried.remove(&key)
             }
             Outcome::Transient(_)
+            | Outcome::NotSent(_)
             | Outcome::Guarded { .. }
             | Outcome::Blocked { .. }
             | Outcome::Conflict(_)

@@ -39,7 +39,7 @@ pub fn advance(
     let (verdict, saw) = match cx.world.readings.get(&key) {
         Some(Reading::Http(answers)) => match http::judge(cx, &probe.http, answers) {
             Verdict::Pass { .. } => (TrialVerdict::Good, "ok".to_owned()),
-            Verdict::Fail { message, .. } => (TrialVerdict::Bad, message),
+            Verdict::Fail { message, .. } | Verdict::Refused { message, .. } => (TrialVerdict::Bad, message),
             Verdict::Unknown { message } => (no_data::verdict(trigger), message),
         },
         _ => {

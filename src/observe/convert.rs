@@ -1,6 +1,7 @@
 //! PURE. Objects of the API → the views of [`crate::world`]. Total: what is missing in an object is missing in its view.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -114,6 +115,11 @@ pub fn workload(object: &DynamicObject) -> WorkloadView {
         let no_progress = text("type") == Some("Progressing") && text("status") == Some("False");
         no_progress.then(|| format!("{}: {}", text("reason").unwrap_or("?"), text("message").unwrap_or("")))
     });
+    let refused = at("/status/conditions").and_then(Value::as_array).into_iter().flatten().find_map(|c| {
+        let text = |key: &str| c.get(key).and_then(Value::as_str);
+        let refused = text("type") == Some("ReplicaFailure") && text("status") == Some("True");
+        refused.then(|| text("message").or(text("reason")).unwrap_or_default().to_owned())
+    });
     WorkloadView {
         uid: uid(&object.metadata),
         resource_version: version(&object.metadata),
@@ -131,6 +137,7 @@ pub fn workload(object: &DynamicObject) -> WorkloadView {
             .collect(),
         template,
         stuck,
+        refused,
     }
 }
 
@@ -169,6 +176,8 @@ pub fn pod(pod: &Pod) -> PodView {
         ip: status.and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some() || ended(pod),
+        ended: ended(pod),
+        gone_by: pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
         ports: ports.collect(),
         containers: containers.collect(),
     }
@@ -207,6 +216,8 @@ fn container(status: &ContainerStatus) -> ContainerView {
     ContainerView {
         name: status.name.clone(),
         image: status.image.clone(),
+        image_id: Some(status.image_id.clone()).filter(|id| !id.is_empty()),
+        running: status.state.as_ref().is_some_and(|s| s.running.is_some()),
         ready: status.ready,
         restarts: count(Some(status.restart_count)),
         waiting: waiting(status).map(str::to_owned),
@@ -261,11 +272,11 @@ const CANNOT_START: [&str; 9] = [
     "RunContainerError",
 ];
 
-/// Why a pod of a Job cannot start, if it cannot.
-pub fn cannot_start(pod: &Pod) -> Option<&str> {
-    let status = pod.status.as_ref()?;
+/// Whether a pod of a Job cannot start.
+pub fn cannot_start(pod: &Pod) -> bool {
+    let Some(status) = pod.status.as_ref() else { return false };
     let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    all.filter_map(waiting).find(|reason| CANNOT_START.contains(reason))
+    all.filter_map(waiting).any(|reason| CANNOT_START.contains(&reason))
 }
 
 /// Whether a pod belongs to this Job and not to another of the same name.
@@ -285,14 +296,11 @@ pub fn job<'a>(
     let attempt = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION_ATTEMPT));
     let run = label(LABEL_RUN);
     let status = job.status.as_ref();
-    let mut left = 0u32;
-    let mut waiting = None;
-    for pod in pods.into_iter().filter(|p| is_of(p, meta) && !ended(p)) {
-        left += 1;
-        if let Some(reason) = cannot_start(pod) {
-            waiting = Some((reason.to_owned(), since(pod.metadata.uid.as_deref().unwrap_or_default())));
-        }
-    }
+    let own: Vec<&Pod> = pods.into_iter().filter(|p| is_of(p, meta)).collect();
+    let left = u32::try_from(own.iter().filter(|p| !ended(p)).count()).unwrap_or(u32::MAX);
+    let last = own.into_iter().max_by_key(|p| p.metadata.creation_timestamp.as_ref().map(|t| t.0));
+    let stuck = last.filter(|pod| cannot_start(pod) && !ended(pod));
+    let template = job.spec.as_ref().and_then(|spec| serde_json::to_value(&spec.template).ok());
     let counted = status.map_or(0, |s| count(s.active) + count(s.terminating));
     JobView {
         uid: uid(meta),
@@ -304,7 +312,9 @@ pub fn job<'a>(
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         end: job_end(job),
         pods_left: counted.max(left),
-        waiting,
+        pod: last.map(self::pod),
+        stuck_since: stuck.map(|pod| since(pod.metadata.uid.as_deref().unwrap_or_default())),
+        template: template.map(Arc::new),
         deleting: meta.deletion_timestamp.is_some(),
     }
 }

@@ -176,14 +176,17 @@ fn a_job_shows_whose_it_is_and_its_pods() {
     assert!(view.owned && view.suspended && view.end.is_none());
     assert_eq!(view.started, Some(at("2026-11-20T00:00:01Z")));
     assert_eq!(view.pods_left, 2, "one of them the watch has not shown yet");
-    assert_eq!(view.waiting, Some(("ImagePullBackOff".to_owned(), since(""))));
+    assert_eq!(view.stuck_since, Some(since("")));
+    let waiting = |view: &JobView| view.pod.as_ref().and_then(|pod| pod.containers[0].waiting.clone());
+    assert_eq!(waiting(&view).as_deref(), Some("ImagePullBackOff"));
+    assert_eq!(view.template.as_deref(), Some(&json!({"spec": {"containers": []}})));
 
     let starting = job(&a_job(json!({})), &[job_pod("j", "Pending", "ContainerCreating")], since);
-    assert_eq!((starting.waiting, starting.pods_left), (None, 1));
+    assert_eq!((starting.stuck_since, starting.pods_left), (None, 1));
     let foreign = job(&a_job(json!({})), &[job_pod("other", "Pending", "ImagePullBackOff")], since);
-    assert_eq!((foreign.waiting, foreign.pods_left), (None, 0), "a pod of a former Job of that name");
+    assert_eq!((foreign.pod, foreign.pods_left), (None, 0), "a pod of a former Job of that name");
     let over = job(&a_job(json!({})), &[job_pod("j", "Failed", "")], since);
-    assert_eq!(over.pods_left, 0);
+    assert!(over.pods_left == 0 && over.stuck_since.is_none() && over.pod.is_some_and(|pod| pod.ended));
 }
 
 #[test]

@@ -16,6 +16,8 @@
 //! | `apps` | replicasets | list | revisions of a Deployment |
 //! | `batch` | jobs | get, list, watch | Jobs of a run |
 //! | `batch` | cronjobs | get | whether one is suspended, and its running Jobs |
+//! | core | events | list | why a Job has no pod, or why its pod does not start |
+//! | `policy` | poddisruptionbudgets | list | whether the labels of a Job's pod make it count there |
 //! | core | serviceaccounts | impersonate | granted by a namespace, for the one account |
 //!
 //! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name and on the objects of `resource`, and dry runs
@@ -37,6 +39,7 @@ mod changed;
 mod configuration;
 pub mod convert;
 mod dry_run;
+mod events;
 pub mod health;
 mod job_result;
 mod logs;
@@ -46,6 +49,7 @@ mod nodes;
 mod refresh;
 mod resource;
 pub mod scope;
+mod selectors;
 mod usage;
 mod waits;
 mod watch;
@@ -142,6 +146,8 @@ impl Observer {
             Read::CronJob(name) => Reading::CronJob(changed::cron_job(&self.client, &scope.namespace, name).await),
             Read::Revisions(name) => Reading::Revisions(changed::revisions(&self.client, &scope.namespace, name).await),
             Read::Nodes(names) => Reading::Nodes(nodes::read(&self.client, names).await),
+            Read::Events(of) => Reading::Events(events::read(&self.client, &scope.namespace, of).await),
+            Read::Selectors => Reading::Selectors(selectors::read(&self.client, &scope.namespace).await),
             Read::Refresh => Reading::Refreshed,
         }
     }

@@ -21,7 +21,7 @@ impl Waits {
     pub fn see(&self, pod: &Pod, now: Timestamp) {
         let Some(uid) = &pod.metadata.uid else { return };
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if convert::cannot_start(pod).is_none() {
+        if !convert::cannot_start(pod) {
             map.remove(uid);
             return;
         }

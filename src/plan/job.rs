@@ -1,11 +1,14 @@
 //! PURE. Jobs: what is filled in and what is refused before the API server's dry run sees them.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 use crate::api::duration::Duration;
 use crate::api::step::{EnvVar, Job};
 
+use super::Action;
 use super::refuse::Refusals;
 use super::select;
 
@@ -66,6 +69,7 @@ pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at:
         }
     }
     check_env(&job.env, &format!("{at}.env"), refusals);
+    check_labels(&job.labels, &format!("{at}.labels"), refusals);
     if let Some(dry_run) = &job.dry_run {
         refusals.require(
             !dry_run.command.is_empty(),
@@ -75,6 +79,33 @@ pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at:
         );
     }
     out
+}
+
+/// Labels that Kubernetes or the operator give the pod of a Job are not anybody's to set.
+fn check_labels(labels: &BTreeMap<String, String>, at: &str, refusals: &mut Refusals) {
+    const RESERVED: [&str; 4] = ["cutover.dev/", "batch.kubernetes.io/", "controller-uid", "job-name"];
+    for key in labels.keys() {
+        refusals.require(
+            !RESERVED.iter().any(|own| key.starts_with(own)),
+            at,
+            format!("the label {key} is set by the operator or by Kubernetes"),
+            "choose another key",
+        );
+    }
+}
+
+/// An undo from the same side runs in the container of its step's Job, of which the command is the step's: with
+/// arguments of its own alone it would do once more what it should undo.
+pub(super) fn check_undo(step: &Action, undo: &Action, at: &str, refusals: &mut Refusals) {
+    let (Action::Job(step), Action::Job(undo)) = (step, undo) else { return };
+    let side = |job: &Job| job.from.as_ref().map(|from| from.side);
+    let same = side(undo).is_some() && side(step) == side(undo);
+    refusals.require(
+        !(same && !step.command.is_empty() && undo.command.is_empty()),
+        format!("{at}.job.command"),
+        "the undo runs in the container of the step's Job, and would run the step's command with other arguments",
+        "give the undo's own command",
+    );
 }
 
 pub(super) fn check_env(env: &[EnvVar], at: &str, refusals: &mut Refusals) {

@@ -9,7 +9,7 @@ use super::action::{self, Place};
 use super::refuse::{Of, Refusals, not_yet};
 use super::scope::{self, MAX_NAME, Scope};
 use super::{Action, PlanStep, PlanUndo, Stage};
-use super::{approval, changes, suite};
+use super::{approval, changes, job, suite};
 
 /// Pause between attempts unless the step says.
 const EVERY: Duration = Duration::from_secs(5);
@@ -238,7 +238,9 @@ fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Op
         ),
         _ => {}
     }
-    explicit_undo(cx, stage, step, undo, &at)
+    let resolved = explicit_undo(cx, stage, step, undo, &at)?;
+    job::check_undo(action, &resolved.action, &at, cx.refusals);
+    Some(resolved)
 }
 
 fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) -> Option<PlanUndo> {

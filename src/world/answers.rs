@@ -34,6 +34,10 @@ pub enum Reading {
     DryRun(Vec<DryRunRefusal>),
     /// Whether nodes are Ready, or why that could not be read.
     Nodes(Result<NodesAnswer, String>),
+    /// What has been said of objects in Events, the oldest first, or why it could not be read.
+    Events(Result<Vec<EventView>, String>),
+    /// Who selects pods in the namespace, or why that could not be read.
+    Selectors(Result<Vec<SelectorView>, String>),
     /// Everything was read live.
     Refreshed,
 }
@@ -203,6 +207,50 @@ pub struct Certificate {
     pub protocol: String,
     /// Why it is not trusted for the name that was asked for, if it is not.
     pub untrusted: Option<String>,
+}
+
+/// An Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventView {
+    /// Such as `FailedCreate`.
+    pub reason: String,
+    /// What it says.
+    pub message: String,
+    /// Such as `Pod`, and its name.
+    pub of: (String, String),
+}
+
+/// An object that selects pods by their labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectorView {
+    /// Such as `PodDisruptionBudget`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// All of these must hold; of an object that selects every pod there are none.
+    pub rules: Vec<LabelRule>,
+}
+
+/// What a selector asks of a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LabelRule {
+    In { key: String, values: Vec<String> },
+    NotIn { key: String, values: Vec<String> },
+    Exists { key: String },
+    Absent { key: String },
+}
+
+impl SelectorView {
+    /// Whether a pod with these labels is selected.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.rules.iter().all(|rule| match rule {
+            LabelRule::In { key, values } => labels.get(key).is_some_and(|v| values.contains(v)),
+            LabelRule::NotIn { key, values } => labels.get(key).is_none_or(|v| !values.contains(v)),
+            LabelRule::Exists { key } => labels.contains_key(key),
+            LabelRule::Absent { key } => !labels.contains_key(key),
+        })
+    }
 }
 
 /// A dry run that was refused.

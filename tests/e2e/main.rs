@@ -15,6 +15,7 @@ mod deletion;
 mod faults;
 mod good;
 mod idle;
+mod jobs;
 mod judging;
 mod leader;
 mod own_changes;

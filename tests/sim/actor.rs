@@ -10,6 +10,7 @@ use cutover::world::{JobResult, JobView};
 use super::changes;
 use super::cluster::{Cluster, Job, Who, Wrote, metadata};
 use super::faults::{Kind, on_effect};
+use super::jobs::pod_of;
 use super::promises;
 
 /// Carries out one effect, or lets a fault befall it.
@@ -100,12 +101,8 @@ fn create(cluster: &mut Cluster, name: &str, manifest: &serde_json::Value) -> Ou
         run,
         step,
         suspended,
-        started: None,
-        end: None,
-        pods_left: 0,
-        waiting: None,
-        deleting: false,
-        owned: false,
+        template: manifest.pointer("/spec/template").cloned().map(std::sync::Arc::new),
+        ..JobView::default()
     };
     let uid = view.uid.clone();
     let deadline = manifest.pointer("/spec/activeDeadlineSeconds").and_then(serde_json::Value::as_u64);
@@ -129,6 +126,7 @@ fn start(cluster: &mut Cluster, name: &str, uid: &str) -> Outcome {
     job.view.suspended = false;
     job.view.started = Some(now);
     job.view.pods_left = 1;
+    job.view.pod = Some(pod_of(name, &job.view));
     job.view.resource_version = version;
     let step = job.view.step.as_deref().and_then(|s| s.rsplit_once('#')).map(|(step, _)| step.to_owned());
     cluster.wrote(Who::Us, Wrote::JobStarted { job: name.to_owned(), step });

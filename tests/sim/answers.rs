@@ -122,6 +122,11 @@ impl Cluster {
                 at: self.now,
                 nodes: names.iter().map(|n| (n.clone(), self.node(n))).collect(),
             })),
+            Read::Events(of) => {
+                let of = of.iter().filter_map(|uid| self.events.get(uid)).flatten();
+                Reading::Events(Ok(of.cloned().collect()))
+            }
+            Read::Selectors => Reading::Selectors(Ok(vec![])),
             Read::Refresh => Reading::Refreshed,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use cutover::api::run::{ObjectRef, RunStatus, Selector};
@@ -12,7 +12,7 @@ use cutover::effect::hash;
 use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
-    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, NodeState,
+    ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, EventView, JobResult, JobView, NodeState,
     NodeView, PodView, PortView, ServiceView, Sighting, TargetPort, WorkloadView,
 };
 
@@ -104,6 +104,10 @@ pub struct Cluster {
     pub endpoints: BTreeMap<String, Vec<EndpointView>>,
     pub jobs: BTreeMap<String, Job>,
     pub cron_jobs: BTreeMap<String, CronJobView>,
+    /// What Events say of an object, by its uid.
+    pub events: BTreeMap<String, Vec<EventView>>,
+    /// How long the pods of a side take to end, by the side's name; at once where it is not named.
+    pub drains: BTreeMap<String, SignedDuration>,
     /// Annotations of workloads.
     pub annotations: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
     /// Workloads whose pods are being replaced.
@@ -161,6 +165,8 @@ impl Cluster {
             endpoints: BTreeMap::new(),
             jobs: BTreeMap::new(),
             cron_jobs: BTreeMap::new(),
+            events: BTreeMap::new(),
+            drains: BTreeMap::new(),
             annotations: BTreeMap::new(),
             rolling: BTreeSet::new(),
             status: RunStatus::default(),
@@ -211,6 +217,7 @@ impl Cluster {
             pod_labels: labels.clone(),
             template,
             stuck: None,
+            refused: None,
         };
         self.workloads.insert(w.clone(), view);
         self.make_pods(w);
@@ -366,9 +373,20 @@ impl Cluster {
             }
         }
         let wanted = view.wanted;
-        self.pods.retain(|name, (owner, _)| {
+        let side = [&self.plan.live, &self.plan.target].into_iter().find(|side| side.workloads.contains(w));
+        let drain = side.and_then(|side| self.drains.get(&side.name)).copied();
+        let now = self.now;
+        self.pods.retain(|name, (owner, pod)| {
             let index = name.rsplit('-').next().and_then(|i| i.parse::<u32>().ok()).unwrap_or(0);
-            owner != w || index < wanted
+            if owner != w || index < wanted {
+                return true;
+            }
+            if let (None, Some(drain)) = (pod.gone_by, drain) {
+                pod.gone_by = Some(now + drain);
+                pod.terminating = true;
+                pod.ready = false;
+            }
+            pod.gone_by.is_some_and(|by| now < by)
         });
         self.count(w);
         new
@@ -455,7 +473,7 @@ impl Cluster {
 
     /// Recomputes a workload's counts from its pods.
     pub fn count(&mut self, w: &WorkloadRef) {
-        let all = self.pods.values().filter(|(o, _)| o == w).count() as u32;
+        let all = self.pods.values().filter(|(o, p)| o == w && !p.terminating).count() as u32;
         let ready = self.pods.values().filter(|(o, p)| o == w && p.ready).count() as u32;
         if let Some(view) = self.workloads.get_mut(w) {
             view.replicas = all;
@@ -487,32 +505,6 @@ impl Cluster {
                 view.template_hash = hash(&view.template);
             }
         }
-    }
-
-    /// A running Job ends.
-    pub fn end_job(&mut self, name: &str, end: JobEnd, result: JobResult) {
-        let version = self.bump(&format!("jobs/{name}"));
-        let Some(job) = self.jobs.get_mut(name) else { return };
-        if job.view.suspended || job.view.end.is_some() {
-            return;
-        }
-        job.view.resource_version = version;
-        job.view.end = Some(end);
-        job.view.pods_left = 0;
-        job.result = result;
-    }
-
-    /// Somebody deletes a Job.
-    pub fn remove_job(&mut self, name: &str, who: Who) {
-        if self.jobs.remove(name).is_some() {
-            self.wrote(who, Wrote::JobDeleted { job: name.to_owned() });
-        }
-    }
-
-    /// The Job of the newest attempt of a step.
-    pub fn job_of(&self, step: &str) -> Option<String> {
-        let of_step = |j: &Job| j.view.step.as_deref().and_then(|s| s.split_once('#')).is_some_and(|(s, _)| s == step);
-        self.jobs.iter().filter(|(_, j)| of_step(j)).map(|(n, _)| n.clone()).next_back()
     }
 
     /// The operator's status write.

@@ -49,6 +49,7 @@ pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     let mut cluster = Cluster::placed(&plan, scenario.replicas, EPOCH, scenario.places.clone());
     cluster.web = scenario.web.clone();
     cluster.cron_jobs = scenario.cron_jobs.clone();
+    cluster.drains = scenario.drains.iter().map(|(side, drain)| (side.clone(), drain.signed())).collect();
     let mut line = Timeline::new(scenario.clone(), cluster, seed);
     line.set_clock_cues();
     line

@@ -16,6 +16,7 @@ pub mod changes;
 pub mod cluster;
 pub mod faults;
 pub mod files;
+pub mod jobs;
 pub mod knife;
 pub mod log;
 pub mod operator;

@@ -37,6 +37,9 @@ pub struct Scenario {
     /// CronJobs by name.
     #[serde(default, rename = "cronJobs")]
     pub cron_jobs: BTreeMap<String, CronJobView>,
+    /// How long the pods of a side take to end, by its name.
+    #[serde(default)]
+    pub drains: BTreeMap<String, Duration>,
     /// What is kept of an earlier run, by step.
     #[serde(default)]
     pub kept: BTreeMap<String, Kept>,
@@ -74,6 +77,19 @@ pub struct JobScript {
     /// Its termination message.
     pub message: Option<String>,
     pub log: Option<String>,
+    /// Its pod is not admitted: what the Job controller says of that in an Event.
+    pub refused: Option<String>,
+    /// Its container never starts.
+    pub waits: Option<Waits>,
+}
+
+/// Why a container does not start.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waits {
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
 }
 
 /// When, and what.
@@ -132,6 +148,8 @@ pub struct Act {
     pub suspend_jobs: BTreeMap<String, bool>,
     /// The pod template of a side changes.
     pub template: Option<String>,
+    /// The first container of a side gets another image.
+    pub image: Option<Image>,
     /// Rules put before all others.
     pub http: Vec<HttpRule>,
     pub metrics: BTreeMap<String, MetricRule>,
@@ -191,6 +209,13 @@ pub struct Point {
 pub struct Select {
     pub service: String,
     pub selector: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    pub side: String,
+    pub image: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -267,6 +292,9 @@ pub struct Expect {
     /// How the answer on each decision begins.
     #[serde(default)]
     pub answers: BTreeMap<String, String>,
+    /// The image that the Job of a step's newest attempt ran.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
     /// No selector was ever written by us.
     #[serde(default)]
     pub never_switched: bool,

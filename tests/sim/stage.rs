@@ -58,6 +58,14 @@ impl Timeline {
         if let Some(side) = &act.template {
             cluster.change_template(side);
         }
+        if let Some(i) = &act.image {
+            for w in cluster.side(&i.side).workloads.clone() {
+                if let Some(view) = cluster.workloads.get_mut(&w) {
+                    view.template["spec"]["containers"][0]["image"] = i.image.clone().into();
+                }
+            }
+            cluster.change_template(&i.side);
+        }
         if let Some(step) = &act.delete_job
             && let Some(job) = cluster.job_of(step)
         {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use cutover::api::phase::Phase;
 use cutover::api::step::WorkloadRef;
 use cutover::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
-use cutover::world::{JobEnd, JobResult, Sighting};
+use cutover::world::Sighting;
 
 use super::actor;
 use super::cluster::Cluster;
@@ -18,7 +18,7 @@ use super::log::{Log, mask};
 use super::operator::Operator;
 use super::promises;
 use super::rng::Rng;
-use super::script::{JobScript, Scenario};
+use super::script::Scenario;
 
 /// When every simulation begins.
 pub const EPOCH: Timestamp = Timestamp::constant(1_795_000_000, 0);
@@ -193,7 +193,7 @@ impl Timeline {
                 return false;
             }
             Event::JobEnds(name) => {
-                self.end_job(&name);
+                self.job_ends(&name);
                 return false;
             }
             Event::RolledOut(w) => {
@@ -308,6 +308,12 @@ impl Timeline {
                 self.plan_in(3000, Event::PodReady(pod));
             }
         }
+        let ending = self.cluster.pods.values().filter_map(|(_, pod)| Some((pod.uid.clone(), pod.gone_by?)));
+        for (uid, by) in ending.collect::<Vec<_>>() {
+            if self.underway.insert(format!("ends/{uid}"), ()).is_none() {
+                self.plan_at(by, Event::Thaw);
+            }
+        }
         for w in self.cluster.rolling.clone() {
             if self.underway.insert(format!("rollout/{}", w.name), ()).is_none() {
                 self.plan_in(3000, Event::RolledOut(w));
@@ -329,6 +335,7 @@ impl Timeline {
             let Some(uid) = self.cluster.jobs.get(&name).map(|j| j.view.uid.clone()) else { continue };
             if self.underway.insert(format!("job/{uid}"), ()).is_none() {
                 let script = self.behaviour(&name);
+                self.cluster.begin_job(&name, &script);
                 let deadline = self.cluster.jobs.get(&name).and_then(|j| j.deadline).map(|s| s * 1000);
                 let runs = script.runs.map_or(10_000, cutover::api::Duration::as_millis);
                 let ends = if script.hangs { deadline } else { Some(runs.min(deadline.unwrap_or(u64::MAX))) };
@@ -364,39 +371,6 @@ impl Timeline {
             let generation = self.generation;
             self.plan_at(at, Event::Watch(generation, Box::new(sighting)));
         }
-    }
-
-    /// How a Job behaves: by step and attempt.
-    fn behaviour(&self, job: &str) -> JobScript {
-        let Some(step) = self.cluster.jobs.get(job).and_then(|j| j.view.step.clone()) else {
-            return JobScript::default();
-        };
-        let (step, attempt) = step.rsplit_once('#').unwrap_or((&step, "1"));
-        let plain = |s: &str| s.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let scripts = self.scenario.jobs.iter().find(|(name, _)| plain(name) == plain(step)).map(|(_, s)| s);
-        let Some(scripts) = scripts else { return JobScript::default() };
-        let attempt: usize = attempt.parse().unwrap_or(1);
-        scripts.get(attempt.saturating_sub(1)).or(scripts.last()).cloned().unwrap_or_default()
-    }
-
-    fn end_job(&mut self, name: &str) {
-        let script = self.behaviour(name);
-        let end = if script.hangs {
-            JobEnd::Failed {
-                reason: "DeadlineExceeded".into(),
-                message: "Job was active longer than specified deadline".into(),
-            }
-        } else if script.exit == 0 {
-            JobEnd::Complete
-        } else {
-            JobEnd::Failed {
-                reason: "BackoffLimitExceeded".into(),
-                message: "Job has reached the specified backoff limit".into(),
-            }
-        };
-        let exit_code = (!script.hangs).then_some(script.exit);
-        let result = JobResult { exit_code, message: script.message, log: script.log, problem: None };
-        self.cluster.end_job(name, end, result);
     }
 
     /// Plans the cues whose time has come to be known.

@@ -151,8 +151,18 @@ pub const fn effect(effect: &Effect) -> &'static str {
 }
 
 /// Outcomes of effects.
-pub const OUTCOMES: [&str; 9] =
-    ["created", "name_collision", "done", "answered", "not_found", "conflict", "refused", "guarded", "transient"];
+pub const OUTCOMES: [&str; 10] = [
+    "created",
+    "name_collision",
+    "done",
+    "answered",
+    "not_found",
+    "conflict",
+    "refused",
+    "guarded",
+    "not_sent",
+    "transient",
+];
 
 /// What came of an effect, without what was said: an answer may hold what belongs in no log.
 pub const fn outcome(outcome: &Outcome) -> &'static str {
@@ -175,6 +185,7 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
             | BlockCause::ServiceGone
             | BlockCause::SelectorDrift => "transient",
         },
+        Outcome::NotSent(_) => "not_sent",
         Outcome::Transient(_) => "transient",
     }
 }

@@ -172,6 +172,7 @@ mod tests {
             to: [].into(),
             wanted: 0,
             old_wanted: 0,
+            unanswered: false,
             state,
             switched_at: switched.map(at),
             restored_at: restored.map(at),

@@ -12,6 +12,8 @@ mod lost;
 pub mod way_back;
 
 pub use lost::{Loss, loss, lost_nodes, returning};
+pub mod check;
+pub mod why;
 
 /// Which side a whole selector names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl World {
         Some(ready_count(&pods.value, &whole_selector(&view.selector, &side.selector), &view.ports))
     }
 
-    /// Wanted replicas of a side; `None` while one of its workloads is not known or does not exist.
+    /// Wanted replicas of a whole side, whichever Service selects them; `None` while one of its workloads is not known or does not exist.
     pub fn wanted(&self, side: &PlanSide) -> Option<u32> {
         side.workloads.iter().map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted)).sum()
     }
@@ -117,6 +119,35 @@ impl World {
         let selected = self.selected(service, side)?;
         let counts = selected.into_iter().filter_map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted));
         Some(counts.sum::<u32>().max(1))
+    }
+
+    /// Whether the traffic of a Service has followed its selector: the slices that the cluster makes name no ready pod of
+    /// another side, and at least `min_ready` ready ones of this one (DESIGN §5, *converged*). Slices that others keep do
+    /// not follow a selector at all, so they prevent nothing and count for nothing.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn converged(&self, service: &str, selector: &Selector, min_ready: u32) -> Result<(), String> {
+        let (Some(endpoints), Some(pods)) = (self.endpoints.get(service), &self.pods) else {
+            return Err(format!("the endpoints of Service {service} are not known"));
+        };
+        let mut ready = 0;
+        // An endpoint that is not ready takes no traffic.
+        for e in endpoints.value.iter().filter(|e| e.ready && !e.foreign) {
+            let pod = e.pod.as_ref().and_then(|name| pods.value.iter().find(|p| &p.name == name));
+            if !pod.is_some_and(|p| matches(&p.labels, selector)) {
+                let what = e.pod.as_ref().map_or("an address without a pod".into(), |pod| format!("pod {pod}"));
+                return Err(format!(
+                    "EndpointSlice {} of Service {service} still sends traffic to {what}, which is not of this side",
+                    e.slice
+                ));
+            }
+            ready += 1;
+        }
+        if ready < min_ready {
+            return Err(format!("Service {service} has {ready} ready endpoints in its slices, wanted {min_ready}"));
+        }
+        Ok(())
     }
 
     /// The pod-template hash of both sides, by side; `None` while a workload is not known or does not exist.

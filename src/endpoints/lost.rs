@@ -193,6 +193,7 @@ mod tests {
             to: labels("green"),
             wanted: 2,
             old_wanted: 2,
+            unanswered: false,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,

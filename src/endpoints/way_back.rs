@@ -3,7 +3,7 @@
 use crate::api::run::{Before, ObjectRef, RunStatus, ServiceSwitch, StepRecord};
 use crate::effect::RestoreGuard;
 use crate::plan::after::RETIRE;
-use crate::plan::{Action, Plan, PlanSide};
+use crate::plan::{Action, Plan};
 use crate::world::World;
 
 /// The old side behind one Service.

@@ -163,10 +163,12 @@ mod fixtures {
             to: labels("green"),
             wanted,
             old_wanted: wanted,
+            unanswered: false,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,
             message: None,
+            blocked: None,
         };
         f.journal.switch =
             Some(SwitchRecord { claimed_at: now, converged_at: None, restored_at: None, services: vec![service] });

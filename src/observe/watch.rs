@@ -305,7 +305,7 @@ impl Watches {
     /// Whether the API server can leave out decisions that have been answered: definitions of an older version cannot.
     async fn selects_open(&self, api: &Api<DeserializeGuard<CutoverDecision>>) -> bool {
         let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid, false)).limit(1);
-        for pause in Pause(Pause::FIRST) {
+        for pause in Pause::up_to(Pause::LONGEST) {
             match tokio::time::timeout(CALL_LIMIT, api.list(&params)).await {
                 Ok(Ok(_)) => return true,
                 Ok(Err(kube::Error::Api(status))) if status.code == 400 => return false,

@@ -56,8 +56,10 @@ pub fn advance(
     let (mut verdict, mut saw) = (TrialVerdict::Good, None);
     let mut unconfirmed = false;
     for group in &groups {
-        let proven = group.proven.map_or(0, |(count, _)| count);
-        let most = record.most.get(&group.name).copied().unwrap_or(0).max(group.ready).max(proven);
+        // What an autoscaler has taken away is not missed when it adds as many again: those start.
+        let known = record.most.get(&group.name).copied();
+        let known = known.unwrap_or_else(|| group.proven.map_or(0, |(count, _)| count));
+        let most = known.min(group.wanted).max(group.ready);
         record.most.insert(group.name.clone(), most);
         let had = most.min(group.wanted);
         let of = if several { format!(" ({})", group.name) } else { String::new() };
@@ -254,8 +256,15 @@ mod tests {
         f.workload("green").wanted = 2;
         assert_eq!(verdict(&mut f, &t, &mut record), None);
         assert_eq!((record.last, record.unconfirmed_since), (Some(TrialVerdict::Good), None));
-        // And the same without a change of replicas, with a live look that never comes.
+        // Grown again: those that come are no loss while they start.
         f.workload("green").wanted = 6;
+        assert_eq!(verdict(&mut f, &t, &mut record), None);
+        assert_eq!(record.last, Some(TrialVerdict::Good));
+        // Without a change of replicas, and with a live look that never comes, it is a loss after a while.
+        let mut f = world(6);
+        let mut record = armed(&f);
+        assert_eq!(verdict(&mut f, &t, &mut record), None);
+        pods_of(&mut f, 2, 0);
         assert_eq!(judge(&f, &t, &mut record).0, None);
         f.after(2);
         assert!(judge(&f, &t, &mut record).0.is_some_and(|why| why.contains("2 of 6 pods")));

@@ -205,11 +205,11 @@ mod tests {
     /// Judges, with the live look answered where one is asked for.
     fn verdict(f: &mut Fixture, t: &Trigger, record: &mut TriggerRecord) -> Option<String> {
         let (fired, out) = judge(f, t, record);
-        if !out.reads.contains_key("ready@loss") {
+        if !out.reads.contains_key("t@loss") {
             f.world.readings.clear();
             return fired;
         }
-        f.world.readings.insert("ready@loss".into(), Reading::Refreshed);
+        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
         judge(f, t, record).0
     }
 
@@ -252,7 +252,7 @@ mod tests {
         // The pods first: looked at live before anything is concluded.
         pods_of(&mut f, 2, 0);
         let (fired, out) = judge(&f, &t, &mut record);
-        assert!(fired.is_none() && out.reads.get("ready@loss") == Some(&Read::Refresh), "{:?}", out.reads);
+        assert!(fired.is_none() && out.reads.get("t@loss") == Some(&Read::Refresh), "{:?}", out.reads);
         f.workload("green").wanted = 2;
         assert_eq!(verdict(&mut f, &t, &mut record), None);
         assert_eq!((record.last, record.unconfirmed_since), (Some(TrialVerdict::Good), None));
@@ -331,12 +331,11 @@ mod tests {
     fn no_endpoint_at_all_fires_whatever_is_wanted() {
         let mut f = world(2);
         let mut record = armed(&f);
-        record.name = "ready".into();
         f.workload("green").wanted = 0;
         f.pods(vec![]);
         let mut out = Out::default();
         assert_eq!(pods::no_endpoint(&f.cx(), &mut record, &mut out), None, "looked at live first");
-        f.world.readings.insert("ready@loss".into(), Reading::Refreshed);
+        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
         let why = pods::no_endpoint(&f.cx(), &mut record, &mut out).unwrap_or_default();
         assert!(why.starts_with("0 of 1 pods of green are ready, fewer than 1"), "{why}");
     }

@@ -138,7 +138,7 @@ mod tests {
         template.pod_labels = [("app".to_owned(), "worker".to_owned())].into();
         let own = template.pod_labels.clone();
         f.world.workloads.insert(worker, Seen { at: f.world.now, value: Some(template) });
-        assert_eq!(selectors(&f.cx(), SideRef::Target), Ok(vec![own, labels("green")]));
+        assert_eq!(selectors(&f.cx(), SideRef::Target), Ok(vec![labels("green"), own]));
         assert_eq!(selectors(&f.cx(), SideRef::Live), Ok(vec![labels("blue")]));
     }
 

@@ -255,7 +255,8 @@ pub struct Observe {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub triggers: Vec<Trigger>,
     /// The operator's own triggers: a switched Service without a ready endpoint, and a crash loop of at least half the
-    /// pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or `readyBelow`). On by default.
+    /// pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or `readyBelow`). On by default; write
+    /// "Off" in quotes, since YAML takes a bare word `Off` for `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_in: Option<BuiltIn>,
 }

@@ -42,8 +42,8 @@ pub struct TriggerRecord {
     /// Times of restarts counted, newest last, one more than fires the trigger at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Timestamp>,
-    /// The most pods that were ready at a time since the switch, by Service, or by `Kind/name` of a workload that no
-    /// Service selects: what a loss is measured by.
+    /// The most pods that were ready at a time since the switch, as far as they are still wanted, by Service, or by
+    /// `Kind/name` of a workload that no Service selects: what a loss is measured by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub most: BTreeMap<String, u32>,
     /// Since when a loss is seen that a live look is to confirm.

@@ -56,8 +56,10 @@ pub fn advance(
     let (mut verdict, mut saw) = (TrialVerdict::Good, None);
     let mut unconfirmed = false;
     for group in &groups {
-        let proven = group.proven.map_or(0, |(count, _)| count);
-        let most = record.most.get(&group.name).copied().unwrap_or(0).max(group.ready).max(proven);
+        // What an autoscaler has taken away is not missed when it adds as many again: those start.
+        let known = record.most.get(&group.name).copied();
+        let known = known.unwrap_or_else(|| group.proven.map_or(0, |(count, _)| count));
+        let most = known.min(group.wanted).max(group.ready);
         record.most.insert(group.name.clone(), most);
         let had = most.min(group.wanted);
         let of = if several { format!(" ({})", group.name) } else { String::new() };
@@ -203,11 +205,11 @@ mod tests {
     /// Judges, with the live look answered where one is asked for.
     fn verdict(f: &mut Fixture, t: &Trigger, record: &mut TriggerRecord) -> Option<String> {
         let (fired, out) = judge(f, t, record);
-        if !out.reads.contains_key("ready@loss") {
+        if !out.reads.contains_key("t@loss") {
             f.world.readings.clear();
             return fired;
         }
-        f.world.readings.insert("ready@loss".into(), Reading::Refreshed);
+        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
         judge(f, t, record).0
     }
 
@@ -250,12 +252,19 @@ mod tests {
         // The pods first: looked at live before anything is concluded.
         pods_of(&mut f, 2, 0);
         let (fired, out) = judge(&f, &t, &mut record);
-        assert!(fired.is_none() && out.reads.get("ready@loss") == Some(&Read::Refresh), "{:?}", out.reads);
+        assert!(fired.is_none() && out.reads.get("t@loss") == Some(&Read::Refresh), "{:?}", out.reads);
         f.workload("green").wanted = 2;
         assert_eq!(verdict(&mut f, &t, &mut record), None);
         assert_eq!((record.last, record.unconfirmed_since), (Some(TrialVerdict::Good), None));
-        // And the same without a change of replicas, with a live look that never comes.
+        // Grown again: those that come are no loss while they start.
         f.workload("green").wanted = 6;
+        assert_eq!(verdict(&mut f, &t, &mut record), None);
+        assert_eq!(record.last, Some(TrialVerdict::Good));
+        // Without a change of replicas, and with a live look that never comes, it is a loss after a while.
+        let mut f = world(6);
+        let mut record = armed(&f);
+        assert_eq!(verdict(&mut f, &t, &mut record), None);
+        pods_of(&mut f, 2, 0);
         assert_eq!(judge(&f, &t, &mut record).0, None);
         f.after(2);
         assert!(judge(&f, &t, &mut record).0.is_some_and(|why| why.contains("2 of 6 pods")));
@@ -322,12 +331,11 @@ mod tests {
     fn no_endpoint_at_all_fires_whatever_is_wanted() {
         let mut f = world(2);
         let mut record = armed(&f);
-        record.name = "ready".into();
         f.workload("green").wanted = 0;
         f.pods(vec![]);
         let mut out = Out::default();
         assert_eq!(pods::no_endpoint(&f.cx(), &mut record, &mut out), None, "looked at live first");
-        f.world.readings.insert("ready@loss".into(), Reading::Refreshed);
+        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
         let why = pods::no_endpoint(&f.cx(), &mut record, &mut out).unwrap_or_default();
         assert!(why.starts_with("0 of 1 pods of green are ready, fewer than 1"), "{why}");
     }

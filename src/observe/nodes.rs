@@ -35,7 +35,7 @@ struct Status {
     conditions: Vec<NodeCondition>,
 }
 
-type Slim = Object<NotUsed, Status>;
+type Slim = Object<Option<NotUsed>, Status>;
 
 /// What is known of nodes; shared by all runs.
 #[derive(Clone)]

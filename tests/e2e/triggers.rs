@@ -14,7 +14,7 @@ fn watched(trigger: &str) -> String {
     format!(
         "prometheus: {{service: {{name: prometheus, port: 9090}}}}\n\
          switch: {{minReady: '1', timeout: 20s}}\n\
-         observe: {{for: 60s, every: 500ms, builtIn: Off, triggers: [{{name: bad, {trigger}}}]}}\n"
+         observe: {{for: 60s, every: 500ms, builtIn: 'Off', triggers: [{{name: bad, {trigger}}}]}}\n"
     )
 }
 

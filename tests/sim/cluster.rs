@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use cutover::api::run::{ObjectRef, RunStatus, Selector};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::effect::hash;
-use cutover::endpoints::{carries, matches, whole_selector};
+use cutover::endpoints::matches;
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
     ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, EventView, JobResult, JobView, NodeState,
-    NodeView, PodView, PortView, ServiceView, Sighting, TargetPort, WorkloadView,
+    NodeView, PodView, ServiceView, Sighting, WorkloadView,
 };
 
 use super::answers::Web;
@@ -126,7 +126,7 @@ pub struct Cluster {
     pub counts: BTreeMap<String, u8>,
     /// Others changed what our promises are about: a selector, a Service, a workload's count.
     pub touched: bool,
-    versions: BTreeMap<String, u64>,
+    pub(super) versions: BTreeMap<String, u64>,
 }
 
 impl Cluster {
@@ -245,69 +245,6 @@ impl Cluster {
         if self.plan.target.name == name { &self.plan.target } else { &self.plan.live }
     }
 
-    /// Creates a Service that points to `side`.
-    pub fn create_service(&mut self, name: &str, side: &PlanSide) {
-        let base = BTreeMap::from([("app".to_owned(), self.plan.cutover.clone())]);
-        let uids = self.versions.entry(format!("uids/{name}")).or_insert(0);
-        *uids += 1;
-        let uid = format!("{name}-uid-{uids}");
-        let view = ServiceView {
-            uid,
-            resource_version: self.bump(&format!("services/{name}")),
-            selector: whole_selector(&base, &side.selector),
-            ports: vec![PortView { name: Some("http".into()), port: 80, target: TargetPort::Number(8080) }],
-            cluster_ip: Some("10.96.0.10".into()),
-            external_name: false,
-            deleting: false,
-            writer: None,
-        };
-        self.services.insert(name.to_owned(), Service { view, fence: None });
-        self.converge(name);
-        self.wrote(Who::Others, Wrote::ServiceCreated { service: name.to_owned() });
-    }
-
-    /// Deletes a Service.
-    pub fn delete_service(&mut self, name: &str) {
-        self.services.remove(name);
-        self.endpoints.insert(name.to_owned(), vec![]);
-        self.wrote(Who::Others, Wrote::ServiceGone { service: name.to_owned() });
-    }
-
-    /// Writes a selector.
-    pub fn write_selector(&mut self, name: &str, to: Selector, fence: Option<String>, who: Who) {
-        let version = self.bump(&format!("services/{name}"));
-        let Some(service) = self.services.get_mut(name) else { return };
-        service.view.resource_version = version;
-        let from = std::mem::replace(&mut service.view.selector, to.clone());
-        let uid = service.view.uid.clone();
-        if let Some(fence) = fence {
-            service.fence = Some(fence);
-        }
-        if from == to {
-            self.wrote(who, Wrote::Fence { service: name.to_owned() });
-        } else {
-            self.wrote(who, Wrote::Selector { service: name.to_owned(), uid, from, to });
-        }
-    }
-
-    /// Points a Service to a side, by somebody else's hand.
-    pub fn point_by_others(&mut self, name: &str, side: &str) {
-        let fragment = self.side(side).selector.clone();
-        if let Some(service) = self.services.get(name) {
-            let to = whole_selector(&service.view.selector.clone(), &fragment);
-            self.write_selector(name, to, None, Who::Others);
-        }
-    }
-
-    /// The side a Service points to.
-    pub fn points_to(&self, name: &str) -> Option<&str> {
-        let selector = &self.services.get(name)?.view.selector;
-        [&self.plan.live, &self.plan.target]
-            .into_iter()
-            .find(|s| carries(selector, &s.selector))
-            .map(|s| s.name.as_str())
-    }
-
     /// Ready pods that a Service would have under `selector`.
     pub fn ready(&self, service: &str, selector: &Selector) -> u32 {
         let Some(s) = self.services.get(service) else { return 0 };
@@ -390,47 +327,6 @@ impl Cluster {
         });
         self.count(w);
         new
-    }
-
-    /// The node that the pod of this number is put on.
-    fn place(&self, w: &WorkloadRef, i: u32) -> String {
-        let live = self.plan.live.workloads.contains(w);
-        let side = if live { &self.plan.live.name } else { &self.plan.target.name };
-        let nodes = self.places.get(side).filter(|n| !n.is_empty());
-        nodes.map_or_else(|| "node-1".to_owned(), |n| n[i as usize % n.len()].clone())
-    }
-
-    /// Where a node stands.
-    pub fn node(&self, name: &str) -> NodeState {
-        self.nodes.get(name).map_or(NodeState::Gone, |view| view.state)
-    }
-
-    /// A node is lost, or comes back; its pods stay as they are.
-    pub fn set_node(&mut self, name: &str, ready: bool) {
-        let state = if ready { NodeState::Ready } else { NodeState::NotReady };
-        self.nodes.insert(name.to_owned(), NodeView { state, since: self.now });
-    }
-
-    /// The pods of a node, of one side or of both, lose readiness or get it back.
-    pub fn set_pods_on(&mut self, node: &str, side: Option<&str>, ready: bool) {
-        let owners = side.map(|s| self.side(s).workloads.clone());
-        for (w, pod) in self.pods.values_mut() {
-            if pod.node.as_deref() == Some(node) && owners.as_ref().is_none_or(|o| o.contains(w)) {
-                pod.ready = ready;
-            }
-        }
-        for w in self.workloads.keys().cloned().collect::<Vec<_>>() {
-            self.count(&w);
-        }
-    }
-
-    /// Somebody deletes the ready pods of a side; new ones take their place.
-    pub fn delete_ready_pods(&mut self, side: &str) {
-        let owners = self.side(side).workloads.clone();
-        self.pods.retain(|_, (w, pod)| !(pod.ready && owners.contains(w)));
-        for w in owners {
-            self.count(&w);
-        }
     }
 
     /// A pod becomes ready.

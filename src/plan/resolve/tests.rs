@@ -221,8 +221,8 @@ fn the_operators_own_triggers_are_always_armed_and_leave_crash_loops_to_whoever_
             ),
             vec![Ready],
         ),
-        ("observe: {builtIn: Off}".to_owned(), vec![]),
-        (format!("observe: {{builtIn: Off, triggers: [{metric}]}}"), vec![]),
+        ("observe: {builtIn: 'Off'}".to_owned(), vec![]),
+        (format!("observe: {{builtIn: 'Off', triggers: [{metric}]}}"), vec![]),
     ];
     for (observe, want) in table {
         let plan = plan(&format!("{observe}\nprometheus: {{url: 'http://prometheus.example:9090'}}"));

@@ -1,0 +1,75 @@
+//! Services of the simulated cluster: made, deleted, and pointed somewhere.
+
+use std::collections::BTreeMap;
+
+use cutover::api::run::Selector;
+use cutover::endpoints::{carries, whole_selector};
+use cutover::plan::PlanSide;
+use cutover::world::{PortView, ServiceView, TargetPort};
+
+use super::cluster::{Cluster, Service, Who, Wrote};
+
+impl Cluster {
+    /// Creates a Service that points to `side`.
+    pub fn create_service(&mut self, name: &str, side: &PlanSide) {
+        let base = BTreeMap::from([("app".to_owned(), self.plan.cutover.clone())]);
+        let uids = self.versions.entry(format!("uids/{name}")).or_insert(0);
+        *uids += 1;
+        let uid = format!("{name}-uid-{uids}");
+        let view = ServiceView {
+            uid,
+            resource_version: self.bump(&format!("services/{name}")),
+            selector: whole_selector(&base, &side.selector),
+            ports: vec![PortView { name: Some("http".into()), port: 80, target: TargetPort::Number(8080) }],
+            cluster_ip: Some("10.96.0.10".into()),
+            external_name: false,
+            deleting: false,
+            writer: None,
+        };
+        self.services.insert(name.to_owned(), Service { view, fence: None });
+        self.converge(name);
+        self.wrote(Who::Others, Wrote::ServiceCreated { service: name.to_owned() });
+    }
+
+    /// Deletes a Service.
+    pub fn delete_service(&mut self, name: &str) {
+        self.services.remove(name);
+        self.endpoints.insert(name.to_owned(), vec![]);
+        self.wrote(Who::Others, Wrote::ServiceGone { service: name.to_owned() });
+    }
+
+    /// Writes a selector.
+    pub fn write_selector(&mut self, name: &str, to: Selector, fence: Option<String>, who: Who) {
+        let version = self.bump(&format!("services/{name}"));
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.view.resource_version = version;
+        let from = std::mem::replace(&mut service.view.selector, to.clone());
+        let uid = service.view.uid.clone();
+        if let Some(fence) = fence {
+            service.fence = Some(fence);
+        }
+        if from == to {
+            self.wrote(who, Wrote::Fence { service: name.to_owned() });
+        } else {
+            self.wrote(who, Wrote::Selector { service: name.to_owned(), uid, from, to });
+        }
+    }
+
+    /// Points a Service to a side, by somebody else's hand.
+    pub fn point_by_others(&mut self, name: &str, side: &str) {
+        let fragment = self.side(side).selector.clone();
+        if let Some(service) = self.services.get(name) {
+            let to = whole_selector(&service.view.selector.clone(), &fragment);
+            self.write_selector(name, to, None, Who::Others);
+        }
+    }
+
+    /// The side a Service points to.
+    pub fn points_to(&self, name: &str) -> Option<&str> {
+        let selector = &self.services.get(name)?.view.selector;
+        [&self.plan.live, &self.plan.target]
+            .into_iter()
+            .find(|s| carries(selector, &s.selector))
+            .map(|s| s.name.as_str())
+    }
+}

@@ -335,3 +335,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
 pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
     d.world.converged(service, selector, min_ready).is_ok()
 }
+
+#[cfg(test)]
+#[path = "switch_tests.rs"]
+mod tests;

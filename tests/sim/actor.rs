@@ -21,6 +21,10 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
             real(cluster, effect);
             Outcome::Transient("the reply was lost".into())
         }
+        Some(Kind::Annotated) => {
+            cluster.annotate(&name.to_owned(), "kubectl-annotate");
+            real(cluster, effect)
+        }
         Some(Kind::Transient) => Outcome::Transient("503 the server is currently unable to handle the request".into()),
         Some(Kind::Forbidden) => Outcome::Refused {
             why: format!("{name} is forbidden: User \"system:serviceaccount:prod:cutover\" cannot do this"),
@@ -163,7 +167,8 @@ fn switch(
         return Outcome::Done;
     }
     if &service.view.selector != from || service.view.resource_version != version {
-        return Outcome::Conflict(format!("Service {name} was changed by somebody else after the claim"));
+        let by = service.view.writer.as_deref().unwrap_or("somebody else");
+        return Outcome::Conflict(format!("Service {name} was written by {by} after the claim"));
     }
     let ready = cluster.ready(name, to);
     if ready < min_ready {

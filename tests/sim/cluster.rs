@@ -13,12 +13,13 @@ use cutover::endpoints::{carries, matches, whole_selector};
 use cutover::plan::{Plan, PlanSide};
 use cutover::world::{
     ContainerView, CronJobView, CutoverView, DecisionView, EndpointView, JobEnd, JobResult, JobView, PodView, PortView,
-    ServiceView, Sighting, TargetPort, WorkloadView,
+    ServiceView, Sighting, WorkloadView,
 };
 
 use super::answers::Web;
 use super::faults::{Faults, Kind, On};
 use super::knife::{Cut, Knife};
+use super::setting::Setting;
 
 /// The uid of the run.
 pub const RUN: &str = "run-uid";
@@ -60,6 +61,8 @@ pub struct Audit {
 pub enum Wrote {
     Selector { service: String, uid: String, from: Selector, to: Selector },
     Fence { service: String },
+    /// Anything of a Service that no promise is about.
+    Annotated { service: String },
     ServiceGone { service: String },
     ServiceCreated { service: String },
     JobCreated { job: String },
@@ -85,6 +88,7 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
+    pub setting: Setting,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
     pub decisions: Vec<DecisionView>,
@@ -122,8 +126,14 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster in which the plan's live side is live, with `replicas` ready pods on either side.
     pub fn new(plan: &Plan, replicas: u32, now: Timestamp) -> Self {
+        Self::set(plan, replicas, now, Setting::default())
+    }
+
+    /// One that differs from that.
+    pub fn set(plan: &Plan, replicas: u32, now: Timestamp, setting: Setting) -> Self {
         let mut cluster = Self {
             now,
+            setting,
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {
                 uid: "cutover-uid".into(),
@@ -162,45 +172,13 @@ impl Cluster {
                 cluster.add_workload(w, side, replicas);
             }
         }
+        cluster.add_strangers();
         for name in &plan.services {
             cluster.create_service(name, &plan.live.clone());
         }
         cluster.audit.clear();
         cluster.touched = false;
         cluster
-    }
-
-    fn add_workload(&mut self, w: &WorkloadRef, side: &PlanSide, replicas: u32) {
-        let mut labels: BTreeMap<String, String> = side.selector.clone();
-        labels.insert("app".into(), self.plan.cutover.clone());
-        if let (Some(label), Some(version)) = (&self.plan.release.pod_label, &self.plan.release.version) {
-            let live = side.name == self.plan.live.name;
-            labels.insert(label.clone(), if live { "0.9.0".into() } else { version.clone() });
-        }
-        let template = json!({
-            "metadata": {"labels": labels},
-            "spec": {"containers": [{"name": "api", "image": "registry.invalid/app:1", "env": []}]}
-        });
-        let view = WorkloadView {
-            uid: format!("{}-uid", w.name),
-            resource_version: "1".into(),
-            generation: 1,
-            observed_generation: 1,
-            wanted: replicas,
-            updated: replicas,
-            available: replicas,
-            replicas,
-            template_hash: hash(&template),
-            pod_labels: labels.clone(),
-            template,
-            stuck: None,
-        };
-        self.workloads.insert(w.clone(), view);
-        self.make_pods(w);
-        let names: Vec<String> = self.pods.iter().filter(|(_, (o, _))| o == w).map(|(n, _)| n.clone()).collect();
-        for name in names {
-            self.pod_ready(&name);
-        }
     }
 
     /// Counts up the resourceVersion of an object.
@@ -212,7 +190,8 @@ impl Cluster {
 
     /// Remembers a write.
     pub fn wrote(&mut self, who: Who, what: Wrote) {
-        self.touched |= who == Who::Others;
+        let annotated = matches!(what, Wrote::Annotated { .. });
+        self.touched |= who == Who::Others && !annotated;
         self.audit.push(Audit { at: self.now, who, what });
     }
 
@@ -223,7 +202,7 @@ impl Cluster {
 
     /// Creates a Service that points to `side`.
     pub fn create_service(&mut self, name: &str, side: &PlanSide) {
-        let base = BTreeMap::from([("app".to_owned(), self.plan.cutover.clone())]);
+        let base = self.base_of(name);
         let uids = self.versions.entry(format!("uids/{name}")).or_insert(0);
         *uids += 1;
         let uid = format!("{name}-uid-{uids}");
@@ -231,7 +210,7 @@ impl Cluster {
             uid,
             resource_version: self.bump(&format!("services/{name}")),
             selector: whole_selector(&base, &side.selector),
-            ports: vec![PortView { name: Some("http".into()), port: 80, target: TargetPort::Number(8080) }],
+            ports: vec![PortView { name: Some("http".into()), port: 80, target: self.target_port(name) }],
             cluster_ip: Some("10.96.0.10".into()),
             external_name: false,
             deleting: false,
@@ -275,6 +254,15 @@ impl Cluster {
         }
     }
 
+    /// Somebody writes something of a Service that no promise is about.
+    pub fn annotate(&mut self, name: &str, by: &str) {
+        let version = self.bump(&format!("services/{name}"));
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.view.resource_version = version;
+        service.view.writer = Some(by.to_owned());
+        self.wrote(Who::Others, Wrote::Annotated { service: name.to_owned() });
+    }
+
     /// The side a Service points to.
     pub fn points_to(&self, name: &str) -> Option<&str> {
         let selector = &self.services.get(name)?.view.selector;
@@ -308,6 +296,7 @@ impl Cluster {
                 ready: p.ready && !p.terminating,
                 ..EndpointView::default()
             })
+            .chain(self.slices_by_hand(name))
             .collect()
     }
 
@@ -340,6 +329,7 @@ impl Cluster {
                 node: Some("node-1".into()),
                 ports: BTreeMap::from([("http".into(), 8080)]),
                 containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
+                gates: self.setting.workloads.get(&w.name).map(|s| s.gates.clone()).unwrap_or_default(),
                 name: name.clone(),
                 ..PodView::default()
             };
@@ -361,7 +351,7 @@ impl Cluster {
     pub fn pod_ready(&mut self, name: &str) {
         let Some((w, pod)) = self.pods.get_mut(name) else { return };
         let w = w.clone();
-        if self.sick.contains(&w) {
+        if self.sick.contains(&w) || !pod.gates.is_empty() {
             return;
         }
         pod.ready = true;

@@ -46,7 +46,7 @@ pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     let mut plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
         .unwrap_or_else(|refusals| panic!("the manifest is refused: {refusals:#?}"));
     plan.kept = scenario.kept.clone();
-    let mut cluster = Cluster::new(&plan, scenario.replicas, EPOCH);
+    let mut cluster = Cluster::set(&plan, scenario.replicas, EPOCH, scenario.setting.clone());
     cluster.web = scenario.web.clone();
     cluster.cron_jobs = scenario.cron_jobs.clone();
     let mut line = Timeline::new(scenario.clone(), cluster, seed);

@@ -159,7 +159,11 @@ fn others_write_the_service_between_claim_and_patch() {
     let only = &["annotation", "crashes", "lost", "503", "old side"];
     explore("others write the Service, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
     let plan = small::plan(&["web", "api"], vec![], vec![]);
-    explore("others write one of two Services", &plan, Scope { budget: 2, only: &["annotation", "lost"], lagging: false });
+    explore(
+        "others write one of two Services",
+        &plan,
+        Scope { budget: 2, only: &["annotation", "lost"], lagging: false },
+    );
     let plan = small::plan(&["web"], vec![], vec![]);
     explore("others write the Service, watches that lag", &plan, Scope { budget: 2, only, lagging: true });
 }

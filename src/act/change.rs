@@ -143,7 +143,8 @@ async fn serves_nobody(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>, now: &
             Ok(s) => {
                 let live = |m: &&Member| m.services.contains(service) && endpoints::carries(&s.selector, &m.selector);
                 if let Some(m) = sides.iter().find(live) {
-                    let why = format!("{kind:?} {name} {what}: it belongs to {}, and Service {service} points there", m.side);
+                    let why =
+                        format!("{kind:?} {name} {what}: it belongs to {}, and Service {service} points there", m.side);
                     return Err(Outcome::Refused { why, forbidden: false });
                 }
             }

@@ -78,7 +78,8 @@ fn members(side: &Value, services: &BTreeSet<String>) -> Vec<Member> {
         side.get("selector").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default();
     let list: Vec<WorkloadRef> =
         side.get("workloads").and_then(|w| serde_json::from_value(w.clone()).ok()).unwrap_or_default();
-    let member = |workload| Member { workload, side: name.into(), selector: selector.clone(), services: services.clone() };
+    let member =
+        |workload| Member { workload, side: name.into(), selector: selector.clone(), services: services.clone() };
     // A side without labels names nothing: no Service can point to it.
     if selector.is_empty() { vec![] } else { list.into_iter().map(member).collect() }
 }

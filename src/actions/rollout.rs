@@ -162,7 +162,10 @@ mod tests {
         assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Succeeded);
         f.workload("blue").wanted = 3;
         let (state, why) = check(&f, json!({"side": "Target"}));
-        assert!(state == StepState::Running && why == "2 of 3 replicas behind Service web are available; scale Deployment web-green");
+        assert!(
+            state == StepState::Running
+                && why == "2 of 3 replicas behind Service web are available; scale Deployment web-green"
+        );
         assert_eq!(check(&f, json!({"side": "Target", "replicas": 2})).0, StepState::Succeeded);
         f.workload("blue").wanted = 0;
         f.workload("green").wanted = 0;

@@ -211,7 +211,9 @@ fn follow(d: &mut Draft) {
         None if d.now() >= deadline => {
             let open = switch.services.iter().find(|s| s.state == SwitchState::Claimed);
             let why = match open {
-                Some(s) => format!("Service {}: {}", s.name, s.message.as_deref().unwrap_or("its patch is not answered")),
+                Some(s) => {
+                    format!("Service {}: {}", s.name, s.message.as_deref().unwrap_or("its patch is not answered"))
+                }
                 None => behind.unwrap_or_else(|| "the endpoints have not converged".into()),
             };
             let text = format!("the switch took longer than {}: {why}", d.plan.switch.timeout);
@@ -319,7 +321,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
     }
     // Every patch of this claim was answered and did nothing, and what the claim is about is as it was, such as after an
     // annotation: claimed anew, on a live reading of everything, since an abort may be younger than the claim.
-    s.message = Some(format!("{by} wrote it after the claim; it is claimed again"));
+    s.message = Some(format!("{by} writes it between claim and patch"));
     let due = d.world.tried.get(key).map_or(d.now(), |at| later(*at, PACE));
     if d.now() < due {
         d.out.wake_at(due);

@@ -150,7 +150,10 @@ fn written_again_and_again_it_ends_at_the_time_limit_and_names_the_writer() {
         f.world.refreshed = Some(f.world.now);
         turn(&mut f);
         if let Some(ending) = &f.journal.ending {
-            assert!(n > 20 && ending.message.contains("longer than 1m: Service web: kubectl-annotate"), "{n} {ending:?}");
+            assert!(
+                n > 20 && ending.message.contains("longer than 1m: Service web: kubectl-annotate"),
+                "{n} {ending:?}"
+            );
             return;
         }
         assert_eq!(claimed(&f).resource_version, n.to_string());

@@ -67,12 +67,17 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
         }
         found.warnings.extend(foreign_slices(name, world));
     }
+    // Two Services may wait for the same pod.
+    found.gated.sort();
+    found.gated.dedup();
     Ok(found)
 }
 
 /// A Service that selects nothing, in words.
 pub fn without_selector(service: &str, live: &str) -> String {
-    format!("spec.services: Service {service} has no selector, so there is nothing to switch; give it one that selects {live}")
+    format!(
+        "spec.services: Service {service} has no selector, so there is nothing to switch; give it one that selects {live}"
+    )
 }
 
 /// Pods that a selector selects, whose containers are all ready and which wait for a readiness gate.
@@ -186,8 +191,7 @@ impl<'a> Look<'a> {
     /// Ready pods that the Service would send users to and that belong to no listed workload.
     fn unlisted(&self, pods: &[PodView]) -> Option<String> {
         let listed = |p: &PodView| p.workload.as_ref().is_some_and(|w| self.side.workloads.contains(w));
-        let stray: Vec<&PodView> =
-            ready(pods, &self.whole, &self.service.ports).filter(|p| !listed(p)).collect();
+        let stray: Vec<&PodView> = ready(pods, &self.whole, &self.service.ports).filter(|p| !listed(p)).collect();
         let names: Vec<String> = stray.iter().map(|p| p.name.clone()).collect();
         let owners: BTreeSet<String> = stray.iter().filter_map(|p| p.workload.as_ref().map(shown)).collect();
         let owners = owners.into_iter().collect::<Vec<_>>();
@@ -300,7 +304,10 @@ mod tests {
     fn a_workload_that_no_service_selects_is_named_with_its_label() {
         let mut f = world();
         f.workload("green").pod_labels.remove("version");
-        refused(&f, &["Service web", "app=web,version=green", "Deployment web-green has no label version (wanted green)"]);
+        refused(
+            &f,
+            &["Service web", "app=web,version=green", "Deployment web-green has no label version (wanted green)"],
+        );
         let mut f = world();
         f.workload("blue").pod_labels.insert("app".into(), "shop".into());
         refused(&f, &["on blue", "Deployment web-blue has app=shop"]);

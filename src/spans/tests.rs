@@ -83,7 +83,7 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         to: [].into(),
         wanted: 0,
         old_wanted: 0,
-            unanswered: false,
+        unanswered: false,
         state: SwitchState::Restored,
         switched_at: Some(at(31)),
         restored_at: Some(at(restored)),

@@ -78,7 +78,9 @@ fn three_workloads_behind_two_services_are_switched_and_rolled_back_as_one() {
         }
         t.start().await?;
         let all = sides(&[("Deployment", "web"), ("StatefulSet", "admin"), ("Deployment", "queue")]);
-        let spec = format!("services: [{{name: web}}, {{name: admin}}]\n{all}switch: {{timeout: 20s}}\nobserve: {{for: 60s, every: 500ms}}\n");
+        let spec = format!(
+            "services: [{{name: web}}, {{name: admin}}]\n{all}switch: {{timeout: 20s}}\nobserve: {{for: 60s, every: 500ms}}\n"
+        );
         t.cutover("shop", &spec).await?;
         let run = t.phase("shop", Phase::Observing, 60).await?;
         let claims = run.status.as_ref().and_then(|s| s.switch.as_ref()).context("switch")?;
@@ -171,14 +173,17 @@ fn what_can_never_be_switched_is_refused_by_name_before_anything_is_done() {
         says(refused(t, 3, "").await?, &["Service web", "targetPort grpc", "Deployment web-green"])?;
         t.merge::<Service>("web", ports(json!(8080))).await?;
         // Ready pods of a workload that nobody listed.
-        t.apply_value(&worker("Deployment", "stray", &json!({"app": "web", "side": "green", "stray": "1"}), WORKS)).await?;
+        t.apply_value(&worker("Deployment", "stray", &json!({"app": "web", "side": "green", "stray": "1"}), WORKS))
+            .await?;
         t.available("stray").await?;
         says(refused(t, 4, "").await?, &["the ready pods stray-", "Deployment stray"])?;
         t.api::<Deployment>().delete("stray", &DeleteParams::default()).await?;
         // A readiness gate that nobody sets.
         t.api::<Deployment>().delete("web-green", &DeleteParams::default()).await?;
-        let gated = app::deployment("web", &Colour::new("green"))
-            .replace("automountServiceAccountToken", "readinessGates: [{conditionType: example.com/lb}]\n      automountServiceAccountToken");
+        let gated = app::deployment("web", &Colour::new("green")).replace(
+            "automountServiceAccountToken",
+            "readinessGates: [{conditionType: example.com/lb}]\n      automountServiceAccountToken",
+        );
         wait::until(t.api::<Pod>(), "green and stray gone", secs(60), |all| {
             let gone = !all.keys().any(|name| name.starts_with("web-green-") || name.starts_with("stray-"));
             Ok(gone.then_some(()))

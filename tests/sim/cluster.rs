@@ -59,19 +59,50 @@ pub struct Audit {
 /// What was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrote {
-    Selector { service: String, uid: String, from: Selector, to: Selector },
-    Fence { service: String },
+    Selector {
+        service: String,
+        uid: String,
+        from: Selector,
+        to: Selector,
+    },
+    Fence {
+        service: String,
+    },
     /// Anything of a Service that no promise is about.
-    Annotated { service: String },
-    ServiceGone { service: String },
-    ServiceCreated { service: String },
-    JobCreated { job: String },
-    JobStarted { job: String, step: Option<String> },
-    JobDeleted { job: String },
-    JobOwned { job: String },
-    Sent { key: String },
-    Scaled { workload: WorkloadRef, from: u32, to: u32 },
-    Changed { object: ObjectRef, change: String },
+    Annotated {
+        service: String,
+    },
+    ServiceGone {
+        service: String,
+    },
+    ServiceCreated {
+        service: String,
+    },
+    JobCreated {
+        job: String,
+    },
+    JobStarted {
+        job: String,
+        step: Option<String>,
+    },
+    JobDeleted {
+        job: String,
+    },
+    JobOwned {
+        job: String,
+    },
+    Sent {
+        key: String,
+    },
+    Scaled {
+        workload: WorkloadRef,
+        from: u32,
+        to: u32,
+    },
+    Changed {
+        object: ObjectRef,
+        change: String,
+    },
     Status,
 }
 

@@ -258,14 +258,7 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
     }
 }
 
-fn selector(
-    cluster: &mut Cluster,
-    effect: &Effect,
-    service: &str,
-    uid: &str,
-    from: &Selector,
-    to: &Selector,
-) {
+fn selector(cluster: &mut Cluster, effect: &Effect, service: &str, uid: &str, from: &Selector, to: &Selector) {
     let names = |s: &Selector| {
         [&cluster.plan.live, &cluster.plan.target].into_iter().filter(|side| carries(s, &side.selector)).count() == 1
     };

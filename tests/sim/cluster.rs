@@ -56,53 +56,21 @@ pub struct Audit {
     pub what: Wrote,
 }
 
-/// What was written.
+/// What was written; `Annotated` is anything of a Service that no promise is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrote {
-    Selector {
-        service: String,
-        uid: String,
-        from: Selector,
-        to: Selector,
-    },
-    Fence {
-        service: String,
-    },
-    /// Anything of a Service that no promise is about.
-    Annotated {
-        service: String,
-    },
-    ServiceGone {
-        service: String,
-    },
-    ServiceCreated {
-        service: String,
-    },
-    JobCreated {
-        job: String,
-    },
-    JobStarted {
-        job: String,
-        step: Option<String>,
-    },
-    JobDeleted {
-        job: String,
-    },
-    JobOwned {
-        job: String,
-    },
-    Sent {
-        key: String,
-    },
-    Scaled {
-        workload: WorkloadRef,
-        from: u32,
-        to: u32,
-    },
-    Changed {
-        object: ObjectRef,
-        change: String,
-    },
+    Selector { service: String, uid: String, from: Selector, to: Selector },
+    Fence { service: String },
+    Annotated { service: String },
+    ServiceGone { service: String },
+    ServiceCreated { service: String },
+    JobCreated { job: String },
+    JobStarted { job: String, step: Option<String> },
+    JobDeleted { job: String },
+    JobOwned { job: String },
+    Sent { key: String },
+    Scaled { workload: WorkloadRef, from: u32, to: u32 },
+    Changed { object: ObjectRef, change: String },
     Status,
 }
 

@@ -68,7 +68,7 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::Sent { key } => Some(format!("send {key}")),
             Wrote::Answered { decision } => Some(format!("answer {decision}")),
             Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
-            Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } => None,
+            Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } | Wrote::Annotated { .. } => None,
         })
         .collect();
     all.sort();
@@ -120,6 +120,29 @@ fn refused_everywhere(name: &str) {
             Phase::Completed => assert!(on(&cluster.plan.target.name), "{what}"),
             _ => assert!(on(&cluster.plan.live.name), "{what}"),
         }
+    }
+}
+
+/// Where others write a Service between claim and patch, a stop may leave it unknown what became of the patch: then the run
+/// ends on the side that was live, and otherwise on the target; never on both, and no patch takes effect twice.
+#[test]
+fn stopped_at_every_write_while_others_write_the_service() {
+    for name in ["switch_annotated", "switch_annotated_two"] {
+        let (_, _, n) = reference(name);
+        let mut ends = (0, 0);
+        for cut in [Cut::Before, Cut::Applied, Cut::Answered] {
+            for k in 1..=n {
+                let line = play(name, Knife { at: Some((k, cut)), ..Knife::default() });
+                let cluster = &line.cluster;
+                let what = format!("{name}, stopped at write {k} ({cut:?})\n{}", line.log.text());
+                assert_eq!(cluster.status.state, RunState::Closed, "{what}");
+                let completed = cluster.status.phase == Phase::Completed;
+                let side = if completed { &cluster.plan.target.name } else { &cluster.plan.live.name };
+                assert!(cluster.plan.services.iter().all(|s| cluster.points_to(s) == Some(side)), "{what}");
+                if completed { ends.0 += 1 } else { ends.1 += 1 }
+            }
+        }
+        assert!(ends.0 > 0 && ends.1 > 0, "{name}: {ends:?}: both ends are to be met");
     }
 }
 

@@ -154,6 +154,21 @@ fn one_service_two_misfortunes() {
 }
 
 #[test]
+fn others_write_the_service_between_claim_and_patch() {
+    let plan = small::plan(&["web"], vec![], vec![]);
+    let only = &["annotation", "crashes", "lost", "503", "old side"];
+    explore("others write the Service, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
+    let plan = small::plan(&["web", "api"], vec![], vec![]);
+    explore(
+        "others write one of two Services",
+        &plan,
+        Scope { budget: 2, only: &["annotation", "lost"], lagging: false },
+    );
+    let plan = small::plan(&["web"], vec![], vec![]);
+    explore("others write the Service, watches that lag", &plan, Scope { budget: 2, only, lagging: true });
+}
+
+#[test]
 fn two_services_any_misfortune() {
     let plan = small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]);
     explore("two Services", &plan, Scope { budget: 1, only: &[], lagging: false });

@@ -318,6 +318,24 @@ scenarios! {
     until_retired
     window
     window_missed
+    sides_two_services
+    sides_worker
+    sides_three
+    sides_fewer_pods
+    scaled_up_in_switching
+    scaled_down_in_switching
+    foreign_slice
+    switch_annotated
+    switch_annotated_two
+    switch_annotated_for_ever
+    switch_unanswered_annotated
+    refused_labels
+    refused_other_side
+    refused_strangers
+    strangers_on_old_side
+    refused_port
+    refused_gate
+    gate_set_late
 }
 
 #[test]

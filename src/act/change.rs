@@ -9,6 +9,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::call::{CallError, Class, call};
+use super::claims::Member;
 use super::{Hands, claims, failed, patch, patch_params, read_again};
 use crate::api::run::{ObjectKind, ObjectRef};
 use crate::effect::change::{Edit, Now, operations, seen};
@@ -104,7 +105,7 @@ pub async fn change(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>) -> Outcom
 }
 
 /// Refuses to take away pods that a Service selects, one that another Cutover names included, or that another run is
-/// about to make live.
+/// about to make live; and to shrink a workload of a live side that no Service selects.
 async fn serves_nobody(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>, now: &DynamicObject) -> Result<(), Outcome> {
     let ObjectRef { kind, name } = wanted.object;
     let what = match wanted.change {
@@ -112,11 +113,15 @@ async fn serves_nobody(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>, now: &
         _ => "has the strategy Recreate, which takes all its pods away first, and is left as it is",
     };
     let mut services = wanted.unless_live.to_vec();
+    let mut sides = vec![];
     if !services.is_empty() {
         match claims::claims(hands, run_uid).await {
             Ok(claims) => {
                 if let Some(why) = claims.activates(wanted.object) {
                     return Err(Outcome::Refused { why: format!("{kind:?} {name} {what}: {why}"), forbidden: false });
+                }
+                if matches!(wanted.change, Change::Scale { .. }) {
+                    sides.extend(claims.listed(wanted.object).cloned());
                 }
                 services.extend(claims.services);
             }
@@ -134,7 +139,15 @@ async fn serves_nobody(hands: &Hands, run_uid: &str, wanted: &Wanted<'_>, now: &
                 let why = format!("{kind:?} {name} {what}: Service {service} selects its pods");
                 return Err(Outcome::Refused { why, forbidden: false });
             }
-            Ok(_) => {}
+            // One that no Service selects belongs to what is live all the same, such as a worker.
+            Ok(s) => {
+                let live = |m: &&Member| m.services.contains(service) && endpoints::carries(&s.selector, &m.selector);
+                if let Some(m) = sides.iter().find(live) {
+                    let why =
+                        format!("{kind:?} {name} {what}: it belongs to {}, and Service {service} points there", m.side);
+                    return Err(Outcome::Refused { why, forbidden: false });
+                }
+            }
             Err(e) if e.class == Class::NotFound => {}
             Err(e) => return Err(Outcome::Transient(format!("Service {service} cannot be read: {e}"))),
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Hands;
 use super::call::{CallError, call};
 use crate::api::Cutover;
-use crate::api::run::{CutoverRun, ObjectRef};
+use crate::api::run::{CutoverRun, ObjectRef, Selector};
 use crate::api::step::WorkloadRef;
 
 /// Claimed by all Cutovers, and by the runs under way that are not the one that asks.
@@ -20,6 +20,20 @@ pub struct Claims {
     pub services: BTreeSet<String>,
     /// Workloads that another run activates, with the run's name.
     targets: Vec<(WorkloadRef, String)>,
+    /// Workloads of all sides: one that no Service selects is live where the Services of its Cutover point to its side.
+    sides: Vec<Member>,
+}
+
+/// A workload, the side that it is listed under, and the Services that may point to that side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    workload: WorkloadRef,
+    /// The side's name.
+    pub side: String,
+    /// The side's labels.
+    pub selector: Selector,
+    /// The Services of its Cutover.
+    pub services: BTreeSet<String>,
 }
 
 impl Claims {
@@ -31,6 +45,11 @@ impl Claims {
             .map(|(_, run)| format!("run {run} activates it"))
     }
 
+    /// The sides that a workload is listed under.
+    pub fn listed<'a>(&'a self, object: &'a ObjectRef) -> impl Iterator<Item = &'a Member> {
+        self.sides.iter().filter(move |m| ObjectRef::from(&m.workload) == *object)
+    }
+
     /// Read off the objects as they stand: one that another version wrote is no reason to see less.
     fn of(cutovers: &[DynamicObject], runs: &[DynamicObject], own: &str) -> Self {
         let names = |list: Option<&Value>, key: &str| -> Vec<String> {
@@ -38,14 +57,31 @@ impl Claims {
             all.filter_map(|v| v.pointer(key).and_then(Value::as_str)).map(str::to_owned).collect()
         };
         let services = cutovers.iter().flat_map(|c| names(c.data.pointer("/spec/services"), "/name")).collect();
+        let sides = cutovers.iter().flat_map(|c| {
+            let services: BTreeSet<String> = names(c.data.pointer("/spec/services"), "/name").into_iter().collect();
+            let sides = c.data.pointer("/spec/sides").and_then(Value::as_array).cloned().unwrap_or_default();
+            sides.into_iter().flat_map(move |side| members(&side, &services))
+        });
         let others = runs.iter().filter(|r| r.metadata.uid.as_deref() != Some(own));
         let targets = others.flat_map(|run| {
             let list = run.data.pointer("/spec/plan/target/workloads").cloned().unwrap_or_default();
             let list: Vec<WorkloadRef> = serde_json::from_value(list).unwrap_or_default();
             list.into_iter().map(|w| (w, run.name_any())).collect::<Vec<_>>()
         });
-        Self { services, targets: targets.collect() }
+        Self { services, targets: targets.collect(), sides: sides.collect() }
     }
+}
+
+fn members(side: &Value, services: &BTreeSet<String>) -> Vec<Member> {
+    let name = side.get("name").and_then(Value::as_str).unwrap_or_default();
+    let selector: Selector =
+        side.get("selector").and_then(|s| serde_json::from_value(s.clone()).ok()).unwrap_or_default();
+    let list: Vec<WorkloadRef> =
+        side.get("workloads").and_then(|w| serde_json::from_value(w.clone()).ok()).unwrap_or_default();
+    let member =
+        |workload| Member { workload, side: name.into(), selector: selector.clone(), services: services.clone() };
+    // A side without labels names nothing: no Service can point to it.
+    if selector.is_empty() { vec![] } else { list.into_iter().map(member).collect() }
 }
 
 /// Reads them.
@@ -82,6 +118,15 @@ mod tests {
             object("b", json!({"spec": {"services": [{"name": "api"}, {"name": "web"}], "unknown": 1}})),
             object("c", json!({})),
         ];
+        let sides = json!([
+            {"name": "blue", "selector": {"side": "blue"}, "workloads": [{"kind": "Deployment", "name": "worker-blue"}]},
+            {"name": "odd", "selector": {}, "workloads": [{"kind": "Deployment", "name": "odd"}]},
+        ]);
+        let with_sides = [object("d", json!({"spec": {"services": [{"name": "web"}], "sides": sides}}))];
+        let worker = ObjectRef { kind: ObjectKind::Deployment, name: "worker-blue".into() };
+        let claims = Claims::of(&with_sides, &[], "own");
+        let listed: Vec<_> = claims.listed(&worker).map(|m| (m.side.as_str(), m.services.contains("web"))).collect();
+        assert_eq!((listed, claims.sides.len()), (vec![("blue", true)], 1));
         let claims = Claims::of(&cutovers, &[run("own", "web-blue"), run("other", "api-green")], "own");
         assert_eq!(claims.services.iter().collect::<Vec<_>>(), ["api", "web"]);
         let workload = |name: &str| ObjectRef { kind: ObjectKind::Deployment, name: name.into() };

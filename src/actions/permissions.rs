@@ -372,6 +372,41 @@ mod tests {
     }
 
     #[test]
+    fn sides_that_cannot_be_switched_end_the_step_at_once() {
+        let mut f = plan();
+        f.workload("green").pod_labels.remove("version");
+        let s = PlanStep { attempts: 10, ..permissions() };
+        let (r, out) = f.drive(&s, None);
+        assert!(r.state == StepState::Failed && r.attempt == 1 && out.reads.is_empty(), "{r:?}");
+        assert!(r.message.is_some_and(|m| m.contains("Deployment web-green has no label version")));
+        assert!(r.evidence.is_some_and(|e| e["refused"].is_array()));
+    }
+
+    #[test]
+    fn a_readiness_gate_is_given_a_moment_and_warnings_come_with_the_verdict() {
+        use crate::actions::fixtures::pod;
+        use crate::world::{EndpointView, PodView, Seen};
+        let mut f = plan();
+        let gate = PodView { ready: false, gates: vec!["example.com/lb".into()], ..pod("green-a", "green") };
+        f.pods(vec![gate]);
+        let (r, out) = f.drive(&permissions(), None);
+        assert!(r.state == StepState::Running && out.wake == Some(later(f.world.now, GATES)), "{r:?}");
+        f.after(15);
+        let (late, _) = f.drive(&permissions(), Some(&r));
+        assert!(late.state == StepState::Failed && late.message.is_some_and(|m| m.contains("pod green-a")));
+        f.pods(vec![pod("green-a", "green"), pod("green-b", "green")]);
+        let by_hand = EndpointView { slice: "by-hand".into(), foreign: true, pod: None, ready: true };
+        f.world.endpoints.insert("web".into(), Seen { at: f.world.now, value: vec![by_hand] });
+        let (r, out) = f.drive(&permissions(), Some(&r));
+        assert!(r.state == StepState::Running && out.warnings.is_empty());
+        let (n, _) = try_of(span(r.attempt_at.expect("begun"), f.world.now));
+        f.world.readings.insert(format!("permissions#1/{n}"), Reading::DryRun(vec![]));
+        let (r, out) = f.drive(&permissions(), Some(&r));
+        assert_eq!((r.state, out.warnings.len()), (StepState::Succeeded, 1));
+        assert!(r.evidence.is_some_and(|e| e["warnings"][0].as_str().is_some_and(|w| w.contains("by-hand"))));
+    }
+
+    #[test]
     fn refusals_are_named_with_what_to_type() {
         let table = [
             (

@@ -135,6 +135,7 @@ mod tests {
     fn that_it_may_be_read_is_tried_before_anything_is_done() {
         let mut f = Fixture::new();
         let first = step("permissions", Stage::Preflight, Action::Permissions {});
+        f.pods(vec![]);
         f.plan.steps = vec![first.clone(), resource(false)];
         let (_, out) = f.drive(&first, None);
         let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };

@@ -34,7 +34,9 @@ pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Ve
 fn fewer_than_live(cx: &Cx) -> Option<String> {
     let (target, live) = (&cx.plan.target, &cx.plan.live);
     let mut selected = BTreeSet::new();
-    for service in &cx.plan.services {
+    // One that is gone is the switch's to judge.
+    let gone = |name: &&String| cx.world.services.get(*name).is_some_and(|seen| seen.value.is_none());
+    for service in cx.plan.services.iter().filter(|name| !gone(name)) {
         let of = |side| cx.world.selected(service, side);
         // At least one: a live side that stands at zero is no measure.
         let (Some(ours), Some(theirs), Some(wanted)) = (of(target), of(live), cx.world.wanted_of(service, live)) else {

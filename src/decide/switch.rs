@@ -330,7 +330,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
     }
     // Every patch of this claim was answered and did nothing, and what the claim is about is as it was, such as after an
     // annotation: claimed anew, on a live reading of everything, since an abort may be younger than the claim.
-    s.message = Some(format!("{by} wrote it after the claim; it is claimed again"));
+    s.message = Some(format!("{by} writes it between claim and patch"));
     let due = d.world.tried.get(key).map_or(d.now(), |at| later(*at, PACE));
     if d.now() < due {
         d.out.wake_at(due);
@@ -346,3 +346,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
 pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
     d.world.converged(service, selector, min_ready).is_ok()
 }
+
+#[cfg(test)]
+#[path = "switch_tests.rs"]
+mod tests;

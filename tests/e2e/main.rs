@@ -25,6 +25,7 @@ mod phases;
 mod reads;
 mod seen;
 mod services;
+mod sides;
 mod start_checks;
 mod templates;
 mod tls;

@@ -35,6 +35,7 @@ pub enum What {
     Health(bool, bool),
     Point(String, bool),
     Foreign(String),
+    Annotate(String),
     DeleteService(String),
     CreateService(String, bool),
     Decide(Verb, Option<(String, Resolution)>),

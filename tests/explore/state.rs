@@ -252,6 +252,9 @@ impl State {
                 What::Foreign(name.into()),
             );
         }
+        if self.cluster.status.phase == cutover::api::phase::Phase::Switching {
+            push(all, format!("others write an annotation of {name}"), Class::Misfortune, What::Annotate(name.into()));
+        }
         push(all, format!("somebody deletes {name}"), Class::Misfortune, What::DeleteService(name.into()));
     }
 
@@ -349,6 +352,7 @@ impl State {
                 let selector = [("app".to_owned(), "else".to_owned()), ("version".to_owned(), "red".to_owned())].into();
                 self.cluster.write_selector(name, selector, None, Who::Others);
             }
+            What::Annotate(name) => self.cluster.annotate(name, "kubectl-annotate"),
             What::DeleteService(name) => self.cluster.delete_service(name),
             What::CreateService(name, target) => {
                 let side = if *target { self.cluster.plan.target.clone() } else { self.cluster.plan.live.clone() };

@@ -25,13 +25,17 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
                 _ => Outcome::Transient("the reply was lost".into()),
             }
         }
+        Some(Kind::Annotated) => {
+            cluster.annotate(&name.to_owned(), "kubectl-annotate");
+            real(cluster, effect)
+        }
         Some(kind) if matches!(effect, Effect::Restore { .. }) => match kind {
             Kind::Transient | Kind::Lost => blocked(BlockCause::Unreachable, "503 the server is unable to handle it"),
             Kind::Forbidden => blocked(BlockCause::Permission, &format!("{name} is forbidden")),
             Kind::Invalid => {
                 blocked(BlockCause::Admission, "admission webhook \"deny.example.com\" denied the request")
             }
-            Kind::Conflict => blocked(BlockCause::Conflict, &format!("Service {name} was written at the same moment")),
+            Kind::Annotated | Kind::Conflict => blocked(BlockCause::Conflict, &format!("Service {name} was written at the same moment")),
         },
         Some(Kind::Transient) => Outcome::Transient("503 the server is currently unable to handle the request".into()),
         Some(Kind::Forbidden) => Outcome::Refused {
@@ -179,7 +183,8 @@ fn switch(
         return Outcome::Done;
     }
     if &service.view.selector != from || service.view.resource_version != version {
-        return Outcome::Conflict(format!("Service {name} was changed by somebody else after the claim"));
+        let by = service.view.writer.as_deref().unwrap_or("somebody else");
+        return Outcome::Conflict(format!("Service {name} was written by {by} after the claim"));
     }
     let ready = cluster.ready(name, to);
     if ready < min_ready {

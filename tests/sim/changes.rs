@@ -6,7 +6,8 @@ use cutover::api::run::{ObjectKind, ObjectRef};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::effect::change::{Edit, Now, seen};
 use cutover::effect::{Change, Outcome, hash};
-use cutover::endpoints::matches;
+use cutover::endpoints::{carries, matches};
+use cutover::plan::PlanSide;
 use cutover::world::{Revision, RevisionsView};
 
 use super::cluster::{Cluster, Who, Wrote};
@@ -47,6 +48,11 @@ pub fn make(cluster: &mut Cluster, object: &ObjectRef, uid: &str, change: &Chang
         let selects = |s: &String| cluster.services.get(s).is_some_and(|s| matches(&view.pod_labels, &s.view.selector));
         if unless_live.iter().any(selects) {
             let why = format!("{} is not shrunk: a live Service selects its pods", object.name);
+            return Outcome::Refused { why, forbidden: false };
+        }
+        let scales = matches!(change, Change::Scale { .. });
+        if let Some(side) = cluster.side_of(object).filter(|side| scales && cluster.is_live(side, unless_live)) {
+            let why = format!("{} is not shrunk: it belongs to {}, which is live", object.name, side.name);
             return Outcome::Refused { why, forbidden: false };
         }
     }
@@ -91,6 +97,17 @@ fn write(cluster: &mut Cluster, object: &ObjectRef, change: &Change, mut now: Va
 }
 
 impl Cluster {
+    /// The side that a workload is listed under.
+    pub fn side_of(&self, object: &ObjectRef) -> Option<&PlanSide> {
+        let w = workload(object)?;
+        [&self.plan.live, &self.plan.target].into_iter().find(|side| side.workloads.contains(&w))
+    }
+
+    /// Whether one of these Services points to a side.
+    pub fn is_live(&self, side: &PlanSide, services: &[String]) -> bool {
+        services.iter().any(|s| self.services.get(s).is_some_and(|s| carries(&s.view.selector, &side.selector)))
+    }
+
     /// The revisions of a Deployment: what it has had since the start, and one before.
     pub fn revisions(&self, name: &str) -> RevisionsView {
         let w = super::cluster::deployment(name);

@@ -19,6 +19,7 @@ use cutover::world::{
 use super::answers::Web;
 use super::faults::{Faults, Kind, On};
 use super::knife::{Cut, Knife};
+use super::setting::Setting;
 
 /// The uid of the run.
 pub const RUN: &str = "run-uid";
@@ -55,11 +56,12 @@ pub struct Audit {
     pub what: Wrote,
 }
 
-/// What was written.
+/// What was written; `Annotated` is anything of a Service that no promise is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrote {
     Selector { service: String, uid: String, from: Selector, to: Selector },
     Fence { service: String },
+    Annotated { service: String },
     ServiceGone { service: String },
     ServiceCreated { service: String },
     JobCreated { job: String },
@@ -86,6 +88,7 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
+    pub setting: Setting,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
     pub decisions: Vec<DecisionView>,
@@ -132,16 +135,18 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster in which the plan's live side is live, with `replicas` ready pods on either side.
     pub fn new(plan: &Plan, replicas: u32, now: Timestamp) -> Self {
-        Self::placed(plan, replicas, now, BTreeMap::new())
+        Self::set(plan, replicas, now, Setting::default())
     }
 
-    /// The same with the pods of these sides on these nodes.
-    pub fn placed(plan: &Plan, replicas: u32, now: Timestamp, places: BTreeMap<String, Vec<String>>) -> Self {
+    /// One that differs from that.
+    pub fn set(plan: &Plan, replicas: u32, now: Timestamp, setting: Setting) -> Self {
+        let places = setting.places.clone();
         let names = places.values().flatten().cloned().chain(["node-1".to_owned()]);
         let since = now - jiff::SignedDuration::from_hours(24);
         let nodes = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
+            setting,
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {
                 uid: "cutover-uid".into(),
@@ -185,46 +190,13 @@ impl Cluster {
                 cluster.add_workload(w, side, replicas);
             }
         }
+        cluster.add_strangers();
         for name in &plan.services {
             cluster.create_service(name, &plan.live.clone());
         }
         cluster.audit.clear();
         cluster.touched = false;
         cluster
-    }
-
-    fn add_workload(&mut self, w: &WorkloadRef, side: &PlanSide, replicas: u32) {
-        let mut labels: BTreeMap<String, String> = side.selector.clone();
-        labels.insert("app".into(), self.plan.cutover.clone());
-        if let (Some(label), Some(version)) = (&self.plan.release.pod_label, &self.plan.release.version) {
-            let live = side.name == self.plan.live.name;
-            labels.insert(label.clone(), if live { "0.9.0".into() } else { version.clone() });
-        }
-        let template = json!({
-            "metadata": {"labels": labels},
-            "spec": {"containers": [{"name": "api", "image": "registry.invalid/app:1", "env": []}]}
-        });
-        let view = WorkloadView {
-            uid: format!("{}-uid", w.name),
-            resource_version: "1".into(),
-            generation: 1,
-            observed_generation: 1,
-            wanted: replicas,
-            updated: replicas,
-            available: replicas,
-            replicas,
-            template_hash: hash(&template),
-            pod_labels: labels.clone(),
-            template,
-            stuck: None,
-            refused: None,
-        };
-        self.workloads.insert(w.clone(), view);
-        self.make_pods(w);
-        let names: Vec<String> = self.pods.iter().filter(|(_, (o, _))| o == w).map(|(n, _)| n.clone()).collect();
-        for name in names {
-            self.pod_ready(&name);
-        }
     }
 
     /// Counts up the resourceVersion of an object.
@@ -236,7 +208,8 @@ impl Cluster {
 
     /// Remembers a write.
     pub fn wrote(&mut self, who: Who, what: Wrote) {
-        self.touched |= who == Who::Others;
+        let annotated = matches!(what, Wrote::Annotated { .. });
+        self.touched |= who == Who::Others && !annotated;
         self.audit.push(Audit { at: self.now, who, what });
     }
 
@@ -269,6 +242,7 @@ impl Cluster {
                 ready: p.ready && !p.terminating,
                 ..EndpointView::default()
             })
+            .chain(self.slices_by_hand(name))
             .collect()
     }
 
@@ -301,6 +275,7 @@ impl Cluster {
                 node: Some(self.place(w, i)),
                 ports: BTreeMap::from([("http".into(), 8080)]),
                 containers: vec![ContainerView { name: "api".into(), ..ContainerView::default() }],
+                gates: self.setting.workloads.get(&w.name).map(|s| s.gates.clone()).unwrap_or_default(),
                 name: name.clone(),
                 ..PodView::default()
             };
@@ -334,7 +309,7 @@ impl Cluster {
         let Some((w, pod)) = self.pods.get(name) else { return };
         let w = w.clone();
         let node = pod.node.clone().unwrap_or_default();
-        if self.sick.contains(&w) || self.node(&node) != NodeState::Ready {
+        if self.sick.contains(&w) || !pod.gates.is_empty() || self.node(&node) != NodeState::Ready {
             return;
         }
         if let Some((_, pod)) = self.pods.get_mut(name) {

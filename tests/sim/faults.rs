@@ -37,6 +37,8 @@ pub enum Kind {
     Transient,
     /// Applied, and the reply lost.
     Lost,
+    /// Carried out, after somebody else wrote an annotation of the object.
+    Annotated,
 }
 
 /// A fault that stands.

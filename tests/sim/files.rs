@@ -46,7 +46,8 @@ pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     let mut plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
         .unwrap_or_else(|refusals| panic!("the manifest is refused: {refusals:#?}"));
     plan.kept = scenario.kept.clone();
-    let mut cluster = Cluster::placed(&plan, scenario.replicas, EPOCH, scenario.places.clone());
+    let setting = Setting { places: scenario.places.clone(), ..scenario.setting.clone() };
+    let mut cluster = Cluster::set(&plan, scenario.replicas, EPOCH, setting);
     cluster.web = scenario.web.clone();
     cluster.cron_jobs = scenario.cron_jobs.clone();
     cluster.drains = scenario.drains.iter().map(|(side, drain)| (side.clone(), drain.signed())).collect();

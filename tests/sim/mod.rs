@@ -3,7 +3,7 @@
 //! Shared by the targets `simulate` (scripted scenarios), `explore` (exhaustive search) and `crash` (a stop at every
 //! write). Nothing here looks at a clock, a socket or a file, and the same seed gives the same run.
 //!
-//! - [`cluster`] holds what a cluster holds; [`actor`] carries out effects on it as `cutover::act` does; [`answers`]
+//! - [`cluster`] holds what a cluster holds, [`setting`] what stands in it at first; [`actor`] carries out effects on it as `cutover::act` does; [`answers`]
 //!   answers reads as `cutover::observe` does;
 //! - [`operator`] is the loop of one driver: decide, claim, act, take in;
 //! - [`timeline`] moves both through virtual time, with delays, faults and a script;
@@ -25,6 +25,7 @@ pub mod promises;
 pub mod rng;
 pub mod script;
 pub mod services;
+pub mod setting;
 pub mod small;
 pub mod stage;
 pub mod timeline;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use cutover::api::decision::Verb;
 use cutover::api::phase::Phase;
-use cutover::api::run::{RunState, RunStatus, StepRecord, StepState, SwitchState};
+use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, SwitchState};
 use cutover::api::step::{Approval, OnFailure};
 use cutover::effect::{Change, Effect};
 use cutover::endpoints::{carries, matches};
@@ -76,6 +76,20 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
     for (old, new) in before.switch.iter().zip(&after.switch).flat_map(|(a, b)| a.services.iter().zip(&b.services)) {
         if matches!(old.state, SwitchState::Restored | SwitchState::Refused) && old.state != new.state {
             broken.push(format!("P4: Service {} was {:?} and is now {:?}", old.name, old.state, new.state));
+        }
+        if old.resource_version != new.resource_version && old.unanswered {
+            broken.push(format!("P4: Service {} is claimed anew, and a patch of its is unanswered", old.name));
+        }
+        if (&old.uid, &old.from, &old.to, old.wanted) != (&new.uid, &new.from, &new.to, new.wanted) {
+            broken.push(format!("P4: what was claimed of Service {} has changed", old.name));
+        }
+    }
+    if let (None, Some(switch)) = (&before.switch, &after.switch) {
+        for s in switch.services.iter().filter(|_| !cluster.touched) {
+            let wanted = wanted(cluster, &s.to);
+            if s.wanted != wanted {
+                broken.push(format!("P5: Service {} is claimed for {} pods, it wants {wanted}", s.name, s.wanted));
+            }
         }
     }
     for step in &plan.steps {
@@ -236,7 +250,9 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
             Wrote::Sent { key } => once(cluster, "P1: request of", &key),
             Wrote::Scaled { workload, from, to } if to < from => {
                 let labels = cluster.workloads.get(&workload).map(|w| w.pod_labels.clone()).unwrap_or_default();
-                let live = cluster.services.values().any(|s| matches(&labels, &s.view.selector));
+                let selected = cluster.services.values().any(|s| matches(&labels, &s.view.selector));
+                let side = cluster.side_of(&(&workload).into());
+                let live = selected || side.is_some_and(|side| cluster.is_live(side, &cluster.plan.services));
                 if live && !downtime_allowed(&cluster.plan, effect) {
                     cluster.broken.push(format!("P13: {} was shrunk while a Service selects it", workload.name));
                 }
@@ -246,15 +262,8 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
     }
 }
 
-fn selector(
-    cluster: &mut Cluster,
-    effect: &Effect,
-    service: &str,
-    uid: &str,
-    from: &cutover::api::run::Selector,
-    to: &cutover::api::run::Selector,
-) {
-    let names = |s: &cutover::api::run::Selector| {
+fn selector(cluster: &mut Cluster, effect: &Effect, service: &str, uid: &str, from: &Selector, to: &Selector) {
+    let names = |s: &Selector| {
         [&cluster.plan.live, &cluster.plan.target].into_iter().filter(|side| carries(s, &side.selector)).count() == 1
     };
     if !names(to) {
@@ -266,10 +275,10 @@ fn selector(
     match effect {
         Effect::Switch { .. } => {
             let ready = cluster.ready(service, to);
-            let wanted: u32 =
-                cluster.plan.target.workloads.iter().filter_map(|w| Some(cluster.workloads.get(w)?.wanted)).sum();
+            let claims = cluster.status.switch.iter().flat_map(|s| &s.services);
+            let wanted = claims.filter(|s| s.name == service).map(|s| s.wanted).next().unwrap_or(u32::MAX);
             let needed = cluster.plan.switch.min_ready.of(wanted);
-            if ready == 0 || (ready < needed && !cluster.touched) {
+            if ready == 0 || ready < needed {
                 cluster.broken.push(format!("P5: Service {service} was switched with {ready} of {needed} ready"));
             }
             once(cluster, "P4: switch of", &format!("{service}/{uid}"));
@@ -285,6 +294,12 @@ fn selector(
         }
         _ => cluster.broken.push(format!("P3: {} wrote a selector", effect.key())),
     }
+}
+
+/// Replicas of the target's workloads whose pods a selector selects.
+fn wanted(cluster: &Cluster, selector: &Selector) -> u32 {
+    let views = cluster.plan.target.workloads.iter().filter_map(|w| cluster.workloads.get(w));
+    views.filter(|v| matches(&v.pod_labels, selector)).map(|v| v.wanted).sum::<u32>().max(1)
 }
 
 fn once(cluster: &mut Cluster, what: &str, of: &str) {

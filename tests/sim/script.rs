@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::answers::{HttpRule, LogRule, MetricRule, Web};
 use super::faults::Fault;
+use super::setting::Setting;
 
 /// A scenario file.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Scenario {
     /// Nodes that the pods of a side are put on, by turns; `node-1` where the side is not named.
     #[serde(default)]
     pub places: BTreeMap<String, Vec<String>>,
+    /// What stands in the cluster beyond that.
+    #[serde(default)]
+    pub setting: Setting,
     #[serde(default)]
     pub web: Web,
     /// How the Jobs of a step behave, attempt by attempt; the last stands for all further ones.
@@ -142,8 +146,14 @@ pub struct Act {
     pub delete_ready_pods: Option<String>,
     /// Containers of a side's pods restart.
     pub restarts: Option<Restarts>,
-    /// Somebody scales a side.
+    /// Somebody writes something of a Service that no promise is about.
+    pub annotate: Option<String>,
+    /// A controller sets the readiness gates of all pods.
+    pub gates: bool,
+    /// Somebody scales a side, or one workload of it.
     pub scale: Option<Scale>,
+    /// New pods of this workload never become ready.
+    pub lag: Option<String>,
     /// Somebody suspends or resumes CronJobs.
     pub suspend_jobs: BTreeMap<String, bool>,
     /// The pod template of a side changes.
@@ -253,6 +263,8 @@ pub struct Restarts {
 #[serde(deny_unknown_fields)]
 pub struct Scale {
     pub side: String,
+    #[serde(default)]
+    pub workload: Option<String>,
     pub replicas: u32,
 }
 

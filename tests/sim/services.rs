@@ -1,18 +1,16 @@
 //! Services of the simulated cluster: made, deleted, and pointed somewhere.
 
-use std::collections::BTreeMap;
-
 use cutover::api::run::Selector;
 use cutover::endpoints::{carries, whole_selector};
 use cutover::plan::PlanSide;
-use cutover::world::{PortView, ServiceView, TargetPort};
+use cutover::world::{PortView, ServiceView};
 
 use super::cluster::{Cluster, Service, Who, Wrote};
 
 impl Cluster {
     /// Creates a Service that points to `side`.
     pub fn create_service(&mut self, name: &str, side: &PlanSide) {
-        let base = BTreeMap::from([("app".to_owned(), self.plan.cutover.clone())]);
+        let base = self.base_of(name);
         let uids = self.versions.entry(format!("uids/{name}")).or_insert(0);
         *uids += 1;
         let uid = format!("{name}-uid-{uids}");
@@ -20,7 +18,7 @@ impl Cluster {
             uid,
             resource_version: self.bump(&format!("services/{name}")),
             selector: whole_selector(&base, &side.selector),
-            ports: vec![PortView { name: Some("http".into()), port: 80, target: TargetPort::Number(8080) }],
+            ports: vec![PortView { name: Some("http".into()), port: 80, target: self.target_port(name) }],
             cluster_ip: Some("10.96.0.10".into()),
             external_name: false,
             deleting: false,
@@ -62,6 +60,15 @@ impl Cluster {
             let to = whole_selector(&service.view.selector.clone(), &fragment);
             self.write_selector(name, to, None, Who::Others);
         }
+    }
+
+    /// Somebody writes something of a Service that no promise is about.
+    pub fn annotate(&mut self, name: &str, by: &str) {
+        let version = self.bump(&format!("services/{name}"));
+        let Some(service) = self.services.get_mut(name) else { return };
+        service.view.resource_version = version;
+        service.view.writer = Some(by.to_owned());
+        self.wrote(Who::Others, Wrote::Annotated { service: name.to_owned() });
     }
 
     /// The side a Service points to.

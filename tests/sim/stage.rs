@@ -1,5 +1,7 @@
 //! Carries out the cues of a script: what people, the kubelet and misfortune do.
 
+use cutover::api::step::WorkloadRef;
+
 use super::cluster::Who;
 use super::script::Act;
 use super::timeline::Timeline;
@@ -38,6 +40,12 @@ impl Timeline {
         if let Some(s) = &act.select {
             cluster.write_selector(&s.service, s.selector.clone(), None, Who::Others);
         }
+        if let Some(name) = &act.annotate {
+            cluster.annotate(name, "kubectl-annotate");
+        }
+        if act.gates {
+            cluster.set_gates();
+        }
         if let Some(name) = &act.delete_service {
             cluster.delete_service(name);
         }
@@ -45,8 +53,13 @@ impl Timeline {
             let side = cluster.side(&p.side).clone();
             cluster.create_service(&p.service, &side);
         }
+        if let Some(name) = &act.lag {
+            let gates = vec!["example.com/never".to_owned()];
+            cluster.setting.workloads.entry(name.clone()).or_default().gates = gates;
+        }
         if let Some(s) = &act.scale {
-            for w in cluster.side(&s.side).workloads.clone() {
+            let wanted = |w: &&WorkloadRef| s.workload.as_ref().is_none_or(|name| name == &w.name);
+            for w in cluster.side(&s.side).workloads.iter().filter(wanted).cloned().collect::<Vec<_>>() {
                 cluster.set_wanted(&w, s.replicas, Who::Others);
             }
         }

@@ -71,7 +71,7 @@ fn scaling_after_the_claim_does_not_move_the_goal() {
         turn(&mut f);
         f.workload("green").wanted = replicas;
         f.after(1);
-        ended(&mut f, Outcome::Guarded { ready: 0, other: 0, foreign: None });
+        ended(&mut f, Outcome::Guarded { ready: 0, other: None, foreign: None });
         assert_eq!(sent(&turn(&mut f)), [], "the result is taken in, the next try is a moment later");
         f.after(1);
         assert_eq!(sent(&turn(&mut f)), [("1".to_owned(), 2)], "{replicas}");

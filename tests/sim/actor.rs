@@ -35,7 +35,9 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
             Kind::Invalid => {
                 blocked(BlockCause::Admission, "admission webhook \"deny.example.com\" denied the request")
             }
-            Kind::Annotated | Kind::Conflict => blocked(BlockCause::Conflict, &format!("Service {name} was written at the same moment")),
+            Kind::Annotated | Kind::Conflict => {
+                blocked(BlockCause::Conflict, &format!("Service {name} was written at the same moment"))
+            }
         },
         Some(Kind::Transient) => Outcome::Transient("503 the server is currently unable to handle the request".into()),
         Some(Kind::Forbidden) => Outcome::Refused {

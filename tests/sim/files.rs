@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::script::Scenario;
+use super::setting::Setting;
 use super::timeline::{EPOCH, Timeline};
 
 /// Where the scenarios are.

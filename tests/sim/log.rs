@@ -62,7 +62,6 @@ impl Log {
             Outcome::NotSent(why) => format!("not sent: {why}"),
             Outcome::Conflict(why) => format!("conflict: {}", mask(cluster, why)),
             Outcome::NameCollision(_) => "the name is taken".to_owned(),
-            Outcome::NotSent(why) => format!("not sent: {why}"),
             Outcome::Transient(why) => format!("no result: {why}"),
         };
         self.line(cluster.now, "write", format!("{what}: {outcome}"));

@@ -283,6 +283,11 @@ scenarios! {
     undo_in_reverse
     window
     window_missed
+    words_no_answer
+    words_other_cutover
+    words_retry_under_way
+    words_valid_flood
+    words_void_flood
 }
 
 #[test]

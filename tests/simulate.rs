@@ -336,6 +336,11 @@ scenarios! {
     refused_port
     refused_gate
     gate_set_late
+    words_no_answer
+    words_other_cutover
+    words_retry_under_way
+    words_valid_flood
+    words_void_flood
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Log {
             Outcome::Answered(answers) => format!("{} answers", answers.len()),
             Outcome::Refused { why, .. } => format!("refused: {why}"),
             Outcome::NotFound => "not found".to_owned(),
+            Outcome::NotSent(why) => format!("not sent: {why}"),
             Outcome::Conflict(why) => format!("conflict: {}", mask(cluster, why)),
             Outcome::NameCollision(_) => "the name is taken".to_owned(),
             Outcome::Transient(why) => format!("no result: {why}"),

@@ -4,7 +4,42 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cutover::Steps;
 use super::duration::Duration;
+use super::schema;
+use super::step::Step;
+
+/// How selectors go back, and the rollback's own steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// After the restore and the undos.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Step>,
+    /// Checks at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Steps>,
+    /// Ready endpoints of the old side with which its selectors are restored at once: per cent of what it had at the switch, or
+    /// a number; 50% by default. With fewer the old side is scaled up and restored after 5 seconds, with none it is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count_or_percent")]
+    pub min_ready: Option<String>,
+    /// What happens where the old side has no ready endpoint for `switch.timeout` while undos wait for the restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
+    /// Last lines of the failed side's pods kept in a ConfigMap of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_pod_logs: Option<KeepPodLogs>,
+}
+
+/// Last lines of the failed side's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeepPodLogs {
+    /// Per container.
+    #[schemars(range(min = 1, max = 500))]
+    pub lines: u32,
+}
 
 /// What happens where the old side cannot serve before something is undone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

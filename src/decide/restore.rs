@@ -9,7 +9,7 @@ use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchS
 use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::decide::{after, blocked};
-use crate::effect::{Change, Effect, Outcome};
+use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
 use crate::endpoints::{Names, lost_nodes, names};
 use crate::journal;
@@ -89,7 +89,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
         service: s.name.clone(),
         from: s.from.clone(),
         to: s.to.clone(),
-        guard: old.guard(any),
+        guard: RestoreGuard { min_ready: old.min_ready, any },
         limit: write_limit(slow),
         fence: d.world.run_uid.clone(),
     };

@@ -1,7 +1,6 @@
 //! PURE. How the old side of a switched Service stands: the one function that a restore's guard and `CanRollBack` share.
 
 use crate::api::run::{Before, ObjectRef, RunStatus, ServiceSwitch, StepRecord};
-use crate::effect::RestoreGuard;
 use crate::plan::after::RETIRE;
 use crate::plan::{Action, Plan};
 use crate::world::World;
@@ -37,11 +36,6 @@ impl OldSide {
             min_ready: plan.restore_min_ready(wanted),
             stopped_by: stopped_by(plan, journal, Some(world)),
         }
-    }
-
-    /// What a restore asks for. `any`: the old side has had its time to scale up.
-    pub fn guard(&self, any: bool) -> RestoreGuard {
-        RestoreGuard { min_ready: self.min_ready, any }
     }
 }
 

@@ -353,6 +353,8 @@ pub enum JobEnd {
 
 /// One thing seen by a watch or a live read, for [`World::take_in`].
 #[derive(Clone, Debug, PartialEq)]
+// It lives for a moment; a box would only hide the view.
+#[allow(clippy::large_enum_variant)]
 pub enum Sighting {
     /// The Cutover, or that it is gone.
     Cutover(Option<CutoverView>),

@@ -49,6 +49,12 @@ pub async fn answer(client: kube::Client, namespace: &str, seen: &Seen<'_>, stat
         Err(e) if e.class == Class::NotFound && !e.text.contains(seen.name) => {
             Outcome::Refused { why: format!("cutoverdecisions/status: {e}"), forbidden: false }
         }
+        // A live read that began before the answer was written may have shown the decision as open again.
+        Err(e) if e.class == Class::Conflict => match call(api.get(seen.name)).await {
+            Ok(now) if now.data.pointer("/status/state") == Some(&json!("Answered")) => Outcome::Done,
+            Ok(_) => failed(e),
+            Err(again) => failed(again),
+        },
         Err(e) => failed(e),
     }
 }

@@ -71,7 +71,7 @@ pub async fn hear(look: &Look<'_>, cutover: Option<&Cutover>) -> Result<Heard, C
             continue;
         }
         let place = runs.place(look, cutover, &decision.spec.run_uid).await?;
-        match word(&decision, cutover, &place) {
+        match word(&decision, cutover, place) {
             Word::Leave => {}
             Word::Answer { result, run } => answers.push((decision, Said { result, at, run })),
             _ if heard.wish.is_some() => {}

@@ -103,7 +103,8 @@ fn after_an_unanswered_patch_nothing_is_claimed_anew() {
     let by_another_process = |f: &mut Fixture| f.world.tried.clear();
     let unanswered = |f: &mut Fixture| ended(f, Outcome::Transient("504".into()));
     let not_sent = |f: &mut Fixture| ended(f, Outcome::NotSent("the Service cannot be read".into()));
-    let table: [(fn(&mut Fixture), bool); 3] = [(by_another_process, true), (unanswered, true), (not_sent, false)];
+    type Happens = fn(&mut Fixture);
+    let table: [(Happens, bool); 3] = [(by_another_process, true), (unanswered, true), (not_sent, false)];
     for (what, doubt) in table {
         let mut f = switching();
         turn(&mut f);

@@ -15,6 +15,8 @@ const BATCH: usize = 1024;
 
 /// One thing heard.
 #[derive(Debug)]
+// It lives for a moment; a box would only hide the sighting.
+#[allow(clippy::large_enum_variant)]
 pub enum Mail {
     /// The watches saw something.
     Seen(Sighting),

@@ -38,14 +38,8 @@ struct Status {
 type Slim = Object<Option<NotUsed>, Status>;
 
 /// What is known of nodes; shared by all runs.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Nodes(watch::Sender<Arc<BTreeMap<String, NodeView>>>);
-
-impl Default for Nodes {
-    fn default() -> Self {
-        Self(watch::Sender::default())
-    }
-}
 
 impl Nodes {
     /// Follows what is known.

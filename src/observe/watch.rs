@@ -276,7 +276,8 @@ impl Watches {
             let now = nodes.borrow_and_update().clone();
             self.send(Sighting::Nodes(now)).await?;
             if nodes.changed().await.is_err() {
-                return Ok(std::future::pending().await);
+                // The operator's watch has ended with the operator.
+                return std::future::pending().await;
             }
         }
     }

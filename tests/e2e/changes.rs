@@ -5,7 +5,7 @@ use cutover::api::decision::Resolution;
 use cutover::api::run::{CutoverRun, StepState};
 use cutover::api::{Cutover, Phase};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use serde_json::json;
 
@@ -34,10 +34,11 @@ fn slow_prepare(ms: u32) -> String {
 const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms}\n";
 
 async fn running_job(t: &Case) -> anyhow::Result<String> {
-    wait::until(t.api::<Job>(), "a running Job", secs(30), |all| {
-        let active =
-            |j: &&Job| j.status.as_ref().is_some_and(|s| s.active.unwrap_or(0) > 0 && s.ready.unwrap_or(0) > 0);
-        Ok(all.values().find(active).and_then(|j| j.metadata.name.clone()))
+    // The Job's own count of ready pods stays 0: its pods have a readiness gate that nobody sets.
+    wait::until(t.api::<Pod>(), "a running Job", secs(30), |all| {
+        let running = |p: &&Pod| p.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+        let job = |p: &Pod| p.metadata.labels.as_ref()?.get("batch.kubernetes.io/job-name").cloned();
+        Ok(all.values().filter(running).find_map(job))
     })
     .await
 }

@@ -81,7 +81,8 @@ fn a_retry_said_while_the_run_is_under_way_never_starts_anything() {
         ensure!(answer.run.as_deref() == Some("shop-2"), "{answer:?}");
         t.phase("shop", Phase::Observing, 60).await?;
         t.decide("shop", Verb::Rollback).await?;
-        t.ends("shop", Phase::RolledBack, 30).await?;
+        t.phase("shop", Phase::RolledBack, 30).await?;
+        t.closed("shop", 40).await?;
         t.crash()?;
         ensure!(t.told("shop", Verb::Abort).await?.contains("run shop-2 is over"));
         ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);

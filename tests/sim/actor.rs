@@ -26,7 +26,7 @@ pub fn act(cluster: &mut Cluster, effect: &Effect) -> Outcome {
             }
         }
         Some(Kind::Annotated) => {
-            cluster.annotate(&name.to_owned(), "kubectl-annotate");
+            cluster.annotate(name, "kubectl-annotate");
             real(cluster, effect)
         }
         Some(kind) if matches!(effect, Effect::Restore { .. }) => match kind {

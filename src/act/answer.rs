@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kube::Api;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::core::ApiResource;
 use serde_json::json;
 
@@ -50,11 +50,16 @@ pub async fn answer(client: kube::Client, namespace: &str, seen: &Seen<'_>, stat
             Outcome::Refused { why: format!("cutoverdecisions/status: {e}"), forbidden: false }
         }
         // A live read that began before the answer was written may have shown the decision as open again.
-        Err(e) if e.class == Class::Conflict => match call(api.get(seen.name)).await {
-            Ok(now) if now.data.pointer("/status/state") == Some(&json!("Answered")) => Outcome::Done,
-            Ok(_) => failed(e),
-            Err(again) => failed(again),
-        },
+        Err(e) if e.class == Class::Conflict => {
+            // The right to list is enough for one, too.
+            let params = ListParams::default().fields(&format!("metadata.name={}", seen.name));
+            let answered = |d: &DynamicObject| d.data.pointer("/status/state") == Some(&json!("Answered"));
+            match call(api.list(&params)).await {
+                Ok(list) if list.items.iter().any(answered) => Outcome::Done,
+                Ok(_) => failed(e),
+                Err(again) => failed(again),
+            }
+        }
         Err(e) => failed(e),
     }
 }

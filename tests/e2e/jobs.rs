@@ -129,9 +129,10 @@ fn labels_that_a_claimed_service_selects_are_refused_before_anything_runs() {
 fn what_is_scaled_down_is_over_when_its_pods_are_gone() {
     e2e("scale_waits_for_pods", async |t: &Case| {
         t.web().await?;
-        let slow = app::Colour::new("x").env("DRAIN_MS", "8000");
-        let consumer = app::deployment("consumer", &slow)
+        let consumer = app::deployment("consumer", &app::Colour::new("x"))
+            .replace("{name: DRAIN_MS, value: \"1000\"}", "{name: DRAIN_MS, value: \"8000\"}")
             .replace("terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds: 30");
+        ensure!(consumer.contains("8000"), "the application ends at once");
         t.apply(&consumer).await?;
         t.available("consumer-x").await?;
         t.start().await?;

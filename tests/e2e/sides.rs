@@ -190,6 +190,14 @@ fn what_can_never_be_switched_is_refused_by_name_before_anything_is_done() {
         })
         .await?;
         t.apply(&gated).await?;
+        wait::until(t.api::<Pod>(), "a pod of green that waits for its gate", secs(60), |all| {
+            let waits = |p: &Pod| {
+                let conditions = p.status.as_ref().and_then(|s| s.conditions.as_ref());
+                conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "ContainersReady" && c.status == "True"))
+            };
+            Ok(all.iter().any(|(name, p)| name.starts_with("web-green-") && waits(p)).then_some(()))
+        })
+        .await?;
         says(refused(t, 5, "").await?, &["pod web-green-", "readiness gate example.com/lb"])
     });
 }

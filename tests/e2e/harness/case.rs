@@ -440,9 +440,9 @@ impl Case {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(&self.ns, &DeleteParams::default()).await?;
         let gone = async {
-            wait::until(self.api::<CutoverRun>(), "runs gone", secs(15), |all| Ok(all.is_empty().then_some(())))
+            wait::until(self.api::<CutoverRun>(), "runs gone", secs(30), |all| Ok(all.is_empty().then_some(())))
                 .await?;
-            wait::until(self.api::<Cutover>(), "Cutovers gone", secs(10), |all| Ok(all.is_empty().then_some(()))).await
+            wait::until(self.api::<Cutover>(), "Cutovers gone", secs(30), |all| Ok(all.is_empty().then_some(()))).await
         };
         let running = self.operator().is_some();
         let released = if running { gone.await } else { Ok(()) };

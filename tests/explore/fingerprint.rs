@@ -115,7 +115,21 @@ impl State {
             d.at = Timestamp::UNIX_EPOCH;
             d.result = d.result.split(':').next().unwrap_or_default().to_owned();
         }
+        // How long a restore has been blocked matters only where undos wait for it.
+        let undos = s.steps.iter().any(|step| step.job.is_some());
+        for service in s.switch.iter_mut().flat_map(|s| &mut s.services) {
+            service.message = None;
+            if let Some(blocked) = &mut service.blocked {
+                blocked.message.clear();
+                if !undos {
+                    blocked.since = Timestamp::UNIX_EPOCH;
+                }
+            }
+        }
         if let Some(e) = &mut s.ending {
+            if !undos {
+                e.empty_since = e.empty_since.map(|_| Timestamp::UNIX_EPOCH);
+            }
             e.message.clear();
             let gone = |s: &SwitchRecord| s.services.iter().any(|s| s.state == SwitchState::Gone);
             if s.switch.as_ref().is_none_or(|s| s.restored_at.is_some() && !gone(s)) {

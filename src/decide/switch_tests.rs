@@ -1,4 +1,4 @@
-//! The switch: what a Service wants, claims made anew, and what prevents convergence.
+//! The switch: what a Service wants, claims that are made again, and what prevents convergence.
 
 use super::*;
 use crate::actions::fixtures::{Fixture, labels, pod, view, workload};

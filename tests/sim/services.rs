@@ -53,7 +53,7 @@ impl Cluster {
         }
     }
 
-    /// Points a Service to a side, by somebody else's hand.
+    /// Somebody else points a Service to a side.
     pub fn point_by_others(&mut self, name: &str, side: &str) {
         let fragment = self.side(side).selector.clone();
         if let Some(service) = self.services.get(name) {

@@ -108,8 +108,8 @@ fn with_half_of_the_old_pods_ready_the_restore_is_made_at_once() {
     });
 }
 
-/// A Cutover whose migration blue cannot bear: its pods are ready only while the green side's database is as it was. Stood
-/// in for by the readiness of blue's pods, which the test sets as the application would.
+/// A Cutover with a migration after which blue does not start. The test sets the readiness of blue's pods, as the
+/// application itself would.
 const MIGRATES: &str = "prepare: {steps: [{name: migrate, job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}, \
     undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}}}]}\n\
     switch: {timeout: 5s}\nobserve: {for: 10m, every: 500ms}\n";

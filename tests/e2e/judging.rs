@@ -88,9 +88,10 @@ fn with_both_sides_dead_people_are_asked() {
         let message = t.condition("shop", "AwaitingDecision", true, 30).await?;
         ensure!(message.contains("cutover-ready") && message.contains("too few ready pods"), "{message}");
         ensure!(t.side("web").await? == "green", "nothing was rolled back by itself");
+        // Were the old side back first, the run would rightly roll back.
         t.fault("web", "green", json!({"ready": true})).await?;
-        t.fault("web", "blue", json!({"ready": true})).await?;
         t.available("web-green").await?;
+        t.fault("web", "blue", json!({"ready": true})).await?;
         t.resolve("shop", "decision", Resolution::Succeeded).await?;
         t.ends("shop", Phase::Completed, 60).await?;
         Ok(())

@@ -179,11 +179,13 @@ pub fn unsettled(
 }
 
 /// Pods that a change takes away and that are not gone yet: those that end, and those above `count`, which nobody has
-/// asked to end yet. What still runs still works, whatever the counts of its workload say.
+/// asked to end yet. What still runs still works, whatever the counts of its workload say. One that was not asked to end and
+/// has ended for good (an evicted pod) may stay for ever and is not awaited.
 pub fn leaving(cx: &Cx, workloads: &[WorkloadRef], count: impl Fn(&WorkloadRef) -> Option<u32>) -> Option<String> {
     let Some(pods) = &cx.world.pods else { return Some("the pods are being looked up".into()) };
     workloads.iter().find_map(|workload| {
-        let own = pods.value.iter().filter(|p| p.workload.as_ref() == Some(workload) && !p.ended);
+        let own =
+            pods.value.iter().filter(|p| p.workload.as_ref() == Some(workload) && !(p.ended && p.gone_by.is_none()));
         let (ending, staying): (Vec<&PodView>, Vec<&PodView>) = own.partition(|p| p.gone_by.is_some());
         let name = shown(&workload.into());
         // The one that takes longest, since the others are gone by then.

@@ -440,7 +440,8 @@ impl Case {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(&self.ns, &DeleteParams::default()).await?;
         let gone = async {
-            wait::until(self.api::<CutoverRun>(), "runs gone", secs(30), |all| Ok(all.is_empty().then_some(())))
+            // The namespace controller deletes the pods first and looks again after as long as their grace periods allow.
+            wait::until(self.api::<CutoverRun>(), "runs gone", secs(180), |all| Ok(all.is_empty().then_some(())))
                 .await?;
             wait::until(self.api::<Cutover>(), "Cutovers gone", secs(30), |all| Ok(all.is_empty().then_some(()))).await
         };

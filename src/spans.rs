@@ -60,7 +60,7 @@ pub fn of(run: &CutoverRun, plan: &Plan, journal: &RunStatus) -> Trace {
         ("cutover.run", json!(run.metadata.name)),
         ("cutover.run.uid", json!(uid)),
         ("cutover.release", json!(crate::status::release_name(&plan.release))),
-        ("cutover.from", json!(plan.live.name)),
+        ("cutover.from", json!(plan.old.name)),
         ("cutover.to", json!(plan.target.name)),
         ("cutover.outcome", json!(journal.phase.as_str())),
     ];

@@ -15,13 +15,16 @@ use crate::plan::after::RETIRE;
 use crate::plan::{Plan, Stage};
 use crate::world::{Reading, World};
 
+/// Longest part of the refusals that stands in other places than `Accepted`, in characters.
+const SHORT: usize = 512;
+
 /// Prefix of the read that rehearses a restore.
 pub const REHEARSAL: &str = "rehearse-restore@";
 
 /// Services of the run whose selector is neither side's.
 pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
-        world.service(name).is_some_and(|v| names(&v.selector, &plan.live, &plan.target) == Names::Foreign)
+        world.service(name).is_some_and(|v| names(&v.selector, &plan.old, &plan.target) == Names::Foreign)
     };
     plan.services.iter().filter(foreign).cloned().collect()
 }
@@ -50,7 +53,7 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
         format!(
             "Service {} has a selector that is neither side's; point it to {} or {} again",
             drift.join(", "),
-            plan.live.name,
+            plan.old.name,
             plan.target.name
         )
     });
@@ -153,7 +156,7 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
     let Some((ready, old, service)) = known.min_by_key(|(ready, old, _)| (*ready >= old.min_ready, *ready)) else {
         return;
     };
-    let live = &plan.live.name;
+    let live = &plan.old.name;
     let mut message = format!("{live} {ready}/{}", old.wanted);
     if switch.services.len() > 1 && ready < old.min_ready {
         message.push_str(&format!(" for Service {service}"));
@@ -183,12 +186,12 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
 /// for example, is said at once, since a rollback would find the same.
 fn live_side_lost(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec<Condition>) {
     let changing = matches!(journal.phase, Phase::Preparing | Phase::Verifying | Phase::Switching);
-    let lost = plan.services.iter().find(|name| world.ready_on(name, &plan.live) == Some(0));
+    let lost = plan.services.iter().find(|name| world.ready_on(name, &plan.old) == Some(0));
     let Some(name) = lost.filter(|_| changing && journal.ending.is_none()) else {
         unset(list, types::CAN_ROLL_BACK);
         return;
     };
-    let live = &plan.live.name;
+    let live = &plan.old.name;
     if let Some(step) = stopped_by(plan, journal, Some(world)) {
         let text = format!("{live} 0/0; stopped by step {step}, scaled up first");
         set(list, types::CAN_ROLL_BACK, true, reasons::SCALED_UP_FIRST, &text, world.now);
@@ -204,7 +207,7 @@ fn live_side_lost(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Ve
         "{live}, which is live, has no ready endpoint for Service {name} since {since:.0}{}; next: kubectl get pods -n {} -l {}",
         after.unwrap_or_default(),
         plan.namespace,
-        plan.live.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+        plan.old.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
     );
     set(list, types::CAN_ROLL_BACK, false, reasons::OLD_SIDE_EMPTY, &text, world.now);
 }
@@ -214,7 +217,7 @@ pub fn go_back_anew(plan: &Plan) -> String {
     format!(
         "{side} is retired (scaled down), so this run cannot go back; set spec.activate to {side}: a new run scales it up, \
          checks it, then switches",
-        side = plan.live.name
+        side = plan.old.name
     )
 }
 
@@ -281,17 +284,27 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         status.message = Some(message.clone());
     }
     let phase = status.phase.unwrap_or_default();
+    // What cannot be carried out as it is written is Stalled, a run of what was written before or not.
+    let refused = conditions.iter().find(|c| c.type_ == types::ACCEPTED && c.status == "False");
+    let refused = refused.map(|c| (c.reason.clone(), c.message.chars().take(SHORT).collect::<String>()));
     let blocked = facts.problem.is_some() && journal.is_none_or(|j| j.phase.is_over() || j.phase == Phase::Completed);
-    let ready = matches!(phase, Phase::Idle | Phase::Completed) && !blocked;
-    let stalled = phase.is_over() || blocked;
-    let (reason, message) = match &facts.problem {
-        Some((_, reason, message)) if blocked => (reason.clone(), message.clone()),
+    let at_rest = matches!(phase, Phase::Idle | Phase::Completed);
+    let over = phase.is_over() || blocked;
+    let (reason, message) = match (&facts.problem, &refused) {
+        (Some((_, reason, message)), _) if blocked => (reason.clone(), message.clone()),
+        (_, Some(refused)) if at_rest || over => refused.clone(),
         _ => (reason, message),
     };
+    if refused.is_some() && facts.problem.is_none() && (at_rest || over) {
+        status.message = Some(message.clone());
+    }
+    let ready = at_rest && !over && refused.is_none();
     set(&mut conditions, types::READY, ready, &reason, &message, now);
-    set(&mut conditions, types::RECONCILING, !ready && !stalled, &reason, &message, now);
-    set(&mut conditions, types::STALLED, stalled, &reason, &message, now);
-    for c in &mut conditions {
+    set(&mut conditions, types::RECONCILING, !at_rest && !over, &reason, &message, now);
+    let (reason, message) = refused.clone().filter(|_| !over).unwrap_or((reason, message));
+    set(&mut conditions, types::STALLED, over || refused.is_some(), &reason, &message, now);
+    // What was checked is of the generation that was checked.
+    for c in conditions.iter_mut().filter(|c| c.type_ != types::ACCEPTED) {
         c.observed_generation = cutover.metadata.generation;
     }
     if status.phase != old.phase && journal.is_none() {

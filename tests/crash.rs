@@ -118,7 +118,7 @@ fn refused_everywhere(name: &str) {
         let on = |side: &str| cluster.plan.services.iter().all(|s| cluster.points_to(s) == Some(side));
         match cluster.status.phase {
             Phase::Completed => assert!(on(&cluster.plan.target.name), "{what}"),
-            _ => assert!(on(&cluster.plan.live.name), "{what}"),
+            _ => assert!(on(&cluster.plan.old.name), "{what}"),
         }
     }
 }
@@ -137,7 +137,7 @@ fn stopped_at_every_write_while_others_write_the_service() {
                 let what = format!("{name}, stopped at write {k} ({cut:?})\n{}", line.log.text());
                 assert_eq!(cluster.status.state, RunState::Closed, "{what}");
                 let completed = cluster.status.phase == Phase::Completed;
-                let side = if completed { &cluster.plan.target.name } else { &cluster.plan.live.name };
+                let side = if completed { &cluster.plan.target.name } else { &cluster.plan.old.name };
                 assert!(cluster.plan.services.iter().all(|s| cluster.points_to(s) == Some(side)), "{what}");
                 if completed { ends.0 += 1 } else { ends.1 += 1 }
             }

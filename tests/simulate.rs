@@ -112,7 +112,7 @@ fn check(line: &Timeline) -> Vec<String> {
         let since = line.cued.get(&restored.of).copied();
         for (service, (side, at)) in &line.pointed {
             let took = since.map(|s| at.duration_since(s));
-            if *side != cluster.plan.live.name || took.is_none_or(|t| t > restored.within.signed()) {
+            if *side != cluster.plan.old.name || took.is_none_or(|t| t > restored.within.signed()) {
                 wrong.push(format!("Service {service} points to {side} {took:?} after \"{}\"", restored.of));
             }
         }

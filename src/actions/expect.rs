@@ -15,7 +15,7 @@ use super::Cx;
 /// Largest captured value.
 const MAX_CAPTURE: usize = 4096;
 
-/// The variables of every expression: `captures`, `release`, `now`, `steps`.
+/// The variables of every expression: `captures`, `release`, `old`, `target`, `now`, `steps`.
 pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
     let captures: Map<String, Value> = cx.journal.captures.clone().into_iter().collect();
     let outcome = |state: StepState| match state {
@@ -39,6 +39,8 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
     BTreeMap::from([
         ("captures".to_owned(), Var::Json(Value::Object(captures))),
         ("release".to_owned(), Var::Json(release)),
+        ("old".to_owned(), Var::Json(cx.plan.old.name.clone().into())),
+        ("target".to_owned(), Var::Json(cx.plan.target.name.clone().into())),
         ("now".to_owned(), Var::Time(cx.world.now)),
         ("steps".to_owned(), Var::Json(Value::Object(steps))),
     ])

@@ -141,7 +141,7 @@ impl Fixture {
             prometheus: None,
             services: vec!["web".into()],
             target: side("green"),
-            live: side("blue"),
+            old: side("blue"),
             steps: vec![],
             switch: PlanSwitch {
                 min_ready: MinReady::Percent(100),

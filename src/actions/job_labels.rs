@@ -51,7 +51,7 @@ pub fn refused(cx: &Cx, made: &Made) -> Option<String> {
     let labels = made.labels();
     for name in &cx.plan.services {
         let Some(view) = cx.world.service(name) else { continue };
-        let sides = [&cx.plan.live, &cx.plan.target].map(|side| whole_selector(&view.selector, &side.selector));
+        let sides = [&cx.plan.old, &cx.plan.target].map(|side| whole_selector(&view.selector, &side.selector));
         let selectors = std::iter::once(view.selector.clone()).chain(sides);
         let Some(selector) = selectors.into_iter().find(|selector| matches(&labels, selector)) else { continue };
         let shown = selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ");

@@ -139,7 +139,7 @@ mod tests {
         let own = template.pod_labels.clone();
         f.world.workloads.insert(worker, Seen { at: f.world.now, value: Some(template) });
         assert_eq!(selectors(&f.cx(), SideRef::Target), Ok(vec![labels("green"), own]));
-        assert_eq!(selectors(&f.cx(), SideRef::Live), Ok(vec![labels("blue")]));
+        assert_eq!(selectors(&f.cx(), SideRef::Old), Ok(vec![labels("blue")]));
     }
 
     #[test]

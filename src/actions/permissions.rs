@@ -193,7 +193,7 @@ fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Ve
             test: Some(view.selector.clone()),
             to: to(&cx.plan.target),
         });
-        runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.live) });
+        runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.old) });
     }
     runs.extend(super::resource::all(cx.plan).into_iter().map(DryRun::Look));
     runs.extend(changed(cx).into_iter().map(|object| DryRun::Change { object, change: None }));
@@ -232,7 +232,7 @@ fn jobs(cx: &Cx) -> Vec<(PlanStep, Job)> {
 
 /// What steps change, and the live side, which a rollback may have to scale.
 fn changed(cx: &Cx) -> BTreeSet<ObjectRef> {
-    let mut found: BTreeSet<ObjectRef> = cx.plan.live.workloads.iter().map(ObjectRef::from).collect();
+    let mut found: BTreeSet<ObjectRef> = cx.plan.old.workloads.iter().map(ObjectRef::from).collect();
     let actions = cx.plan.steps.iter().flat_map(|s| [Some(&s.action), s.undo.as_ref().map(|u| &u.action)]);
     for action in actions.flatten() {
         match action {

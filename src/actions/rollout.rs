@@ -32,7 +32,7 @@ pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Ve
 /// What the target has less of than the live side wants: behind each Service, and of the workloads that no Service
 /// selects. `None` where it is no less anywhere.
 fn fewer_than_live(cx: &Cx) -> Option<String> {
-    let (target, live) = (&cx.plan.target, &cx.plan.live);
+    let (target, live) = (&cx.plan.target, &cx.plan.old);
     let mut selected = BTreeSet::new();
     // One that is gone is the switch's to judge.
     let gone = |name: &&String| cx.world.services.get(*name).is_some_and(|seen| seen.value.is_none());
@@ -190,7 +190,7 @@ mod tests {
         let mut view = crate::actions::fixtures::view(version, replicas);
         view.pod_labels = [("app".to_owned(), "worker".to_owned())].into();
         let name = workload(&format!("worker-{version}"));
-        let side = if version == "green" { &mut f.plan.target } else { &mut f.plan.live };
+        let side = if version == "green" { &mut f.plan.target } else { &mut f.plan.old };
         side.workloads.push(name.clone());
         f.world.workloads.insert(name, crate::world::Seen { at: f.world.now, value: Some(view) });
     }

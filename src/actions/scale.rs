@@ -178,7 +178,7 @@ mod tests {
     fn only_a_step_that_allows_downtime_may_shrink_what_is_live() {
         for (downtime, services) in [(false, vec!["web".to_owned()]), (true, vec![])] {
             let f = Fixture::new();
-            let (_, out) = f.drive(&to("Live", 0, downtime), None);
+            let (_, out) = f.drive(&to("Old", 0, downtime), None);
             let Some(Effect::Change { unless_live, .. }) = out.effects.first() else { panic!("no effect") };
             assert_eq!(*unless_live, services);
         }

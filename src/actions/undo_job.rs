@@ -163,7 +163,7 @@ mod tests {
     fn an_undo_in_another_container_takes_the_side_as_it_is() {
         let (f, undo, job) = fixture(down(json!("proxy")), true);
         assert_eq!(built(&f, &undo, &job)["spec"]["containers"][0]["image"], "proxy:1");
-        let blue = json!({"from": {"side": "Live", "container": "api"}, "command": ["x"]});
+        let blue = json!({"from": {"side": "Old", "container": "api"}, "command": ["x"]});
         let (f, undo, job) = fixture(blue, true);
         assert_eq!(built(&f, &undo, &job)["spec"]["containers"][0]["image"], "web:2", "the other side's own");
         // No container named is the side's first, which need not be the one that ran.

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub mod types {
     /// kstatus: the wanted release is live.
     pub const READY: &str = "Ready";
+    /// The Cutover with its templates can be carried out as it is written; False names every refusal.
+    pub const ACCEPTED: &str = "Accepted";
     /// kstatus: a run is under way.
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: a person is needed.
@@ -35,6 +37,8 @@ pub mod types {
 pub mod reasons {
     /// Nothing to do.
     pub const IDLE: &str = "Idle";
+    /// The manifest can be carried out as written.
+    pub const ACCEPTED: &str = "Accepted";
     /// The manifest cannot be carried out as written.
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The release changed while its side is already live.
@@ -107,11 +111,20 @@ pub mod reasons {
     pub const PROGRESS: &str = "Progress";
 }
 
+/// Longest message of a condition, in characters; of one that lists what was found, the longest that Kubernetes takes.
+const LONGEST: (usize, usize) = (1024, 32_768);
+
 /// Sets a condition; the transition time moves only when the status does. Whole seconds, as the wire has them.
 pub fn set(list: &mut Vec<Condition>, type_: &str, status: bool, reason: &str, message: &str, now: Timestamp) {
+    let message: String = message.chars().take(LONGEST.0).collect();
+    set_whole(list, type_, status, reason, &message, now);
+}
+
+/// The same with a long message.
+pub fn set_whole(list: &mut Vec<Condition>, type_: &str, status: bool, reason: &str, message: &str, now: Timestamp) {
     let status = if status { "True" } else { "False" };
     let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let message: String = message.chars().take(1024).collect();
+    let message: String = message.chars().take(LONGEST.1).collect();
     if let Some(c) = list.iter_mut().find(|c| c.type_ == type_) {
         if c.status != status {
             c.last_transition_time = now;

@@ -1,26 +1,12 @@
 //! The CustomResourceDefinitions as they are installed: derived from the types, then made small.
 //!
-//! The schema of a step stands in eight phases, each with a suite and an undo inside. Left as derived it is 1.5 MB,
-//! more than etcd takes. Here descriptions of steps are kept in `prepare` alone, and what Kubernetes does not
-//! understand or need is dropped. Pure: text in, text out; nothing is installed from here.
+//! What Kubernetes does not understand or need is dropped. Pure: text in, text out; nothing is installed from here.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{ClusterCutoverTemplate, Cutover, CutoverDecision, CutoverRun, CutoverTemplate};
-
-/// Where the step schema stands beside `prepare.steps`, which keeps the descriptions.
-const REPEATED: [&str; 8] = [
-    "/preflight/properties/steps",
-    "/verify/properties/steps",
-    "/confirm/properties/steps",
-    "/finish/properties/steps",
-    "/followUp/items/properties/steps",
-    "/rollback/properties/steps",
-    "/rollback/properties/verify/properties/steps",
-    "/observe/properties/triggers/items/properties/suite/properties/steps",
-];
 
 /// Formats that Kubernetes knows; others only cause warnings.
 const FORMATS: [&str; 5] = ["int32", "int64", "date-time", "double", "byte"];
@@ -31,8 +17,8 @@ pub enum CrdError {
     /// The changed document is no CustomResourceDefinition any more.
     #[error("the schema of {0} is not valid after it was made small: {1}")]
     Schema(String, serde_json::Error),
-    /// A place of `REPEATED` does not exist: the types have changed.
-    #[error("the schema has no field at {0}: update the list of places with steps")]
+    /// The definition has no schema where every one has it.
+    #[error("the definition has nothing at {0}")]
     Place(String),
     /// The text could not be written.
     #[error("writing YAML failed: {0}")]
@@ -76,24 +62,14 @@ fn documents() -> Result<Vec<(&'static str, Value)>, CrdError> {
                 root["description"] = text;
             }
             if name == "cutovers" {
-                shorten(root)?;
+                // A Cutover that the operator has not seen yet is not Current to kstatus.
+                root["properties"]["status"]["default"] = json!({"observedGeneration": -1});
             }
+            // Descriptions speak of `${…}`, which Flux would take for its own variables.
+            doc["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/substitute": "disabled"});
             Ok((name, doc))
         })
         .collect()
-}
-
-/// Keeps the descriptions of steps in one place.
-fn shorten(root: &mut Value) -> Result<(), CrdError> {
-    for place in REPEATED {
-        let path = format!("/properties/spec/properties{place}");
-        let steps = root.pointer_mut(&path).ok_or(CrdError::Place(path))?;
-        strip_descriptions(steps);
-        if let Value::Object(steps) = steps {
-            steps.insert("description".into(), "Steps; for their fields see `prepare.steps`.".into());
-        }
-    }
-    Ok(())
 }
 
 /// Drops what only costs room: `nullable` (the API server then drops nulls, as for its own kinds) and formats it
@@ -107,12 +83,6 @@ fn tidy(schema: &mut Value) {
         if node.get("format").and_then(Value::as_str).is_some_and(|f| !FORMATS.contains(&f)) {
             node.remove("format");
         }
-    });
-}
-
-fn strip_descriptions(schema: &mut Value) {
-    each(schema, &mut |node| {
-        node.remove("description");
     });
 }
 

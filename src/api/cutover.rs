@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::phase::Phase;
+pub use super::phases::{FollowUp, PhaseSteps};
 pub use super::restore::{KeepPodLogs, Rollback};
 use super::run::GateRole;
 use super::schema;
-use super::step::{HeaderFrom, KeyRef, Step, WorkloadRef};
+use super::step::{HeaderFrom, KeyRef, WorkloadRef};
 use super::template::TemplateUse;
 use super::trigger::Trigger;
 
@@ -80,35 +81,26 @@ pub struct CutoverSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub templates: Vec<TemplateUse>,
-    /// Read-only gates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preflight: Option<Steps>,
-    /// Ordered steps that change things.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prepare: Option<Steps>,
-    /// Against the target, before any user sees it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verify: Option<Steps>,
+    /// The steps of each phase, by the name of the phase. They run in the order of a run, whatever their order here:
+    /// `preflight`, `prepare`, `verify` before the switch, `confirm` after it, `finish` after the observation, `followUp` when
+    /// `spec.followUp` says; `beforeRestore`, `rollback`, `rollbackVerify` on the way back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 9, "x-kubernetes-validations" = [super::phases::rule()]))]
+    pub phases: BTreeMap<String, PhaseSteps>,
     /// How the selectors are switched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<Switch>,
-    /// Smoke through the live Service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<Steps>,
     /// What is watched after the switch, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observe: Option<Observe>,
-    /// Steps after a good observation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finish: Option<Steps>,
-    /// Checks after completion.
+    /// When steps of `phases.followUp` run, after completion.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub follow_up: Vec<FollowUp>,
     /// What becomes of the old side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retire: Option<Retire>,
-    /// The rollback's own steps, after the restore and the undos.
+    /// How the selectors go back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// The switch must fall inside.
@@ -210,14 +202,6 @@ pub struct Side {
     pub workloads: Vec<WorkloadRef>,
 }
 
-/// The steps of a phase.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Steps {
-    /// One after another.
-    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub steps: Vec<Step>,
-}
-
 /// How the selectors are switched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -255,8 +239,7 @@ pub struct Observe {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub triggers: Vec<Trigger>,
     /// The operator's own triggers: a switched Service without a ready endpoint, and a crash loop of at least half the
-    /// pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or `readyBelow`). On by default; write
-    /// "Off" in quotes, since YAML takes a bare word `Off` for `false`.
+    /// pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or `readyBelow`). Armed by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_in: Option<BuiltIn>,
 }
@@ -266,31 +249,9 @@ pub struct Observe {
 pub enum BuiltIn {
     /// They are.
     #[default]
-    On,
-    /// They are not: nothing but the triggers that are named takes a release back.
-    Off,
-}
-
-/// Checks after completion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.every) == has(self.until)", "message": "a repeated follow-up needs both every and until"
-}]))]
-pub struct FollowUp {
-    /// Unique.
-    #[schemars(schema_with = "schema::name40")]
-    pub name: String,
-    /// Counted from Completed.
-    pub after: Duration,
-    /// Repeated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Duration>,
-    /// Until this long after Completed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Duration>,
-    /// The steps.
-    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub steps: Vec<Step>,
+    Armed,
+    /// They are not: nothing but the triggers that are named rolls a release back.
+    Disarmed,
 }
 
 /// What becomes of the old side.

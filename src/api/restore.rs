@@ -4,22 +4,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cutover::Steps;
 use super::duration::Duration;
 use super::schema;
-use super::step::Step;
 
-/// How selectors go back, and the rollback's own steps.
+/// How selectors go back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
-    /// After the restore and the undos.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub steps: Vec<Step>,
-    /// Checks at its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verify: Option<Steps>,
     /// Ready endpoints of the old side with which its selectors are restored at once: per cent of what it had at the switch, or
     /// a number; 50% by default. With fewer the old side is scaled up and restored after 5 seconds, with none it is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]

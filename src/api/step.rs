@@ -232,7 +232,7 @@ pub enum SideRef {
     /// The side being activated.
     Target,
     /// The side that was live when the run began.
-    Live,
+    Old,
 }
 
 /// One variable of an environment.

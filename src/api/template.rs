@@ -59,38 +59,18 @@ pub struct Template {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<TemplateParameter>,
-    /// `{steps: […]}` as in a Cutover.
+    /// Steps of phases, by the name of the phase, as in a Cutover: `preflight: {steps: […]}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]
-    pub preflight: Option<Value>,
-    /// `{steps: […]}` as in a Cutover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::any_object")]
-    pub prepare: Option<Value>,
-    /// `{steps: […]}` as in a Cutover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::any_object")]
-    pub verify: Option<Value>,
-    /// `{steps: […]}` as in a Cutover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::any_object")]
-    pub confirm: Option<Value>,
+    pub phases: Option<Value>,
     /// `{triggers: […]}` as in a Cutover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]
     pub observe: Option<Value>,
-    /// `{steps: […]}` as in a Cutover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::any_object")]
-    pub finish: Option<Value>,
     /// As in a Cutover.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::any_objects")]
     pub follow_up: Vec<Value>,
-    /// `{steps: […], verify: {steps: […]}}` as in a Cutover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::any_object")]
-    pub rollback: Option<Value>,
 }
 
 /// A parameter of a template.
@@ -149,7 +129,7 @@ pub struct TemplateUse {
 }
 
 /// Which kind of template.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TemplateKind {
     /// Of the Cutover's namespace.
     #[default]

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::api::FINALIZER;
 use crate::api::cutover::{Cutover, Intent, RunRef, ServiceRef};
+use crate::api::template::{TemplateKind, TemplateUse};
 
 /// A Cutover, as far as the watch needs to know it. Never fails to be read: one that makes no sense is not quiet, and
 /// the look at it tells what is wrong.
@@ -21,6 +22,8 @@ pub struct Digest {
     pub metadata: ObjectMeta,
     /// Names of the Services it switches.
     pub services: Vec<String>,
+    /// The templates it uses, by kind and name.
+    pub templates: Vec<(TemplateKind, String)>,
     /// Whether nothing about it needs a look: everything wanted was started, and what was started is over.
     pub quiet: bool,
 }
@@ -52,6 +55,7 @@ struct Meta {
 #[serde(default)]
 struct Spec {
     services: Value,
+    templates: Value,
     activate: Value,
     release: Value,
 }
@@ -69,6 +73,8 @@ impl From<Wire> for Digest {
         let Wire { metadata, spec, status } = wire;
         let quiet = status.is_some_and(|status| is_quiet(&metadata, &spec, status));
         let services: Vec<ServiceRef> = serde_json::from_value(spec.services).unwrap_or_default();
+        let templates: Vec<TemplateUse> = serde_json::from_value(spec.templates).unwrap_or_default();
+        let templates = templates.into_iter().map(|t| (t.kind.unwrap_or_default(), t.name)).collect();
         let metadata = ObjectMeta {
             name: metadata.name,
             namespace: metadata.namespace,
@@ -80,7 +86,7 @@ impl From<Wire> for Digest {
             finalizers: metadata.finalizers,
             ..ObjectMeta::default()
         };
-        Self { metadata, services: services.into_iter().map(|s| s.name).collect(), quiet }
+        Self { metadata, services: services.into_iter().map(|s| s.name).collect(), templates, quiet }
     }
 }
 

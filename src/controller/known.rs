@@ -6,17 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::accepted::TemplateKey;
 use super::asked::Asked;
 use super::digest::Digest;
 use super::queue::Key;
 use crate::api::cutover::Cutover;
 use crate::api::run::CutoverRun;
+use crate::api::template::TemplateKind;
 
 /// A Cutover, as far as others need to know it.
 struct Entry {
     uid: Box<str>,
     created: Option<Timestamp>,
     services: Box<[Box<str>]>,
+    templates: Box<[(TemplateKind, Box<str>)]>,
+    /// The generation that was checked last, with the templates as they are.
+    checked: Option<i64>,
     /// The watch that showed it, and the list of that watch which did so last.
     seen: (usize, u32),
 }
@@ -64,13 +69,16 @@ impl Known {
 
     /// A Cutover was seen.
     pub fn cutover(&self, watch: usize, key: &Key, digest: Digest) -> News {
-        let Digest { metadata, services, quiet } = digest;
+        let Digest { metadata, services, templates, quiet } = digest;
         let mut inner = self.lock();
+        let checked = inner.cutovers.get(key).and_then(|known| known.checked);
         let entry = Entry {
             seen: (watch, inner.list_of(watch)),
             uid: metadata.uid.unwrap_or_default().into(),
             created: metadata.creation_timestamp.map(|t| t.0),
             services: services.into_iter().map(Into::into).collect(),
+            templates: templates.into_iter().map(|(kind, name)| (kind, name.into())).collect(),
+            checked,
         };
         inner.cutovers.insert(key.clone(), entry);
         if quiet {
@@ -79,6 +87,36 @@ impl Known {
         }
         let ours = inner.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv));
         if ours { News::Ours } else { News::Some }
+    }
+
+    /// Whether this generation was checked with the templates as they are.
+    pub fn is_checked(&self, key: &Key, generation: Option<i64>) -> bool {
+        self.lock().cutovers.get(key).is_some_and(|known| known.checked.is_some() && known.checked == generation)
+    }
+
+    /// This generation is checked.
+    pub fn checked(&self, key: &Key, generation: Option<i64>) {
+        if let Some(known) = self.lock().cutovers.get_mut(key) {
+            known.checked = generation;
+        }
+    }
+
+    /// What was checked has to be checked again.
+    pub fn check_again(&self, key: &Key) {
+        self.checked(key, None);
+    }
+
+    /// A template came, changed or went: the Cutovers that use it, all of which have to be checked again.
+    pub fn users_of(&self, (kind, namespace, name): &TemplateKey) -> Vec<Key> {
+        let mut users = vec![];
+        for (key, known) in &mut self.lock().cutovers {
+            let there = namespace.as_ref().is_none_or(|ns| *ns == key.namespace);
+            if there && known.templates.iter().any(|(k, n)| k == kind && **n == **name) {
+                known.checked = None;
+                users.push(key.clone());
+            }
+        }
+        users
     }
 
     /// A Cutover is gone.
@@ -191,6 +229,22 @@ mod tests {
             (vec![], vec![]),
             "an event between lists belongs to the last"
         );
+    }
+
+    #[test]
+    fn a_template_makes_the_check_of_its_users_due_again() {
+        let known = Known::default();
+        let mut using = digest("web", "1", 1);
+        using.templates = vec![(TemplateKind::CutoverTemplate, "smoke".into())];
+        known.cutover(0, &key("web"), using.clone());
+        known.cutover(0, &key("api"), digest("api", "1", 1));
+        known.checked(&key("web"), Some(1));
+        known.cutover(0, &key("web"), using);
+        assert!(known.is_checked(&key("web"), Some(1)) && !known.is_checked(&key("web"), Some(2)));
+        let template = |ns: &str| (TemplateKind::CutoverTemplate, Some(ns.to_owned()), "smoke".to_owned());
+        assert_eq!(known.users_of(&template("b")), []);
+        assert_eq!(known.users_of(&template("a")), [key("web")]);
+        assert!(!known.is_checked(&key("web"), Some(1)));
     }
 
     #[test]

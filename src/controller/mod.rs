@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt, StreamExt};
-use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +19,13 @@ use tracing::Instrument;
 use crate::act::call::{CallError, Class};
 use crate::api::LABEL_CUTOVER;
 use crate::api::decision::CutoverDecision;
+use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, TemplateKind};
 use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watched};
 use crate::driver::meter::Meter;
 use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
 
+mod accepted;
 mod access;
 mod asked;
 mod digest;
@@ -91,6 +93,8 @@ fn runs_of(cutover: &str) -> ListParams {
 enum Heard {
     Cutover(usize, Box<watcher::Result<Event<Digest>>>),
     Decision(usize, Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
+    Template(Box<watcher::Result<Event<PartialObjectMeta<CutoverTemplate>>>>),
+    ClusterTemplate(Box<watcher::Result<Event<PartialObjectMeta<ClusterCutoverTemplate>>>>),
 }
 
 /// Watches until `stop`, and looks while `leads` says so. One that follows knows all the same what there is to be looked at.
@@ -115,8 +119,18 @@ pub async fn run(
         let watch = paced(watcher(api, open.clone()));
         watches.push(watch.map(move |event| Heard::Decision(index, Box::new(event))).boxed());
     }
+    let decision_lists = watches.len() - cutover_lists;
+    // No look waits for these: without the right to watch a kind, its changes are seen by the next change of a Cutover.
+    for api in namespaces.apis::<PartialObjectMeta<CutoverTemplate>>(&cx.client) {
+        let watch = paced(watcher(api, watched()));
+        watches.push(watch.map(|event| Heard::Template(Box::new(event))).boxed());
+    }
+    let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
+    let watch = paced(watcher(api, watched()));
+    watches.push(watch.map(|event| Heard::ClusterTemplate(Box::new(event))).boxed());
+    let mut templates = accepted::Templates::default();
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
-    let mut lists_missing = (cutover_lists, watches.len() - cutover_lists, true);
+    let mut lists_missing = (cutover_lists, decision_lists, true);
     let mut watches = select_all(watches);
     let mut queue = Queue::default();
     let mut looks: JoinSet<(Key, Result<Option<Duration>, CallError>)> = JoinSet::new();
@@ -187,6 +201,14 @@ pub async fn run(
                         tracing::warn!(error = %e, "the watch of decisions failed");
                     }
                 },
+                Heard::Template(event) => match *event {
+                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::CutoverTemplate, event), &mut queue),
+                    Err(e) => tracing::warn!(error = %e, "the watch of templates failed"),
+                },
+                Heard::ClusterTemplate(event) => match *event {
+                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::ClusterCutoverTemplate, event), &mut queue),
+                    Err(e) => tracing::warn!(error = %e, "the watch of cluster templates failed"),
+                },
             },
             () = until(alarm) => {}
         }
@@ -251,6 +273,11 @@ fn decision_seen(cx: &Controller, watch: usize, event: Event<DeserializeGuard<Cu
         Event::Init => cx.known.asked(|a| a.list_begins(watch)),
         Event::InitDone => cx.known.asked(|a| a.list_ended(watch)),
     }
+}
+
+/// The Cutovers that use a template are looked at.
+fn recheck(cx: &Controller, template: Option<accepted::TemplateKey>, queue: &mut Queue) {
+    template.iter().flat_map(|template| cx.known.users_of(template)).for_each(|key| queue.now(key));
 }
 
 fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue, leads: bool) {

@@ -162,7 +162,8 @@ async fn going(look: &Look<'_>, cutover: &Cutover) -> Result<Option<Duration>, C
     Ok(Some(AGAIN))
 }
 
-async fn staying(look: &Look<'_>, mut cutover: Cutover, wish: Option<Wish>) -> Result<Option<Duration>, CallError> {
+async fn staying(look: &Look<'_>, cutover: Cutover, wish: Option<Wish>) -> Result<Option<Duration>, CallError> {
+    let mut cutover = super::accepted::check(look, cutover).await?;
     let status = cutover.status.clone().unwrap_or_default();
     let uid = cutover.uid().unwrap_or_default();
     // 1. The newest run: one under way is shown, and nothing else happens.
@@ -309,12 +310,12 @@ fn is_over(phase: Option<Phase>) -> bool {
 fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
     let plan = serde_json::from_value::<Plan>(run.spec.plan.clone()).ok()?;
     let journal = run.status.clone().unwrap_or_default();
-    let Some(switch) = &journal.switch else { return Some(plan.live.name) };
+    let Some(switch) = &journal.switch else { return Some(plan.old.name) };
     let all = |state: SwitchState| switch.services.iter().all(|s| s.state == state);
     if all(SwitchState::Switched) {
         Some(plan.target.name)
     } else if switch.services.iter().all(|s| matches!(s.state, SwitchState::Restored | SwitchState::Refused)) {
-        Some(plan.live.name)
+        Some(plan.old.name)
     } else {
         // Under way: shown as it was before.
         let before = cutover.status.as_ref().and_then(|s| s.live.clone())?;

@@ -38,7 +38,7 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
     }
     let undone = journal::record(journal, &undo_name(RETIRE)).is_some_and(|r| r.state == StepState::Succeeded);
     if undone {
-        retired.remove(&plan.live.name);
+        retired.remove(&plan.old.name);
     } else if let Some(record) = journal::record(journal, RETIRE).filter(|r| !r.before.is_empty()) {
         let counts = record.before.iter().filter_map(|b| {
             let key = format!("{:?}/{}", b.object.kind, b.object.name);
@@ -47,7 +47,7 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
             Some((key, had.max(b.replicas?)))
         });
         let counts = counts.collect();
-        retired.insert(plan.live.name.clone(), counts);
+        retired.insert(plan.old.name.clone(), counts);
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
         remember(&mut retired, &f.plan, &f.journal, Some("green"));
         assert_eq!(retired["blue"]["Deployment/web-blue"], 3);
         // The next run goes to blue.
-        std::mem::swap(&mut f.plan.live, &mut f.plan.target);
+        std::mem::swap(&mut f.plan.old, &mut f.plan.target);
         remember(&mut retired, &f.plan, &RunStatus::default(), Some("green"));
         assert!(retired.contains_key("blue"), "until it is live");
         let mut next = RunStatus { phase: Phase::Observing, ..RunStatus::default() };

@@ -14,12 +14,9 @@ use crate::api::cutover::{Cutover, CutoverStatus, Retried, RunRef};
 use crate::api::decision::CutoverDecision;
 use crate::api::run::{CutoverRun, CutoverRunSpec};
 use crate::api::{FIELD_MANAGER, FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
-use crate::controller::{intent, templates};
-use crate::plan::{Kept, PLAN_VERSION, Plan, Refusal, keep, resolve};
+use crate::controller::{accepted, intent, templates};
+use crate::plan::{Kept, PLAN_VERSION, Plan, keep, resolve};
 use crate::status::Facts;
-
-/// Refusals shown in a condition; the rest is counted.
-const SHOWN: usize = 4;
 
 /// Retries remembered in the Cutover's status.
 const RETRIES: usize = 8;
@@ -59,10 +56,9 @@ pub async fn start(
     };
     let mut plan = match plan {
         Ok(plan) => plan,
-        // A template may come or change without a change of the Cutover.
+        // A template that comes or changes is heard of.
         Err(list) => {
-            let again = !cutover.spec.templates.is_empty();
-            return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, refusals(&list), again)));
+            return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, accepted::shown(&list), false)));
         }
     };
     super::retired::scale_up(look, &cutover, &mut plan).await?;
@@ -131,14 +127,6 @@ async fn conflict(look: &Look<'_>, cutover: &Cutover) -> Result<Option<String>, 
             "Service {service} belongs to the older Cutover {other}: remove it from spec.services of one of the two"
         )
     }))
-}
-
-fn refusals(list: &[Refusal]) -> String {
-    let mut text: Vec<String> = list.iter().take(SHOWN).map(ToString::to_string).collect();
-    if list.len() > SHOWN {
-        text.push(format!("and {} more", list.len() - SHOWN));
-    }
-    text.join(" | ")
 }
 
 /// Adds the finalizer, before there is anything that deleting the Cutover would have to wait for.

@@ -199,7 +199,7 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
     let over = |d: &Draft| journal::record(&d.journal, RETIRE).is_some_and(|r| r.ended.is_some());
     if !begun {
         if due > d.now() {
-            note_next(next, due, format!("{} is retired", d.plan.live.name));
+            note_next(next, due, format!("{} is retired", d.plan.old.name));
             return false;
         }
         let open = d.plan.follow_up.iter().any(|f| {
@@ -213,8 +213,8 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
     let was_over = over(d);
     let done = steps::run_one(d, step);
     if done && !was_over && journal::is_retired(&d.journal) {
-        let text = format!("{} is scaled to {}; {}", d.plan.live.name, retire.scale_to, go_back_anew(d.plan));
-        d.note(false, reasons::RETIRED, &d.plan.live.name, text);
+        let text = format!("{} is scaled to {}; {}", d.plan.old.name, retire.scale_to, go_back_anew(d.plan));
+        d.note(false, reasons::RETIRED, &d.plan.old.name, text);
     }
     done
 }
@@ -237,7 +237,7 @@ pub fn new_intent(d: &mut Draft, view: &CutoverView) {
     {
         return;
     }
-    let known = view.releases.get(&d.plan.live.name).map(String::as_str);
+    let known = view.releases.get(&d.plan.old.name).map(String::as_str);
     let old = view.release == d.plan.release || (known.is_some() && release_name(&view.release) == known);
     if !same_side && old && !journal::is_retired(&d.journal) {
         let message = format!("spec.activate went back to {}", view.activate);

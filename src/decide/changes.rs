@@ -62,9 +62,9 @@ fn templates(d: &mut Draft) {
         return;
     }
     let Some(now) = d.world.templates(d.plan) else { return };
-    let (target, live) = (d.plan.target.name.clone(), d.plan.live.name.clone());
+    let (target, live) = (d.plan.target.name.clone(), d.plan.old.name.clone());
     let changed = |side: &PlanSide| by_others(&d.journal, d.world, side);
-    let (target_changed, live_changed) = (changed(&d.plan.target), changed(&d.plan.live));
+    let (target_changed, live_changed) = (changed(&d.plan.target), changed(&d.plan.old));
     if target_changed {
         let text = format!("the pod template of {target}, the side being activated, changed during the run");
         if d.journal.switch.is_none() {
@@ -140,10 +140,10 @@ fn services(d: &mut Draft) {
         if !newer(view, &service.resource_version) {
             continue; // seen before our own patch
         }
-        match names(&view.selector, &d.plan.live, &d.plan.target) {
+        match names(&view.selector, &d.plan.old, &d.plan.target) {
             Names::Target => {}
             Names::Old => {
-                let text = format!("Service {subject} was put back on {} by somebody else", d.plan.live.name);
+                let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);
                 d.end(Phase::RolledBack, reasons::ADOPTED, &text, None);
                 return;
             }

@@ -85,7 +85,7 @@ fn message(d: &Draft, nodes: &[String]) -> String {
         "{}; it took pods of {} and {} with it, so nothing is judged and nothing rolled back by itself {until}",
         parts.join(", "),
         d.plan.target.name,
-        d.plan.live.name
+        d.plan.old.name
     )
 }
 
@@ -94,6 +94,6 @@ pub fn both_lost(d: &Draft) -> String {
     format!(
         "{} has too few ready pods to go back to as well, and no lost node explains it; look at both sides: \
          kubectl get pods -n {} -o wide",
-        d.plan.live.name, d.plan.namespace
+        d.plan.old.name, d.plan.namespace
     )
 }

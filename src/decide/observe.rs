@@ -158,7 +158,7 @@ fn rehearse_restore(d: &mut Draft) {
         .filter(|s| s.state == SwitchState::Switched)
         .filter_map(|s| {
             let view = d.world.service(&s.name)?;
-            let to = whole_selector(&view.selector, &d.plan.live.selector);
+            let to = whole_selector(&view.selector, &d.plan.old.selector);
             Some(effect::DryRun::Selector { service: s.name.clone(), test: None, to })
         })
         .collect::<Vec<_>>();

@@ -60,14 +60,14 @@ pub fn run(d: &mut Draft) -> bool {
     let done = !switch.services.iter().any(journal::may_be_switched);
     if done && switch.restored_at.is_none() {
         switch.restored_at = Some(d.now());
-        let text = format!("{} is live again", d.plan.live.name);
+        let text = format!("{} is live again", d.plan.old.name);
         d.note(false, reasons::PROGRESS, "restore", text);
     }
     if done && d.journal.question.as_ref().is_some_and(|q| q.subject == blocked::RESTORE) {
         d.journal.question = None;
     }
     if !done {
-        d.journal.waiting = Some(format!("the selectors go back to {}", d.plan.live.name));
+        d.journal.waiting = Some(format!("the selectors go back to {}", d.plan.old.name));
     }
     d.journal.switch = Some(switch);
     done
@@ -158,7 +158,7 @@ fn failed(s: &mut ServiceSwitch, at: Timestamp, cause: BlockCause, message: Stri
 
 /// Takes in that the old side has too few ready endpoints.
 fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready: u32, other: Option<u32>) {
-    let (live, target) = (&d.plan.live.name, &d.plan.target.name);
+    let (live, target) = (&d.plan.old.name, &d.plan.target.name);
     if ready > 0 {
         // It has the few seconds that scaling up is given; nothing is blocked yet.
         s.blocked = None;
@@ -171,7 +171,7 @@ fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready
         Some(other) => format!("{target} has {other}"),
         None => format!("those of {target} cannot be counted"),
     };
-    let nodes = lost_nodes(d.world, &d.plan.live);
+    let nodes = lost_nodes(d.world, &d.plan.old);
     let why = match stopped_by(d.plan, &d.journal, None) {
         Some(step) => format!("; step {step} stopped it, and it is being scaled up"),
         None if nodes.is_empty() => String::new(),
@@ -185,7 +185,7 @@ fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready
 fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
     let b = s.blocked.as_ref().filter(|b| b.failures >= 2)?;
     let (name, ns) = (&s.name, &d.plan.namespace);
-    let (live, target) = (&d.plan.live.name, &d.plan.target.name);
+    let (live, target) = (&d.plan.old.name, &d.plan.target.name);
     let selector = |of: &Selector| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
     // One that a step of the run has stopped takes its time to start: nobody is called for that.
     let stopped = stopped_by(d.plan, &d.journal, None);
@@ -244,13 +244,13 @@ fn adopted(d: &Draft, s: &ServiceSwitch) -> bool {
         && d.world.service(&s.name).is_some_and(|view| {
             view.uid == s.uid
                 && newer(view, &s.resource_version)
-                && names(&view.selector, &d.plan.live, &d.plan.target) == Names::Old
+                && names(&view.selector, &d.plan.old, &d.plan.target) == Names::Old
         })
 }
 
 /// A Service that was gone exists again and points to the target: it is restored under its new uid.
 fn reappeared(d: &Draft, s: &ServiceSwitch) -> bool {
-    d.world.service(&s.name).is_some_and(|view| names(&view.selector, &d.plan.live, &d.plan.target) == Names::Target)
+    d.world.service(&s.name).is_some_and(|view| names(&view.selector, &d.plan.old, &d.plan.target) == Names::Target)
 }
 
 /// Scales the old side to its journaled counts, repeated while the restore is due.
@@ -262,7 +262,7 @@ fn scale_old_side(d: &mut Draft) {
     }
     ending.scaled_at = Some(now);
     let plan = d.plan;
-    for w in &plan.live.workloads {
+    for w in &plan.old.workloads {
         let (Some(view), Some(&count)) =
             (d.world.workloads.get(w).and_then(|s| s.value.as_ref()), d.journal.replicas.get(&count_key(w)))
         else {

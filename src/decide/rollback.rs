@@ -115,7 +115,7 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
             let text = format!(
                 "{} is live again; the run had been completed, so its undos ({}) wait for a word: Resolve step decision \
                  with outcome Failed runs them, Succeeded leaves them out",
-                plan.live.name,
+                plan.old.name,
                 names.join(", ")
             );
             d.ask(UNDO_QUESTION, &text, None, true);
@@ -218,7 +218,7 @@ fn has_followed(d: &mut Draft) -> bool {
     if d.now() >= until || (followed && d.now() >= drained) {
         return true;
     }
-    d.journal.waiting = Some(format!("the endpoints follow back to {}", d.plan.live.name));
+    d.journal.waiting = Some(format!("the endpoints follow back to {}", d.plan.old.name));
     d.out.wake_at(if followed { drained } else { until });
     false
 }

@@ -41,21 +41,21 @@ pub fn waits_for(d: &Draft) -> Option<String> {
             None => return Some(format!("Service {name} is being looked up")),
             Some(None) => return Some(format!("spec.services: Service {name} does not exist; create it")),
             Some(Some(view)) if view.selector.is_empty() => {
-                return Some(check::without_selector(name, &d.plan.live.name));
+                return Some(check::without_selector(name, &d.plan.old.name));
             }
-            Some(Some(view)) => match names(&view.selector, &d.plan.live, &d.plan.target) {
+            Some(Some(view)) => match names(&view.selector, &d.plan.old, &d.plan.target) {
                 Names::Old => {}
                 Names::Target => return Some(format!("Service {name} points to {} already", d.plan.target.name)),
                 Names::Foreign => {
                     return Some(format!(
                         "Service {name} has a selector that is neither side's; point it to {} again",
-                        d.plan.live.name
+                        d.plan.old.name
                     ));
                 }
             },
         }
     }
-    for side in [&d.plan.target, &d.plan.live] {
+    for side in [&d.plan.target, &d.plan.old] {
         for w in &side.workloads {
             match d.world.workloads.get(w).map(|s| &s.value) {
                 None => return Some(format!("{:?} {} is being looked up", w.kind, w.name)),

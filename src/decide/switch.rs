@@ -62,7 +62,7 @@ fn claim(d: &mut Draft) {
             let text = format!("Service {name} was deleted before the switch");
             return d.end(Phase::Failed, reasons::SERVICE_REPLACED, &text, None);
         };
-        match names(&view.selector, &d.plan.live, &d.plan.target) {
+        match names(&view.selector, &d.plan.old, &d.plan.target) {
             Names::Old => {}
             Names::Foreign => return, // drift: reported by the conditions, never a way past a gate (P12)
             Names::Target => {
@@ -94,7 +94,7 @@ fn claim(d: &mut Draft) {
             blocked: None,
         });
     }
-    let replicas = [&d.plan.live, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
+    let replicas = [&d.plan.old, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
     d.journal.replicas = replicas
         .filter_map(|w| {
             let wanted = d.world.workloads.get(w)?.value.as_ref()?.wanted;
@@ -146,7 +146,7 @@ fn before_run(d: &Draft, workload: &WorkloadRef) -> u32 {
 
 /// How many ready endpoints of the old side a Service has when nothing of it is stopped or scaled down by this run.
 fn old_wanted(d: &Draft, service: &str) -> u32 {
-    let selected = d.world.selected(service, &d.plan.live).unwrap_or_default();
+    let selected = d.world.selected(service, &d.plan.old).unwrap_or_default();
     let counts = selected.into_iter().filter_map(|w| {
         let now = d.world.workloads.get(w)?.value.as_ref()?.wanted;
         Some(now.max(before_run(d, w)))
@@ -302,7 +302,7 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
         s.state = SwitchState::Switched;
         s.switched_at = Some(seen.at);
         s.message = None;
-    } else if names(&view.selector, &d.plan.live, &d.plan.target) == Names::Old {
+    } else if names(&view.selector, &d.plan.old, &d.plan.target) == Names::Old {
         written_by_others(d, s, view, &key);
     } else {
         s.state = SwitchState::Refused;

@@ -12,8 +12,8 @@ use crate::plan::{PLAN_VERSION, Plan};
 pub enum Form {
     /// All of it.
     Known,
-    /// Written by a newer operator: sides and Services only, which is enough for a restore.
-    Newer,
+    /// Written by a newer or an earlier operator: sides and Services only, which is enough for a restore.
+    Other,
 }
 
 /// The plan of a run.
@@ -21,12 +21,17 @@ pub enum Form {
 /// # Errors
 /// Says why not even sides and Services can be read.
 pub fn plan_of(run: &CutoverRun) -> Result<(Plan, Form), String> {
-    let known = run.spec.plan_version <= PLAN_VERSION;
-    if known && let Ok(plan) = serde_json::from_value::<Plan>(run.spec.plan.clone()) {
+    if run.spec.plan_version == PLAN_VERSION
+        && let Ok(plan) = serde_json::from_value::<Plan>(run.spec.plan.clone())
+    {
         return Ok((plan, Form::Known));
     }
     let mut plan = run.spec.plan.clone();
     if let Some(map) = plan.as_object_mut() {
+        // What form 1 called it.
+        if let Some(old) = map.remove("live") {
+            map.entry("old").or_insert(old);
+        }
         map.insert("steps".into(), json!([]));
         for absent in ["followUp", "retire", "window", "prometheus", "driftPolicy"] {
             map.remove(absent);
@@ -36,20 +41,20 @@ pub fn plan_of(run: &CutoverRun) -> Result<(Plan, Form), String> {
             json!({"for": "5m", "every": "15s", "timeout": "15m", "triggers": Value::Array(vec![])}),
         );
     }
-    serde_json::from_value::<Plan>(plan).map(|p| (p, Form::Newer)).map_err(|e| e.to_string())
+    serde_json::from_value::<Plan>(plan).map(|p| (p, Form::Other)).map_err(|e| e.to_string())
 }
 
-/// Told once about a plan of a newer operator.
-pub fn newer() -> Note {
-    Note {
-        warning: true,
-        reason: reasons::PLAN_VERSION.into(),
-        subject: "plan".into(),
-        message: format!(
-            "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the \
-             operator that wrote it; a due restore is still made"
-        ),
-    }
+/// Told once about a plan of another form.
+pub fn other() -> Note {
+    Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "plan".into(), message: unknown() }
+}
+
+/// What people are told of a plan of another form.
+pub fn unknown() -> String {
+    format!(
+        "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the operator \
+         that wrote it; a restore is still made, when it is due or when the decision Rollback asks for it"
+    )
 }
 
 /// Told once about a plan that cannot be read at all.
@@ -67,7 +72,7 @@ mod tests {
         let side = |name: &str| json!({"name": name, "selector": {"side": name}, "workloads": []});
         let plan = json!({
             "cutover": "web", "namespace": "a", "serviceAccount": "cutover", "services": ["web"],
-            "target": side("green"), "live": side("blue"), "steps": steps,
+            "target": side("green"), "old": side("blue"), "steps": steps,
             "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "60s"},
             "observe": {"for": "5m", "every": "15s", "timeout": "15m", "triggers": []},
         });
@@ -76,10 +81,20 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_plan_keeps_what_a_restore_needs() {
+        let mut first = run(1, json!([{"name": "x", "action": {"rollout": {"side": "Live"}}}]));
+        let plan = first.spec.plan.as_object_mut().expect("an object");
+        let old = plan.remove("old").expect("a side");
+        plan.insert("live".into(), old);
+        let (plan, form) = plan_of(&first).expect("sides are known");
+        assert_eq!((form, plan.old.name.as_str(), plan.steps.len()), (Form::Other, "blue", 0));
+    }
+
+    #[test]
     fn a_newer_plan_keeps_what_a_restore_needs() {
         let unknown = json!([{"name": "x", "action": {"teleport": {}}}]);
         let (plan, form) = plan_of(&run(PLAN_VERSION + 1, unknown)).expect("sides are known");
-        assert_eq!((form, plan.live.name.as_str(), plan.steps.len()), (Form::Newer, "blue", 0));
+        assert_eq!((form, plan.old.name.as_str(), plan.steps.len()), (Form::Other, "blue", 0));
         let (_, form) = plan_of(&run(PLAN_VERSION, json!([]))).expect("a plan");
         assert_eq!(form, Form::Known);
         let mut nothing = run(PLAN_VERSION + 1, json!([]));

@@ -183,8 +183,8 @@ impl Driver {
     }
 
     async fn run(mut self) -> End {
-        if self.form == Form::Newer {
-            self.cx.publisher.publish(&self.about, &form::newer());
+        if self.form == Form::Other {
+            self.cx.publisher.publish(&self.about, &form::other());
         }
         // A process that ended between writing a transition and telling it leaves that to the next one. The Event's name
         // is the transition's, so one that was told already is not told twice.
@@ -223,7 +223,7 @@ impl Driver {
                 self.refresh(None);
             }
             let decision = self.decide()?;
-            if self.form == Form::Newer {
+            if self.form == Form::Other {
                 self.rescue(&decision).await;
                 return None;
             }
@@ -453,7 +453,7 @@ impl Driver {
             }
             self.take_mail();
         }
-        if let Some(decision) = self.decide().filter(|_| self.form != Form::Newer) {
+        if let Some(decision) = self.decide().filter(|_| self.form != Form::Other) {
             self.adopt(&decision);
             let ahead = self.record.run().status.as_ref() != Some(&self.journal);
             if ahead

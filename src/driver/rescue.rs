@@ -39,8 +39,8 @@ impl Driver {
             return;
         }
         let since = *self.restore_wanted.get_or_insert_with(Instant::now);
-        let newer = self.form == super::Form::Newer;
-        if !(is_due(since) || newer || is_claimed(&self.record.journal())) {
+        let other = self.form == super::Form::Other;
+        if !(is_due(since) || other || is_claimed(&self.record.journal())) {
             // Woken in time to act without a record.
             let left = PATIENCE.saturating_sub(since.elapsed());
             self.wake.rescue_in(left);

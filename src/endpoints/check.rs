@@ -35,10 +35,10 @@ pub struct Found {
 pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
     let mut found = Found::default();
     let target = views(&plan.target, world)?;
-    let live = views(&plan.live, world)?;
+    let live = views(&plan.old, world)?;
     let Some(pods) = &world.pods else { return Err("the pods are being looked up".into()) };
-    found.refused.extend(of_other_side(&plan.target, &target, &plan.live));
-    found.refused.extend(of_other_side(&plan.live, &live, &plan.target));
+    found.refused.extend(of_other_side(&plan.target, &target, &plan.old));
+    found.refused.extend(of_other_side(&plan.old, &live, &plan.target));
     for name in &plan.services {
         let Some(seen) = world.services.get(name) else { return Err(format!("Service {name} is being looked up")) };
         let Some(service) = &seen.value else {
@@ -46,10 +46,10 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
             continue;
         };
         if service.selector.is_empty() {
-            found.refused.push(without_selector(name, &plan.live.name));
+            found.refused.push(without_selector(name, &plan.old.name));
             continue;
         }
-        for (side, views) in [(&plan.target, &target), (&plan.live, &live)] {
+        for (side, views) in [(&plan.target, &target), (&plan.old, &live)] {
             let look = Look { name, service, side, views, whole: whole_selector(&service.selector, &side.selector) };
             match look.selected() {
                 Ok(selected) => found.refused.extend(look.missing_ports(&selected)),

@@ -103,7 +103,7 @@ impl World {
     fn old_bound(&self, plan: &Plan, journal: &RunStatus, service: &ServiceSwitch) -> Option<u32> {
         let enough = OldSide::of(plan, journal, self, service).min_ready;
         let mut wanted = 0;
-        for w in self.selected(&service.name, &plan.live)? {
+        for w in self.selected(&service.name, &plan.old)? {
             let now = self.workloads.get(w)?.value.as_ref().map_or(0, |view| view.wanted);
             let object = ObjectRef::from(w);
             let before = journal.steps.iter().flat_map(|step| &step.before).filter(|b| b.object == object);
@@ -141,7 +141,7 @@ fn look(plan: &Plan, journal: &RunStatus, world: &World) -> Option<Loss> {
     let (mut short, mut explained) = (false, true);
     let mut nodes = BTreeSet::new();
     for service in journal.switch.iter().flat_map(|s| &s.services).filter(|s| s.state == SwitchState::Switched) {
-        let (target, old) = (world.tally(&service.name, &plan.target)?, world.tally(&service.name, &plan.live)?);
+        let (target, old) = (world.tally(&service.name, &plan.target)?, world.tally(&service.name, &plan.old)?);
         let wanted = world.wanted_of(&service.name, &plan.target)?;
         let had = if service.wanted > 0 { service.wanted.min(wanted) } else { wanted };
         let bound = world.old_bound(plan, journal, service)?;
@@ -158,7 +158,7 @@ fn look(plan: &Plan, journal: &RunStatus, world: &World) -> Option<Loss> {
         loss.nodes = nodes.into_iter().map(str::to_owned).collect();
     }
     if loss.old && !world.nodes.is_empty() && unready().any(|p| of_target(&p)) {
-        let both = || unready().filter(|p| belongs(p, &plan.target) || belongs(p, &plan.live));
+        let both = || unready().filter(|p| belongs(p, &plan.target) || belongs(p, &plan.old));
         loss.suspects = both().filter_map(|p| p.node.clone()).collect();
         loss.unready = both().map(|p| p.uid.clone()).collect();
     }
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(seen(&f), (true, true, vec![]), "the node is Ready");
         node(&mut f, "n1", NodeState::NotReady, -5);
         assert_eq!(seen(&f), (true, true, vec!["n1".into()]));
-        assert_eq!(lost_nodes(&f.world, &f.plan.live), ["n1"]);
+        assert_eq!(lost_nodes(&f.world, &f.plan.old), ["n1"]);
         node(&mut f, "n1", NodeState::Ready, -59);
         assert_eq!(seen(&f).2, ["n1"]);
         node(&mut f, "n1", NodeState::Ready, -60);
@@ -289,7 +289,7 @@ mod tests {
         if let Some(s) = f.journal.switch.as_mut() {
             s.services[0].old_wanted = 4;
         }
-        let object = ObjectRef::from(&f.plan.live.workloads[0]);
+        let object = ObjectRef::from(&f.plan.old.workloads[0]);
         let before: Before = serde_json::from_value(serde_json::json!({"workload": object, "uid": "u", "replicas": 4}))
             .expect("a record");
         f.journal.steps.push(StepRecord { name: "shrink".into(), before: vec![before], ..StepRecord::default() });

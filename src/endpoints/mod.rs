@@ -157,6 +157,6 @@ impl World {
             let hashes: Option<Vec<&str>> = side.workloads.iter().map(hash).collect();
             Some((side.name.clone(), hashes?.join("+")))
         };
-        [&plan.target, &plan.live].into_iter().map(of).collect()
+        [&plan.target, &plan.old].into_iter().map(of).collect()
     }
 }

@@ -23,15 +23,15 @@ impl OldSide {
     pub fn of(plan: &Plan, journal: &RunStatus, world: &World, service: &ServiceSwitch) -> Self {
         // A run of an earlier version has recorded the counts of the workloads alone.
         let recorded = match service.old_wanted {
-            0 => plan.live.workloads.iter().filter_map(|w| journal.replicas.get(&count_key(w))).sum(),
+            0 => plan.old.workloads.iter().filter_map(|w| journal.replicas.get(&count_key(w))).sum(),
             wanted => wanted,
         };
         let wanted = match recorded {
-            0 => world.wanted_of(&service.name, &plan.live).unwrap_or(1),
+            0 => world.wanted_of(&service.name, &plan.old).unwrap_or(1),
             recorded => recorded,
         };
         Self {
-            ready: world.ready_on(&service.name, &plan.live),
+            ready: world.ready_on(&service.name, &plan.old),
             wanted,
             min_ready: plan.restore_min_ready(wanted),
             stopped_by: stopped_by(plan, journal, Some(world)),
@@ -48,7 +48,7 @@ pub fn count_key(workload: &crate::api::step::WorkloadRef) -> String {
 /// while a workload has fewer replicas than before that step.
 pub fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Option<String> {
     let stopped = |b: &Before| {
-        let workload = plan.live.workloads.iter().find(|w| ObjectRef::from(*w) == b.object)?;
+        let workload = plan.old.workloads.iter().find(|w| ObjectRef::from(*w) == b.object)?;
         let before = b.replicas.filter(|_| b.done)?;
         let Some(world) = now else { return Some(()) };
         let view = world.workloads.get(workload)?.value.as_ref()?;

@@ -43,7 +43,7 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
             }
         }
     }
-    let mut all: BTreeSet<WorkloadRef> = plan.target.workloads.iter().chain(&plan.live.workloads).cloned().collect();
+    let mut all: BTreeSet<WorkloadRef> = plan.target.workloads.iter().chain(&plan.old.workloads).cloned().collect();
     plan.steps.iter().for_each(|step| add(step, &mut all));
     all
 }
@@ -59,7 +59,7 @@ pub struct PodsOfRun {
 impl PodsOfRun {
     /// Those of a plan.
     pub fn of(plan: &Plan) -> Self {
-        Self { sides: [plan.live.selector.clone(), plan.target.selector.clone()], workloads: workloads(plan) }
+        Self { sides: [plan.old.selector.clone(), plan.target.selector.clone()], workloads: workloads(plan) }
     }
 
     /// The pod, if it is one of them.

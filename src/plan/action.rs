@@ -62,7 +62,7 @@ pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Du
                 "make the Job a step of a phase, or leave dryRun out",
             );
         }
-        return Some(Action::Job(job::resolve(job, timeout, read_only, &at, cx.refusals)));
+        return Some(Action::Job(job::resolve(job, timeout, place, &at, cx.refusals)));
     }
     if let Some(http) = &a.http {
         let place = request::Place { to: place.stage.default_side(), read_only, repeated: false };

@@ -1,17 +1,19 @@
 //! PURE. What comes after Completed: follow-ups and the retirement of the old side; and further executions of a step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{CutoverSpec, FollowUp};
 use crate::api::duration::Duration;
-use crate::api::step::{OnFailure, Scale, SideRef, UndoWhen, WorkloadRef};
+use crate::api::step::{OnFailure, Scale, SideRef, Step, UndoWhen, WorkloadRef};
 use crate::api::trigger::Until;
 
+use super::refuse::label;
 use super::resolve::inserted;
-use super::steps::{self, Cx};
+use super::scope;
+use super::steps::Cx;
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
@@ -25,7 +27,7 @@ const ROUND: char = '@';
 /// What the rounds of a revalidation are called.
 const REVALIDATE: &str = "revalidate-";
 
-/// Checks after completion, their steps resolved.
+/// When steps of `phases.followUp` run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFollowUp {
     /// Its name.
@@ -38,8 +40,8 @@ pub struct PlanFollowUp {
     /// No round is due later than this after Completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Duration>,
-    /// The names of its steps, which stand among the plan's.
-    pub steps: Vec<String>,
+    /// The names of the steps that it runs, in this order.
+    pub run: Vec<String>,
 }
 
 impl PlanFollowUp {
@@ -82,44 +84,105 @@ pub(super) fn rounds(f: &FollowUp) -> usize {
     usize::try_from(count(f.after, f.every, f.until)).unwrap_or(usize::MAX).min(1_000_000)
 }
 
-/// Resolves follow-ups and retirement: their steps, and when they are due.
-pub(super) fn resolve(cx: &mut Cx, spec: &CutoverSpec) -> (Vec<PlanStep>, Vec<PlanFollowUp>) {
+/// When the resolved steps of `phases.followUp` run, by the time at which each follow-up is first due.
+pub(super) fn follow_ups(cx: &mut Cx, spec: &CutoverSpec, steps: &[PlanStep]) -> Vec<PlanFollowUp> {
     let mut order: Vec<(usize, &FollowUp)> = spec.follow_up.iter().enumerate().collect();
     // One that is due later may use what an earlier one captured.
     order.sort_by_key(|(_, f)| f.after);
-    let (mut all, mut follow_ups) = (vec![], vec![]);
+    let mut ran: BTreeSet<&str> = BTreeSet::new();
+    let mut out = vec![];
     for (i, f) in order {
-        let at = format!("spec.followUp[{i}]");
+        let at = format!("spec.followUp[{}]", label(&f.name, i));
         cx.scope.take_name(&f.name, &format!("{at}.name"), cx.refusals);
         check(cx, f, &at);
-        let steps = steps::stage(cx, Stage::FollowUp, &f.steps, &format!("{at}.steps"));
-        follow_ups.push(PlanFollowUp {
+        for (j, name) in f.run.iter().enumerate() {
+            let field = format!("{at}.run[{j}]");
+            let Some(step) = steps.iter().find(|s| s.name == *name) else {
+                let known: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+                let remedy = if known.is_empty() {
+                    "give it there; it must only read".to_owned()
+                } else {
+                    format!("name one of {}", known.join(", "))
+                };
+                cx.refusals.add(field, format!("{name:?} is not the name of a step of phases.followUp"), remedy);
+                continue;
+            };
+            let twice = f.run.iter().take(j).any(|before| before == name);
+            cx.refusals.require(!twice, &field, format!("{name:?} is named twice"), "name it once");
+            for needed in uses(spec, steps, step).filter(|needed| !ran.contains(needed.as_str())) {
+                cx.refusals.add(
+                    &field,
+                    format!("{name:?} uses what {needed:?} does, which has not run by then"),
+                    format!("name {needed} before it, here or in a follow-up that is due earlier"),
+                );
+            }
+            ran.insert(&step.name);
+        }
+        out.push(PlanFollowUp {
             name: f.name.clone(),
             after: f.after,
             every: f.every,
             until: f.until,
-            steps: steps.iter().map(|s| s.name.clone()).collect(),
+            run: f.run.clone(),
         });
-        all.extend(steps);
     }
+    for step in spec.phases.get(Stage::FollowUp.field()).iter().flat_map(|p| &p.steps) {
+        cx.refusals.require(
+            spec.follow_up.iter().any(|f| f.run.contains(&step.name)),
+            format!("spec.phases.followUp.steps[{}]", step.name),
+            "no follow-up runs this step",
+            "name it in run of an entry of spec.followUp, which says when it runs",
+        );
+    }
+    out
+}
+
+/// The other steps of `phases.followUp` whose captures or outcomes a step of it uses.
+fn uses<'a>(spec: &'a CutoverSpec, steps: &'a [PlanStep], step: &'a PlanStep) -> impl Iterator<Item = String> + use<> {
+    let written = spec.phases.get(Stage::FollowUp.field()).map(|p| p.steps.as_slice()).unwrap_or_default();
+    let mut found: BTreeSet<String> = step.needs.iter().cloned().collect();
+    if let Some(step) = written.iter().find(|s| s.name == step.name) {
+        for usage in usages_of(step) {
+            let (captures, outcomes) = scope::refers_to(&usage);
+            found.extend(outcomes);
+            let makers = written.iter().filter(|other| captured_by(other).iter().any(|c| captures.contains(c)));
+            found.extend(makers.map(|other| other.name.clone()));
+        }
+    }
+    let others: BTreeSet<String> = steps.iter().map(|s| s.name.clone()).filter(|n| *n != step.name).collect();
+    found.into_iter().filter(move |name| others.contains(name))
+}
+
+fn usages_of(step: &Step) -> Vec<scope::Usage> {
+    let inner = step.suite.iter().flat_map(|suite| &suite.steps);
+    let inner = inner.flat_map(|s| scope::usages(s.when.as_deref(), &s.action, ""));
+    scope::usages(step.when.as_deref(), &step.action, "").into_iter().chain(inner).collect()
+}
+
+fn captured_by(step: &Step) -> Vec<String> {
+    let inner = step.suite.iter().flat_map(|suite| &suite.steps).flat_map(|s| scope::captures(&s.action, ""));
+    scope::captures(&step.action, "").into_iter().chain(inner).map(|c| c.name).collect()
+}
+
+/// The retirement of the old side, where one is wanted.
+pub(super) fn retirement(cx: &mut Cx, spec: &CutoverSpec) -> Option<PlanStep> {
     let triggers = spec.observe.iter().flat_map(|o| &o.triggers).enumerate();
-    for (i, _) in triggers.filter(|(_, t)| t.until == Some(Until::Retired) && spec.retire.is_none()) {
+    for (i, t) in triggers.filter(|(_, t)| t.until == Some(Until::Retired) && spec.retire.is_none()) {
         cx.refusals.add(
-            format!("spec.observe.triggers[{i}].until"),
+            format!("spec.observe.triggers[{}].until", label(&t.name, i)),
             "nothing is ever retired without spec.retire",
             "give spec.retire, or leave until out",
         );
     }
-    all.extend(spec.retire.as_ref().map(|r| retire(r.scale_to)));
-    (all, follow_ups)
+    spec.retire.as_ref().map(|r| retire(r.scale_to))
 }
 
 fn check(cx: &mut Cx, f: &FollowUp, at: &str) {
     cx.refusals.require(
-        !f.steps.is_empty(),
-        format!("{at}.steps"),
-        "a follow-up without steps checks nothing",
-        "give at least one step",
+        !f.run.is_empty(),
+        format!("{at}.run"),
+        "a follow-up that runs no step checks nothing",
+        "name at least one step of phases.followUp",
     );
     cx.refusals.require(
         f.every.is_some() == f.until.is_some(),
@@ -143,7 +206,7 @@ fn check(cx: &mut Cx, f: &FollowUp, at: &str) {
 
 /// Scales the old side down.
 fn retire(replicas: u32) -> PlanStep {
-    let scale = Scale { side: Some(SideRef::Live), workloads: vec![], replicas, allow_downtime: false };
+    let scale = Scale { side: Some(SideRef::Old), workloads: vec![], replicas, allow_downtime: false };
     PlanStep { on_failure: OnFailure::Decide, ..scaling(RETIRE, Stage::Retire, RETIRE_ATTEMPTS, scale) }
 }
 
@@ -166,7 +229,7 @@ pub fn step_of(execution: &str) -> &str {
 
 /// Whether an execution is one of a later round of a follow-up.
 pub fn is_round(execution: &str) -> bool {
-    execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE))
+    execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE) || round.contains('.'))
 }
 
 impl Plan {
@@ -195,10 +258,16 @@ impl Plan {
         })
     }
 
-    /// The steps of a round of a follow-up, as they are executed in it.
+    /// The steps of a round of a follow-up, as they are executed in it. The first execution of a step has its plain name;
+    /// where several follow-ups run it, those of all but the first are named after the follow-up too.
     pub fn round(&self, f: &PlanFollowUp, round: u32) -> Vec<PlanStep> {
-        let steps: Vec<&PlanStep> = f.steps.iter().filter_map(|name| self.step(name)).collect();
-        if round <= 1 { steps.into_iter().cloned().collect() } else { executions(&steps, &round.to_string()) }
+        let steps: Vec<&PlanStep> = f.run.iter().filter_map(|name| self.step(name)).collect();
+        let first = |step: &str| self.follow_up.iter().find(|g| g.run.iter().any(|n| n == step)).map(|g| &g.name);
+        executions(&steps, |step| match (first(step) == Some(&f.name), round) {
+            (true, 0 | 1) => None,
+            (true, n) => Some(n.to_string()),
+            (false, n) => Some(format!("{}.{n}", f.name)),
+        })
     }
 
     /// The checks of the run as they are executed by its `n`th revalidation: what only reads in verify and confirm.
@@ -209,14 +278,14 @@ impl Plan {
             .filter(|s| matches!(s.stage, Stage::Verify | Stage::Confirm))
             .filter_map(only_reading)
             .collect();
-        executions(&kept.iter().collect::<Vec<_>>(), &format!("{REVALIDATE}{n}"))
+        executions(&kept.iter().collect::<Vec<_>>(), |_| Some(format!("{REVALIDATE}{n}")))
     }
 
     /// The step as it is executed under this name, if it is a further execution.
     pub fn execution(&self, name: &str) -> Option<PlanStep> {
         let (_, round) = name.split_once(ROUND)?;
         let step = self.step(name)?;
-        executions(&[step], round).pop()
+        executions(&[step], |_| Some(round.to_owned())).pop()
     }
 }
 
@@ -257,16 +326,20 @@ fn only_reading(step: &PlanStep) -> Option<PlanStep> {
     reads.then(|| step.clone())
 }
 
-/// These steps under the names of a further execution. What they need of one another is that of the same execution.
-fn executions(steps: &[&PlanStep], round: &str) -> Vec<PlanStep> {
-    let mut members: Vec<String> = steps.iter().map(|s| s.name.clone()).collect();
+/// These steps under the names of an execution; `round` says which one it is of a step, `None` for the first. What they need
+/// of one another is that of the same execution.
+fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<String>) -> Vec<PlanStep> {
+    let mut rounds: BTreeMap<&str, String> = BTreeMap::new();
     for step in steps {
+        let Some(round) = round(&step.name) else { continue };
         if let Action::Suite(suite) = &step.action {
-            members.extend(suite.steps.iter().map(|s| s.name.clone()));
+            rounds.extend(suite.steps.iter().map(|s| (s.name.as_str(), round.clone())));
         }
+        rounds.insert(&step.name, round);
     }
-    let named = |name: &String| {
-        if members.contains(name) { format!("{name}{ROUND}{round}") } else { name.clone() }
+    let named = |name: &String| match rounds.get(name.as_str()) {
+        Some(round) => format!("{name}{ROUND}{round}"),
+        None => name.clone(),
     };
     let renamed = |step: &PlanStep| PlanStep {
         name: named(&step.name),
@@ -295,7 +368,7 @@ mod tests {
             after: hours(2),
             every: Some(hours(2)),
             until: Some(hours(24)),
-            steps: vec![],
+            run: vec![],
         }
     }
 
@@ -317,5 +390,6 @@ mod tests {
     fn names_of_executions() {
         assert_eq!((step_of("a"), step_of("a@3"), step_of("a@revalidate-1")), ("a", "a", "a"));
         assert!(is_round("a@3") && !is_round("a") && !is_round("a@revalidate-1"));
+        assert!(is_round("a@day-1.2") && is_round("a@revalidate-1.1"), "of a second follow-up that runs it");
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn resolve(stage: Stage, step: &Step, approval: &Approval, at: &str, 
         stage != Stage::RollbackVerify,
         format!("{at}.approval"),
         "nobody is asked in the checks of a rollback",
-        "move it to rollback.steps",
+        "move it to phases.rollback",
     );
     refusals.require(
         step.timeout.is_none(),

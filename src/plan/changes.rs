@@ -48,7 +48,7 @@ pub(super) fn scale(cx: &mut Cx, place: Place, scale: &Scale, at: &str) {
         scale.side == Some(side) || scale.workloads.iter().any(|w| workloads.contains(w))
     };
     let after_switch = matches!(place.stage, Stage::Confirm | Stage::Finish) && !place.undo;
-    let serving = names(SideRef::Live, cx.live) || (after_switch && names(SideRef::Target, cx.target));
+    let serving = names(SideRef::Old, cx.old) || (after_switch && names(SideRef::Target, cx.target));
     cx.refusals.require(
         !serving,
         at,
@@ -86,7 +86,7 @@ pub(super) fn undo_rollout(cx: &mut Cx, stage: Stage, undo: &UndoRollout, at: &s
         stage == Stage::Rollback,
         at,
         format!("no rollout is undone in {}", stage.field()),
-        "move the step to rollback.steps",
+        "move the step to phases.rollback",
     );
     let own = WorkloadRef { kind: WorkloadKind::Deployment, name: undo.deployment.clone() };
     if cx.changed.contains(&own) {
@@ -106,7 +106,7 @@ pub(super) fn undo_rollout(cx: &mut Cx, stage: Stage, undo: &UndoRollout, at: &s
 fn template_changed(cx: &mut Cx, side: Option<SideRef>, named: &[WorkloadRef]) {
     let all = match side {
         Some(SideRef::Target) => cx.target,
-        Some(SideRef::Live) => cx.live,
+        Some(SideRef::Old) => cx.old,
         None => named,
     };
     cx.changed.extend(all.iter().cloned());

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use crate::api::duration::Duration;
 use crate::api::step::{EnvVar, Job};
 
-use super::Action;
+use super::action::Place;
 use super::refuse::Refusals;
 use super::select;
+use super::{Action, Stage};
 
 /// How long a Job may run unless it says.
 pub(super) const DEADLINE: Duration = Duration::from_mins(10);
@@ -18,7 +19,8 @@ pub(super) const DEADLINE: Duration = Duration::from_mins(10);
 pub(super) const GRACE: Duration = Duration::from_mins(2);
 
 /// The Job with its defaults filled in. `timeout`: what the step itself says.
-pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at: &str, refusals: &mut Refusals) -> Job {
+pub(super) fn resolve(job: &Job, timeout: Option<Duration>, place: Place, at: &str, refusals: &mut Refusals) -> Job {
+    let stage = place.stage;
     let mut out = job.clone();
     out.on_abort.get_or_insert_default();
     let deadline = *out.deadline.get_or_insert_with(|| match timeout {
@@ -53,9 +55,9 @@ pub(super) fn resolve(job: &Job, timeout: Option<Duration>, read_only: bool, at:
         _ => refusals.add(at, "a job has either template or from", "give exactly one of them"),
     }
     refusals.require(
-        job.read_only || !read_only,
+        job.read_only || place.undo || !matches!(stage, Stage::Preflight | Stage::FollowUp),
         format!("{at}.readOnly"),
-        "preflight only reads",
+        format!("{} only reads", stage.field()),
         "say readOnly: true if the Job changes nothing, or move the step to prepare",
     );
     for (i, pattern) in job.expect_log.iter().enumerate() {

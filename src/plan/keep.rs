@@ -11,9 +11,7 @@ use super::{Action, Kept, Plan, PlanStep};
 
 /// The names of the steps that a retry keeps.
 pub fn keepers(spec: &CutoverSpec) -> BTreeSet<&str> {
-    let phases = [&spec.preflight, &spec.prepare, &spec.verify, &spec.confirm, &spec.finish];
-    let steps = phases.into_iter().flatten().flat_map(|p| &p.steps);
-    steps.filter(|s: &&Step| s.keep_on_retry).map(|s| s.name.as_str()).collect()
+    spec.phases.values().flat_map(|p| &p.steps).filter(|s: &&Step| s.keep_on_retry).map(|s| s.name.as_str()).collect()
 }
 
 /// What the new plan keeps of the run `name` of the plan `former`.
@@ -27,7 +25,7 @@ pub fn kept(
     let plain = |r: &Release| Release { attempt: None, ..r.clone() };
     let same = plain(&plan.release) == plain(&former.release)
         && plan.target == former.target
-        && plan.live == former.live
+        && plan.old == former.old
         && journal.phase.is_over();
     let mut all = BTreeMap::new();
     if !same {
@@ -89,10 +87,10 @@ mod tests {
         serde_json::from_value(json!({
             "release": {"version": "2", "attempt": 1},
             "services": [{"name": "web"}], "sides": [side("blue"), side("green")], "activate": "green",
-            "prepare": {"steps": [
+            "phases": {"prepare": {"steps": [
                 {"name": "first", "job": other},
                 {"name": "backup", "keepOnRetry": true, "job": job(backup)},
-            ]},
+            ]}},
         }))
         .expect("a spec")
     }
@@ -146,7 +144,7 @@ mod tests {
         assert_eq!(check(&old, &RunStatus { phase: Phase::Preparing, ..good.clone() }), 0, "not over");
         assert_eq!(check(&spec("other"), &good), 0, "its definition");
         let mut before = old.clone();
-        if let Some(s) = before.prepare.as_mut().and_then(|p| p.steps.first_mut()) {
+        if let Some(s) = before.phases.get_mut("prepare").and_then(|p| p.steps.first_mut()) {
             s.name = "zeroth".into();
         }
         assert_eq!(check(&before, &good), 0, "a step before it");

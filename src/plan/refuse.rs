@@ -7,7 +7,7 @@ use serde_json::Value;
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Where, such as `spec.prepare.steps[2].http.expect[0]`.
+    /// Where, such as `spec.phases.prepare.steps[ready].http.expect[0]`.
     pub field: String,
     /// What is wrong.
     pub message: String,
@@ -45,6 +45,17 @@ impl Refusals {
     }
 }
 
+/// How an entry of a list is shown in a field path: by its name, or by its place where it has none.
+pub(super) fn label(name: &str, place: usize) -> String {
+    if name.is_empty() { place.to_string() } else { name.to_owned() }
+}
+
+/// The same for an entry that is not read yet, of the list at `at`: only steps, triggers and follow-ups are shown by name.
+pub(super) fn entry_label(entry: &Value, place: usize, at: &str) -> String {
+    let named = ["steps", "triggers", "followUp"].iter().any(|list| at.ends_with(&format!(".{list}")));
+    label(entry["name"].as_str().filter(|_| named).unwrap_or_default(), place)
+}
+
 /// What kind of object a row of [`NOT_YET`] speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
@@ -60,6 +71,7 @@ pub(super) enum Of {
 /// its line. `[]` stands for every entry of a list, `=X` for that value alone; false and empty lists count as absent.
 const NOT_YET: &[(Of, &str, &str)] = &[
     (Of::Spec, "notify", "watch the Cutover's conditions and Events"),
+    (Of::Spec, "phases.beforeRestore", "have it done before the run, or in phases.rollback"),
     (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),
     (Of::Step, "job.capture[].sensitive", "let the Job handle the secret value itself"),

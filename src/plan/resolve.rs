@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side, Steps};
+use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side};
 use crate::api::duration::Duration;
+use crate::api::phases;
 use crate::api::restore::BlockedAction;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step};
 
@@ -47,7 +48,7 @@ pub fn resolve(
     services(spec, &mut refusals);
     sides(&spec.sides, &mut refusals);
     rest(spec, &mut refusals);
-    let Some((target, live)) = target_and_live(spec, live, &mut refusals) else { return Err(refusals.0) };
+    let Some((target, old)) = target_and_old(spec, live, &mut refusals) else { return Err(refusals.0) };
     let release = spec.release.clone().unwrap_or_default();
     let scope = Scope::new(&release);
     let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
@@ -55,31 +56,35 @@ pub fn resolve(
         refusals: &mut refusals,
         scope,
         target: &target.workloads,
-        live: &live.workloads,
+        old: &old.workloads,
         changed: BTreeSet::new(),
         has_prometheus,
     };
     let mut plan_steps = vec![permissions()];
-    let of = |steps: &Option<Steps>| steps.as_ref().map(|s| s.steps.clone()).unwrap_or_default();
-    for (stage, list) in [(Stage::Preflight, of(&spec.preflight)), (Stage::Prepare, of(&spec.prepare))] {
-        plan_steps.extend(steps::stage(&mut cx, stage, &list, &format!("spec.{}.steps", stage.field())));
-    }
-    let verify = steps::stage(&mut cx, Stage::Verify, &of(&spec.verify), "spec.verify.steps");
+    let phase = |cx: &mut Cx, stage: Stage| {
+        let steps = spec.phases.get(stage.field()).map(|p| p.steps.as_slice()).unwrap_or_default();
+        steps::stage(cx, stage, steps, &format!("spec.phases.{}.steps", stage.field()))
+    };
+    plan_steps.extend(phase(&mut cx, Stage::Preflight));
+    plan_steps.extend(phase(&mut cx, Stage::Prepare));
+    let verify = phase(&mut cx, Stage::Verify);
     if !plan_steps.iter().chain(&verify).any(|s| waits_for_target(s, &target)) {
         plan_steps.push(target_rollout());
     }
     plan_steps.extend(verify);
-    plan_steps.extend(steps::stage(&mut cx, Stage::Confirm, &of(&spec.confirm), "spec.confirm.steps"));
+    plan_steps.extend(phase(&mut cx, Stage::Confirm));
     // Triggers are armed during Confirming and Observing: they see what was captured up to there.
     let observe = triggers::resolve(spec.observe.as_ref(), &mut cx.scope, has_prometheus, cx.refusals);
-    plan_steps.extend(steps::stage(&mut cx, Stage::Finish, &of(&spec.finish), "spec.finish.steps"));
-    if let Some(rollback) = &spec.rollback {
-        plan_steps.extend(steps::stage(&mut cx, Stage::Rollback, &rollback.steps, "spec.rollback.steps"));
-        let verify = of(&rollback.verify);
-        plan_steps.extend(steps::stage(&mut cx, Stage::RollbackVerify, &verify, "spec.rollback.verify.steps"));
-    }
-    let (later, follow_up) = after::resolve(&mut cx, spec);
-    plan_steps.extend(later);
+    plan_steps.extend(phase(&mut cx, Stage::Finish));
+    // What comes after Completed sees nothing of the way back.
+    let forward = (cx.scope.captures.clone(), cx.scope.steps.clone());
+    plan_steps.extend(phase(&mut cx, Stage::Rollback));
+    plan_steps.extend(phase(&mut cx, Stage::RollbackVerify));
+    (cx.scope.captures, cx.scope.steps) = forward;
+    let follow_ups = phase(&mut cx, Stage::FollowUp);
+    let follow_up = after::follow_ups(&mut cx, spec, &follow_ups);
+    plan_steps.extend(follow_ups);
+    plan_steps.extend(after::retirement(&mut cx, spec));
     let switch = switch(spec, &mut refusals);
     let rollback = rollback(spec, &mut refusals);
     let account = spec.service_account_name.trim();
@@ -91,7 +96,7 @@ pub fn resolve(
         prometheus: spec.prometheus.clone(),
         services: spec.services.iter().map(|s| s.name.clone()).collect(),
         target,
-        live,
+        old,
         steps: plan_steps,
         switch,
         rollback: Some(rollback),
@@ -128,13 +133,14 @@ fn too_large(name: &str, spec: &CutoverSpec, refusals: &mut Refusals) {
         format!("the spec has {} KiB, more than {} KiB", size / 1024, MAX_SPEC / 1024),
         "move templates and bodies out of it, for example into images and Secrets",
     );
-    let phases = [&spec.preflight, &spec.prepare, &spec.verify, &spec.confirm, &spec.finish];
-    let rollback = spec.rollback.iter().flat_map(|r| r.steps.iter().chain(r.verify.iter().flat_map(|v| &v.steps)));
-    let in_suites = |s: &Step| s.suite.as_ref().map_or(0, |suite| suite.steps.len());
-    let steps = phases.into_iter().flatten().flat_map(|p| &p.steps).chain(rollback);
+    let with_suite = |s: &Step| 1 + s.suite.as_ref().map_or(0, |suite| suite.steps.len());
+    let phases = spec.phases.iter().filter(|(name, _)| *name != Stage::FollowUp.field());
+    let once: usize = phases.flat_map(|(_, p)| &p.steps).map(with_suite).sum();
     // Every round of a follow-up is recorded.
-    let later = |f: &FollowUp| f.steps.iter().map(|s| 1 + in_suites(s)).sum::<usize>() * after::rounds(f);
-    let count: usize = steps.map(|s| 1 + in_suites(s)).sum::<usize>() + spec.follow_up.iter().map(later).sum::<usize>();
+    let follow_ups = spec.phases.get(Stage::FollowUp.field()).map(|p| p.steps.as_slice()).unwrap_or_default();
+    let size_of = |name: &String| follow_ups.iter().find(|s| s.name == *name).map_or(0, with_suite);
+    let later = |f: &FollowUp| f.run.iter().map(size_of).sum::<usize>().saturating_mul(after::rounds(f));
+    let count = spec.follow_up.iter().map(later).fold(once, usize::saturating_add);
     refusals.require(
         count <= MAX_STEPS,
         "spec",
@@ -219,6 +225,16 @@ fn sides(sides: &[Side], refusals: &mut Refusals) {
 }
 
 fn rest(spec: &CutoverSpec, refusals: &mut Refusals) {
+    for name in spec.phases.keys().filter(|name| !phases::PHASES.contains(&name.as_str())) {
+        refusals.add(format!("spec.phases.{name}"), phases::unknown(), "move its steps to one of them");
+    }
+    for (name, _) in spec.phases.iter().filter(|(name, phase)| *name != "beforeRestore" && phase.within.is_some()) {
+        refusals.add(
+            format!("spec.phases.{name}.within"),
+            "only beforeRestore has a time for all its steps together",
+            "leave it out, and give the steps a timeout",
+        );
+    }
     if let Some(window) = &spec.window {
         refusals.require(
             window.start < window.end,
@@ -269,7 +285,7 @@ fn check_prometheus(prometheus: &Prometheus, refusals: &mut Refusals) {
     request::check_headers_from(&prometheus.headers_from, at, refusals);
 }
 
-fn target_and_live(spec: &CutoverSpec, live: &str, refusals: &mut Refusals) -> Option<(PlanSide, PlanSide)> {
+fn target_and_old(spec: &CutoverSpec, live: &str, refusals: &mut Refusals) -> Option<(PlanSide, PlanSide)> {
     let side = |name: &str| {
         spec.sides.iter().find(|s| s.name == name).map(|s| PlanSide {
             name: s.name.clone(),

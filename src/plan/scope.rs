@@ -20,19 +20,21 @@ pub(super) const MAX_NAME: usize = 40;
 const MAX_CAPTURES: usize = 64;
 
 /// Variables of every expression.
-const COMMON: [&str; 4] = ["captures", "release", "now", "steps"];
+const COMMON: [&str; 6] = ["captures", "release", "old", "target", "now", "steps"];
 /// Variables of `http.expect`.
-const HTTP: [&str; 9] = ["status", "headers", "body", "json", "latency", "captures", "release", "now", "steps"];
+const HTTP: [&str; 11] =
+    ["status", "headers", "body", "json", "latency", "captures", "release", "old", "target", "now", "steps"];
 /// Variables of `job.expect`.
-const JOB: [&str; 6] = ["exitCode", "json", "captures", "release", "now", "steps"];
+const JOB: [&str; 8] = ["exitCode", "json", "captures", "release", "old", "target", "now", "steps"];
 /// Variables of `metric.expect` and `logs.expect`.
-const VALUE: [&str; 5] = ["value", "captures", "release", "now", "steps"];
+const VALUE: [&str; 7] = ["value", "captures", "release", "old", "target", "now", "steps"];
 
 /// Variables of `tls.expect`.
-const TLS: [&str; 9] = ["daysLeft", "names", "issuer", "protocol", "trusted", "captures", "release", "now", "steps"];
+const TLS: [&str; 11] =
+    ["daysLeft", "names", "issuer", "protocol", "trusted", "captures", "release", "old", "target", "now", "steps"];
 
 /// Variables of `resource.expect`.
-const RESOURCE: [&str; 5] = ["object", "captures", "release", "now", "steps"];
+const RESOURCE: [&str; 7] = ["object", "captures", "release", "old", "target", "now", "steps"];
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +216,7 @@ impl Scope {
             Some(other) => refusals.add(
                 field,
                 format!("{name:?} is the name of {other} too"),
-                "give every step and trigger its own name",
+                "give every step, trigger and follow-up its own name",
             ),
             None => drop(self.names.insert(name.to_owned(), field.to_owned())),
         }
@@ -232,10 +234,10 @@ impl Scope {
                 && name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             refusals.require(
-                ident && !["target", "live", "release"].contains(&name.as_str()),
+                ident && !["target", "old", "release"].contains(&name.as_str()),
                 &field,
                 format!("{name:?} cannot be the name of a capture"),
-                "use letters, digits and _, and none of target, live, release",
+                "use letters, digits and _, and none of target, old, release",
             );
             match self.all_captures.get(&name) {
                 Some(other) => refusals.add(
@@ -300,7 +302,7 @@ impl Scope {
                                 format!("{shown} cannot stand in an image"),
                                 "use ${release.version}, ${release.revision} or ${release.tag}",
                             );
-                        } else if !["target", "live"].contains(&name.as_str()) {
+                        } else if !["target", "old"].contains(&name.as_str()) {
                             self.check_capture(&name, field, &shown, refusals);
                         }
                     }
@@ -312,7 +314,9 @@ impl Scope {
     /// A value of the right type for each variable whose type is known.
     fn typical(&self, names: &[&str]) -> BTreeMap<String, Var> {
         let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
-        let values: [(&str, Var); 13] = [
+        let values: [(&str, Var); 15] = [
+            ("old", json!("").into()),
+            ("target", json!("").into()),
             ("daysLeft", json!(0.5).into()),
             ("names", json!([]).into()),
             ("issuer", json!("").into()),
@@ -355,6 +359,6 @@ impl Scope {
 pub(super) fn holds_variable(query: &str, scope: &Scope) -> bool {
     query.match_indices("${").any(|(at, _)| {
         let name = query[at + 2..].split('}').next().unwrap_or_default();
-        name.starts_with("release.") || ["target", "live"].contains(&name) || scope.captures.contains(name)
+        name.starts_with("release.") || ["target", "old"].contains(&name) || scope.captures.contains(name)
     })
 }

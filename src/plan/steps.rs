@@ -6,7 +6,7 @@ use crate::api::duration::Duration;
 use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
 
 use super::action::{self, Place};
-use super::refuse::{Of, Refusals, not_yet};
+use super::refuse::{Of, Refusals, label, not_yet};
 use super::scope::{self, MAX_NAME, Scope};
 use super::{Action, PlanStep, PlanUndo, Stage};
 use super::{approval, changes, job, suite};
@@ -26,8 +26,8 @@ pub(super) struct Cx<'a> {
     pub scope: Scope,
     /// Workloads of the side being activated.
     pub target: &'a [WorkloadRef],
-    /// Workloads of the side that is live.
-    pub live: &'a [WorkloadRef],
+    /// Workloads of the side that was live when the run began.
+    pub old: &'a [WorkloadRef],
     /// Workloads whose pod template a step before changes.
     pub changed: BTreeSet<WorkloadRef>,
     /// Whether metrics can be asked for.
@@ -38,7 +38,7 @@ pub(super) struct Cx<'a> {
 pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<PlanStep> {
     let mut out = vec![];
     for (i, step) in steps.iter().enumerate() {
-        let at = format!("{at}[{i}]");
+        let at = format!("{at}[{}]", label(&step.name, i));
         cx.scope.take_name(&step.name, &format!("{at}.name"), cx.refusals);
         if let Some(resolved) = one(cx, stage, step, &at) {
             out.extend(resolved);

@@ -6,7 +6,7 @@ use crate::api::duration::Duration;
 use crate::api::step::{OnFailure, Suite, SuiteStep};
 
 use super::action::{self, Place};
-use super::refuse::{Of, not_yet};
+use super::refuse::{Of, label, not_yet};
 use super::scope::{self, Scope};
 use super::steps::{self, Cx};
 use super::{PlanStep, PlanSuite, Stage};
@@ -22,13 +22,13 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
     );
     let at = format!("{at}.steps");
     for (i, step) in suite.steps.iter().enumerate() {
-        cx.scope.take_name(&step.name, &format!("{at}[{i}].name"), cx.refusals);
+        cx.scope.take_name(&step.name, &format!("{at}[{}].name", label(&step.name, i)), cx.refusals);
     }
     let order = order(cx, &suite.steps, &at);
     let before = cx.scope.clone();
     let mut out = vec![];
     for (i, step) in suite.steps.iter().enumerate() {
-        let at = format!("{at}[{i}]");
+        let at = format!("{at}[{}]", label(&step.name, i));
         let after = order.get(i).cloned().unwrap_or_default();
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
@@ -38,7 +38,7 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         out.extend(one(cx, stage, step, &scope, after, &at));
     }
     for (i, step) in suite.steps.iter().enumerate() {
-        cx.scope.take_captures(scope::captures(&step.action, &format!("{at}[{i}]")), cx.refusals);
+        cx.scope.take_captures(scope::captures(&step.action, &format!("{at}[{}]", label(&step.name, i))), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
     }
     PlanSuite {
@@ -104,7 +104,7 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
     }
     let mut out = vec![];
     for (i, step) in steps.iter().enumerate() {
-        let at = format!("{at}[{i}]");
+        let at = format!("{at}[{}]", label(&step.name, i));
         let mut after = BTreeSet::new();
         for (j, name) in step.after.iter().enumerate() {
             let known = names.contains(name.as_str()) && *name != step.name;

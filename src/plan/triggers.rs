@@ -7,7 +7,7 @@ use crate::api::duration::Duration;
 use crate::api::step::To;
 use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
 
-use super::refuse::{Of, Refusals, not_yet};
+use super::refuse::{Of, Refusals, label, not_yet};
 use super::request::{self, Place};
 use super::scope::{self, Scope};
 use super::{MinReady, PlanObserve, logs, quantity, resource};
@@ -64,13 +64,13 @@ pub(super) fn resolve(
     }
     let mut triggers = vec![];
     for (i, trigger) in observe.iter().flat_map(|o| &o.triggers).enumerate() {
-        let at = format!("{at}.triggers[{i}]");
+        let at = format!("{at}.triggers[{}]", label(&trigger.name, i));
         scope.take_name(&trigger.name, &format!("{at}.name"), refusals);
         triggers.push(trigger_of(trigger, &at, every, scope, has_prometheus, refusals));
     }
     let built_in = match observe.and_then(|o| o.built_in).unwrap_or_default() {
-        BuiltIn::On => built_in(&triggers),
-        BuiltIn::Off => vec![],
+        BuiltIn::Armed => built_in(&triggers),
+        BuiltIn::Disarmed => vec![],
     };
     let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3));
     PlanObserve { for_, every, timeout, triggers, built_in }

@@ -17,7 +17,7 @@ use super::after::{PlanFollowUp, step_of};
 use super::triggers::BuiltInTrigger;
 
 /// The form of plan this operator writes and knows.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// A fully resolved run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Plan {
     /// The side being activated.
     pub target: PlanSide,
     /// The side that was live when the run began.
-    pub live: PlanSide,
+    pub old: PlanSide,
     /// Every step of every phase, in order.
     pub steps: Vec<PlanStep>,
     /// The switch.
@@ -201,7 +201,7 @@ impl Stage {
     pub const fn after_completed(self) -> bool {
         matches!(self, Self::FollowUp | Self::Retire)
     }
-    /// The field it comes from.
+    /// The phase it comes from, as in `spec.phases`; `retire` for the retirement.
     pub const fn field(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
@@ -210,7 +210,7 @@ impl Stage {
             Self::Confirm => "confirm",
             Self::Finish => "finish",
             Self::Rollback => "rollback",
-            Self::RollbackVerify => "rollback.verify",
+            Self::RollbackVerify => "rollbackVerify",
             Self::FollowUp => "followUp",
             Self::Retire => "retire",
         }
@@ -474,7 +474,7 @@ impl Plan {
     pub fn side(&self, side: SideRef) -> &PlanSide {
         match side {
             SideRef::Target => &self.target,
-            SideRef::Live => &self.live,
+            SideRef::Old => &self.old,
         }
     }
 }

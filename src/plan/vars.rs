@@ -78,7 +78,7 @@ impl Vars {
         }
         // Set last: a capture cannot take these names (refused when the plan is made).
         values.insert("target".to_owned(), Value::String(plan.target.name.clone()));
-        values.insert("live".to_owned(), Value::String(plan.live.name.clone()));
+        values.insert("old".to_owned(), Value::String(plan.old.name.clone()));
         Self { values }
     }
 

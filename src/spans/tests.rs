@@ -19,10 +19,10 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
             {"name": "blue", "selector": {"side": "blue"}, "workloads": [{"kind": "Deployment", "name": "b"}]},
             {"name": "green", "selector": {"side": "green"}, "workloads": [{"kind": "Deployment", "name": "g"}]},
         ],
-        "prepare": {"steps": [{"name": "migrate", "retry": {"attempts": 2},
+        "phases": {"prepare": {"steps": [{"name": "migrate", "retry": {"attempts": 2},
             "job": {"deadline": "5m", "template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}},
             "undo": {"job": {"deadline": "5m", "template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}}}]},
-        "verify": {"steps": [{"name": "smoke", "suite": {"steps": [{"name": "health", "http": {"path": "/h"}}]}}]},
+            "verify": {"steps": [{"name": "smoke", "suite": {"steps": [{"name": "health", "http": {"path": "/h"}}]}}]}},
     });
     let spec = serde_json::from_value(spec).expect("a spec");
     let plan = crate::plan::resolve("shop", "prod", &spec, "blue", false).expect("a plan");

@@ -31,7 +31,7 @@ fn with(fields: Value) -> Value {
 
 /// With one step in `verify`.
 fn step(step: Value) -> Value {
-    with(json!({"verify": {"steps": [step]}}))
+    with(json!({"phases": {"verify": {"steps": [step]}}}))
 }
 
 fn side(name: &str, selector: Value) -> Value {
@@ -119,10 +119,11 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         ("a service twice", with(json!({"services": [{"name": "a"}, {"name": "a"}]})), "Duplicate value"),
         (
             "41 steps",
-            with(json!({"verify": {"steps": (0..41).map(|i| wait(&format!("w{i}"))).collect::<Vec<_>>()}})),
+            with(json!({"phases": {"verify": {"steps": (0..41).map(|i| wait(&format!("w{i}"))).collect::<Vec<_>>()}}})),
             "at most 40 items",
         ),
-        ("a step twice", with(json!({"verify": {"steps": [wait("a"), wait("a")]}})), "Duplicate value"),
+        ("an unknown phase", with(json!({"phases": {"prepair": {"steps": []}}})), "the phases are preflight, prepare"),
+        ("a step twice", with(json!({"phases": {"verify": {"steps": [wait("a"), wait("a")]}}})), "Duplicate value"),
         ("name of 41 characters", renamed(&"a".repeat(41)), "at most 40 characters"),
         ("step name of 41 characters", step(wait(&"a".repeat(41))), "Too long"),
         ("step name with capitals", step(wait("Smoke")), "should match"),
@@ -176,7 +177,7 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "follow-up repeated for ever",
-            with(json!({"followUp": [{"name": "a", "after": "1h", "every": "1h", "steps": [wait("b")]}]})),
+            with(json!({"followUp": [{"name": "a", "after": "1h", "every": "1h", "run": ["b"]}]})),
             "both every and until",
         ),
         (
@@ -241,7 +242,7 @@ async fn the_largest_manifest_is_within_the_cost_limits() {
             .collect();
         json!({"steps": steps})
     };
-    let manifest = with(json!({"preflight": phase("p"), "verify": phase("v"), "confirm": phase("c")}));
+    let manifest = with(json!({"phases": {"preflight": phase("p"), "verify": phase("v"), "confirm": phase("c")}}));
     let size = manifest.to_string().len();
     assert!(size > 100_000, "{size} bytes do not prove much");
     cluster.dry_create(None, "cutovers", &manifest).await.expect("a manifest of the largest size is taken");

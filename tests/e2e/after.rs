@@ -38,7 +38,7 @@ fn follow_ups_run_then_the_old_side_is_retired_and_the_way_back_scales_it_up() {
         t.app("web", Colour::new("blue").replicas(2), Colour::new("green").replicas(2)).await?;
         t.start().await?;
         let spec = format!(
-            "{SWIFT}followUp: [{{name: soon, after: 1s, every: 2s, until: 3s, steps: [{{name: report, job: {{deadline: 60s, {JOB}}}}}, {{name: page, http: {{path: /health}}}}]}}]\nretire: {{after: 4s, scaleTo: 0}}\n"
+            "{SWIFT}phases: {{followUp: {{steps: [{{name: report, job: {{readOnly: true, deadline: 60s, {JOB}}}}}, {{name: page, http: {{path: /health}}}}]}}}}\nfollowUp: [{{name: soon, after: 1s, every: 2s, until: 3s, run: [report, page]}}]\nretire: {{after: 4s, scaleTo: 0}}\n"
         );
         t.cutover("shop", &spec).await?;
         over(t, "report", 60).await?;
@@ -57,7 +57,7 @@ fn follow_ups_run_then_the_old_side_is_retired_and_the_way_back_scales_it_up() {
         // Back: a new run, which begins with scaling blue up to what it had.
         t.merge::<cutover::api::Cutover>(
             "shop",
-            json!({"spec": {"activate": "blue", "followUp": null, "retire": null}}),
+            json!({"spec": {"activate": "blue", "phases": null, "followUp": null, "retire": null}}),
         )
         .await?;
         t.points_to("web", "blue", 90).await?;
@@ -80,7 +80,7 @@ fn a_failed_follow_up_asks_and_a_person_goes_back() {
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "{SWIFT}followUp: [{{name: soon, after: 1s, steps: [{{name: nothing, http: {{path: /health, expect: ['status == 299']}}}}]}}]\nretire: {{after: 1s}}\n"
+            "{SWIFT}phases: {{followUp: {{steps: [{{name: nothing, http: {{path: /health, expect: ['status == 299']}}}}]}}}}\nfollowUp: [{{name: soon, after: 1s, run: [nothing]}}]\nretire: {{after: 1s}}\n"
         );
         t.cutover("shop", &spec).await?;
         let why = t.condition("shop", "AwaitingDecision", true, 40).await?;
@@ -119,7 +119,7 @@ fn the_checks_of_a_completed_run_are_made_again_and_a_side_in_use_elsewhere_is_n
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "{SWIFT}verify: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, {JOB}}}}}, {{name: make, job: {{deadline: 60s, {JOB}}}}}]}}\nconfirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}\nretire: {{after: 1h}}\n"
+            "{SWIFT}phases: {{verify: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, {JOB}}}}}, {{name: make, job: {{deadline: 60s, {JOB}}}}}]}}, confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}}}\nretire: {{after: 1h}}\n"
         );
         t.cutover("shop", &spec).await?;
         t.phase("shop", Phase::Completed, 60).await?;
@@ -148,7 +148,11 @@ fn a_closed_run_is_opened_again_for_its_checks_and_for_nothing_else() {
     e2e("after_reopened", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", &format!("{SWIFT}confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}\n")).await?;
+        t.cutover(
+            "shop",
+            &format!("{SWIFT}phases: {{confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}}}\n"),
+        )
+        .await?;
         t.ends("shop", Phase::Completed, 60).await?;
         let checked = async |n: usize| {
             t.run_until("shop", "checked again and closed", secs(60), |run| {

@@ -11,9 +11,9 @@ use crate::harness::app::PEOPLE;
 use crate::harness::case::{newest, secs};
 use crate::harness::{Case, cluster, e2e, wait};
 
-const GATE: &str = "prepare: {steps: [{name: backup, wait: {for: 1s}}, \
+const GATE: &str = "phases: {prepare: {steps: [{name: backup, wait: {for: 1s}}, \
                     {name: go, approval: {roles: [{name: qa}, {name: operations}], within: 10m, \
-                    instructions: look at the board, checklist: [a call by phone]}}]}\n\
+                    instructions: look at the board, checklist: [a call by phone]}}]}}\n\
                     switch: {timeout: 20s}\nobserve: {for: 2s, every: 500ms}\n";
 
 /// Jane stands for qa, Omar for operations; both may also stand for the other role, so that only the rule of different

@@ -42,7 +42,7 @@ fn web(name: &str, spec: &str) -> anyhow::Result<Value> {
 }
 
 fn verify(step: &str) -> String {
-    format!("verify: {{steps: [{{name: step, {step}}}]}}\n")
+    format!("phases: {{verify: {{steps: [{{name: step, {step}}}]}}}}\n")
 }
 
 #[test]
@@ -58,12 +58,12 @@ fn what_cannot_be_resolved_is_refused_with_field_and_remedy() {
             })
             .collect();
         let cases = [
-            ("regex", format!("prepare: {{steps: [{{name: a, job: {{{template}, expectLog: ['(']}}}}]}}"), vec!["spec.prepare.steps[0].job.expectLog[0]"]),
+            ("regex", format!("phases: {{prepare: {{steps: [{{name: a, job: {{{template}, expectLog: ['(']}}}}]}}}}"), vec!["spec.prepare.steps[0].job.expectLog[0]"]),
             ("cel", verify("http: {path: /, expect: ['status ==']}"), vec!["spec.verify.steps[0].http.expect[0]"]),
             ("cel-name", verify("http: {path: /, expect: ['statsu == 200']}"), vec!["spec.verify.steps[0].http.expect[0]", "statsu"]),
             ("jsonpath", verify("http: {path: /, capture: [{name: x, path: '$[['}]}"), vec!["spec.verify.steps[0].http.capture[0].path"]),
             ("variable", verify("http: {path: '/${nothing}'}"), vec!["spec.verify.steps[0].http.path", "nothing"]),
-            ("steps-300", format!("verify: {{steps: [{}]}}", suites.join(", ")), vec!["steps, more than"]),
+            ("steps-300", format!("phases: {{verify: {{steps: [{}]}}}}", suites.join(", ")), vec!["steps, more than"]),
             ("not-built", "notify: [{events: [Completed], slack: {secret: {name: s, key: k}}}]\n".into(), vec!["spec.notify"]),
             ("no-prometheus", verify("metric: {query: up, expect: 'value > 0.0'}"), vec!["prometheus"]),
             ("loopback", verify("http: {url: 'http://127.0.0.1:8080/'}"), vec!["127.0.0.1", "loopback"]),
@@ -103,14 +103,14 @@ fn steps_that_meet_bad_input_fail_the_run_before_the_switch() {
         let cases = [
             ("port", verify("http: {path: /, port: '9999'}, timeout: 5s"), vec!["step", "9999"]),
             ("port-name", verify("http: {path: /, port: admin}, timeout: 5s"), vec!["step", "admin"]),
-            ("config-key", "preflight: {steps: [{name: step, timeout: 5s, config: {secret: settings, keys: [{name: ABSENT}]}}]}".into(), vec!["step", "settings", "ABSENT"]),
-            ("config-secret", "preflight: {steps: [{name: step, timeout: 5s, config: {secret: nothing, keys: [{name: A}]}}]}".into(), vec!["step", "nothing"]),
+            ("config-key", "phases: {preflight: {steps: [{name: step, timeout: 5s, config: {secret: settings, keys: [{name: ABSENT}]}}]}}".into(), vec!["step", "settings", "ABSENT"]),
+            ("config-secret", "phases: {preflight: {steps: [{name: step, timeout: 5s, config: {secret: nothing, keys: [{name: A}]}}]}}".into(), vec!["step", "nothing"]),
             ("header-key", verify("http: {path: /, headersFrom: [{name: X-A, secret: {name: settings, key: ABSENT}}]}, timeout: 5s"), vec!["step", "settings", "ABSENT"]),
             ("body", verify("http: {path: '/big?bytes=10485760'}, timeout: 10s"), vec!["step", "64 KiB"]),
             ("redirect", verify("http: {path: /redirect}, timeout: 5s"), vec!["step", "302"]),
             ("localhost", verify("http: {url: 'http://localhost:6443/'}, timeout: 5s"), vec!["step", "loopback"]),
             ("expect", verify("http: {path: /health, expect: [\"json.colour == 'red'\"]}, timeout: 5s"), vec!["step", "json.colour == 'red'"]),
-            ("template", "prepare: {steps: [{name: step, job: {template: {spec: {containers: [{name: 'Not A Name', image: x}]}}}}]}".into(), vec!["step", "containers[0].name"]),
+            ("template", "phases: {prepare: {steps: [{name: step, job: {template: {spec: {containers: [{name: 'Not A Name', image: x}]}}}}]}}".into(), vec!["step", "containers[0].name"]),
         ];
         for (name, spec, words) in cases {
             says(t, name, web(name, &spec)?, &words, 40).await.with_context(|| name.to_owned())?;
@@ -185,7 +185,7 @@ fn a_query_that_does_not_parse_is_named() {
         t.start().await?;
         let prometheus = "prometheus: {service: {name: prometheus, port: 9090}}\n";
         let step = format!(
-            "{prometheus}preflight: {{steps: [{{name: step, timeout: 8s, metric: {{query: 'sum(', expect: 'value < 1.0'}}}}]}}"
+            "{prometheus}phases: {{preflight: {{steps: [{{name: step, timeout: 8s, metric: {{query: 'sum(', expect: 'value < 1.0'}}}}]}}}}"
         );
         says(t, "step-query", web("step-query", &step)?, &["step", "parse"], 40).await?;
         // A trigger's query is asked before anything is switched.

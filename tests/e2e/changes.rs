@@ -23,7 +23,7 @@ fn job(args: &str) -> String {
 /// A run that stays in Preparing for a while, with an undo.
 fn slow_prepare(ms: u32) -> String {
     format!(
-        "prepare: {{steps: [{{name: slow, job: {}, undo: {{job: {}}}}}]}}\n\
+        "phases: {{prepare: {{steps: [{{name: slow, job: {}, undo: {{job: {}}}}}]}}}}\n\
          switch: {{timeout: 20s}}\nobserve: {{for: 1s, every: 500ms}}\n",
         job(&format!("sleep, '{ms}'")),
         job("migrate-rollback")
@@ -55,7 +55,7 @@ fn a_failed_job_fails_the_run_and_leaves_the_service_alone() {
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "prepare: {{steps: [{{name: first, job: {}, undo: {{job: {}}}}}, {{name: migrate, job: {}, undo: {{when: Succeeded, job: {}}}}}, {{name: never, wait: {{for: 1s}}}}]}}\n",
+            "phases: {{prepare: {{steps: [{{name: first, job: {}, undo: {{job: {}}}}}, {{name: migrate, job: {}, undo: {{when: Succeeded, job: {}}}}}, {{name: never, wait: {{for: 1s}}}}]}}}}\n",
             job("migrate"),
             job("migrate-rollback"),
             job("fail, --code, '3'"),
@@ -282,7 +282,7 @@ fn a_changed_pod_template_of_the_target_fails_the_run_before_the_switch() {
     e2e("target_changed", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", "verify: {steps: [{name: look, wait: {for: 20s}}]}\n").await?;
+        t.cutover("shop", "phases: {verify: {steps: [{name: look, wait: {for: 20s}}]}}\n").await?;
         t.phase("shop", Phase::Verifying, 30).await?;
         let patch = json!({"spec": {"template": {"metadata": {"annotations": {"build": "other"}}}}});
         t.merge::<k8s_openapi::api::apps::v1::Deployment>("web-green", patch).await?;
@@ -297,7 +297,7 @@ fn two_cutovers_that_claim_one_service_conflict_and_the_first_goes_on() {
     e2e("service_conflict", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        let held = "prepare: {steps: [{name: hold, wait: {for: 5s}}]}\nswitch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
+        let held = "phases: {prepare: {steps: [{name: hold, wait: {for: 5s}}]}}\nswitch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
         t.cutover("shop", held).await?;
         t.phase("shop", Phase::Preparing, 30).await?;
         t.cutover("other", "{}").await?;

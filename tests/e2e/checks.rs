@@ -47,42 +47,63 @@ fn requests_carry_forms_files_and_secret_bodies_and_redirects_are_answers() {
             .error_for_status()?;
         t.start().await?;
         let spec = r#"
-verify:
-  steps:
-  - name: form
-    http:
-      method: POST
-      path: /api/echo
-      idempotent: true
-      form: [{name: user, value: "a b&c"}, {name: side, value: "${target}"}]
-      expect: ["json.body == 'user=a+b%26c&side=green'", "json.headers['content-type'] == 'application/x-www-form-urlencoded'"]
-  - name: files
-    http:
-      method: POST
-      path: /api/echo
-      idempotent: true
-      form: [{name: note, value: import}]
-      files:
-      - {name: file, filename: rows.csv, contentType: text/csv, configMap: {name: data, key: rows}}
-      - {name: key, filename: key.txt, secret: {name: keys, key: token}}
-      expect:
-      - "json.headers['content-type'].startsWith('multipart/form-data; boundary=')"
-      - "json.body.contains('rows.csv') && json.body.contains('text/csv') && json.body.contains('7;12.50')"
-      - "json.body.contains('key.txt') && json.body.matches('canar[y]-[0-9a-f]{4}')"
-      - "json.body.contains('import')"
-  - name: body-from
-    http:
-      method: POST
-      path: /api/echo
-      idempotent: true
-      bodyFrom: {secret: {name: keys, key: payload}}
-      expect: ["json.json.kind.startsWith('canary')"]
-  - {name: no-such-key, critical: false, http: {method: POST, path: /api/echo, bodyFrom: {secret: {name: keys, key: none}}}}
-  - {name: redirect, http: {path: /redirect, expect: ["status == 302", "headers['location'] == '/health'"]}}
-  - {name: not-followed, critical: false, http: {path: /redirect}}
-  - {name: head, http: {method: HEAD, path: /health, expect: ["status == 200", "body == ''", "headers['x-colour'] == 'green'"]}}
-  - {name: any, http: {path: /health, expect: ["status == 200"]}}
-  - {name: all, critical: false, http: {path: /health, pods: All, expect: ["status == 200"]}}
+phases:
+  verify:
+    steps:
+    - name: form
+      http:
+        method: POST
+        path: /api/echo
+        idempotent: true
+        form: [{name: user, value: "a b&c"}, {name: side, value: "${target}"}]
+        expect: ["json.body == 'user=a+b%26c&side=green'", "json.headers['content-type'] == 'application/x-www-form-urlencoded'"]
+    - name: files
+      http:
+        method: POST
+        path: /api/echo
+        idempotent: true
+        form: [{name: note, value: import}]
+        files:
+        - {name: file, filename: rows.csv, contentType: text/csv, configMap: {name: data, key: rows}}
+        - {name: key, filename: key.txt, secret: {name: keys, key: token}}
+        expect:
+        - "json.headers['content-type'].startsWith('multipart/form-data; boundary=')"
+        - "json.body.contains('rows.csv') && json.body.contains('text/csv') && json.body.contains('7;12.50')"
+        - "json.body.contains('key.txt') && json.body.matches('canar[y]-[0-9a-f]{4}')"
+        - "json.body.contains('import')"
+    - name: body-from
+      http:
+        method: POST
+        path: /api/echo
+        idempotent: true
+        bodyFrom: {secret: {name: keys, key: payload}}
+        expect: ["json.json.kind.startsWith('canary')"]
+    - {name: no-such-key, critical: false, http: {method: POST, path: /api/echo, bodyFrom: {secret: {name: keys, key: none}}}}
+    - {name: redirect, http: {path: /redirect, expect: ["status == 302", "headers['location'] == '/health'"]}}
+    - {name: not-followed, critical: false, http: {path: /redirect}}
+    - {name: head, http: {method: HEAD, path: /health, expect: ["status == 200", "body == ''", "headers['x-colour'] == 'green'"]}}
+    - {name: any, http: {path: /health, expect: ["status == 200"]}}
+    - {name: all, critical: false, http: {path: /health, pods: All, expect: ["status == 200"]}}
+  preflight:
+    steps:
+    - name: environment
+      config:
+        from: {side: Target, container: worker}
+        keys:
+        - {name: DERIVED, equals: mode=production}
+        - {name: MODE, equals: staging}
+        - {name: LEGACY, notEquals: "on"}
+        - {name: S_TOKEN, matches: "^canar[y]-[0-9a-f]{4}$"}
+        - {name: NONE, optional: true, equals: x}
+    - {name: unwanted, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: LEGACY, notEquals: "off"}]}}
+    - {name: missing, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: NONE}]}}
+    - {name: no-container, critical: false, config: {from: {side: Target, container: none}, keys: [{name: MODE}]}}
+    - {name: settings, config: {configMap: settings, keys: [{name: MODE, equals: production}]}}
+    - {name: fresh, config: {secret: keys, keys: [{name: TOKEN}], rotatedWithin: 24h}}
+    - {name: stale, critical: false, config: {secret: keys, keys: [{name: OLD}], rotatedWithin: 24h}}
+    - {name: managed, config: {secret: single, keys: [{name: KEY}], rotatedWithin: 1h}}
+    - {name: unknown, critical: false, config: {configMap: settings, keys: [{name: MODE}], rotatedWithin: 24h}}
+    - {name: nowhere, critical: false, config: {secret: nowhere, keys: [{name: X}]}}
 "#;
         t.cutover("shop", &format!("{spec}{QUICK}")).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;
@@ -117,26 +138,6 @@ fn environments_and_secrets_are_checked_by_key_and_never_shown() {
         t.app("web", Colour::new("blue"), Colour::new("green").beside(beside)).await?;
         t.start().await?;
         let spec = r#"
-preflight:
-  steps:
-  - name: environment
-    config:
-      from: {side: Target, container: worker}
-      keys:
-      - {name: DERIVED, equals: mode=production}
-      - {name: MODE, equals: staging}
-      - {name: LEGACY, notEquals: "on"}
-      - {name: S_TOKEN, matches: "^canar[y]-[0-9a-f]{4}$"}
-      - {name: NONE, optional: true, equals: x}
-  - {name: unwanted, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: LEGACY, notEquals: "off"}]}}
-  - {name: missing, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: NONE}]}}
-  - {name: no-container, critical: false, config: {from: {side: Target, container: none}, keys: [{name: MODE}]}}
-  - {name: settings, config: {configMap: settings, keys: [{name: MODE, equals: production}]}}
-  - {name: fresh, config: {secret: keys, keys: [{name: TOKEN}], rotatedWithin: 24h}}
-  - {name: stale, critical: false, config: {secret: keys, keys: [{name: OLD}], rotatedWithin: 24h}}
-  - {name: managed, config: {secret: single, keys: [{name: KEY}], rotatedWithin: 1h}}
-  - {name: unknown, critical: false, config: {configMap: settings, keys: [{name: MODE}], rotatedWithin: 24h}}
-  - {name: nowhere, critical: false, config: {secret: nowhere, keys: [{name: X}]}}
 "#;
         t.cutover("shop", &format!("{spec}{QUICK}")).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;

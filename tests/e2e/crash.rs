@@ -20,11 +20,12 @@ fn phased(observe: &str) -> String {
     format!(
         r#"
 window: {{start: "{opens:.0}", end: "{closes:.0}"}}
-preflight: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, template: {{spec: {{containers: [{{name: c, image: 'docker.io/cutover/sample:dev', args: [job, sleep, '2000']}}]}}}}}}}}]}}
-prepare: {{steps: [{{name: migrate, job: {sleep}, undo: {{job: {sleep}}}}}, {{name: second, job: {print}, undo: {{job: {print}}}}}]}}
-verify: {{steps: [{{name: smoke, http: {{path: "/slow?ms=2000", idempotent: true}}, timeout: 20s, retry: {{attempts: 3, every: 1s}}}}]}}
+phases:
+  preflight: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, template: {{spec: {{containers: [{{name: c, image: 'docker.io/cutover/sample:dev', args: [job, sleep, '2000']}}]}}}}}}}}]}}
+  prepare: {{steps: [{{name: migrate, job: {sleep}, undo: {{job: {sleep}}}}}, {{name: second, job: {print}, undo: {{job: {print}}}}}]}}
+  verify: {{steps: [{{name: smoke, http: {{path: "/slow?ms=2000", idempotent: true}}, timeout: 20s, retry: {{attempts: 3, every: 1s}}}}]}}
+  confirm: {{steps: [{{name: settle, wait: {{for: 2s}}}}]}}
 switch: {{timeout: 30s, drain: 2s}}
-confirm: {{steps: [{{name: settle, wait: {{for: 2s}}}}]}}
 observe: {observe}
 "#,
         sleep = job("sleep, '2000'"),

@@ -18,13 +18,13 @@ fn held(phase: Phase) -> (String, &'static str) {
     let quick = "switch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
     match phase {
         Phase::Pending => (format!("window: {{start: '{opens:.0}', end: '{closes:.0}'}}\n{quick}"), "blue"),
-        Phase::Preflight => (format!("preflight: {wait}\n{quick}"), "blue"),
-        Phase::Preparing => (format!("prepare: {wait}\n{quick}"), "blue"),
-        Phase::Verifying => (format!("verify: {wait}\n{quick}"), "blue"),
+        Phase::Preflight => (format!("phases: {{preflight: {wait}}}\n{quick}"), "blue"),
+        Phase::Preparing => (format!("phases: {{prepare: {wait}}}\n{quick}"), "blue"),
+        Phase::Verifying => (format!("phases: {{verify: {wait}}}\n{quick}"), "blue"),
         Phase::Switching => ("switch: {timeout: 20s, drain: 60s}\n".into(), "blue"),
-        Phase::Confirming => (format!("confirm: {wait}\n{quick}"), "blue"),
+        Phase::Confirming => (format!("phases: {{confirm: {wait}}}\n{quick}"), "blue"),
         Phase::Observing => ("switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms}\n".into(), "blue"),
-        Phase::Finishing => (format!("finish: {wait}\n{quick}"), "blue"),
+        Phase::Finishing => (format!("phases: {{finish: {wait}}}\n{quick}"), "blue"),
         _ => (quick.into(), "green"),
     }
 }
@@ -77,7 +77,7 @@ fn a_cutover_deleted_during_its_rollback_still_ends_on_the_old_side() {
     e2e("deleted_rolling_back", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        let spec = "prepare: {steps: [{name: one, wait: {for: 100ms}, undo: {wait: {for: 3s}}}]}\n\
+        let spec = "phases: {prepare: {steps: [{name: one, wait: {for: 100ms}, undo: {wait: {for: 3s}}}]}}\n\
                     switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms}\n";
         t.cutover("shop", spec).await?;
         t.phase("shop", Phase::Observing, 30).await?;
@@ -98,7 +98,7 @@ fn a_namespace_deleted_in_the_middle_of_a_run_does_not_hang() {
         t.web().await?;
         t.start().await?;
         let job = "{deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, sleep, '30000']}]}}}";
-        t.cutover("shop", &format!("prepare: {{steps: [{{name: slow, job: {job}}}]}}\n")).await?;
+        t.cutover("shop", &format!("phases: {{prepare: {{steps: [{{name: slow, job: {job}}}]}}}}\n")).await?;
         t.phase("shop", Phase::Preparing, 30).await?;
         Api::<Namespace>::all(t.client.clone()).delete(&t.ns, &DeleteParams::default()).await?;
         // The cluster waits some seconds by itself before it begins.

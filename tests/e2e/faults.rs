@@ -91,7 +91,7 @@ fn writes_whose_answers_are_lost_are_not_made_twice() {
         t.start_through(Some(&proxy.url)).await?;
         let job = "{deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}";
         let spec = format!(
-            "prepare: {{steps: [{{name: migrate, job: {job}, undo: {{job: {job}}}}}, {{name: more, scale: {{side: Target, replicas: 2}}}}]}}\n{PROBED}"
+            "phases: {{prepare: {{steps: [{{name: migrate, job: {job}, undo: {{job: {job}}}}}, {{name: more, scale: {{side: Target, replicas: 2}}}}]}}}}\n{PROBED}"
         );
         t.cutover("shop", &spec).await?;
         t.phase("shop", Phase::Observing, 60).await?;
@@ -173,7 +173,8 @@ fn a_target_without_enough_ready_pods_is_never_switched_to() {
         t.web().await?;
         t.start().await?;
         // The rollout is good; readiness is lost between the last check and the switch.
-        t.cutover("shop", "verify: {steps: [{name: hold, wait: {for: 4s}}]}\nswitch: {timeout: 4s}\n").await?;
+        t.cutover("shop", "phases: {verify: {steps: [{name: hold, wait: {for: 4s}}]}}\nswitch: {timeout: 4s}\n")
+            .await?;
         t.run_until("shop", "the last check", secs(30), |run| {
             let hold = run.status.as_ref().and_then(|s| s.steps.iter().find(|s| s.name == "hold"));
             Ok(hold.map(|_| ()))

@@ -30,62 +30,63 @@ fn a_manifest_of_services_sides_and_activate_alone_is_enough() {
 const GOOD: &str = r#"
 release: {version: "2.0.0", revision: "9902729", podLabel: version}
 prometheus: {service: {name: prometheus, port: 9090}}
-preflight:
-  steps:
-  - name: settings
-    config:
-      secret: settings
-      keys: [{name: DATABASE_URL}, {name: STRIPE_KEY, matches: "^sk_live_"}, {name: DEBUG, optional: true, notEquals: "true"}]
-  - name: environment
-    config: {from: {side: Target, container: app}, keys: [{name: COLOUR, equals: green}]}
-  - name: readable
-    job:
-      readOnly: true
-      template: {spec: {containers: [{name: look, image: "docker.io/cutover/sample:dev", args: [job, print, "schema is at 41"]}]}}
-      expectLog: ["^schema is at 41$"]
-  - name: baseline
-    metric: {query: 'vector(0.001)', expect: "value < 0.01", captureAs: baselineErrors}
-prepare:
-  steps:
-  - name: backup
-    job:
-      template: {spec: {containers: [{name: backup, image: "docker.io/cutover/sample:dev", args: [job, --env, backup]}]}}
-      deadline: 60s
-      expectLog: ["^backup bytes=[1-9][0-9]{6,}", "^env CUTOVER_STEP=backup$"]
-      expect: ["exitCode == 0", "json.bytes > 1000"]
-      capture: [{name: backupFile, path: $.file, record: true}]
-  - name: migrate
-    job: {from: {side: Target, container: app}, args: [job, migrate], deadline: 60s, expectLog: ["^migration 42 applied"]}
-    undo: {job: {from: {side: Target, container: app}, args: [job, migrate-rollback], deadline: 60s}}
-  - name: green-ready
-    rollout: {side: Target}
-verify:
-  steps:
-  - name: smoke
-    suite:
-      passRate: 100
-      maxCriticalFailures: 0
-      steps:
-      - name: health
-        http: {path: /api/health, pods: All, expect: ["status == 200", "json.status == 'ok'", "json.colour == 'green'", "latency < duration('2s')"]}
-      - name: pack
-        http:
-          method: POST
-          path: /api/v1/audit/packs/generate
-          headersFrom: [{name: Authorization, prefix: "Bearer ", secret: {name: settings, key: QA_TOKEN}}]
-          body: '{"limit":10000}'
-          capture: [{name: packId, path: $.pack_id, record: true}]
-      - name: pack-valid
-        after: [pack]
-        http: {method: POST, path: "/api/v1/audit/packs/${packId}/verify", idempotent: true, expect: ["json.valid == true"]}
-      - name: headers
-        http: {path: /, expect: ["headers['x-frame-options'] == 'DENY'"]}
+phases:
+  preflight:
+    steps:
+    - name: settings
+      config:
+        secret: settings
+        keys: [{name: DATABASE_URL}, {name: STRIPE_KEY, matches: "^sk_live_"}, {name: DEBUG, optional: true, notEquals: "true"}]
+    - name: environment
+      config: {from: {side: Target, container: app}, keys: [{name: COLOUR, equals: green}]}
+    - name: readable
+      job:
+        readOnly: true
+        template: {spec: {containers: [{name: look, image: "docker.io/cutover/sample:dev", args: [job, print, "schema is at 41"]}]}}
+        expectLog: ["^schema is at 41$"]
+    - name: baseline
+      metric: {query: 'vector(0.001)', expect: "value < 0.01", captureAs: baselineErrors}
+  prepare:
+    steps:
+    - name: backup
+      job:
+        template: {spec: {containers: [{name: backup, image: "docker.io/cutover/sample:dev", args: [job, --env, backup]}]}}
+        deadline: 60s
+        expectLog: ["^backup bytes=[1-9][0-9]{6,}", "^env CUTOVER_STEP=backup$"]
+        expect: ["exitCode == 0", "json.bytes > 1000"]
+        capture: [{name: backupFile, path: $.file, record: true}]
+    - name: migrate
+      job: {from: {side: Target, container: app}, args: [job, migrate], deadline: 60s, expectLog: ["^migration 42 applied"]}
+      undo: {job: {from: {side: Target, container: app}, args: [job, migrate-rollback], deadline: 60s}}
+    - name: green-ready
+      rollout: {side: Target}
+  verify:
+    steps:
+    - name: smoke
+      suite:
+        passRate: 100
+        maxCriticalFailures: 0
+        steps:
+        - name: health
+          http: {path: /api/health, pods: All, expect: ["status == 200", "json.status == 'ok'", "json.colour == 'green'", "latency < duration('2s')"]}
+        - name: pack
+          http:
+            method: POST
+            path: /api/v1/audit/packs/generate
+            headersFrom: [{name: Authorization, prefix: "Bearer ", secret: {name: settings, key: QA_TOKEN}}]
+            body: '{"limit":10000}'
+            capture: [{name: packId, path: $.pack_id, record: true}]
+        - name: pack-valid
+          after: [pack]
+          http: {method: POST, path: "/api/v1/audit/packs/${packId}/verify", idempotent: true, expect: ["json.valid == true"]}
+        - name: headers
+          http: {path: /, expect: ["headers['x-frame-options'] == 'DENY'"]}
+  confirm:
+    steps:
+    - name: live-is-green
+      http: {path: /health, expect: ["json.colour == 'green'"]}
+      retry: {attempts: 3, every: 1s}
 switch: {minReady: 100%, drain: 1s, timeout: 30s}
-confirm:
-  steps:
-  - name: live-is-green
-    http: {path: /health, expect: ["json.colour == 'green'"]}
-    retry: {attempts: 3, every: 1s}
 observe:
   for: 4s
   every: 1s

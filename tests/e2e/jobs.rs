@@ -31,7 +31,7 @@ fn template(image: &str, deadline: &str) -> String {
 }
 
 fn prepare(steps: &[String]) -> String {
-    format!("prepare: {{steps: [{}]}}\n", steps.join(", "))
+    format!("phases: {{prepare: {{steps: [{}]}}}}\n", steps.join(", "))
 }
 
 /// The pod of a step's Job, once it runs.

@@ -24,7 +24,7 @@ fn spec() -> String {
         )
     };
     format!(
-        "prepare: {{steps: [{{name: migrate, job: {}, undo: {{job: {}}}}}]}}\nswitch: {{minReady: '1', timeout: 60s}}\n\
+        "phases: {{prepare: {{steps: [{{name: migrate, job: {}, undo: {{job: {}}}}}]}}}}\nswitch: {{minReady: '1', timeout: 60s}}\n\
          observe: {{for: 60s, every: 500ms, triggers: [{{name: down, probe: {{http: {{path: /health}}, failing: 2}}}}]}}\n",
         job("sleep, '3000'"),
         job("print, undone"),

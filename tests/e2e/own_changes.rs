@@ -52,7 +52,7 @@ fn cron_jobs_stand_still_and_come_back() {
         t.cutover(
             "shop",
             &format!(
-                "prepare: {{steps: [{pause}, {{name: hold, wait: {{for: 2s}}}}]}}\nverify: {{steps: [{FAILS}]}}\n"
+                "phases: {{prepare: {{steps: [{pause}, {{name: hold, wait: {{for: 2s}}}}]}}, verify: {{steps: [{FAILS}]}}}}\n"
             ),
         )
         .await?;
@@ -75,7 +75,7 @@ fn a_cron_job_that_is_not_there_is_named_before_anything_is_done() {
     e2e("cron_job_missing", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", "prepare: {steps: [{name: pause, cronJobs: {suspend: [nobody]}}]}\n").await?;
+        t.cutover("shop", "phases: {prepare: {steps: [{name: pause, cronJobs: {suspend: [nobody]}}]}}\n").await?;
         let run = t.ends("shop", Phase::Failed, 60).await?;
         let message = run.status.and_then(|s| s.ending).map(|e| e.message).unwrap_or_default();
         ensure!(message.contains("CronJob nobody does not exist"), "{message}");
@@ -108,7 +108,9 @@ fn an_environment_goes_back_and_its_former_values_stay_in_the_deployment() {
         let set = format!(
             "{{name: mode, setEnv: {{side: Target, env: [{token}, {{name: MODE, value: 'v${{release.version}}'}}]}}}}"
         );
-        let spec = format!("release: {{version: '2'}}\nprepare: {{steps: [{set}]}}\nverify: {{steps: [{FAILS}]}}\n");
+        let spec = format!(
+            "release: {{version: '2'}}\nphases: {{prepare: {{steps: [{set}]}}, verify: {{steps: [{FAILS}]}}}}\n"
+        );
         t.cutover("shop", &spec).await?;
         let changed = wait::until(t.api::<Deployment>(), "MODE is set", secs(40), |all| {
             Ok(all
@@ -138,8 +140,8 @@ fn the_runs_own_changes_of_templates_are_nobody_elses() {
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "prepare: {{steps: [{{name: again, restart: {{side: Target}}}}]}}\n\
-             confirm: {{steps: [{{name: flag, setEnv: {{side: Target, env: [{{name: FLAG, value: 'on'}}]}}}}, {{name: fresh, restart: {{side: Target}}}}]}}\n{SHORT}"
+            "phases: {{prepare: {{steps: [{{name: again, restart: {{side: Target}}}}]}}, \
+             confirm: {{steps: [{{name: flag, setEnv: {{side: Target, env: [{{name: FLAG, value: 'on'}}]}}}}, {{name: fresh, restart: {{side: Target}}}}]}}}}\n{SHORT}"
         );
         t.cutover("shop", &spec).await?;
         // A stop between the two must restart nothing twice.
@@ -169,7 +171,7 @@ fn a_rollback_takes_a_deployment_back_to_its_former_revision_once() {
         t.available("web-green").await?;
         t.start().await?;
         let spec = format!(
-            "confirm: {{steps: [{FAILS}]}}\nrollback: {{steps: [{{name: back, undoRollout: {{deployment: web-green}}}}]}}\n{SHORT}"
+            "phases: {{confirm: {{steps: [{FAILS}]}}, rollback: {{steps: [{{name: back, undoRollout: {{deployment: web-green}}}}]}}}}\n{SHORT}"
         );
         t.cutover("shop", &spec).await?;
         let run = t.ends("shop", Phase::RolledBack, 90).await?;
@@ -191,7 +193,7 @@ fn without_an_earlier_revision_the_rollback_says_so_and_goes_on() {
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "confirm: {{steps: [{FAILS}]}}\nrollback: {{steps: [{{name: back, undoRollout: {{deployment: web-green}}}}]}}\n{SHORT}"
+            "phases: {{confirm: {{steps: [{FAILS}]}}, rollback: {{steps: [{{name: back, undoRollout: {{deployment: web-green}}}}]}}}}\n{SHORT}"
         );
         t.cutover("shop", &spec).await?;
         let run = t.ends("shop", Phase::RolledBack, 60).await?;
@@ -219,7 +221,7 @@ fn a_step_that_fails_is_undone_alone_and_a_retry_keeps_what_succeeded() {
                 "{{name: warm, onFailure: UndoStep, {}, undo: {{cronJobs: {{suspend: [daily]}}}}}}",
                 job("fail, --code, '3'")
             );
-            format!("prepare: {{steps: [{backup}, {warm}]}}\nverify: {{steps: [{verify}]}}\n{SHORT}")
+            format!("phases: {{prepare: {{steps: [{backup}, {warm}]}}, verify: {{steps: [{verify}]}}}}\n{SHORT}")
         };
         t.cutover("shop", &spec(FAILS)).await?;
         let run = t.ends("shop", Phase::Failed, 60).await?;

@@ -9,7 +9,7 @@ use crate::harness::app::PEOPLE;
 use crate::harness::case::{newest, secs};
 use crate::harness::{Case, e2e, wait};
 
-const HELD: &str = "prepare: {steps: [{name: hold, wait: {for: 30s}}]}\nswitch: {timeout: 20s}\n";
+const HELD: &str = "phases: {prepare: {steps: [{name: hold, wait: {for: 30s}}]}}\nswitch: {timeout: 20s}\n";
 const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms}\n";
 
 #[test]
@@ -54,7 +54,7 @@ fn a_suspended_run_stands_still_but_still_rolls_back() {
     e2e("decision_suspend", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", "prepare: {steps: [{name: hold, wait: {for: 3s}}]}\nswitch: {timeout: 20s}\nobserve: {for: 3s, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 2}}]}\n").await?;
+        t.cutover("shop", "phases: {prepare: {steps: [{name: hold, wait: {for: 3s}}]}}\nswitch: {timeout: 20s}\nobserve: {for: 3s, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 2}}]}\n").await?;
         t.phase("shop", Phase::Preparing, 30).await?;
         t.decide("shop", Verb::Suspend).await?;
         t.condition("shop", "Suspended", true, 10).await?;

@@ -19,7 +19,11 @@ fn a_run_that_misses_its_window_waits_and_switches_nothing() {
         t.start().await?;
         let (opens, closes) = (jiff::Timestamp::now(), jiff::Timestamp::now() + secs(4));
         let window = format!("window: {{start: \"{opens:.0}\", end: \"{closes:.0}\"}}\n");
-        t.cutover("shop", &format!("{QUICK}{window}prepare: {{steps: [{{name: long, wait: {{for: 5s}}}}]}}\n")).await?;
+        t.cutover(
+            "shop",
+            &format!("{QUICK}{window}phases: {{prepare: {{steps: [{{name: long, wait: {{for: 5s}}}}]}}}}\n"),
+        )
+        .await?;
         t.run_until("shop", "waits before Switching", secs(40), |run| {
             let Some(status) = &run.status else { return Ok(None) };
             let says = status.waiting.as_ref().is_some_and(|w| w.contains("spec.window is over"));
@@ -38,7 +42,11 @@ fn a_failing_step_of_finish_asks_people() {
     e2e("finish_fails", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        t.cutover("shop", &format!("{QUICK}finish: {{steps: [{{name: flags, http: {{path: /nowhere}}}}]}}\n")).await?;
+        t.cutover(
+            "shop",
+            &format!("{QUICK}phases: {{finish: {{steps: [{{name: flags, http: {{path: /nowhere}}}}]}}}}\n"),
+        )
+        .await?;
         let why = t.condition("shop", "AwaitingDecision", true, 60).await?;
         ensure!(why.contains("flags") && why.contains("404"), "{why}");
         t.resolve("shop", "decision", Resolution::Succeeded).await?;
@@ -56,8 +64,8 @@ fn the_checks_of_a_rollback_are_told_when_they_fail() {
         let verify = r#"
 switch: {timeout: 20s, drain: 1s}
 observe: {for: 60s, every: 500ms}
-rollback:
-  verify:
+phases:
+  rollbackVerify:
     steps:
     - {name: old-colour, http: {path: /health, expect: ["json.colour == 'blue'"]}}
     - {name: old-page, http: {path: /nowhere}}
@@ -83,7 +91,7 @@ fn a_running_job_is_awaited_or_killed_when_the_run_is_called_off() {
             let job = format!(
                 "{{deadline: 120s, onAbort: {on_abort}, template: {{spec: {{containers: [{{name: c, image: 'docker.io/cutover/sample:dev', args: [job, sleep, '{ms}']}}]}}}}}}"
             );
-            format!("{QUICK}prepare: {{steps: [{{name: work, job: {job}}}]}}\n")
+            format!("{QUICK}phases: {{prepare: {{steps: [{{name: work, job: {job}}}]}}}}\n")
         };
         for (name, ms, on_abort, ended) in [("waits", 6000, "Wait", true), ("kills", 100_000, "Kill", false)] {
             t.cutover(name, &spec(ms, on_abort)).await?;

@@ -25,10 +25,21 @@ fn lines_of_logs_are_counted_and_too_many_roll_back() {
         t.app("web", Colour::new("blue"), Colour::new("green").beside(TALKER)).await?;
         t.start().await?;
         let spec = r#"
-verify:
-  steps:
-  - {name: quiet, logs: {side: Target, container: talker, matches: "^ERROR", expect: "value == 0.0"}}
-  - {name: begun, logs: {workload: {kind: Deployment, name: web-green}, container: talker, matches: "^started$", within: 1h, expect: "value == 1.0"}}
+phases:
+  verify:
+    steps:
+    - {name: quiet, logs: {side: Target, container: talker, matches: "^ERROR", expect: "value == 0.0"}}
+    - {name: begun, logs: {workload: {kind: Deployment, name: web-green}, container: talker, matches: "^started$", within: 1h, expect: "value == 1.0"}}
+  preflight:
+    steps:
+    - name: image
+      resource:
+        apiVersion: apps/v1
+        kind: Deployment
+        name: web-green
+        record: true
+        expect: ["object.spec.template.spec.containers[0].image.contains('cutover/sample')", "object.status.readyReplicas >= 1"]
+    - {name: none, critical: false, resource: {apiVersion: v1, kind: ConfigMap, name: nowhere, expect: ["true"]}}
 switch: {timeout: 20s}
 observe: {for: 60s, every: 500ms, triggers: [{name: bad, logs: {container: talker, matches: "^ERROR order-", within: 1m, moreThan: 2}}]}
 "#;
@@ -59,7 +70,7 @@ fn a_log_that_is_not_there_is_no_verdict() {
         t.start().await?;
         t.cutover(
             "shop",
-            "verify: {steps: [{name: quiet, logs: {side: Target, container: talker, matches: ERROR, expect: 'value == 0.0'}}]}\n",
+            "phases: {verify: {steps: [{name: quiet, logs: {side: Target, container: talker, matches: ERROR, expect: 'value == 0.0'}}]}}\n",
         )
         .await?;
         let run = t.ends("shop", Phase::Failed, 40).await?;
@@ -146,16 +157,6 @@ fn objects_are_read_as_the_account_and_a_change_rolls_back() {
         t.apply_value(&budget("yes")).await?;
         t.start().await?;
         let spec = r#"
-preflight:
-  steps:
-  - name: image
-    resource:
-      apiVersion: apps/v1
-      kind: Deployment
-      name: web-green
-      record: true
-      expect: ["object.spec.template.spec.containers[0].image.contains('cutover/sample')", "object.status.readyReplicas >= 1"]
-  - {name: none, critical: false, resource: {apiVersion: v1, kind: ConfigMap, name: nowhere, expect: ["true"]}}
 switch: {timeout: 20s}
 observe:
   for: 60s
@@ -188,7 +189,7 @@ fn an_object_that_the_account_may_not_read_is_known_before_anything_is_done() {
         t.start().await?;
         t.cutover(
             "shop",
-            "verify: {steps: [{name: volume, resource: {apiVersion: v1, kind: PersistentVolumeClaim, name: data, expect: ['true']}}]}\n",
+            "phases: {verify: {steps: [{name: volume, resource: {apiVersion: v1, kind: PersistentVolumeClaim, name: data, expect: ['true']}}]}}\n",
         )
         .await?;
         // The right may still be given: preflight asks again for a minute.

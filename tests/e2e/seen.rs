@@ -19,8 +19,9 @@ use crate::harness::{Case, e2e, wait};
 
 const SPEC: &str = r#"
 release: {version: "2.0.0"}
-prepare: {steps: [{name: settle, wait: {for: 1s}, undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, print, done]}]}}}}}]}
-verify: {steps: [{name: smoke, suite: {steps: [{name: health, http: {path: /health}}]}}]}
+phases:
+  prepare: {steps: [{name: settle, wait: {for: 1s}, undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, print, done]}]}}}}}]}
+  verify: {steps: [{name: smoke, suite: {steps: [{name: health, http: {path: /health}}]}}]}
 observe: {for: 60s, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 2}}]}
 "#;
 

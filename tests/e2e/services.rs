@@ -61,7 +61,8 @@ fn when_one_of_several_services_vanishes_after_the_switch_the_others_are_restore
 fn a_service_deleted_before_the_switch_fails_the_run_and_switches_none() {
     e2e("service_gone_before", async |t: &Case| {
         three(t).await?;
-        t.cutover("shop", &format!("{THREE}verify: {{steps: [{{name: hold, wait: {{for: 4s}}}}]}}\n")).await?;
+        t.cutover("shop", &format!("{THREE}phases: {{verify: {{steps: [{{name: hold, wait: {{for: 4s}}}}]}}}}\n"))
+            .await?;
         t.phase("shop", Phase::Verifying, 30).await?;
         t.api::<Service>().delete("api", &DeleteParams::default()).await?;
         let run = t.ends("shop", Phase::Failed, 40).await?;

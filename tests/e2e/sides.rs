@@ -130,7 +130,8 @@ fn a_worker_without_the_sides_labels_is_waited_for_and_watched() {
 /// Releases `version`, and waits until its run has failed in its first step; gives what it says.
 async fn refused(t: &Case, version: u32, spec: &str) -> anyhow::Result<String> {
     let job = "{deadline: 30s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/busybox:1', command: ['true']}]}}}";
-    let prepare = format!("prepare: {{steps: [{{name: migrate, job: {job}}}]}}\nrelease: {{version: '{version}'}}\n");
+    let prepare =
+        format!("phases: {{prepare: {{steps: [{{name: migrate, job: {job}}}]}}}}\nrelease: {{version: '{version}'}}\n");
     t.cutover("shop", &format!("{spec}{prepare}{SHORT}")).await?;
     let message = t
         .run_until("shop", "refused", secs(60), |run| {

@@ -11,7 +11,7 @@ use crate::harness::{Case, cluster, e2e};
 fn template(wait: &str) -> String {
     format!(
         "apiVersion: cutover.dev/v1alpha1\nkind: CutoverTemplate\nmetadata: {{name: pause}}\nspec:\n  parameters: \
-         [{{name: name}}]\n  prepare: {{steps: [{{name: \"${{param.name}}-pause\", wait: {{for: {wait}}}}}]}}\n"
+         [{{name: name}}]\n  phases: {{prepare: {{steps: [{{name: \"${{param.name}}-pause\", wait: {{for: {wait}}}}}]}}}}\n"
     )
 }
 
@@ -27,14 +27,14 @@ fn templates_of_the_namespace_and_of_the_cluster_become_steps_and_a_change_waits
             "apiVersion": "cutover.dev/v1alpha1", "kind": "ClusterCutoverTemplate", "metadata": {"name": shared},
             "spec": {
                 "parameters": [{"name": "path", "default": "/ready"}, {"name": "tries", "type": "Integer", "default": "3"}],
-                "verify": {"steps": [{"name": "smoke", "retry": {"attempts": "${param.tries}", "every": "1s"},
-                    "http": {"path": "${param.path}", "expect": ["status == 200"]}}]},
+                "phases": {"verify": {"steps": [{"name": "smoke", "retry": {"attempts": "${param.tries}", "every": "1s"},
+                    "http": {"path": "${param.path}", "expect": ["status == 200"]}}]}},
             },
         });
         whole.patch(&shared, &PatchParams::apply("e2e").force(), &Patch::Apply(&object)).await?;
         let spec = format!(
             "templates:\n- {{name: pause, parameters: [{{name: name, value: first}}]}}\n- {{kind: ClusterCutoverTemplate, name: \
-             {shared}}}\nprepare: {{steps: [{{name: own, wait: {{for: 3s}}}}]}}\nswitch: {{timeout: 20s}}\n\
+             {shared}}}\nphases: {{prepare: {{steps: [{{name: own, wait: {{for: 3s}}}}]}}}}\nswitch: {{timeout: 20s}}\n\
              observe: {{for: 2s, every: 500ms}}\n"
         );
         t.cutover("shop", &spec).await?;

@@ -57,22 +57,27 @@ fn a_good_certificate_passes_under_its_own_name_alone() {
     e2e("tls", async |t: &Case| {
         app(t, 45).await?;
         let spec = r#"
-verify:
-  steps:
-  - {name: valid, tls: {to: Target, port: https, serverName: shop.example}}
-  - name: details
-    tls:
-      to: Target
-      port: https
-      serverName: shop.example
-      expect: ["daysLeft == 45", "trusted", "'shop.example' in names", "issuer.contains('Cutover test authority')", "protocol == 'TLSv1.3'"]
-  - {name: soon, critical: false, tls: {to: Target, port: https, serverName: shop.example, expect: ["daysLeft >= 60"]}}
-  - {name: other, critical: false, tls: {to: Target, port: https, serverName: other.example}}
-  - {name: plain, critical: false, tls: {to: Target, port: http, serverName: shop.example}}
-  - {name: node, critical: false, tls: {url: "https://127.0.0.1:6443"}}
-  - {name: over-tls, http: {path: /health, port: https, scheme: https, host: shop.example, expect: ["json.colour == 'green'"]}}
+phases:
+  verify:
+    steps:
+    - {name: valid, tls: {to: Target, port: https, serverName: shop.example}}
+    - name: details
+      tls:
+        to: Target
+        port: https
+        serverName: shop.example
+        expect: ["daysLeft == 45", "trusted", "'shop.example' in names", "issuer.contains('Cutover test authority')", "protocol == 'TLSv1.3'"]
+    - {name: soon, critical: false, tls: {to: Target, port: https, serverName: shop.example, expect: ["daysLeft >= 60"]}}
+    - {name: other, critical: false, tls: {to: Target, port: https, serverName: other.example}}
+    - {name: plain, critical: false, tls: {to: Target, port: http, serverName: shop.example}}
+    - {name: node, critical: false, tls: {url: "https://127.0.0.1:6443"}}
+    - {name: over-tls, http: {path: /health, port: https, scheme: https, host: shop.example, expect: ["json.colour == 'green'"]}}
+  confirm: {steps: [{name: live, tls: {to: Live, port: https, serverName: shop.example}, retry: {attempts: 5, every: 1s}}]}
+  verify:
+    steps:
+    - {name: look, tls: {to: Target, port: https, serverName: shop.example, expect: ["daysLeft == -10", "!trusted", "'shop.example' in names"]}}
+    - {name: valid, tls: {to: Target, port: https, serverName: shop.example}}
 switch: {timeout: 20s}
-confirm: {steps: [{name: live, tls: {to: Live, port: https, serverName: shop.example}, retry: {attempts: 5, every: 1s}}]}
 observe: {for: 1s, every: 500ms}
 "#;
         t.cutover("shop", spec).await?;
@@ -99,10 +104,6 @@ fn an_expired_certificate_can_be_looked_at_and_does_not_pass() {
     e2e("tls_expired", async |t: &Case| {
         app(t, -10).await?;
         let spec = r#"
-verify:
-  steps:
-  - {name: look, tls: {to: Target, port: https, serverName: shop.example, expect: ["daysLeft == -10", "!trusted", "'shop.example' in names"]}}
-  - {name: valid, tls: {to: Target, port: https, serverName: shop.example}}
 "#;
         t.cutover("shop", spec).await?;
         let run = t.ends("shop", Phase::Failed, 60).await?;

@@ -14,7 +14,7 @@ fn watched(trigger: &str) -> String {
     format!(
         "prometheus: {{service: {{name: prometheus, port: 9090}}}}\n\
          switch: {{minReady: '1', timeout: 20s}}\n\
-         observe: {{for: 60s, every: 500ms, builtIn: 'Off', triggers: [{{name: bad, {trigger}}}]}}\n"
+         observe: {{for: 60s, every: 500ms, builtIn: Disarmed, triggers: [{{name: bad, {trigger}}}]}}\n"
     )
 }
 
@@ -177,20 +177,21 @@ fn undos_run_in_reverse_order_after_the_selector_is_back() {
         };
         let spec = format!(
             r#"
-prepare:
-  steps:
-  - {{name: one, job: {one}, undo: {{job: {undo}}}}}
-  - {{name: two, job: {one}, undo: {{when: Succeeded, job: {fail}}}}}
-  - {{name: three, scale: {{workloads: [{{kind: Deployment, name: aside}}], replicas: 1}}}}
-confirm:
-  steps:
-  - {{name: four, job: {one}, undo: {{job: {undo}}}}}
+phases:
+  prepare:
+    steps:
+    - {{name: one, job: {one}, undo: {{job: {undo}}}}}
+    - {{name: two, job: {one}, undo: {{when: Succeeded, job: {fail}}}}}
+    - {{name: three, scale: {{workloads: [{{kind: Deployment, name: aside}}], replicas: 1}}}}
+  confirm:
+    steps:
+    - {{name: four, job: {one}, undo: {{job: {undo}}}}}
+  rollback:
+    steps:
+    - {{name: tell, job: {one}}}
+  rollbackVerify: {{steps: [{{name: blue-answers, http: {{to: Live, path: /health, expect: ["json.colour == 'blue'"]}}, retry: {{attempts: 5, every: 1s}}}}]}}
 switch: {{timeout: 20s}}
 observe: {{for: 60s, every: 500ms, triggers: [{{name: bad, probe: {{http: {{path: /health}}, failing: 2}}}}]}}
-rollback:
-  steps:
-  - {{name: tell, job: {one}}}
-  verify: {{steps: [{{name: blue-answers, http: {{to: Live, path: /health, expect: ["json.colour == 'blue'"]}}, retry: {{attempts: 5, every: 1s}}}}]}}
 "#,
             one = job("print, done"),
             undo = job("migrate-rollback"),

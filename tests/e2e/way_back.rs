@@ -110,8 +110,8 @@ fn with_half_of_the_old_pods_ready_the_restore_is_made_at_once() {
 
 /// A Cutover with a migration after which blue does not start. The test sets the readiness of blue's pods, as the
 /// application itself would.
-const MIGRATES: &str = "prepare: {steps: [{name: migrate, job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}, \
-    undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}}}]}\n\
+const MIGRATES: &str = "phases: {prepare: {steps: [{name: migrate, job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}, \
+    undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}}}]}}\n\
     switch: {timeout: 5s}\nobserve: {for: 10m, every: 500ms}\n";
 
 async fn undone(t: &Case) -> anyhow::Result<()> {
@@ -191,7 +191,8 @@ fn an_old_system_that_a_step_stopped_calls_nobody_and_is_scaled_up_before_the_se
     e2e("stopped_by_step", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        let stop = "prepare: {steps: [{name: stop-old, scale: {side: Live, replicas: 0, allowDowntime: true}}]}\n";
+        let stop =
+            "phases: {prepare: {steps: [{name: stop-old, scale: {side: Old, replicas: 0, allowDowntime: true}}]}}\n";
         t.cutover("shop", &format!("{stop}{WATCHING}")).await?;
         t.phase("shop", Phase::Observing, 60).await?;
         let can = t.condition("shop", "CanRollBack", true, 20).await?;

@@ -11,7 +11,7 @@ use crate::harness::app::PEOPLE;
 use crate::harness::case::{newest, secs};
 use crate::harness::{Case, e2e, wait};
 
-const HELD: &str = "prepare: {steps: [{name: hold, wait: {for: 60s}}]}\nswitch: {timeout: 20s}\n";
+const HELD: &str = "phases: {prepare: {steps: [{name: hold, wait: {for: 60s}}]}}\nswitch: {timeout: 20s}\n";
 const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 10m, every: 1s}\n";
 
 /// Names of the Cutover's runs.

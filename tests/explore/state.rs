@@ -193,7 +193,7 @@ impl State {
         for name in self.cluster.behind() {
             push(all, format!("slices of {name} follow"), Class::Free, What::Converge(name));
         }
-        for (target, side) in [(true, &self.cluster.plan.target), (false, &self.cluster.plan.live)] {
+        for (target, side) in [(true, &self.cluster.plan.target), (false, &self.cluster.plan.old)] {
             let sick = side.workloads.iter().any(|w| self.cluster.sick.contains(w));
             if sick {
                 push(all, format!("pods of {} return", side.name), Class::Awaited, What::Health(target, true));
@@ -232,7 +232,7 @@ impl State {
         };
         let on = |side: &cutover::plan::PlanSide| carries(&service.view.selector, &side.selector);
         let plan = &self.cluster.plan;
-        if !on(&plan.live) {
+        if !on(&plan.old) {
             let class = if on(&plan.target) { Class::Misfortune } else { Class::Awaited };
             push(all, format!("somebody points {name} to the old side"), class, What::Point(name.into(), false));
         }
@@ -244,7 +244,7 @@ impl State {
                 What::Point(name.into(), true),
             );
         }
-        if on(&plan.live) || on(&plan.target) {
+        if on(&plan.old) || on(&plan.target) {
             push(
                 all,
                 format!("somebody gives {name} a foreign selector"),
@@ -293,7 +293,7 @@ impl State {
             push(all, "new release", Class::Misfortune, What::NewRelease);
         }
         for target in [true, false] {
-            let side = if target { &self.cluster.plan.target } else { &self.cluster.plan.live };
+            let side = if target { &self.cluster.plan.target } else { &self.cluster.plan.old };
             let changed =
                 side.workloads.iter().any(|w| self.cluster.workloads.get(w).is_some_and(|v| v.generation > 1));
             if !changed {
@@ -355,13 +355,13 @@ impl State {
             What::Annotate(name) => self.cluster.annotate(name, "kubectl-annotate"),
             What::DeleteService(name) => self.cluster.delete_service(name),
             What::CreateService(name, target) => {
-                let side = if *target { self.cluster.plan.target.clone() } else { self.cluster.plan.live.clone() };
+                let side = if *target { self.cluster.plan.target.clone() } else { self.cluster.plan.old.clone() };
                 self.cluster.create_service(name, &side);
             }
             What::Decide(verb, about) => self.decide(*verb, about.clone()),
             What::DeleteCutover => self.cutover(|c| c.deleting = true),
             What::Revert => {
-                let live = self.cluster.plan.live.name.clone();
+                let live = self.cluster.plan.old.name.clone();
                 self.cutover(|c| c.activate = live);
             }
             What::NewRelease => self.cutover(|c| c.release.version = Some("3.0.0".into())),
@@ -393,7 +393,7 @@ impl State {
     }
 
     fn side(&self, target: bool) -> String {
-        if target { self.cluster.plan.target.name.clone() } else { self.cluster.plan.live.name.clone() }
+        if target { self.cluster.plan.target.name.clone() } else { self.cluster.plan.old.name.clone() }
     }
 
     fn cutover(&mut self, change: impl FnOnce(&mut cutover::world::CutoverView)) {

@@ -151,8 +151,8 @@ impl Cluster {
         let taken = self.now.as_second() / 15 * 15;
         let at = jiff::Timestamp::from_second(taken).unwrap_or(self.now);
         let used = |owner| {
-            let live = self.plan.live.workloads.contains(owner);
-            let side = if live { &self.plan.live } else { &self.plan.target };
+            let live = self.plan.old.workloads.contains(owner);
+            let side = if live { &self.plan.old } else { &self.plan.target };
             self.web.memory.get(&side.name).copied()
         };
         let pods = self.pods.iter().filter_map(|(name, (owner, _))| {
@@ -213,8 +213,8 @@ impl Cluster {
     /// The side whose pod takes a request to this pod or Service; none where no pod does.
     fn side_behind(&self, name: &str, ip: &str) -> Option<String> {
         let side_of = |owner: &cutover::api::step::WorkloadRef| {
-            let live = self.plan.live.workloads.contains(owner);
-            if live { self.plan.live.name.clone() } else { self.plan.target.name.clone() }
+            let live = self.plan.old.workloads.contains(owner);
+            if live { self.plan.old.name.clone() } else { self.plan.target.name.clone() }
         };
         if let Some((owner, pod)) = self.pods.get(name) {
             return pod.ready.then(|| side_of(owner));

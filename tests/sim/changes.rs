@@ -100,7 +100,7 @@ impl Cluster {
     /// The side that a workload is listed under.
     pub fn side_of(&self, object: &ObjectRef) -> Option<&PlanSide> {
         let w = workload(object)?;
-        [&self.plan.live, &self.plan.target].into_iter().find(|side| side.workloads.contains(&w))
+        [&self.plan.old, &self.plan.target].into_iter().find(|side| side.workloads.contains(&w))
     }
 
     /// Whether one of these Services points to a side.

@@ -157,7 +157,7 @@ impl Cluster {
                 suspend: false,
                 service_account: plan.service_account.clone(),
                 prometheus: plan.prometheus.clone(),
-                releases: [(plan.live.name.clone(), "1.0.0".to_owned())].into(),
+                releases: [(plan.old.name.clone(), "1.0.0".to_owned())].into(),
             }),
             decisions: vec![],
             answers: BTreeMap::new(),
@@ -185,14 +185,14 @@ impl Cluster {
             touched: false,
             versions: BTreeMap::new(),
         };
-        for side in [&plan.live, &plan.target] {
+        for side in [&plan.old, &plan.target] {
             for w in &side.workloads {
                 cluster.add_workload(w, side, replicas);
             }
         }
         cluster.add_strangers();
         for name in &plan.services {
-            cluster.create_service(name, &plan.live.clone());
+            cluster.create_service(name, &plan.old.clone());
         }
         cluster.audit.clear();
         cluster.touched = false;
@@ -215,7 +215,7 @@ impl Cluster {
 
     /// The Service's selector for a side, whatever else it selects.
     pub fn side(&self, name: &str) -> &PlanSide {
-        if self.plan.target.name == name { &self.plan.target } else { &self.plan.live }
+        if self.plan.target.name == name { &self.plan.target } else { &self.plan.old }
     }
 
     /// Ready pods that a Service would have under `selector`.
@@ -285,7 +285,7 @@ impl Cluster {
             }
         }
         let wanted = view.wanted;
-        let side = [&self.plan.live, &self.plan.target].into_iter().find(|side| side.workloads.contains(w));
+        let side = [&self.plan.old, &self.plan.target].into_iter().find(|side| side.workloads.contains(w));
         let drain = side.and_then(|side| self.drains.get(&side.name)).copied();
         let now = self.now;
         self.pods.retain(|name, (owner, pod)| {
@@ -412,7 +412,7 @@ impl Cluster {
             all.push(Sighting::Service(name.clone(), self.services.get(name).map(|s| s.view.clone())));
             all.push(Sighting::Endpoints(name.clone(), self.endpoints.get(name).cloned().unwrap_or_default()));
         }
-        for side in [&self.plan.live, &self.plan.target] {
+        for side in [&self.plan.old, &self.plan.target] {
             for w in &side.workloads {
                 all.push(Sighting::Workload(w.clone(), self.workloads.get(w).cloned()));
             }

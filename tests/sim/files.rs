@@ -25,7 +25,16 @@ pub fn load(name: &str) -> Scenario {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut manifest: Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("base/{base}.yaml: {e}"));
     if let (Some(all), Some(changes)) = (manifest.as_object_mut(), file.get("cutover").and_then(Value::as_object)) {
-        all.extend(changes.clone());
+        let mut changes = changes.clone();
+        // Phases one by one, as an overlay does it.
+        if let (Some(Value::Object(phases)), Some(Value::Object(of_base))) =
+            (changes.get_mut("phases"), all.get("phases"))
+        {
+            let own = std::mem::replace(phases, of_base.clone());
+            phases.extend(own);
+            phases.retain(|_, v| !v.is_null());
+        }
+        all.extend(changes);
         all.retain(|_, v| !v.is_null());
     }
     file["cutover"] = manifest;

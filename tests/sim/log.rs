@@ -144,7 +144,7 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         }
         Effect::Send { key, .. } => format!("send request {key}"),
         Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
-        Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.live.name),
+        Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.old.name),
         Effect::Change { why, object, change: Change::Scale { from, to }, .. } => {
             format!("scale {} {from} to {to} ({why})", object.name)
         }

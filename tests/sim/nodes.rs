@@ -8,8 +8,8 @@ use super::cluster::Cluster;
 impl Cluster {
     /// The node that the pod of this number is put on.
     pub(super) fn place(&self, w: &WorkloadRef, i: u32) -> String {
-        let live = self.plan.live.workloads.contains(w);
-        let side = if live { &self.plan.live.name } else { &self.plan.target.name };
+        let live = self.plan.old.workloads.contains(w);
+        let side = if live { &self.plan.old.name } else { &self.plan.target.name };
         let nodes = self.places.get(side).filter(|n| !n.is_empty());
         nodes.map_or_else(|| "node-1".to_owned(), |n| n[i as usize % n.len()].clone())
     }

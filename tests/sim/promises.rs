@@ -133,7 +133,7 @@ fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut 
     let Some(stage) = plan.steps.get(position).map(|s| s.stage) else { return };
     for former in plan.steps.iter().take(position).filter(|s| rollback(s.stage) == rollback(stage)) {
         // Follow-ups are due by the clock: one does not wait for another about which people are asked.
-        let together = |f: &PlanFollowUp| f.steps.contains(&former.name) && f.steps.contains(&new.name);
+        let together = |f: &PlanFollowUp| f.run.contains(&former.name) && f.run.contains(&new.name);
         if former.stage == Stage::FollowUp && !plan.follow_up.iter().any(together) {
             continue;
         }
@@ -264,7 +264,7 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
 
 fn selector(cluster: &mut Cluster, effect: &Effect, service: &str, uid: &str, from: &Selector, to: &Selector) {
     let names = |s: &Selector| {
-        [&cluster.plan.live, &cluster.plan.target].into_iter().filter(|side| carries(s, &side.selector)).count() == 1
+        [&cluster.plan.old, &cluster.plan.target].into_iter().filter(|side| carries(s, &side.selector)).count() == 1
     };
     if !names(to) {
         let text = format!("P3: Service {service} got a selector that is neither side's: {to:?}");

@@ -74,7 +74,7 @@ impl Cluster {
     /// The side a Service points to.
     pub fn points_to(&self, name: &str) -> Option<&str> {
         let selector = &self.services.get(name)?.view.selector;
-        [&self.plan.live, &self.plan.target]
+        [&self.plan.old, &self.plan.target]
             .into_iter()
             .find(|s| carries(selector, &s.selector))
             .map(|s| s.name.as_str())

@@ -58,7 +58,7 @@ impl Cluster {
             side.selector.clone().into_iter().chain([app]).collect()
         });
         if let (Some(label), Some(version)) = (&self.plan.release.pod_label, &self.plan.release.version) {
-            let live = side.name == self.plan.live.name;
+            let live = side.name == self.plan.old.name;
             labels.insert(label.clone(), if live { "0.9.0".into() } else { version.clone() });
         }
         let template = json!({

@@ -95,7 +95,7 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
         }),
         services: services.iter().map(|s| (*s).to_owned()).collect(),
         target: side("green"),
-        live: side("blue"),
+        old: side("blue"),
         steps,
         switch: PlanSwitch {
             min_ready: MinReady::Percent(100),

@@ -114,7 +114,7 @@ mod tests {
                 {"name": "blue", "selector": {"side": "blue"}, "workloads": [{"kind": "Deployment", "name": "b"}]},
                 {"name": "green", "selector": {"side": "green"}, "workloads": [{"kind": "Deployment", "name": "g"}]},
             ],
-            "prepare": {"steps": [{"name": "pause", "wait": {"for": "5s"}}]},
+            "phases": {"prepare": {"steps": [{"name": "pause", "wait": {"for": "5s"}}]}},
         });
         let spec = serde_json::from_value(spec).expect("a spec");
         crate::plan::resolve("web", "a", &spec, "blue", false).expect("a plan")

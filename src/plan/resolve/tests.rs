@@ -44,7 +44,7 @@ fn a_minimal_cutover_is_safe() {
         "serviceAccount": "cutover",
         "services": ["web"],
         "target": {"name": "green", "selector": {"version": "green"}, "workloads": [{"kind": "Deployment", "name": "web-green"}]},
-        "live": {"name": "blue", "selector": {"version": "blue"}, "workloads": [{"kind": "Deployment", "name": "web-blue"}]},
+        "old": {"name": "blue", "selector": {"version": "blue"}, "workloads": [{"kind": "Deployment", "name": "web-blue"}]},
         "steps": [
             {
                 "name": "cutover-permissions", "stage": "preflight", "critical": true, "timeout": "1m", "attempts": 10,
@@ -80,48 +80,53 @@ const FULL: &str = r#"
 release: {version: "2.4.0", revision: "9902729", tag: release-gate-pass, podLabel: app.kubernetes.io/version}
 serviceAccountName: deployer
 prometheus: {service: {name: prometheus, port: 9090}}
-preflight:
-  steps:
-  - name: secrets
-    config: {secret: web-config, keys: [{name: DATABASE_URL}, {name: STRIPE_SECRET_KEY, matches: "^sk_live_"}], rotatedWithin: 720h}
-  - name: baseline
-    metric: {query: 'job:error_ratio:5m{app="web"}', expect: "value < 0.01", captureAs: baselineErrors}
-prepare:
-  steps:
-  - name: backup
-    job:
-      template: {spec: {containers: [{name: b, image: "backup:${release.tag}", env: [{name: OF, value: "${live}"}]}]}}
-      deadline: 30m
-      expectLog: ["^backup bytes=[1-9][0-9]{6,}"]
-  - name: migrate
-    job: {from: {side: Target, container: api}, command: [npm, run, "migrate:deploy"], dryRun: {command: [npm, run, pretend]}, deadline: 15m}
-    undo: {job: {from: {side: Target}, command: [npm, run, "migrate:undo"]}, when: Attempted}
-  - name: more
-    scale: {side: Target, replicas: 10}
-  - name: green-ready
-    rollout: {side: Target}
-verify:
-  steps:
-  - name: smoke
-    suite:
-      passRate: 90
-      steps:
-      - name: health
-        http: {path: /api/health, expect: ["status == 200", "json.status == 'ok'", "latency < duration('2s')"]}
-      - name: pack
-        http:
-          method: POST
-          path: /api/v1/audit/packs/generate
-          headersFrom: [{name: Authorization, secret: {name: tokens, key: qa}}]
-          body: '{"limit":10000}'
-          capture: [{name: packId, path: $.pack_id, record: true}]
-      - name: pack-valid
-        http: {method: POST, path: "/api/v1/audit/packs/${packId}/verify", expect: ["json.valid == true"]}
+phases:
+  preflight:
+    steps:
+    - name: secrets
+      config: {secret: web-config, keys: [{name: DATABASE_URL}, {name: STRIPE_SECRET_KEY, matches: "^sk_live_"}], rotatedWithin: 720h}
+    - name: baseline
+      metric: {query: 'job:error_ratio:5m{app="web"}', expect: "value < 0.01", captureAs: baselineErrors}
+  prepare:
+    steps:
+    - name: backup
+      job:
+        template: {spec: {containers: [{name: b, image: "backup:${release.tag}", env: [{name: OF, value: "${old}"}]}]}}
+        deadline: 30m
+        expectLog: ["^backup bytes=[1-9][0-9]{6,}"]
+    - name: migrate
+      job: {from: {side: Target, container: api}, command: [npm, run, "migrate:deploy"], dryRun: {command: [npm, run, pretend]}, deadline: 15m}
+      undo: {job: {from: {side: Target}, command: [npm, run, "migrate:undo"]}, when: Attempted}
+    - name: more
+      scale: {side: Target, replicas: 10}
+    - name: green-ready
+      rollout: {side: Target}
+  verify:
+    steps:
+    - name: smoke
+      suite:
+        passRate: 90
+        steps:
+        - name: health
+          http: {path: /api/health, expect: ["status == 200", "json.status == 'ok'", "latency < duration('2s')"]}
+        - name: pack
+          http:
+            method: POST
+            path: /api/v1/audit/packs/generate
+            headersFrom: [{name: Authorization, secret: {name: tokens, key: qa}}]
+            body: '{"limit":10000}'
+            capture: [{name: packId, path: $.pack_id, record: true}]
+        - name: pack-valid
+          http: {method: POST, path: "/api/v1/audit/packs/${packId}/verify", expect: ["json.valid == true"]}
+  confirm:
+    steps:
+    - {name: live, http: {path: "/p/${packId}", pods: null}}
+    - {name: public, critical: false, http: {url: "https://shop.example.com/health?p=${packId}"}, retry: {attempts: 5, every: 10s}}
+  finish: {steps: [{name: pause, wait: {for: 2m}}]}
+  rollback:
+    steps: [{name: flush, http: {method: DELETE, path: /cache}}]
+  rollbackVerify: {steps: [{name: old-works, http: {path: /health}, when: "captures.baselineErrors < 0.01"}]}
 switch: {minReady: 80%, drain: 30s, timeout: 90s}
-confirm:
-  steps:
-  - {name: live, http: {path: "/p/${packId}", pods: null}}
-  - {name: public, critical: false, http: {url: "https://shop.example.com/health?p=${packId}"}, retry: {attempts: 5, every: 10s}}
 observe:
   for: 30m
   every: 1s
@@ -130,10 +135,6 @@ observe:
   - {name: slow, metric: {query: 'slow', above: "3", sustained: 5m}, severity: Decide}
   - {name: crashes, pods: {restarts: {moreThan: 3, within: 10m}}}
   - {name: down, probe: {http: {path: /health}}}
-finish: {steps: [{name: pause, wait: {for: 2m}}]}
-rollback:
-  steps: [{name: flush, http: {method: DELETE, path: /cache}}]
-  verify: {steps: [{name: old-works, http: {path: /health}, when: "captures.baselineErrors < 0.01"}]}
 window: {start: "2026-11-20T22:00:00Z", end: "2026-11-21T02:00:00Z"}
 driftPolicy: Rollback
 "#;
@@ -158,7 +159,7 @@ fn every_default_is_filled_in() {
             "confirm/public",
             "finish/pause",
             "rollback/flush",
-            "rollback.verify/old-works",
+            "rollbackVerify/old-works",
         ],
         "no rollout is inserted where there is one"
     );
@@ -221,24 +222,24 @@ fn the_operators_own_triggers_are_always_armed_and_leave_crash_loops_to_whoever_
             ),
             vec![Ready],
         ),
-        ("observe: {builtIn: 'Off'}".to_owned(), vec![]),
-        (format!("observe: {{builtIn: 'Off', triggers: [{metric}]}}"), vec![]),
+        ("observe: {builtIn: Disarmed}".to_owned(), vec![]),
+        (format!("observe: {{builtIn: Disarmed, triggers: [{metric}]}}"), vec![]),
     ];
     for (observe, want) in table {
         let plan = plan(&format!("{observe}\nprometheus: {{url: 'http://prometheus.example:9090'}}"));
         assert_eq!(plan.observe.built_in, want, "{observe}");
     }
     let reserved = refusals("observe: {triggers: [{name: cutover-ready, pods: {readyBelow: '2'}}]}");
-    assert!(reserved.iter().any(|r| r.field == "spec.observe.triggers[0].name"), "{}", shown(&reserved));
+    assert!(reserved.iter().any(|r| r.field == "spec.observe.triggers[cutover-ready].name"), "{}", shown(&reserved));
 }
 
 #[test]
 fn a_dry_run_that_failed_keeps_its_job_from_running_even_where_the_run_goes_on() {
     let plan = plan(
         r#"
-prepare: {steps: [
-  {name: a-name-that-is-thirty-nine-characters-lo, critical: false, when: "release.version == '1'", job: {from: {side: Live}, command: [x], dryRun: {command: [pretend]}}},
-  {name: a-name-that-is-thirty-nine-characters-l, critical: false, job: {from: {side: Live}, command: [x], dryRun: {command: [pretend]}}}]}
+phases: {prepare: {steps: [
+  {name: a-name-that-is-thirty-nine-characters-lo, critical: false, when: "release.version == '1'", job: {from: {side: Old}, command: [x], dryRun: {command: [pretend]}}},
+  {name: a-name-that-is-thirty-nine-characters-l, critical: false, job: {from: {side: Old}, command: [x], dryRun: {command: [pretend]}}}]}}
 "#,
     );
     let step = |i: usize| plan.steps.get(i).map(|s| (s.name.as_str(), s.when.as_deref()));
@@ -255,16 +256,16 @@ prepare: {steps: [
 #[test]
 fn a_job_is_given_less_time_than_its_step() {
     let of = |fields: &str| {
-        let plan = plan(&format!("prepare: {{steps: [{{name: a, {fields}}}]}}"));
+        let plan = plan(&format!("phases: {{prepare: {{steps: [{{name: a, {fields}}}]}}}}"));
         let step = plan.step("a").map(|s| serde_json::to_value(s).unwrap_or_default()).unwrap_or_default();
         (step["timeout"].as_str().map(str::to_owned), step["action"]["job"]["deadline"].as_str().map(str::to_owned))
     };
     let pair = |a: &str, b: &str| (Some(a.to_owned()), Some(b.to_owned()));
-    assert_eq!(of("job: {from: {side: Live}, command: [x]}"), pair("12m", "10m"));
-    assert_eq!(of("timeout: 2m, job: {from: {side: Live}, command: [x]}"), pair("2m", "1m30s"));
-    assert_eq!(of("timeout: 1h, job: {from: {side: Live}, command: [x]}"), pair("1h", "10m"));
+    assert_eq!(of("job: {from: {side: Old}, command: [x]}"), pair("12m", "10m"));
+    assert_eq!(of("timeout: 2m, job: {from: {side: Old}, command: [x]}"), pair("2m", "1m30s"));
+    assert_eq!(of("timeout: 1h, job: {from: {side: Old}, command: [x]}"), pair("1h", "10m"));
     assert_eq!(
-        of("retry: {attempts: 2, every: 1m}, job: {from: {side: Live}, command: [x], deadline: 4m}"),
+        of("retry: {attempts: 2, every: 1m}, job: {from: {side: Old}, command: [x], deadline: 4m}"),
         pair("12m", "4m")
     );
 }
@@ -272,14 +273,16 @@ fn a_job_is_given_less_time_than_its_step() {
 #[test]
 fn a_rollout_is_inserted_unless_one_certainly_happens() {
     let inserted = |fields: &str| plan(fields).step("cutover-target-rollout").is_some();
-    assert!(!inserted("prepare: {steps: [{name: a, rollout: {side: Target}}]}"));
-    assert!(!inserted("verify: {steps: [{name: a, rollout: {workloads: [{kind: Deployment, name: web-green}]}}]}"));
+    assert!(!inserted("phases: {prepare: {steps: [{name: a, rollout: {side: Target}}]}}"));
+    assert!(!inserted(
+        "phases: {verify: {steps: [{name: a, rollout: {workloads: [{kind: Deployment, name: web-green}]}}]}}"
+    ));
     for fields in [
-        "verify: {steps: [{name: a, rollout: {side: Live}}]}",
-        "verify: {steps: [{name: a, critical: false, rollout: {side: Target}}]}",
-        "verify: {steps: [{name: a, when: \"release.version == '1'\", rollout: {side: Target}}]}",
-        "preflight: {steps: [{name: a, rollout: {side: Target}}]}",
-        "confirm: {steps: [{name: a, rollout: {side: Target}}]}",
+        "phases: {verify: {steps: [{name: a, rollout: {side: Old}}]}}",
+        "phases: {verify: {steps: [{name: a, critical: false, rollout: {side: Target}}]}}",
+        "phases: {verify: {steps: [{name: a, when: \"release.version == '1'\", rollout: {side: Target}}]}}",
+        "phases: {preflight: {steps: [{name: a, rollout: {side: Target}}]}}",
+        "phases: {confirm: {steps: [{name: a, rollout: {side: Target}}]}}",
     ] {
         assert!(inserted(fields), "{fields}");
     }
@@ -315,23 +318,24 @@ fn everything_that_is_not_built_yet_is_refused_by_its_field() {
 
 #[test]
 fn all_refusals_are_told_at_once() {
-    let found =
-        refusals("{prepare: {steps: [{name: X}, {name: a, http: {path: x, expect: [')']}}]}, switch: {minReady: 0%}}");
+    let found = refusals(
+        "{phases: {prepare: {steps: [{name: X}, {name: a, http: {path: x, expect: [')']}}]}}, switch: {minReady: 0%}}",
+    );
     let fields: Vec<_> = found.iter().map(|r| r.field.as_str()).collect();
     assert_eq!(
         fields,
         [
-            "spec.prepare.steps[0].name",
-            "spec.prepare.steps[0]",
-            "spec.prepare.steps[1].http.expect[0]",
-            "spec.prepare.steps[1].http.path",
+            "spec.phases.prepare.steps[X].name",
+            "spec.phases.prepare.steps[X]",
+            "spec.phases.prepare.steps[a].http.expect[0]",
+            "spec.phases.prepare.steps[a].http.path",
             "spec.switch.minReady"
         ]
     );
     assert_eq!(
         found.first().map(ToString::to_string).as_deref(),
         Some(
-            "spec.prepare.steps[0].name: \"X\" is not a name; use at most 40 lower-case letters, digits and dashes, beginning and ending with a letter or digit"
+            "spec.phases.prepare.steps[X].name: \"X\" is not a name; use at most 40 lower-case letters, digits and dashes, beginning and ending with a letter or digit"
         )
     );
 }
@@ -340,7 +344,7 @@ fn all_refusals_are_told_at_once() {
 fn the_sides_decide_what_is_live() {
     let of = |live: &str, activate: &str| {
         let spec = CutoverSpec { activate: activate.into(), ..spec("{}") };
-        resolve("web", "prod", &spec, live, false).map(|p| (p.target.name, p.live.name)).map_err(|r| shown(&r))
+        resolve("web", "prod", &spec, live, false).map(|p| (p.target.name, p.old.name)).map_err(|r| shown(&r))
     };
     assert_eq!(of("blue", "green"), Ok(("green".into(), "blue".into())));
     assert_eq!(of("green", "blue"), Ok(("blue".into(), "green".into())));
@@ -353,15 +357,17 @@ fn the_sides_decide_what_is_live() {
 fn what_is_too_large_is_refused_by_name() {
     let many = |n: usize| {
         let steps: Vec<_> = (0..n).map(|i| format!("{{name: s{i}, wait: {{for: 1s}}}}")).collect();
-        format!("prepare: {{steps: [{}]}}", steps.join(", "))
+        format!("phases: {{prepare: {{steps: [{}]}}}}", steps.join(", "))
     };
     assert_eq!(plan(&many(200)).steps.len(), 202);
     assert_eq!(
         shown(&refusals(&many(300))),
         "spec: there are 300 steps, more than 200; put several checks into one Job, or repeat a follow-up less often\n"
     );
-    let wide =
-        format!("prepare: {{steps: [{{name: a, http: {{path: /, method: POST, body: {}}}}}]}}", "x".repeat(300 * 1024));
+    let wide = format!(
+        "phases: {{prepare: {{steps: [{{name: a, http: {{path: /, method: POST, body: {}}}}}]}}}}",
+        "x".repeat(300 * 1024)
+    );
     assert!(shown(&refusals(&wide)).starts_with("spec: the spec has 300 KiB, more than 256 KiB;"));
     let long = resolve(&"x".repeat(41), "prod", &spec("{}"), "blue", false).err().unwrap_or_default();
     assert!(shown(&long).starts_with("metadata.name: the name has 41 characters, more than 40;"));
@@ -369,20 +375,25 @@ fn what_is_too_large_is_refused_by_name() {
 
 #[test]
 fn a_default_prometheus_is_enough_for_metrics() {
-    let spec = spec("preflight: {steps: [{name: a, metric: {query: up}}]}");
+    let spec = spec("phases: {preflight: {steps: [{name: a, metric: {query: up}}]}}");
     assert!(resolve("web", "prod", &spec, "blue", true).is_ok());
     let found = resolve("web", "prod", &spec, "blue", false).err().unwrap_or_default();
-    assert!(shown(&found).starts_with("spec.preflight.steps[0].metric: no Prometheus is known; set spec.prometheus"));
+    assert!(
+        shown(&found).starts_with("spec.phases.preflight.steps[a].metric: no Prometheus is known; set spec.prometheus")
+    );
 }
 
 #[test]
 fn a_run_does_not_hold_any_number_of_captures() {
     let capturing = |n: usize| {
         let one = |i| format!("{{name: s{i}, http: {{path: /, capture: [{{name: c{i}, path: $.a}}]}}}}");
-        format!("prepare: {{steps: [{}]}}", (0..n).map(one).collect::<Vec<_>>().join(", "))
+        format!("phases: {{prepare: {{steps: [{}]}}}}", (0..n).map(one).collect::<Vec<_>>().join(", "))
     };
     assert_eq!(refusals(&capturing(64)), []);
     let found = refusals(&capturing(70));
     assert_eq!(found.len(), 1);
-    assert!(shown(&found).starts_with("spec.prepare.steps[64].http.capture[0].name: there are more than 64 captures;"));
+    assert!(
+        shown(&found)
+            .starts_with("spec.phases.prepare.steps[s64].http.capture[0].name: there are more than 64 captures;")
+    );
 }

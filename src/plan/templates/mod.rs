@@ -13,9 +13,10 @@ mod tests;
 use serde_json::{Map, Value};
 
 use crate::api::cutover::CutoverSpec;
+use crate::api::phases::PHASES;
 use crate::api::template::{Template, TemplateKind, TemplatePlace};
 
-use super::refuse::Refusals;
+use super::refuse::{Refusals, label};
 use super::{PlanTemplate, Refusal};
 
 /// A template that `spec.templates` names, as it was found.
@@ -29,18 +30,11 @@ pub struct Found {
     pub template: Template,
 }
 
-/// Where lists of steps and triggers stand, in a spec and in a template alike.
-const LISTS: [&str; 9] = [
-    "preflight.steps",
-    "prepare.steps",
-    "verify.steps",
-    "confirm.steps",
-    "observe.triggers",
-    "finish.steps",
-    "followUp",
-    "rollback.steps",
-    "rollback.verify.steps",
-];
+/// Where lists of steps, triggers and follow-ups stand, in a spec and in a template alike.
+fn lists() -> impl Iterator<Item = String> {
+    let phases = PHASES.iter().map(|phase| format!("phases.{phase}.steps"));
+    phases.chain(["observe.triggers".to_owned(), "followUp".to_owned()])
+}
 
 /// A Cutover in which nothing is left of templates.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +43,8 @@ pub struct Expanded {
     pub spec: CutoverSpec,
     /// What was used, for the plan.
     pub used: Vec<PlanTemplate>,
-    /// Where each entry of a list came from.
-    origins: Vec<(String, Vec<String>)>,
+    /// Of each list, in its order: an entry's label in field paths, and where the entry came from.
+    origins: Vec<(String, Vec<(String, String)>)>,
 }
 
 impl Expanded {
@@ -60,8 +54,9 @@ impl Expanded {
             let Some(rest) = refusal.field.strip_prefix(list.as_str()).and_then(|r| r.strip_prefix('[')) else {
                 continue;
             };
-            let Some((index, rest)) = rest.split_once(']') else { continue };
-            if let Some(origin) = index.parse::<usize>().ok().and_then(|i| origins.get(i)) {
+            let Some((label, rest)) = rest.split_once(']') else { continue };
+            // Of two entries of one name, what is refused is the second.
+            if let Some((_, origin)) = origins.iter().rev().find(|(known, _)| known == label) {
                 return Refusal { field: format!("{origin}{rest}"), ..refusal };
             }
         }
@@ -112,13 +107,15 @@ pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> R
         }
     };
     let mut origins = vec![];
-    for path in LISTS {
+    for path in lists() {
+        let path = path.as_str();
         let mut all: Vec<Value> = vec![];
-        let mut from: Vec<String> = vec![];
+        let mut from: Vec<(String, String)> = vec![];
         let mut add = |list: Option<&Value>, prefix: &str| {
             for (i, entry) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
+                let name = entry["name"].as_str().unwrap_or_default();
+                from.push((label(name, all.len()), format!("{prefix}.{path}[{}]", label(name, i))));
                 all.push(entry.clone());
-                from.push(format!("{prefix}.{path}[{i}]"));
             }
         };
         let of = |place: TemplatePlace| bodies.iter().filter(move |(p, ..)| *p == place);
@@ -130,7 +127,7 @@ pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> R
             origins.push((format!("spec.{path}"), from));
         }
     }
-    let explain = |refusal: Refusal, origins: Vec<(String, Vec<String>)>| {
+    let explain = |refusal: Refusal, origins: Vec<(String, Vec<(String, String)>)>| {
         Expanded { spec: own.clone(), used: vec![], origins }.explain(refusal)
     };
     // What the API server checks of a Cutover it cannot check of a template.

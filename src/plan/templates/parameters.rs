@@ -4,22 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::api::phases::{self, PHASES};
 use crate::api::template::{ParameterType, Template, TemplateParameter, TemplateUse};
 
-use crate::plan::refuse::Refusals;
+use crate::plan::refuse::{Refusals, entry_label};
 use crate::plan::select;
 
-/// What a template may say: phases, and what may stand in each.
-const BODY: [(&str, &[&str]); 8] = [
-    ("preflight", &["steps"]),
-    ("prepare", &["steps"]),
-    ("verify", &["steps"]),
-    ("confirm", &["steps"]),
-    ("observe", &["triggers"]),
-    ("finish", &["steps"]),
-    ("followUp", &[]),
-    ("rollback", &["steps", "verify"]),
-];
+/// What a template may say.
+const BODY: [&str; 3] = ["phases", "observe", "followUp"];
 
 /// Deepest nesting of a template.
 const MAX_DEPTH: usize = 40;
@@ -41,14 +33,19 @@ pub fn fill(
             return None;
         }
     };
-    body.retain(|key, _| BODY.iter().any(|(known, _)| known == key));
-    for (key, known) in BODY.iter().filter(|(_, known)| !known.is_empty()) {
-        for unknown in body.get(*key).and_then(Value::as_object).into_iter().flat_map(Map::keys) {
-            refusals.require(
-                known.contains(&unknown.as_str()),
-                format!("{origin}.{key}.{unknown}"),
+    body.retain(|key, _| BODY.contains(&key.as_str()));
+    let observe = body.get("observe").map(|observe| (format!("{origin}.observe"), "observe", "triggers", observe));
+    let phases = body.get("phases").and_then(Value::as_object).into_iter().flatten();
+    for (name, _) in phases.clone().filter(|(name, _)| !PHASES.contains(&name.as_str())) {
+        refusals.add(format!("{origin}.phases.{name}"), phases::unknown(), "move its steps to one of them");
+    }
+    let phases = phases.map(|(name, phase)| (format!("{origin}.phases.{name}"), name.as_str(), "steps", phase));
+    for (at, place, known, object) in phases.chain(observe) {
+        for unknown in object.as_object().into_iter().flat_map(Map::keys).filter(|key| *key != known) {
+            refusals.add(
+                format!("{at}.{unknown}"),
                 "a template cannot say this",
-                format!("a template has only {} in {key}; say it in the Cutover", known.join(" and ")),
+                format!("a template has only {known} in {place}; say it in the Cutover"),
             );
         }
     }
@@ -144,7 +141,8 @@ fn put(place: &mut Value, values: &BTreeMap<String, Value>, at: &str, depth: usi
         },
         Value::Array(list) => {
             for (i, inner) in list.iter_mut().enumerate() {
-                put(inner, values, &format!("{at}[{i}]"), depth + 1, refusals);
+                let at = format!("{at}[{}]", entry_label(inner, i, at));
+                put(inner, values, &at, depth + 1, refusals);
             }
         }
         Value::Object(fields) => {

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::plan::expr::{self, Var};
-use crate::plan::refuse::Refusals;
+use crate::plan::refuse::{Refusals, entry_label};
 use crate::plan::select;
 
 /// The definition of this version (a test sees to it).
 const DEFINITION: &str = include_str!("../../../charts/cutover/files/crds/cutovers.json");
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
 /// What templates can say.
-const FIELDS: [&str; 8] = ["preflight", "prepare", "verify", "confirm", "observe", "finish", "followUp", "rollback"];
+const FIELDS: [&str; 3] = ["phases", "observe", "followUp"];
 
 /// Checks the phases of `spec`.
 pub fn check(spec: &Value, refusals: &mut Refusals) {
@@ -66,7 +66,7 @@ fn node(value: &Value, schema: &Value, at: &str, refusals: &mut Refusals) {
             );
             unique(list, schema, at, refusals);
             for (i, entry) in list.iter().enumerate() {
-                node(entry, &schema["items"], &format!("{at}[{i}]"), refusals);
+                node(entry, &schema["items"], &format!("{at}[{}]", entry_label(entry, i, at)), refusals);
             }
             true
         }
@@ -148,7 +148,7 @@ fn unique(list: &[Value], schema: &Value, at: &str, refusals: &mut Refusals) {
             let Some(name) = entry.get(key).and_then(Value::as_str) else { continue };
             refusals.require(
                 seen.insert(name),
-                format!("{at}[{i}].{key}"),
+                format!("{at}[{}].{key}", entry_label(entry, i, at)),
                 format!("{name} is there twice, once from a template perhaps"),
                 "give them different names, for example by a parameter",
             );

@@ -28,12 +28,11 @@ fn smoke() -> Value {
             {"name": "tries", "type": "Integer", "default": "2"},
             {"name": "prefix", "default": "smoke", "pattern": "[a-z]{1,10}"},
         ],
-        "verify": {"steps": [{
+        "phases": {"verify": {"steps": [{
             "name": "${param.prefix}-health", "retry": {"attempts": "${param.tries}"},
             "http": {"path": "/${param.path}?r=${release.revision}&literal=$${param.path}"},
-        }]},
+        }]}, "rollbackVerify": {"steps": [{"name": "back", "http": {"path": "/${param.path}"}}]}},
         "observe": {"triggers": [{"name": "down", "probe": {"http": {"path": "/${param.path}"}, "failing": 3}}]},
-        "rollback": {"verify": {"steps": [{"name": "back", "http": {"path": "/${param.path}"}}]}},
     })
 }
 
@@ -49,14 +48,16 @@ fn shown(list: &[Refusal]) -> String {
     list.iter().map(|r| format!("{r}\n")).collect()
 }
 
-fn names(steps: &Option<crate::api::cutover::Steps>) -> Vec<&str> {
-    steps.iter().flat_map(|s| &s.steps).map(|s| s.name.as_str()).collect()
+fn names<'s>(spec: &'s CutoverSpec, phase: &str) -> Vec<&'s str> {
+    spec.phases.get(phase).iter().flat_map(|p| &p.steps).map(|s| s.name.as_str()).collect()
 }
 
 #[test]
 fn a_cutover_without_templates_stays_as_it_is() {
-    let plain = spec(json!({"prepare": {"steps": [{"name": "a", "wait": {"for": "90s"}, "onFailure": "Continue"}]},
-        "observe": {"for": "5m", "triggers": [{"name": "t", "pods": {"crashLoop": true}}]}}));
+    let plain = spec(
+        json!({"phases": {"prepare": {"steps": [{"name": "a", "wait": {"for": "90s"}, "onFailure": "Continue"}]}},
+        "observe": {"for": "5m", "triggers": [{"name": "t", "pods": {"crashLoop": true}}]}}),
+    );
     let whole = done(&plain, &[]);
     assert_eq!(whole.spec, plain);
     assert!(whole.used.is_empty());
@@ -66,12 +67,12 @@ fn a_cutover_without_templates_stays_as_it_is() {
 fn parameters_are_put_into_texts_and_keep_their_type_where_they_stand_alone() {
     let usage = json!({"name": "smoke", "parameters": [{"name": "path", "value": "he\"al{th}"}, {"name": "tries", "value": "3"}]});
     let whole = done(&spec(json!({"release": {"revision": "1"}, "templates": [usage]})), &[found(smoke())]);
-    let verify = serde_json::to_value(&whole.spec.verify).expect("JSON");
+    let verify = serde_json::to_value(&whole.spec.phases["verify"]).expect("JSON");
     let step = &verify["steps"][0];
     assert_eq!(step["name"], "smoke-health");
     assert_eq!(step["retry"]["attempts"], 3);
     assert_eq!(step["http"]["path"], "/he\"al{th}?r=${release.revision}&literal=$${param.path}");
-    assert_eq!(names(&whole.spec.rollback.as_ref().and_then(|r| r.verify.clone())), ["back"]);
+    assert_eq!(names(&whole.spec, "rollbackVerify"), ["back"]);
     assert_eq!(whole.spec.observe.expect("observe").triggers.len(), 1);
     assert_eq!(
         whole.used,
@@ -82,15 +83,15 @@ fn parameters_are_put_into_texts_and_keep_their_type_where_they_stand_alone() {
 
 #[test]
 fn steps_stand_before_and_after_the_cutovers_own_in_the_order_of_the_list() {
-    let one = |name: &str| found(json!({"prepare": {"steps": [{"name": name, "wait": {"for": "1s"}}]}}));
+    let one = |name: &str| found(json!({"phases": {"prepare": {"steps": [{"name": name, "wait": {"for": "1s"}}]}}}));
     let whole = done(
         &spec(json!({
             "templates": [{"name": "a"}, {"name": "z", "place": "After"}, {"name": "b", "kind": "ClusterCutoverTemplate"}],
-            "prepare": {"steps": [{"name": "own", "wait": {"for": "1s"}}]},
+            "phases": {"prepare": {"steps": [{"name": "own", "wait": {"for": "1s"}}]}},
         })),
         &[one("from-a"), one("from-z"), one("from-b")],
     );
-    assert_eq!(names(&whole.spec.prepare), ["from-a", "from-b", "own", "from-z"]);
+    assert_eq!(names(&whole.spec, "prepare"), ["from-a", "from-b", "own", "from-z"]);
 }
 
 #[test]
@@ -132,22 +133,24 @@ fn what_is_wrong_is_refused_by_the_field_its_author_wrote() {
         (
             json!({"name": "smoke", "parameters": [path, {"name": "tries", "value": "100000"}]}),
             found(smoke()),
-            "spec.templates[0] (CutoverTemplate smoke).verify.steps[0].retry.attempts: more than",
+            "spec.templates[0] (CutoverTemplate smoke).phases.verify.steps[smoke-health].retry.attempts: more than",
         ),
         (
             json!({"name": "t"}),
-            found(json!({"verify": {"steps": [{"name": "a", "http": {"path": "${param.none}"}}]}})),
-            "(CutoverTemplate t).verify.steps[0].http.path: ${param.none} is not among the template's parameters",
+            found(json!({"phases": {"verify": {"steps": [{"name": "a", "http": {"path": "${param.none}"}}]}}})),
+            "(CutoverTemplate t).phases.verify.steps[a].http.path: ${param.none} is not among the template's parameters",
         ),
         (
             json!({"name": "t"}),
-            found(json!({"verify": {"steps": [{"name": "a", "htpp": {"path": "/"}}]}})),
-            "(CutoverTemplate t).verify.steps[0].htpp: there is no such field",
+            found(json!({"phases": {"verify": {"steps": [{"name": "a", "htpp": {"path": "/"}}]}}})),
+            "(CutoverTemplate t).phases.verify.steps[a].htpp: there is no such field",
         ),
         (
             json!({"name": "t"}),
-            found(json!({"verify": {"steps": [{"name": "a", "wait": {"for": "1s"}, "http": {"path": "/"}}]}})),
-            "(CutoverTemplate t).verify.steps[0]: a step has exactly one action",
+            found(
+                json!({"phases": {"verify": {"steps": [{"name": "a", "wait": {"for": "1s"}, "http": {"path": "/"}}]}}}),
+            ),
+            "(CutoverTemplate t).phases.verify.steps[a]: a step has exactly one action",
         ),
         (
             json!({"name": "t"}),
@@ -162,28 +165,31 @@ fn what_is_wrong_is_refused_by_the_field_its_author_wrote() {
 
 #[test]
 fn a_name_that_is_there_twice_is_told_with_both_origins_in_mind() {
-    let one = found(json!({"prepare": {"steps": [{"name": "a", "wait": {"for": "1s"}}]}}));
+    let one = found(json!({"phases": {"prepare": {"steps": [{"name": "a", "wait": {"for": "1s"}}]}}}));
     let said = refused(
-        &spec(json!({"templates": [{"name": "t"}], "prepare": {"steps": [{"name": "a", "wait": {"for": "1s"}}]}})),
+        &spec(
+            json!({"templates": [{"name": "t"}], "phases": {"prepare": {"steps": [{"name": "a", "wait": {"for": "1s"}}]}}}),
+        ),
         &[one],
     );
-    assert!(said.contains("spec.prepare.steps[0].name: a is there twice"), "{said}");
+    assert!(said.contains("spec.phases.prepare.steps[a].name: a is there twice"), "{said}");
 }
 
 #[test]
 fn refusals_of_the_plan_name_the_template() {
-    let template =
-        found(json!({"verify": {"steps": [{"name": "a", "http": {"path": "/x", "expect": ["status =="]}}]}}));
+    let template = found(
+        json!({"phases": {"verify": {"steps": [{"name": "a", "http": {"path": "/x", "expect": ["status =="]}}]}}}),
+    );
     let whole = done(
         &spec(
-            json!({"templates": [{"name": "t"}], "verify": {"steps": [{"name": "own", "http": {"path": "/", "expect": ["status =="]}}]}}),
+            json!({"templates": [{"name": "t"}], "phases": {"verify": {"steps": [{"name": "own", "http": {"path": "/", "expect": ["status =="]}}]}}}),
         ),
         &[template],
     );
     let list = resolve("web", "prod", &whole.spec, "blue", false).expect_err("refused");
     let said = shown(&list.into_iter().map(|r| whole.explain(r)).collect::<Vec<_>>());
-    assert!(said.contains("spec.templates[0] (CutoverTemplate t).verify.steps[0].http.expect[0]"), "{said}");
-    assert!(said.contains("spec.verify.steps[0].http.expect[0]"), "{said}");
+    assert!(said.contains("spec.templates[0] (CutoverTemplate t).phases.verify.steps[a].http.expect[0]"), "{said}");
+    assert!(said.contains("spec.phases.verify.steps[own].http.expect[0]"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Fields of a manifest by their path, such as `verify.steps[smoke].suite.steps[health].http`: an entry of a list is named
+//! Fields of a manifest by their path, such as `phases.verify.steps[smoke].suite.steps[health].http`: an entry of a list is named
 //! by its `name`, or by its index.
 
 use serde_json::Value;
@@ -70,11 +70,17 @@ mod tests {
 
     #[test]
     fn entries_are_found_by_name_and_by_index() {
-        let spec =
-            json!({"verify": {"steps": [{"name": "a"}, {"name": "smoke", "http": {"expect": ["x", "y"]}}]}, "b": 1});
-        assert_eq!(find(&spec, "verify.steps[smoke].http.expect[1]"), Some(&json!("y")));
+        let spec = json!({"phases": {"verify": {"steps": [{"name": "a"}, {"name": "smoke", "http": {"expect": ["x", "y"]}}]}}, "b": 1});
+        assert_eq!(find(&spec, "phases.verify.steps[smoke].http.expect[1]"), Some(&json!("y")));
         assert_eq!(find(&spec, "b"), Some(&json!(1)));
-        for wrong in ["verify.steps[smok]", "verify.steps[smoke", "c", "verify..steps", "b.c", "verify.steps[2]"] {
+        for wrong in [
+            "phases.verify.steps[smok]",
+            "phases.verify.steps[smoke",
+            "c",
+            "phases.verify..steps",
+            "b.c",
+            "phases.verify.steps[2]",
+        ] {
             assert_eq!(find(&spec, wrong), None, "{wrong}");
         }
     }

@@ -262,12 +262,12 @@ fn own_env(cx: &Cx, step: &PlanStep) -> Vec<Value> {
         false => format!("{}:{}", a.ip, a.port),
     };
     let mut targets: Vec<String> = vec![];
-    if let Ok((_, service, port)) = service_port(cx, None) {
+    if let Ok((_, service, port)) = service_port(cx, None, None) {
         let pods = target_pods(cx, service).unwrap_or_default();
         targets = pods.into_iter().filter_map(|pod| address(pod, port)).map(|a| host_port(&a)).collect();
     }
     // By address, which needs no DNS; a headless Service has only a name.
-    let live = match (live(cx, None), service_port(cx, None)) {
+    let live = match (live(cx, None, None), service_port(cx, None, None)) {
         (Ok(address), _) => host_port(&address),
         (Err(_), Ok((name, _, port))) => format!("{name}.{}.svc:{}", cx.plan.namespace, port.port),
         (Err(_), Err(_)) => String::new(),

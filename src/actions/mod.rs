@@ -32,6 +32,7 @@ pub mod logs;
 pub mod manifest;
 mod metric;
 pub mod permissions;
+mod ports;
 pub mod request;
 pub mod resource;
 mod restart;

@@ -18,7 +18,7 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, cron_jobs, read_key, restart, scale, set_env, span, undo_rollout};
+use super::{Cx, Out, Verdict, cron_jobs, ports, read_key, restart, scale, set_env, span, undo_rollout};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -119,6 +119,10 @@ fn sides(cx: &Cx, record: &StepRecord, out: &mut Out) -> Sides {
     };
     if !found.refused.is_empty() {
         return Sides::Refused(found.refused);
+    }
+    let ambiguous = ports::ambiguous(cx);
+    if !ambiguous.is_empty() {
+        return Sides::Refused(ambiguous);
     }
     let until = later(record.started.unwrap_or(cx.world.now), GATES);
     match found.gated.first() {

@@ -78,7 +78,7 @@ pub fn build(
             request.path = vars.expand(path, Escape::PathSegment).map_err(fail("path"))?;
             request.to = match http.to.unwrap_or(to) {
                 To::Target => target(cx, http)?,
-                To::Live => vec![live(cx, http.port.as_deref())?],
+                To::Live => vec![live(cx, http.service.as_deref(), http.port.as_deref())?],
             };
         }
         (None, None) => return Err(NoRequest::Fail("http: there is neither path nor url".into())),
@@ -95,7 +95,7 @@ fn expand(vars: &Vars, list: &[Header], field: &str, escape: Escape) -> Result<V
 }
 
 fn target(cx: &Cx, http: &Http) -> Result<Vec<Address>, NoRequest> {
-    let (name, service, port) = service_port(cx, http.port.as_deref())?;
+    let (name, service, port) = service_port(cx, http.service.as_deref(), http.port.as_deref())?;
     let pods = target_pods(cx, service).ok_or_else(|| NoRequest::Wait("the pods are being looked up".into()))?;
     let mut found: Vec<Address> = pods.into_iter().filter_map(|pod| address(pod, port)).collect();
     if found.is_empty() {
@@ -127,23 +127,45 @@ pub fn address(pod: &PodView, port: &PortView) -> Option<Address> {
 ///
 /// # Errors
 /// [`NoRequest`].
-pub fn live(cx: &Cx, port: Option<&str>) -> Result<Address, NoRequest> {
-    let (name, service, port) = service_port(cx, port)?;
+pub fn live(cx: &Cx, service: Option<&str>, port: Option<&str>) -> Result<Address, NoRequest> {
+    let (name, service, port) = service_port(cx, service, port)?;
     let headless = || NoRequest::Fail(format!("Service {name} has no address of its own (headless): use http.url"));
     let ip = service.cluster_ip.clone().ok_or_else(headless)?;
     Ok(Address { name: format!("service/{name}"), ip, port: port.port })
 }
 
-/// The Service that has the port, by number or name; the first port of the first Service where none is named.
+fn is_port(port: &PortView, wanted: &str) -> bool {
+    port.name.as_deref() == Some(wanted) || wanted.parse() == Ok(port.port)
+}
+
+/// Why a port alone does not say which Service is meant: two of those that are known have it.
+pub fn ambiguous_port(cx: &Cx, service: Option<&str>, port: Option<&str>) -> Option<String> {
+    let port = port.filter(|_| service.is_none())?;
+    let view = |name: &str| cx.world.services.get(name).and_then(|seen| seen.value.as_ref());
+    let has = |name: &&String| view(name).is_some_and(|view| view.ports.iter().any(|p| is_port(p, port)));
+    let mut having = cx.plan.services.iter().filter(has);
+    let (one, other) = (having.next()?, having.next()?);
+    Some(format!(
+        "http.port: Services {one} and {other} both have port {port:?}; say service: {one} or service: {other}"
+    ))
+}
+
+/// The Service that has the port, by number or name; the first port of the first Service where none is named. A port that
+/// two Services have needs the Service's name.
 ///
 /// # Errors
 /// [`NoRequest`].
 pub fn service_port<'a>(
     cx: &Cx<'a>,
+    service: Option<&str>,
     port: Option<&str>,
 ) -> Result<(&'a str, &'a ServiceView, &'a PortView), NoRequest> {
+    if let Some(why) = ambiguous_port(cx, service, port) {
+        return Err(NoRequest::Fail(why));
+    }
     let mut ports = vec![];
-    for name in &cx.plan.services {
+    let mut found: Option<(&str, &ServiceView, &PortView)> = None;
+    for name in cx.plan.services.iter().filter(|name| service.is_none_or(|s| s == *name)) {
         let view = match cx.world.services.get(name) {
             None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),
             Some(seen) => match &seen.value {
@@ -155,14 +177,17 @@ pub fn service_port<'a>(
             return Err(NoRequest::Fail(format!("Service {name} is of type ExternalName, which is never asked")));
         }
         for p in &view.ports {
-            let wanted = port.is_none_or(|w| p.name.as_deref() == Some(w) || w.parse() == Ok(p.port));
+            let wanted = port.is_none_or(|w| is_port(p, w));
             if wanted {
-                return Ok((name, view, p));
+                found.get_or_insert((name, view, p));
             }
             ports.push(p.name.as_ref().map_or_else(|| p.port.to_string(), |n| format!("{n} ({})", p.port)));
         }
     }
-    let services = cx.plan.services.join(", ");
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let services = service.map_or_else(|| cx.plan.services.join(", "), str::to_owned);
     Err(NoRequest::Fail(match port {
         Some(port) => format!("http.port: Service {services} has no port {port:?}; it has {}", ports.join(", ")),
         None => format!("Service {services} has no ports"),

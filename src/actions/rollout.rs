@@ -19,6 +19,13 @@ pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Ve
         None => &rollout.workloads,
     };
     let verdict = judge(cx, workloads, rollout.replicas, true, record)?;
+    let of_target = workloads.iter().any(|w| cx.plan.target.workloads.contains(w));
+    if of_target
+        && matches!(verdict, Verdict::Pass { .. })
+        && let Some(why) = missing_image(cx)
+    {
+        return wait(record, why);
+    }
     let compared = rollout.side == Some(SideRef::Target) && rollout.replicas.is_none();
     if compared
         && matches!(verdict, Verdict::Pass { .. })
@@ -27,6 +34,24 @@ pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Ve
         return wait(record, why);
     }
     Some(verdict)
+}
+
+/// An image of the release that no container of the target runs.
+fn missing_image(cx: &Cx) -> Option<String> {
+    let mut there: BTreeSet<&str> = BTreeSet::new();
+    for workload in &cx.plan.target.workloads {
+        let Some(view) = known(cx, workload) else { continue };
+        for list in ["initContainers", "containers"] {
+            let containers = view.template["spec"][list].as_array();
+            there.extend(containers.into_iter().flatten().filter_map(|c| c["image"].as_str()));
+        }
+    }
+    let missing = cx.plan.release.images.iter().find(|image| !there.contains(image.as_str()))?;
+    Some(format!(
+        "no container of {} runs {missing}, which spec.release.images names; its images are {}",
+        names(&cx.plan.target.workloads),
+        there.into_iter().collect::<Vec<_>>().join(", ")
+    ))
 }
 
 /// What the target has less of than the live side wants: behind each Service, and of the workloads that no Service
@@ -164,6 +189,21 @@ mod tests {
         let rollout = serde_json::from_value(value).expect("a rollout");
         let (r, _) = f.drive(&step("ready", Stage::Prepare, Action::Rollout(rollout)), None);
         (r.state, r.message.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_images_of_the_release_are_waited_for() {
+        let mut f = Fixture::new();
+        f.plan.release.images = vec!["shop:2".into(), "sidecar:7".into()];
+        let containers = |image: &str| json!({"spec": {"containers": [{"image": image}, {"image": "sidecar:7"}]}});
+        f.workload("green").template = containers("shop:1");
+        let (state, message) = check(&f, json!({"side": "Target"}));
+        assert_eq!(state, StepState::Running);
+        assert!(message.contains("runs shop:2, which") && message.contains("shop:1, sidecar:7"), "{message}");
+        f.workload("green").template = containers("shop:2");
+        assert_eq!(check(&f, json!({"side": "Target"})).0, StepState::Succeeded);
+        f.workload("green").template = containers("shop:1");
+        assert_eq!(check(&f, json!({"side": "Old"})).0, StepState::Succeeded, "the old side is of another release");
     }
 
     #[test]

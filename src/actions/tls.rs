@@ -36,6 +36,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, tls: &Tls, record: &mut StepRecord, out
         None => {
             let http = Http {
                 to: tls.to,
+                service: tls.service.clone(),
                 port: tls.port.clone(),
                 path: Some("/".into()),
                 scheme: Some(Scheme::Https),

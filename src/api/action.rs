@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::duration::Duration;
 use super::schema;
-use super::step::{Capture, EnvVar, FromContainer, SideRef, To, WorkloadRef, is_false, is_true, yes};
+use super::step::{Capture, EnvVar, FromContainer, NamedWorkload, SideRef, To, WorkloadRef, is_false, is_true, yes};
 
 /// One Job, at most once (P1).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -100,10 +100,14 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub url: Option<String>,
-    /// Or a side.
+    /// Or a side: a pod of the target, or the live Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<To>,
-    /// Port.
+    /// With `to`: the Service whose port is meant, one of `spec.services`; the first that has the port by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub service: Option<String>,
+    /// With `to`: the Service port or its name; the first port by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15))]
     pub port: Option<String>,
@@ -177,7 +181,7 @@ pub struct Rollout {
     pub side: Option<SideRef>,
     /// Or these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<NamedWorkload>", length(max = 8))]
     pub workloads: Vec<WorkloadRef>,
     /// Wanted in all; the live side's count by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,6 +236,7 @@ pub struct Logs {
     pub side: Option<SideRef>,
     /// Or of a workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NamedWorkload>")]
     pub workload: Option<WorkloadRef>,
     /// The container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,7 +263,7 @@ pub struct Scale {
     pub side: Option<SideRef>,
     /// Or these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<NamedWorkload>", length(max = 8))]
     pub workloads: Vec<WorkloadRef>,
     /// Each one's count.
     #[schemars(range(min = 0, max = 10000))]
@@ -277,7 +282,7 @@ pub struct SetEnv {
     pub side: Option<SideRef>,
     /// Or these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<NamedWorkload>", length(max = 8))]
     pub workloads: Vec<WorkloadRef>,
     /// The container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,7 +302,7 @@ pub struct Restart {
     pub side: Option<SideRef>,
     /// Or these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<NamedWorkload>", length(max = 8))]
     pub workloads: Vec<WorkloadRef>,
 }
 
@@ -305,11 +310,11 @@ pub struct Restart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CronJobs {
-    /// Resumed.
+    /// Names of those that are resumed; `${target}` and `${old}` stand for the names of the sides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub resume: Vec<String>,
-    /// Suspended.
+    /// Names of those that are suspended; `${target}` and `${old}` stand for the names of the sides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub suspend: Vec<String>,
@@ -318,8 +323,8 @@ pub struct CronJobs {
 /// A Deployment back to its previous revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UndoRollout {
-    /// The Deployment.
-    #[schemars(schema_with = "schema::object_name")]
+    /// The Deployment; `${target}` and `${old}` stand for the names of the sides.
+    #[schemars(schema_with = "schema::named_by_side")]
     pub deployment: String,
 }
 

@@ -143,6 +143,15 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub attempt: Option<u32>,
+    /// Images that containers of the target must run, as the pod templates name them; the target is waited for until each of
+    /// them is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 512)))]
+    pub images: Vec<String>,
+    /// Who asked for this release, as people or the pipeline say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub requested_by: Option<String>,
     /// Pod label that must carry `version` on the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

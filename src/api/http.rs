@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
 use super::step::{Capture, KeyRef, is_false};
 
 /// One request and what is expected of the answer.
@@ -28,6 +29,11 @@ pub struct Http {
     /// GET by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
+    /// The Service whose port is meant, one of `spec.services`. Needed where two of them have the port; the first Service
+    /// that has it by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub service: Option<String>,
     /// The Service port or its name; the first port of the first Service by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15))]

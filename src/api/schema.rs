@@ -12,6 +12,11 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"})
 }
 
+/// The same where `${target}` and `${old}` may stand for the names of the sides.
+pub fn named_by_side(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": r"^([a-z0-9.-]|\$\{(target|old)\})+$"})
+}
+
 /// The name of a capture: an identifier, since CEL uses it.
 pub fn ident(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})

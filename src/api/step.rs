@@ -316,6 +316,17 @@ pub struct WorkloadRef {
     pub name: String,
 }
 
+/// The schema of a workload that a step or a trigger names.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // read for its schema alone
+pub(super) struct NamedWorkload {
+    /// Its kind.
+    kind: WorkloadKind,
+    /// Its name; `${target}` and `${old}` stand for the names of the sides, as in `consumer-${target}`.
+    #[schemars(schema_with = "schema::named_by_side")]
+    name: String,
+}
+
 /// Kinds of workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]

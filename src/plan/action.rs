@@ -65,7 +65,8 @@ pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Du
         return Some(Action::Job(job::resolve(job, timeout, place, &at, cx.refusals)));
     }
     if let Some(http) = &a.http {
-        let place = request::Place { to: place.stage.default_side(), read_only, repeated: false };
+        let place =
+            request::Place { to: place.stage.default_side(), services: cx.services, read_only, repeated: false };
         return Some(Action::Http(request::resolve(http, place, &format!("{at}.http"), cx.refusals)));
     }
     if let Some(config) = &a.config {
@@ -85,7 +86,13 @@ pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Du
         return Some(Action::Resource(of.clone()));
     }
     if let Some(of) = &a.tls {
-        return Some(Action::Tls(tls::resolve(of, place.stage.default_side(), &format!("{at}.tls"), cx.refusals)));
+        return Some(Action::Tls(tls::resolve(
+            of,
+            place.stage.default_side(),
+            cx.services,
+            &format!("{at}.tls"),
+            cx.refusals,
+        )));
     }
     if let Some(of) = &a.logs {
         return Some(Action::Logs(logs::of_step(of, &format!("{at}.logs"), cx.refusals)));

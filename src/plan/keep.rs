@@ -22,7 +22,7 @@ pub fn kept(
     former: &Plan,
     journal: &RunStatus,
 ) -> BTreeMap<String, Kept> {
-    let plain = |r: &Release| Release { attempt: None, ..r.clone() };
+    let plain = |r: &Release| Release { attempt: None, requested_by: None, ..r.clone() };
     let same = plain(&plan.release) == plain(&former.release)
         && plan.target == former.target
         && plan.old == former.old

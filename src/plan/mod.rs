@@ -9,6 +9,7 @@ mod expr_check;
 mod job;
 pub mod keep;
 mod logs;
+mod names;
 pub mod quantity;
 mod refuse;
 mod request;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::Uri;
 use http::header::HeaderName;
 
+use crate::api::cutover::ServiceRef;
 use crate::api::step::{HeaderFrom, Http, Method, Pods, To};
 
 use super::refuse::Refusals;
@@ -15,9 +16,11 @@ const OWN_HEADERS: [&str; 6] = ["connection", "content-length", "host", "te", "t
 
 /// What is special about where a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     /// Where it goes when it does not say.
     pub to: To,
+    /// The Services of the Cutover.
+    pub services: &'a [ServiceRef],
     /// Nothing may be changed here (preflight).
     pub read_only: bool,
     /// It is sent again and again (a trigger).
@@ -25,7 +28,7 @@ pub(super) struct Place {
 }
 
 /// The request with its defaults filled in.
-pub(super) fn resolve(http: &Http, place: Place, at: &str, refusals: &mut Refusals) -> Http {
+pub(super) fn resolve(http: &Http, place: Place<'_>, at: &str, refusals: &mut Refusals) -> Http {
     let mut out = http.clone();
     let method = http.method.unwrap_or_default();
     out.method = Some(method);
@@ -53,7 +56,7 @@ pub(super) fn resolve(http: &Http, place: Place, at: &str, refusals: &mut Refusa
     out
 }
 
-fn address(out: &mut Http, place: Place, at: &str, refusals: &mut Refusals) {
+fn address(out: &mut Http, place: Place<'_>, at: &str, refusals: &mut Refusals) {
     match (&out.path, &out.url) {
         (Some(path), None) => {
             check_path(path, &format!("{at}.path"), refusals);
@@ -74,6 +77,7 @@ fn address(out: &mut Http, place: Place, at: &str, refusals: &mut Refusals) {
             check_url(url, &format!("{at}.url"), refusals);
             let given = [
                 ("to", out.to.is_some()),
+                ("service", out.service.is_some()),
                 ("port", out.port.is_some()),
                 ("scheme", out.scheme.is_some()),
                 ("pods", out.pods.is_some()),
@@ -88,6 +92,7 @@ fn address(out: &mut Http, place: Place, at: &str, refusals: &mut Refusals) {
         }
         _ => refusals.add(at, "http has either path or url", "give exactly one of them"),
     }
+    check_service(out.service.as_deref(), place.services, &format!("{at}.service"), refusals);
     if let Some(port) = &out.port {
         let number = port.parse::<u16>().is_ok_and(|p| p > 0);
         let name = port.len() <= 15
@@ -110,7 +115,19 @@ fn address(out: &mut Http, place: Place, at: &str, refusals: &mut Refusals) {
     }
 }
 
-fn method_and_body(http: &Http, method: Method, place: Place, at: &str, refusals: &mut Refusals) {
+/// Refuses a Service that the Cutover does not switch.
+pub(super) fn check_service(service: Option<&str>, known: &[ServiceRef], field: &str, refusals: &mut Refusals) {
+    let Some(service) = service else { return };
+    let names: Vec<&str> = known.iter().map(|s| s.name.as_str()).collect();
+    refusals.require(
+        names.contains(&service),
+        field,
+        format!("{service:?} is not a Service of this Cutover"),
+        format!("name one of {}, or use url", names.join(", ")),
+    );
+}
+
+fn method_and_body(http: &Http, method: Method, place: Place<'_>, at: &str, refusals: &mut Refusals) {
     let bodies = [
         ("body", http.body.is_some()),
         ("bodyFrom", http.body_from.is_some()),

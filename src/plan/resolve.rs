@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
 use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
-use super::{action, after};
+use super::{action, after, names};
 
 /// Most steps of a Cutover, those of suites included.
 pub const MAX_STEPS: usize = 200;
@@ -49,6 +49,8 @@ pub fn resolve(
     sides(&spec.sides, &mut refusals);
     rest(spec, &mut refusals);
     let Some((target, old)) = target_and_old(spec, live, &mut refusals) else { return Err(refusals.0) };
+    let sides = names::Sides { target: &target.name, old: &old.name };
+    let spec = &names::written_out(spec, sides, &mut refusals);
     let release = spec.release.clone().unwrap_or_default();
     let scope = Scope::new(&release);
     let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
@@ -57,6 +59,7 @@ pub fn resolve(
         scope,
         target: &target.workloads,
         old: &old.workloads,
+        services: &spec.services,
         changed: BTreeSet::new(),
         has_prometheus,
     };
@@ -74,7 +77,7 @@ pub fn resolve(
     plan_steps.extend(verify);
     plan_steps.extend(phase(&mut cx, Stage::Confirm));
     // Triggers are armed during Confirming and Observing: they see what was captured up to there.
-    let observe = triggers::resolve(spec.observe.as_ref(), &mut cx.scope, has_prometheus, cx.refusals);
+    let observe = triggers::resolve(spec.observe.as_ref(), &spec.services, &mut cx.scope, has_prometheus, cx.refusals);
     plan_steps.extend(phase(&mut cx, Stage::Finish));
     // What comes after Completed sees nothing of the way back.
     let forward = (cx.scope.captures.clone(), cx.scope.steps.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::api::cutover::ServiceRef;
 use crate::api::duration::Duration;
 use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
 
@@ -28,6 +29,8 @@ pub(super) struct Cx<'a> {
     pub target: &'a [WorkloadRef],
     /// Workloads of the side that was live when the run began.
     pub old: &'a [WorkloadRef],
+    /// The Services of the Cutover.
+    pub services: &'a [ServiceRef],
     /// Workloads whose pod template a step before changes.
     pub changed: BTreeSet<WorkloadRef>,
     /// Whether metrics can be asked for.

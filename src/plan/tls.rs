@@ -2,12 +2,15 @@
 
 use url::Url;
 
+use crate::api::cutover::ServiceRef;
 use crate::api::step::{Tls, To};
 
 use super::refuse::Refusals;
+use super::request::check_service;
 
 /// With the defaults filled in.
-pub(super) fn resolve(tls: &Tls, to: To, at: &str, refusals: &mut Refusals) -> Tls {
+pub(super) fn resolve(tls: &Tls, to: To, services: &[ServiceRef], at: &str, refusals: &mut Refusals) -> Tls {
+    check_service(tls.service.as_deref(), services, &format!("{at}.service"), refusals);
     refusals.require(
         tls.url.is_some() != tls.to.is_some(),
         at,
@@ -25,6 +28,8 @@ pub(super) fn resolve(tls: &Tls, to: To, at: &str, refusals: &mut Refusals) -> T
             "write for example https://shop.example.com; variables are not expanded in it",
         );
         refusals.require(tls.port.is_none(), format!("{at}.port"), "the port belongs into the URL", "leave port out");
+        let none = tls.service.is_none();
+        refusals.require(none, format!("{at}.service"), "a url says this itself", "leave service out, or use to");
     }
     refusals.require(
         tls.to.is_none() || tls.server_name.is_some(),

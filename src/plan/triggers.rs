@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::cutover::{BuiltIn, Observe};
+use crate::api::cutover::{BuiltIn, Observe, ServiceRef};
 use crate::api::duration::Duration;
 use crate::api::step::To;
 use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
@@ -45,6 +45,7 @@ impl BuiltInTrigger {
 /// The observation with everything filled in.
 pub(super) fn resolve(
     observe: Option<&Observe>,
+    services: &[ServiceRef],
     scope: &mut Scope,
     has_prometheus: bool,
     refusals: &mut Refusals,
@@ -66,7 +67,7 @@ pub(super) fn resolve(
     for (i, trigger) in observe.iter().flat_map(|o| &o.triggers).enumerate() {
         let at = format!("{at}.triggers[{}]", label(&trigger.name, i));
         scope.take_name(&trigger.name, &format!("{at}.name"), refusals);
-        triggers.push(trigger_of(trigger, &at, every, scope, has_prometheus, refusals));
+        triggers.push(trigger_of(trigger, &at, every, services, scope, has_prometheus, refusals));
     }
     let built_in = match observe.and_then(|o| o.built_in).unwrap_or_default() {
         BuiltIn::Armed => built_in(&triggers),
@@ -102,6 +103,7 @@ fn trigger_of(
     trigger: &Trigger,
     at: &str,
     every: Duration,
+    services: &[ServiceRef],
     scope: &Scope,
     has_prometheus: bool,
     refusals: &mut Refusals,
@@ -143,7 +145,7 @@ fn trigger_of(
         check_metric(metric, &at, scope, refusals);
     }
     if let Some(probe) = &mut out.probe {
-        *probe = probe_of(probe, &format!("{at}.probe"), scope, refusals);
+        *probe = probe_of(probe, &format!("{at}.probe"), services, scope, refusals);
     }
     if let Some(pods) = &trigger.pods {
         check_pods(pods, &format!("{at}.pods"), refusals);
@@ -204,9 +206,15 @@ pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mu
     );
 }
 
-fn probe_of(probe: &ProbeTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) -> ProbeTrigger {
+fn probe_of(
+    probe: &ProbeTrigger,
+    at: &str,
+    services: &[ServiceRef],
+    scope: &Scope,
+    refusals: &mut Refusals,
+) -> ProbeTrigger {
     let mut out = probe.clone();
-    let place = Place { to: To::Live, read_only: false, repeated: true };
+    let place = Place { to: To::Live, services, read_only: false, repeated: true };
     out.http = request::resolve(&probe.http, place, &format!("{at}.http"), refusals);
     let actions = crate::api::step::Actions { http: Some(probe.http.clone()), ..Default::default() };
     for usage in scope::usages(None, &actions, at) {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, StepRecord};
 use crate::api::step::Job;
+use crate::api::trigger::Watched;
 use crate::effect::{DryRun, Read};
 use crate::endpoints::check::check;
 use crate::endpoints::whole_selector;
@@ -143,8 +144,8 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         _ => None,
     });
     let of_triggers = cx.plan.observe.triggers.iter().filter_map(|t| {
-        let query = t.metric.as_ref()?.query.as_ref()?;
-        Some((format!("trigger {}", t.name), query))
+        let Ok(Watched::Metric(metric)) = t.watches.one() else { return None };
+        Some((format!("trigger {}", t.name), metric.query.as_ref()?))
     });
     let mut waiting = false;
     for (of, query) in of_triggers.chain(of_steps) {

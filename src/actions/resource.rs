@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::run::StepRecord;
 use crate::api::step::Resource;
+use crate::api::trigger::Watched;
 use crate::effect::{Read, ResourceOf};
 use crate::plan::expr::{self, Var};
 use crate::plan::{Action, Plan, PlanStep};
@@ -80,7 +81,10 @@ pub fn all(plan: &Plan) -> BTreeSet<ResourceOf> {
         Action::Resource(of) => Some(of),
         _ => None,
     });
-    let of_triggers = plan.observe.triggers.iter().filter_map(|t| t.resource.as_ref());
+    let of_triggers = plan.observe.triggers.iter().filter_map(|t| {
+        let Ok(Watched::Resource(of)) = t.watches.one() else { return None };
+        Some(of)
+    });
     of_steps.chain(of_triggers).map(object).collect()
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::Trigger;
+use crate::api::trigger::{Trigger, Watched};
 use crate::journal::{later, short};
 use crate::plan::BuiltInTrigger;
 
@@ -26,22 +26,18 @@ const MAX_SAW: usize = 200;
 /// Takes a trigger one move further: asks for the reads of the trial that is due, judges its answer, and returns why it
 /// fires, once it does. Trials are numbered from `record.armed_at`; a restart may delay a verdict, never hasten it.
 pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
-    if let Some(metric) = &trigger.metric {
-        threshold::advance(cx, trigger, metric, record, out)
-    } else if let Some(probe) = &trigger.probe {
-        probe::advance(cx, trigger, probe, record, out)
-    } else if let Some(pods) = trigger.pods.as_ref().filter(|pods| usage::asked(pods)) {
-        usage::advance(cx, trigger, pods, record, out)
-    } else if let Some(pods) = &trigger.pods {
-        pods::advance(cx, pods, record, out)
-    } else if let Some(of) = &trigger.resource {
-        resource::advance(cx, trigger, of, record, out)
-    } else if let Some(lines) = &trigger.logs {
-        logs::advance(cx, trigger, lines, record, out)
-    } else {
+    match trigger.watches.one() {
+        Ok(Watched::Metric(metric)) => threshold::advance(cx, trigger, metric, record, out),
+        Ok(Watched::Probe(probe)) => probe::advance(cx, trigger, probe, record, out),
+        Ok(Watched::Pods(pods)) if usage::asked(pods) => usage::advance(cx, trigger, pods, record, out),
+        Ok(Watched::Pods(pods)) => pods::advance(cx, pods, record, out),
+        Ok(Watched::Resource(of)) => resource::advance(cx, trigger, of, record, out),
+        Ok(Watched::Logs(lines)) => logs::advance(cx, trigger, lines, record, out),
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
-        judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
-        None
+        Ok(Watched::Alert(_) | Watched::Suite(_)) | Err(_) => {
+            judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
+            None
+        }
     }
 }
 
@@ -57,7 +53,7 @@ pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRe
 /// or later.
 pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
     let now = cx.world.now;
-    if let Some(trigger) = trigger.filter(|t| t.pods.as_ref().is_none_or(usage::asked)) {
+    if let Some(trigger) = trigger.filter(|t| in_trials(t)) {
         let trials = Trials::of(cx, trigger, record);
         record.trials = record.trials.max(trials.latest(now));
     }
@@ -66,6 +62,22 @@ pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, wh
     pods::excuse_restarts(cx, record);
     forget(record);
     judged(record, now, TrialVerdict::Inconclusive, why);
+}
+
+/// Whether the trigger is looked at trial by trial; states of pods are watched all the time.
+fn in_trials(trigger: &Trigger) -> bool {
+    match trigger.watches.one() {
+        Ok(Watched::Pods(pods)) => usage::asked(pods),
+        Ok(
+            Watched::Metric(_)
+            | Watched::Probe(_)
+            | Watched::Logs(_)
+            | Watched::Alert(_)
+            | Watched::Resource(_)
+            | Watched::Suite(_),
+        )
+        | Err(_) => true,
+    }
 }
 
 /// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of

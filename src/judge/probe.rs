@@ -93,6 +93,7 @@ mod tests {
     use super::super::fixtures::{armed, judge, trigger};
     use super::*;
     use crate::actions::fixtures::{Fixture, answer, pod};
+    use crate::api::trigger::Watched;
     use crate::world::{HttpAnswer, HttpError};
 
     fn probe(extra: &[(&str, serde_json::Value)]) -> Trigger {
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn nobody_there_is_failing_but_not_knowing_is_not() {
         let mut t = probe(&[("failing", json!(1))]);
-        if let Some(p) = &mut t.probe {
+        if let Ok(Watched::Probe(p)) = t.watches.one_mut() {
             p.http.to = Some(To::Target);
         }
         let mut f = Fixture::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
-use crate::api::step::{Actions, Config, FromContainer, Metric, Rollout, SideRef, WorkloadRef};
+use crate::api::step::{self, Config, FromContainer, Metric, Rollout, SideRef, WorkloadRef};
 
 use super::refuse::Refusals;
 use super::steps::Cx;
@@ -29,87 +29,64 @@ pub(super) struct Place {
     pub undo: bool,
 }
 
-/// How many actions are named.
-pub(super) fn count(a: &Actions) -> usize {
-    let given = [
-        a.job.is_some(),
-        a.http.is_some(),
-        a.tls.is_some(),
-        a.config.is_some(),
-        a.rollout.is_some(),
-        a.resource.is_some(),
-        a.metric.is_some(),
-        a.logs.is_some(),
-        a.scale.is_some(),
-        a.set_env.is_some(),
-        a.restart.is_some(),
-        a.cron_jobs.is_some(),
-        a.wait.is_some(),
-    ];
-    given.into_iter().filter(|given| *given).count()
-}
-
-/// The action with its defaults filled in; `None` when it is one that this version refuses.
-pub(super) fn resolve(cx: &mut Cx, place: Place, a: &Actions, timeout: Option<Duration>, at: &str) -> Option<Action> {
+/// The action with its defaults filled in.
+pub(super) fn resolve(cx: &mut Cx, place: Place, a: &step::Action, timeout: Option<Duration>, at: &str) -> Action {
     let read_only = place.stage == Stage::Preflight && !place.undo;
-    if let Some(job) = &a.job {
-        let at = format!("{at}.job");
-        if place.in_suite || place.undo {
-            cx.refusals.require(
-                job.dry_run.is_none(),
-                format!("{at}.dryRun"),
-                "a dry run is a step before its Job, which is not possible here",
-                "make the Job a step of a phase, or leave dryRun out",
-            );
+    match a {
+        step::Action::Job(job) => {
+            let at = format!("{at}.job");
+            if place.in_suite || place.undo {
+                cx.refusals.require(
+                    job.dry_run.is_none(),
+                    format!("{at}.dryRun"),
+                    "a dry run is a step before its Job, which is not possible here",
+                    "make the Job a step of a phase, or leave dryRun out",
+                );
+            }
+            Action::Job(job::resolve(job, timeout, read_only, &at, cx.refusals))
         }
-        return Some(Action::Job(job::resolve(job, timeout, read_only, &at, cx.refusals)));
+        step::Action::Http(http) => {
+            let place = request::Place { to: place.stage.default_side(), read_only, repeated: false };
+            Action::Http(request::resolve(http, place, &format!("{at}.http"), cx.refusals))
+        }
+        step::Action::Config(config) => {
+            check_config(config, &format!("{at}.config"), cx.refusals);
+            Action::Config(config.clone())
+        }
+        step::Action::Rollout(rollout) => {
+            either(rollout.side, &rollout.workloads, &format!("{at}.rollout"), cx.refusals);
+            Action::Rollout(rollout.clone())
+        }
+        step::Action::Metric(metric) => {
+            check_metric(cx, metric, &format!("{at}.metric"));
+            Action::Metric(metric.clone())
+        }
+        step::Action::Resource(of) => {
+            resource::check(of, &format!("{at}.resource"), cx.refusals);
+            Action::Resource(of.clone())
+        }
+        step::Action::Tls(of) => {
+            Action::Tls(tls::resolve(of, place.stage.default_side(), &format!("{at}.tls"), cx.refusals))
+        }
+        step::Action::Logs(of) => Action::Logs(logs::of_step(of, &format!("{at}.logs"), cx.refusals)),
+        step::Action::Scale(scale) => {
+            changes::scale(cx, place, scale, &format!("{at}.scale"));
+            Action::Scale(scale.clone())
+        }
+        step::Action::SetEnv(set) => {
+            changes::set_env(cx, place, set, &format!("{at}.setEnv"));
+            Action::SetEnv(set.clone())
+        }
+        step::Action::Restart(restart) => {
+            changes::restart(cx, place, restart, &format!("{at}.restart"));
+            Action::Restart(restart.clone())
+        }
+        step::Action::CronJobs(jobs) => {
+            changes::cron_jobs(cx, place, jobs, &format!("{at}.cronJobs"));
+            Action::CronJobs(jobs.clone())
+        }
+        step::Action::Wait(wait) => Action::Wait(wait.clone()),
     }
-    if let Some(http) = &a.http {
-        let place = request::Place { to: place.stage.default_side(), read_only, repeated: false };
-        return Some(Action::Http(request::resolve(http, place, &format!("{at}.http"), cx.refusals)));
-    }
-    if let Some(config) = &a.config {
-        check_config(config, &format!("{at}.config"), cx.refusals);
-        return Some(Action::Config(config.clone()));
-    }
-    if let Some(rollout) = &a.rollout {
-        either(rollout.side, &rollout.workloads, &format!("{at}.rollout"), cx.refusals);
-        return Some(Action::Rollout(rollout.clone()));
-    }
-    if let Some(metric) = &a.metric {
-        check_metric(cx, metric, &format!("{at}.metric"));
-        return Some(Action::Metric(metric.clone()));
-    }
-    if let Some(of) = &a.resource {
-        resource::check(of, &format!("{at}.resource"), cx.refusals);
-        return Some(Action::Resource(of.clone()));
-    }
-    if let Some(of) = &a.tls {
-        return Some(Action::Tls(tls::resolve(of, place.stage.default_side(), &format!("{at}.tls"), cx.refusals)));
-    }
-    if let Some(of) = &a.logs {
-        return Some(Action::Logs(logs::of_step(of, &format!("{at}.logs"), cx.refusals)));
-    }
-    if let Some(scale) = &a.scale {
-        changes::scale(cx, place, scale, &format!("{at}.scale"));
-        return Some(Action::Scale(scale.clone()));
-    }
-    if let Some(set) = &a.set_env {
-        changes::set_env(cx, place, set, &format!("{at}.setEnv"));
-        return Some(Action::SetEnv(set.clone()));
-    }
-    if let Some(restart) = &a.restart {
-        changes::restart(cx, place, restart, &format!("{at}.restart"));
-        return Some(Action::Restart(restart.clone()));
-    }
-    if let Some(jobs) = &a.cron_jobs {
-        changes::cron_jobs(cx, place, jobs, &format!("{at}.cronJobs"));
-        return Some(Action::CronJobs(jobs.clone()));
-    }
-    if let Some(wait) = &a.wait {
-        return Some(Action::Wait(wait.clone()));
-    }
-    None
 }
 
 /// How long all attempts together may take, where the step does not say.

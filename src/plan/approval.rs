@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::step::{Approval, Step};
+use crate::api::step::{Approval, Step, StepAction};
 
 use super::Stage;
 use super::refuse::Refusals;
@@ -46,7 +46,7 @@ pub(super) fn resolve(stage: Stage, step: &Step, approval: &Approval, at: &str, 
 /// Refuses an approval of a rollback that no later step needs: a rejected one leaves out the steps that need it, and a
 /// rollback goes on with all others (DESIGN §5.3).
 pub(super) fn hold_something_back(steps: &[Step], at: &str, refusals: &mut Refusals) {
-    for (i, gate) in steps.iter().enumerate().filter(|(_, s)| s.approval.is_some()) {
+    for (i, gate) in steps.iter().enumerate().filter(|(_, s)| asks(s)) {
         refusals.require(
             steps.iter().skip(i + 1).any(|s| s.needs.contains(&gate.name)),
             format!("{at}[{i}].approval"),
@@ -54,6 +54,10 @@ pub(super) fn hold_something_back(steps: &[Step], at: &str, refusals: &mut Refus
             format!("write needs: [{}] into each step that must not run without it", gate.name),
         );
     }
+}
+
+fn asks(step: &Step) -> bool {
+    step.action.all().iter().any(|action| matches!(action, StepAction::Approval(_)))
 }
 
 /// Refuses an approval that nobody could give.

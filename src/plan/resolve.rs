@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side, Steps};
 use crate::api::duration::Duration;
 use crate::api::restore::BlockedAction;
-use crate::api::step::{OnFailure, Rollout, SideRef, Step};
+use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 
 use super::refuse::{Of, Refusal, Refusals, not_yet};
 use super::request;
@@ -130,7 +130,11 @@ fn too_large(name: &str, spec: &CutoverSpec, refusals: &mut Refusals) {
     );
     let phases = [&spec.preflight, &spec.prepare, &spec.verify, &spec.confirm, &spec.finish];
     let rollback = spec.rollback.iter().flat_map(|r| r.steps.iter().chain(r.verify.iter().flat_map(|v| &v.steps)));
-    let in_suites = |s: &Step| s.suite.as_ref().map_or(0, |suite| suite.steps.len());
+    let in_suites = |s: &Step| {
+        let suites =
+            s.action.all().iter().map(|a| if let StepAction::Suite(suite) = a { suite.steps.len() } else { 0 });
+        suites.sum::<usize>()
+    };
     let steps = phases.into_iter().flatten().flat_map(|p| &p.steps).chain(rollback);
     // Every round of a follow-up is recorded.
     let later = |f: &FollowUp| f.steps.iter().map(|s| 1 + in_suites(s)).sum::<usize>() * after::rounds(f);

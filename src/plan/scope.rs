@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::api::cutover::Release;
 use crate::api::duration::Duration;
-use crate::api::step::Actions;
+use crate::api::one_of::Tagged;
+use crate::api::step::Action;
 
 use super::expr::{self, Var};
 use super::refuse::Refusals;
@@ -56,70 +57,90 @@ pub(super) struct Usage {
     pub text: String,
 }
 
-/// Everything in an action, and in a step's `when`, that may refer to something.
-pub(super) fn usages(when: Option<&str>, actions: &Actions, at: &str) -> Vec<Usage> {
+/// A step's `when`, which may refer to something.
+pub(super) fn condition(when: Option<&str>, at: &str) -> Option<Usage> {
+    when.map(|when| Usage { field: format!("{at}.when"), kind: Kind::Expr(&COMMON), text: when.to_owned() })
+}
+
+/// Everything in an action that may refer to something.
+pub(super) fn usages(action: &Action, at: &str) -> Vec<Usage> {
     let mut out = vec![];
     let mut add = |field: String, kind: Kind, text: &str| out.push(Usage { field, kind, text: text.to_owned() });
-    if let Some(when) = when {
-        add(format!("{at}.when"), Kind::Expr(&COMMON), when);
-    }
-    if let Some(http) = &actions.http {
-        let at = format!("{at}.http");
-        for (name, text) in [("path", &http.path), ("url", &http.url), ("body", &http.body)] {
-            if let Some(text) = text {
-                add(format!("{at}.{name}"), Kind::Text, text);
-            }
-        }
-        for (name, list) in [("headers", &http.headers), ("form", &http.form)] {
-            for (i, h) in list.iter().enumerate() {
-                add(format!("{at}.{name}[{i}].value"), Kind::Text, &h.value);
-            }
-        }
-        for (i, e) in http.expect.iter().enumerate() {
-            add(format!("{at}.expect[{i}]"), Kind::Expr(&HTTP), e);
-        }
-    }
-    if let Some(job) = &actions.job {
-        let at = format!("{at}.job");
-        for (i, e) in job.env.iter().enumerate() {
-            if let Some(value) = &e.value {
-                add(format!("{at}.env[{i}].value"), Kind::Text, value);
-            }
-        }
-        for (i, e) in job.expect.iter().enumerate() {
-            add(format!("{at}.expect[{i}]"), Kind::Expr(&JOB), e);
-        }
-        for list in ["initContainers", "containers"] {
-            let containers = job.template.as_ref().and_then(|t| t["spec"][list].as_array());
-            for (c, container) in containers.into_iter().flatten().enumerate() {
-                let at = format!("{at}.template.spec.{list}[{c}]");
-                if let Some(image) = container["image"].as_str() {
-                    add(format!("{at}.image"), Kind::Image, image);
+    match action {
+        Action::Http(http) => {
+            let at = format!("{at}.http");
+            for (name, text) in [("path", &http.path), ("url", &http.url), ("body", &http.body)] {
+                if let Some(text) = text {
+                    add(format!("{at}.{name}"), Kind::Text, text);
                 }
-                for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
-                    if let Some(value) = e["value"].as_str() {
-                        add(format!("{at}.env[{i}].value"), Kind::Text, value);
+            }
+            for (name, list) in [("headers", &http.headers), ("form", &http.form)] {
+                for (i, h) in list.iter().enumerate() {
+                    add(format!("{at}.{name}[{i}].value"), Kind::Text, &h.value);
+                }
+            }
+            for (i, e) in http.expect.iter().enumerate() {
+                add(format!("{at}.expect[{i}]"), Kind::Expr(&HTTP), e);
+            }
+        }
+        Action::Job(job) => {
+            let at = format!("{at}.job");
+            for (i, e) in job.env.iter().enumerate() {
+                if let Some(value) = &e.value {
+                    add(format!("{at}.env[{i}].value"), Kind::Text, value);
+                }
+            }
+            for (i, e) in job.expect.iter().enumerate() {
+                add(format!("{at}.expect[{i}]"), Kind::Expr(&JOB), e);
+            }
+            for list in ["initContainers", "containers"] {
+                let containers = job.template.as_ref().and_then(|t| t["spec"][list].as_array());
+                for (c, container) in containers.into_iter().flatten().enumerate() {
+                    let at = format!("{at}.template.spec.{list}[{c}]");
+                    if let Some(image) = container["image"].as_str() {
+                        add(format!("{at}.image"), Kind::Image, image);
+                    }
+                    for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
+                        if let Some(value) = e["value"].as_str() {
+                            add(format!("{at}.env[{i}].value"), Kind::Text, value);
+                        }
                     }
                 }
             }
         }
-    }
-    for (i, e) in actions.set_env.iter().flat_map(|s| &s.env).enumerate() {
-        if let Some(value) = &e.value {
-            add(format!("{at}.setEnv.env[{i}].value"), Kind::Text, value);
+        Action::SetEnv(set) => {
+            for (i, e) in set.env.iter().enumerate() {
+                if let Some(value) = &e.value {
+                    add(format!("{at}.setEnv.env[{i}].value"), Kind::Text, value);
+                }
+            }
         }
-    }
-    if let Some(expect) = actions.metric.as_ref().and_then(|m| m.expect.as_ref()) {
-        add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
-    }
-    for (i, e) in actions.resource.iter().flat_map(|r| &r.expect).enumerate() {
-        add(format!("{at}.resource.expect[{i}]"), Kind::Expr(&RESOURCE), e);
-    }
-    for (i, e) in actions.tls.iter().flat_map(|t| &t.expect).enumerate() {
-        add(format!("{at}.tls.expect[{i}]"), Kind::Expr(&TLS), e);
-    }
-    if let Some(expect) = actions.logs.as_ref().and_then(|l| l.expect.as_ref()) {
-        add(format!("{at}.logs.expect"), Kind::Expr(&VALUE), expect);
+        Action::Metric(metric) => {
+            if let Some(expect) = &metric.expect {
+                add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
+            }
+        }
+        Action::Resource(of) => {
+            for (i, e) in of.expect.iter().enumerate() {
+                add(format!("{at}.resource.expect[{i}]"), Kind::Expr(&RESOURCE), e);
+            }
+        }
+        Action::Tls(tls) => {
+            for (i, e) in tls.expect.iter().enumerate() {
+                add(format!("{at}.tls.expect[{i}]"), Kind::Expr(&TLS), e);
+            }
+        }
+        Action::Logs(logs) => {
+            if let Some(expect) = &logs.expect {
+                add(format!("{at}.logs.expect"), Kind::Expr(&VALUE), expect);
+            }
+        }
+        Action::Config(_)
+        | Action::Rollout(_)
+        | Action::Scale(_)
+        | Action::Restart(_)
+        | Action::CronJobs(_)
+        | Action::Wait(_) => {}
     }
     out
 }
@@ -136,20 +157,28 @@ pub(super) struct Captured {
 }
 
 /// What an action captures.
-pub(super) fn captures(actions: &Actions, at: &str) -> Vec<Captured> {
-    let mut out = vec![];
-    for (name, list) in
-        [("http", actions.http.as_ref().map(|a| &a.capture)), ("job", actions.job.as_ref().map(|a| &a.capture))]
-    {
-        for (i, c) in list.into_iter().flatten().enumerate() {
-            let field = format!("{at}.{name}.capture[{i}].name");
-            out.push(Captured { name: c.name.clone(), field, number: false });
+pub(super) fn captures(action: &Action, at: &str) -> Vec<Captured> {
+    let list = match action {
+        Action::Http(http) => &http.capture,
+        Action::Job(job) => &job.capture,
+        Action::Metric(metric) => {
+            let field = format!("{at}.metric.captureAs");
+            let named = metric.capture_as.iter();
+            return named.map(|n| Captured { name: n.clone(), field: field.clone(), number: true }).collect();
         }
-    }
-    if let Some(name) = actions.metric.as_ref().and_then(|m| m.capture_as.as_ref()) {
-        out.push(Captured { name: name.clone(), field: format!("{at}.metric.captureAs"), number: true });
-    }
-    out
+        Action::Config(_)
+        | Action::Rollout(_)
+        | Action::Resource(_)
+        | Action::Tls(_)
+        | Action::Logs(_)
+        | Action::Scale(_)
+        | Action::SetEnv(_)
+        | Action::Restart(_)
+        | Action::CronJobs(_)
+        | Action::Wait(_) => return vec![],
+    };
+    let field = |i: usize| format!("{at}.{}.capture[{i}].name", action.key());
+    list.iter().enumerate().map(|(i, c)| Captured { name: c.name.clone(), field: field(i), number: false }).collect()
 }
 
 /// The captures and steps that a text refers to, itself being wrong or not.

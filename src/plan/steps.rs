@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
-use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
+use crate::api::step::{self, Job, OnFailure, Retry, Step, StepAction, Undo, UndoWhen, WorkloadRef};
 
 use super::action::{self, Place};
 use super::refuse::{Of, Refusals, not_yet};
@@ -43,7 +43,9 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
         if let Some(resolved) = one(cx, stage, step, &at) {
             out.extend(resolved);
         }
-        cx.scope.take_captures(scope::captures(&step.action, &at), cx.refusals);
+        for action in shared(step) {
+            cx.scope.take_captures(scope::captures(action, &at), cx.refusals);
+        }
         cx.scope.steps.insert(step.name.clone());
     }
     if stage == Stage::Rollback {
@@ -52,20 +54,25 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
     out
 }
 
+/// The actions of a step that others may have too.
+fn shared(step: &Step) -> impl Iterator<Item = &step::Action> {
+    step.action.all().iter().filter_map(|action| match action {
+        StepAction::Shared(action) => Some(action),
+        StepAction::Suite(_) | StepAction::Approval(_) | StepAction::UndoRollout(_) => None,
+    })
+}
+
 fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>> {
     match serde_json::to_value(step) {
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
     }
-    let others = [step.suite.is_some(), step.approval.is_some(), step.undo_rollout.is_some()];
-    let named = action::count(&step.action) + others.into_iter().filter(|given| *given).count();
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("a step has exactly one action, this one has {named}"),
-        "split or complete it",
-    );
-    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+    if let Err(named) = step.action.one() {
+        let message = format!("a step has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "split or complete it");
+    }
+    let usages = shared(step).flat_map(|action| scope::usages(action, at));
+    for usage in scope::condition(step.when.as_deref(), at).into_iter().chain(usages) {
         cx.scope.check(&usage, cx.refusals);
     }
     for (i, needed) in step.needs.iter().enumerate() {
@@ -81,8 +88,8 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
     let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
     let on_failure = on_failure(stage, step, at, cx.refusals);
     let place = Place { stage, in_suite: false, undo: false };
-    let action = match &step.suite {
-        Some(suite) => {
+    let action = match step.action.one().ok()? {
+        StepAction::Suite(suite) => {
             cx.refusals.require(
                 attempts == 1,
                 format!("{at}.retry"),
@@ -91,13 +98,9 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
             );
             Action::Suite(suite::resolve(cx, stage, suite, &format!("{at}.suite")))
         }
-        None => match &step.approval {
-            Some(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
-            None => match &step.undo_rollout {
-                Some(undo) => changes::undo_rollout(cx, stage, undo, &format!("{at}.undoRollout")),
-                None => action::resolve(cx, place, &step.action, step.timeout, at)?,
-            },
-        },
+        StepAction::Approval(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
+        StepAction::UndoRollout(undo) => changes::undo_rollout(cx, stage, undo, &format!("{at}.undoRollout")),
+        StepAction::Shared(action) => action::resolve(cx, place, action, step.timeout, at),
     };
     let resolved = PlanStep {
         name: step.name.clone(),
@@ -248,26 +251,24 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the undo cannot be read: {why}"), "write it anew"),
     }
-    let named = action::count(&undo.action);
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("an undo has exactly one action, this one has {named}"),
-        "give exactly one",
-    );
+    if let Err(named) = undo.action.one() {
+        let message = format!("an undo has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "give exactly one");
+    }
     // An undo may use what its own step captured.
     let mut scope = cx.scope.clone();
-    scope.captures.extend(scope::captures(&step.action, at).into_iter().map(|c| c.name));
+    scope.captures.extend(shared(step).flat_map(|action| scope::captures(action, at)).map(|c| c.name));
     scope.steps.insert(step.name.clone());
-    for usage in scope::usages(None, &undo.action, at) {
+    let undone_by = undo.action.all();
+    for usage in undone_by.iter().flat_map(|action| scope::usages(action, at)) {
         scope.check(&usage, cx.refusals);
     }
-    for captured in scope::captures(&undo.action, at) {
+    for captured in undone_by.iter().flat_map(|action| scope::captures(action, at)) {
         cx.refusals.add(captured.field, "nothing comes after an undo that could use a capture", "leave it out");
     }
     timeout_is_some_time(undo.timeout, at, cx.refusals);
     let place = Place { stage, in_suite: false, undo: true };
-    let action = action::resolve(cx, place, &undo.action, undo.timeout, at)?;
+    let action = action::resolve(cx, place, undo.action.one().ok()?, undo.timeout, at);
     let timeout = undo.timeout.unwrap_or_else(|| action::timeout(&action, 1, EVERY));
     if let Some(asked) = &undo.approval {
         approval::check(asked, &format!("{at}.approval"), cx.refusals);

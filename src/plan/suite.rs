@@ -7,7 +7,7 @@ use crate::api::step::{OnFailure, Suite, SuiteStep};
 
 use super::action::{self, Place};
 use super::refuse::{Of, not_yet};
-use super::scope::{self, Scope};
+use super::scope::{self, Captured, Scope, Usage};
 use super::steps::{self, Cx};
 use super::{PlanStep, PlanSuite, Stage};
 
@@ -33,12 +33,12 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
             scope.steps.insert(earlier.name.clone());
-            scope.captures.extend(scope::captures(&earlier.action, &at).into_iter().map(|c| c.name));
+            scope.captures.extend(captures(earlier, &at).map(|c| c.name));
         }
         out.extend(one(cx, stage, step, &scope, after, &at));
     }
     for (i, step) in suite.steps.iter().enumerate() {
-        cx.scope.take_captures(scope::captures(&step.action, &format!("{at}[{i}]")), cx.refusals);
+        cx.scope.take_captures(captures(step, &format!("{at}[{i}]")).collect(), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
     }
     PlanSuite {
@@ -46,6 +46,15 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         max_critical_failures: suite.max_critical_failures.unwrap_or(0),
         steps: out,
     }
+}
+
+fn captures(step: &SuiteStep, at: &str) -> impl Iterator<Item = Captured> {
+    step.action.all().iter().flat_map(move |action| scope::captures(action, at))
+}
+
+fn usages(step: &SuiteStep, at: &str) -> impl Iterator<Item = Usage> {
+    let of_actions = step.action.all().iter().flat_map(move |action| scope::usages(action, at));
+    scope::condition(step.when.as_deref(), at).into_iter().chain(of_actions)
 }
 
 fn one(
@@ -60,20 +69,17 @@ fn one(
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
     }
-    let named = action::count(&step.action);
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("a step of a suite has exactly one action, this one has {named}"),
-        "split or complete it",
-    );
-    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+    if let Err(named) = step.action.one() {
+        let message = format!("a step of a suite has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "split or complete it");
+    }
+    for usage in usages(step, at) {
         scope.check(&usage, cx.refusals);
     }
     steps::timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = steps::attempts(step.retry.as_ref(), at, cx.refusals);
     let place = Place { stage, in_suite: true, undo: false };
-    let action = action::resolve(cx, place, &step.action, step.timeout, at)?;
+    let action = action::resolve(cx, place, step.action.one().ok()?, step.timeout, at);
     let resolved = PlanStep {
         name: step.name.clone(),
         stage,
@@ -98,7 +104,7 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
     let names: BTreeSet<&str> = steps.iter().map(|s| s.name.as_str()).collect();
     let mut captured_by: BTreeMap<String, &str> = BTreeMap::new();
     for step in steps {
-        for captured in scope::captures(&step.action, at) {
+        for captured in captures(step, at) {
             captured_by.entry(captured.name).or_insert(&step.name);
         }
     }
@@ -118,7 +124,7 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
                 after.insert(name.clone());
             }
         }
-        for usage in scope::usages(step.when.as_deref(), &step.action, &at) {
+        for usage in usages(step, &at) {
             let (captures, outcomes) = scope::refers_to(&usage);
             let makers = captures.iter().filter_map(|c| captured_by.get(c).copied());
             let named = outcomes.iter().map(String::as_str).filter(|s| names.contains(s));

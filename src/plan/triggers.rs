@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{BuiltIn, Observe};
 use crate::api::duration::Duration;
-use crate::api::step::To;
-use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
+use crate::api::step::{Action, To};
+use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger, Watched};
 
 use super::refuse::{Of, Refusals, not_yet};
 use super::request::{self, Place};
@@ -80,7 +80,8 @@ pub(super) fn resolve(
 /// crash loops or readiness, whose bounds its author has chosen.
 fn built_in(triggers: &[Trigger]) -> Vec<BuiltInTrigger> {
     let looks = |p: &PodsTrigger| p.restarts.is_some() || p.crash_loop == Some(true) || p.ready_below.is_some();
-    if triggers.iter().filter_map(|t| t.pods.as_ref()).any(looks) {
+    let looks = |t: &Trigger| matches!(t.watches.one(), Ok(Watched::Pods(p)) if looks(p));
+    if triggers.iter().any(looks) {
         vec![BuiltInTrigger::Ready]
     } else {
         vec![BuiltInTrigger::CrashLoop, BuiltInTrigger::Ready]
@@ -122,39 +123,27 @@ fn trigger_of(
         Ok(value) => not_yet(Of::Trigger, &value, at, refusals),
         Err(why) => refusals.add(at, format!("the trigger cannot be read: {why}"), "write it anew"),
     }
-    let kinds = [
-        trigger.metric.is_some(),
-        trigger.probe.is_some(),
-        trigger.pods.is_some(),
-        trigger.logs.is_some(),
-        trigger.alert.is_some(),
-        trigger.resource.is_some(),
-        trigger.suite.is_some(),
-    ];
-    refusals.require(
-        kinds.into_iter().filter(|k| *k).count() == 1,
-        at,
-        "a trigger watches exactly one thing",
-        "give exactly one of metric, probe, pods, logs and resource",
-    );
-    if let Some(metric) = &trigger.metric {
-        let at = format!("{at}.metric");
-        needs_prometheus(has_prometheus, &at, refusals);
-        check_metric(metric, &at, scope, refusals);
-    }
-    if let Some(probe) = &mut out.probe {
-        *probe = probe_of(probe, &format!("{at}.probe"), scope, refusals);
-    }
-    if let Some(pods) = &trigger.pods {
-        check_pods(pods, &format!("{at}.pods"), refusals);
-    }
-    if let Some(of) = &trigger.resource {
-        resource::check(of, &format!("{at}.resource"), refusals);
-        let actions = crate::api::step::Actions { resource: Some(of.clone()), ..Default::default() };
-        scope::usages(None, &actions, at).iter().for_each(|usage| scope.check(usage, refusals));
-    }
-    if let Some(lines) = &mut out.logs {
-        lines.logs = logs::of_trigger(&lines.logs, &format!("{at}.logs"), refusals);
+    match out.watches.one_mut() {
+        Err(_) => refusals.add(
+            at,
+            "a trigger watches exactly one thing",
+            "give exactly one of metric, probe, pods, logs and resource",
+        ),
+        Ok(Watched::Metric(metric)) => {
+            let at = format!("{at}.metric");
+            needs_prometheus(has_prometheus, &at, refusals);
+            check_metric(metric, &at, scope, refusals);
+        }
+        Ok(Watched::Probe(probe)) => *probe = probe_of(probe, &format!("{at}.probe"), scope, refusals),
+        Ok(Watched::Pods(pods)) => check_pods(pods, &format!("{at}.pods"), refusals),
+        Ok(Watched::Resource(of)) => {
+            resource::check(of, &format!("{at}.resource"), refusals);
+            let usages = scope::usages(&Action::Resource(of.clone()), at);
+            usages.iter().for_each(|usage| scope.check(usage, refusals));
+        }
+        Ok(Watched::Logs(lines)) => lines.logs = logs::of_trigger(&lines.logs, &format!("{at}.logs"), refusals),
+        // Refused above, since they are not built.
+        Ok(Watched::Alert(_) | Watched::Suite(_)) => {}
     }
     out
 }
@@ -208,8 +197,7 @@ fn probe_of(probe: &ProbeTrigger, at: &str, scope: &Scope, refusals: &mut Refusa
     let mut out = probe.clone();
     let place = Place { to: To::Live, read_only: false, repeated: true };
     out.http = request::resolve(&probe.http, place, &format!("{at}.http"), refusals);
-    let actions = crate::api::step::Actions { http: Some(probe.http.clone()), ..Default::default() };
-    for usage in scope::usages(None, &actions, at) {
+    for usage in scope::usages(&Action::Http(probe.http.clone()), at) {
         scope.check(&usage, refusals);
     }
     refusals.require(

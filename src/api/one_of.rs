@@ -130,6 +130,7 @@ macro_rules! one_of {
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "a Cutover has some hundred at most")]
         pub enum $Enum {
             $(
                 /// One of those that may stand in other places too.

@@ -187,10 +187,7 @@ impl Plan {
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
     pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
         self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
-            let scale = match &s.action {
-                Action::Scale(scale) => Some(scale),
-                _ => None,
-            };
+            let scale = if let Action::Scale(scale) = &s.action { Some(scale) } else { None };
             scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
         })
     }
@@ -222,39 +219,18 @@ impl Plan {
 
 /// The step, or what is left of a suite, if it changes nothing.
 fn only_reading(step: &PlanStep) -> Option<PlanStep> {
-    let reads = match &step.action {
-        Action::Job(job) => job.read_only,
-        Action::Http(http) => http.method.unwrap_or_default().is_safe(),
-        Action::Suite(suite) => {
-            let steps: Vec<PlanStep> = suite.steps.iter().filter_map(only_reading).collect();
-            let there = |name: &String| steps.iter().any(|s| s.name == *name);
-            let steps: Vec<PlanStep> = steps
-                .iter()
-                .map(|s| PlanStep { after: s.after.iter().filter(|a| there(a)).cloned().collect(), ..s.clone() })
-                .collect();
-            let empty = steps.is_empty();
-            let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
-            return (!empty).then(|| PlanStep { action: suite, ..step.clone() });
-        }
-        Action::Config(_)
-        | Action::Rollout(_)
-        | Action::Metric(_)
-        | Action::Tls(_)
-        | Action::Resource(_)
-        | Action::Logs(_) => true,
-        Action::Permissions {}
-        | Action::Scale(_)
-        | Action::Unscale { .. }
-        | Action::SetEnv(_)
-        | Action::UndoSetEnv { .. }
-        | Action::Restart(_)
-        | Action::CronJobs(_)
-        | Action::UndoCronJobs { .. }
-        | Action::UndoRollout(_)
-        | Action::Approval(_)
-        | Action::Wait(_) => false,
+    let Action::Suite(suite) = &step.action else {
+        return step.action.only_reads().then(|| step.clone());
     };
-    reads.then(|| step.clone())
+    let steps: Vec<PlanStep> = suite.steps.iter().filter_map(only_reading).collect();
+    let there = |name: &String| steps.iter().any(|s| s.name == *name);
+    let steps: Vec<PlanStep> = steps
+        .iter()
+        .map(|s| PlanStep { after: s.after.iter().filter(|a| there(a)).cloned().collect(), ..s.clone() })
+        .collect();
+    let empty = steps.is_empty();
+    let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
+    (!empty).then(|| PlanStep { action: suite, ..step.clone() })
 }
 
 /// These steps under the names of a further execution. What they need of one another is that of the same execution.

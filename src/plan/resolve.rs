@@ -7,13 +7,14 @@ use crate::api::duration::Duration;
 use crate::api::restore::BlockedAction;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 
+use super::actions::rollout;
+use super::after;
 use super::refuse::{Of, Refusal, Refusals, not_yet};
 use super::request;
 use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
 use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
-use super::{action, after};
 
 /// Most steps of a Cutover, those of suites included.
 pub const MAX_STEPS: usize = 200;
@@ -71,7 +72,7 @@ pub fn resolve(
     plan_steps.extend(verify);
     plan_steps.extend(steps::stage(&mut cx, Stage::Confirm, &of(&spec.confirm), "spec.confirm.steps"));
     // Triggers are armed during Confirming and Observing: they see what was captured up to there.
-    let observe = triggers::resolve(spec.observe.as_ref(), &mut cx.scope, has_prometheus, cx.refusals);
+    let observe = triggers::resolve(&mut cx, spec.observe.as_ref());
     plan_steps.extend(steps::stage(&mut cx, Stage::Finish, &of(&spec.finish), "spec.finish.steps"));
     if let Some(rollback) = &spec.rollback {
         plan_steps.extend(steps::stage(&mut cx, Stage::Rollback, &rollback.steps, "spec.rollback.steps"));
@@ -374,7 +375,7 @@ pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) 
         stage,
         critical: true,
         when: None,
-        timeout: action::timeout(&action, attempts, every),
+        timeout: action.time(attempts, every),
         attempts,
         every,
         needs: vec![],
@@ -387,12 +388,12 @@ pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) 
 
 /// Whether a step makes the run wait for the whole target in any case.
 fn waits_for_target(step: &PlanStep, target: &PlanSide) -> bool {
-    let Action::Rollout(rollout) = &step.action else { return false };
+    let Action::Rollout(of) = &step.action else { return false };
     step.stage != Stage::Preflight
         && step.when.is_none()
         && step.needs.is_empty()
         && step.on_failure != OnFailure::Continue
-        && action::covers(rollout, &target.workloads)
+        && rollout::covers(of, &target.workloads)
 }
 
 fn is_label_key(key: &str) -> bool {

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use crate::api::cutover::Release;
 use crate::api::duration::Duration;
-use crate::api::one_of::Tagged;
-use crate::api::step::Action;
+use crate::api::step::Capture;
 
 use super::expr::{self, Var};
 use super::refuse::Refusals;
@@ -20,20 +19,51 @@ pub(super) const MAX_NAME: usize = 40;
 /// Most captures of a Cutover.
 const MAX_CAPTURES: usize = 64;
 
-/// Variables of every expression.
-const COMMON: [&str; 4] = ["captures", "release", "now", "steps"];
-/// Variables of `http.expect`.
-const HTTP: [&str; 9] = ["status", "headers", "body", "json", "latency", "captures", "release", "now", "steps"];
-/// Variables of `job.expect`.
-const JOB: [&str; 6] = ["exitCode", "json", "captures", "release", "now", "steps"];
-/// Variables of `metric.expect` and `logs.expect`.
-const VALUE: [&str; 5] = ["value", "captures", "release", "now", "steps"];
+/// Variables of every expression, behind its own.
+const COMMON: &[Variable] = &[
+    Variable("captures", Type::Any),
+    Variable("release", Type::Any),
+    Variable("now", Type::Time),
+    Variable("steps", Type::Any),
+];
 
-/// Variables of `tls.expect`.
-const TLS: [&str; 9] = ["daysLeft", "names", "issuer", "protocol", "trusted", "captures", "release", "now", "steps"];
+/// A variable of an expression, and what is known of its value before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable(pub &'static str, pub Type);
 
-/// Variables of `resource.expect`.
-const RESOURCE: [&str; 5] = ["object", "captures", "release", "now", "steps"];
+/// The type of a variable, by which an expression is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub(super) enum Type {
+    /// Not known.
+    Any,
+    Bool,
+    Double,
+    Duration,
+    /// A value for which most expressions look further than this one comparison.
+    Int(i64),
+    List,
+    Map,
+    Text,
+    Time,
+}
+
+impl Type {
+    /// A value of it.
+    fn typical(self) -> Option<Var> {
+        Some(match self {
+            Self::Any => return None,
+            Self::Bool => json!(true).into(),
+            Self::Double => json!(0.5).into(),
+            Self::Duration => Var::Duration(Duration::from_secs(1)),
+            Self::Int(n) => json!(n).into(),
+            Self::List => json!([]).into(),
+            Self::Map => json!({}).into(),
+            Self::Text => json!("").into(),
+            Self::Time => Var::Time(jiff::Timestamp::UNIX_EPOCH),
+        })
+    }
+}
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +72,8 @@ pub(super) enum Kind {
     Text,
     /// Only `${release.…}` is expanded.
     Image,
-    /// CEL over these variables.
-    Expr(&'static [&'static str]),
+    /// CEL over these variables, and those of every expression.
+    Expr(&'static [Variable]),
 }
 
 /// A text that may refer to something.
@@ -57,92 +87,35 @@ pub(super) struct Usage {
     pub text: String,
 }
 
-/// A step's `when`, which may refer to something.
-pub(super) fn condition(when: Option<&str>, at: &str) -> Option<Usage> {
-    when.map(|when| Usage { field: format!("{at}.when"), kind: Kind::Expr(&COMMON), text: when.to_owned() })
+impl Usage {
+    /// A text in which `${…}` is expanded.
+    pub fn text(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Text, text: text.to_owned() }
+    }
+
+    /// The image of a container.
+    pub fn image(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Image, text: text.to_owned() }
+    }
+
+    /// An expression over these variables, and those of every expression.
+    pub fn expr(field: String, own: &'static [Variable], text: &str) -> Self {
+        Self { field, kind: Kind::Expr(own), text: text.to_owned() }
+    }
+
+    /// A list of expressions.
+    pub fn exprs(at: &str, own: &'static [Variable], list: &[String]) -> impl Iterator<Item = Self> {
+        list.iter().enumerate().map(move |(i, text)| Self::expr(format!("{at}[{i}]"), own, text))
+    }
+
+    /// A step's `when`.
+    pub fn condition(when: Option<&str>, at: &str) -> Option<Self> {
+        when.map(|when| Self::expr(format!("{at}.when"), &[], when))
+    }
 }
 
-/// Everything in an action that may refer to something.
-pub(super) fn usages(action: &Action, at: &str) -> Vec<Usage> {
-    let mut out = vec![];
-    let mut add = |field: String, kind: Kind, text: &str| out.push(Usage { field, kind, text: text.to_owned() });
-    match action {
-        Action::Http(http) => {
-            let at = format!("{at}.http");
-            for (name, text) in [("path", &http.path), ("url", &http.url), ("body", &http.body)] {
-                if let Some(text) = text {
-                    add(format!("{at}.{name}"), Kind::Text, text);
-                }
-            }
-            for (name, list) in [("headers", &http.headers), ("form", &http.form)] {
-                for (i, h) in list.iter().enumerate() {
-                    add(format!("{at}.{name}[{i}].value"), Kind::Text, &h.value);
-                }
-            }
-            for (i, e) in http.expect.iter().enumerate() {
-                add(format!("{at}.expect[{i}]"), Kind::Expr(&HTTP), e);
-            }
-        }
-        Action::Job(job) => {
-            let at = format!("{at}.job");
-            for (i, e) in job.env.iter().enumerate() {
-                if let Some(value) = &e.value {
-                    add(format!("{at}.env[{i}].value"), Kind::Text, value);
-                }
-            }
-            for (i, e) in job.expect.iter().enumerate() {
-                add(format!("{at}.expect[{i}]"), Kind::Expr(&JOB), e);
-            }
-            for list in ["initContainers", "containers"] {
-                let containers = job.template.as_ref().and_then(|t| t["spec"][list].as_array());
-                for (c, container) in containers.into_iter().flatten().enumerate() {
-                    let at = format!("{at}.template.spec.{list}[{c}]");
-                    if let Some(image) = container["image"].as_str() {
-                        add(format!("{at}.image"), Kind::Image, image);
-                    }
-                    for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
-                        if let Some(value) = e["value"].as_str() {
-                            add(format!("{at}.env[{i}].value"), Kind::Text, value);
-                        }
-                    }
-                }
-            }
-        }
-        Action::SetEnv(set) => {
-            for (i, e) in set.env.iter().enumerate() {
-                if let Some(value) = &e.value {
-                    add(format!("{at}.setEnv.env[{i}].value"), Kind::Text, value);
-                }
-            }
-        }
-        Action::Metric(metric) => {
-            if let Some(expect) = &metric.expect {
-                add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
-            }
-        }
-        Action::Resource(of) => {
-            for (i, e) in of.expect.iter().enumerate() {
-                add(format!("{at}.resource.expect[{i}]"), Kind::Expr(&RESOURCE), e);
-            }
-        }
-        Action::Tls(tls) => {
-            for (i, e) in tls.expect.iter().enumerate() {
-                add(format!("{at}.tls.expect[{i}]"), Kind::Expr(&TLS), e);
-            }
-        }
-        Action::Logs(logs) => {
-            if let Some(expect) = &logs.expect {
-                add(format!("{at}.logs.expect"), Kind::Expr(&VALUE), expect);
-            }
-        }
-        Action::Config(_)
-        | Action::Rollout(_)
-        | Action::Scale(_)
-        | Action::Restart(_)
-        | Action::CronJobs(_)
-        | Action::Wait(_) => {}
-    }
-    out
+fn names(own: &[Variable]) -> Vec<&'static str> {
+    own.iter().chain(COMMON).map(|variable| variable.0).collect()
 }
 
 /// Something that an action captures.
@@ -156,29 +129,12 @@ pub(super) struct Captured {
     pub number: bool,
 }
 
-/// What an action captures.
-pub(super) fn captures(action: &Action, at: &str) -> Vec<Captured> {
-    let list = match action {
-        Action::Http(http) => &http.capture,
-        Action::Job(job) => &job.capture,
-        Action::Metric(metric) => {
-            let field = format!("{at}.metric.captureAs");
-            let named = metric.capture_as.iter();
-            return named.map(|n| Captured { name: n.clone(), field: field.clone(), number: true }).collect();
-        }
-        Action::Config(_)
-        | Action::Rollout(_)
-        | Action::Resource(_)
-        | Action::Tls(_)
-        | Action::Logs(_)
-        | Action::Scale(_)
-        | Action::SetEnv(_)
-        | Action::Restart(_)
-        | Action::CronJobs(_)
-        | Action::Wait(_) => return vec![],
-    };
-    let field = |i: usize| format!("{at}.{}.capture[{i}].name", action.key());
-    list.iter().enumerate().map(|(i, c)| Captured { name: c.name.clone(), field: field(i), number: false }).collect()
+impl Captured {
+    /// Those of an action at `at` that has a field `capture`.
+    pub fn of(list: &[Capture], at: &str) -> Vec<Self> {
+        let field = |i: usize| format!("{at}.capture[{i}].name");
+        list.iter().enumerate().map(|(i, c)| Self { name: c.name.clone(), field: field(i), number: false }).collect()
+    }
 }
 
 /// The captures and steps that a text refers to, itself being wrong or not.
@@ -187,7 +143,9 @@ pub(super) fn refers_to(usage: &Usage) -> (BTreeSet<String>, BTreeSet<String>) {
         Kind::Text | Kind::Image => {
             (vars::references(&usage.text).unwrap_or_default().into_iter().collect(), BTreeSet::new())
         }
-        Kind::Expr(names) => expr::references(&usage.text, names).map(|r| (r.captures, r.steps)).unwrap_or_default(),
+        Kind::Expr(own) => {
+            expr::references(&usage.text, &names(own)).map(|r| (r.captures, r.steps)).unwrap_or_default()
+        }
     }
 }
 
@@ -289,7 +247,7 @@ impl Scope {
     pub fn check(&self, usage: &Usage, refusals: &mut Refusals) {
         let Usage { field, kind, text } = usage;
         match kind {
-            Kind::Expr(names) => match expr::references(text, names) {
+            Kind::Expr(own) => match expr::references(text, &names(own)) {
                 Err(why) => refusals.add(field, why, "correct the expression"),
                 Ok(refs) => {
                     for name in &refs.captures {
@@ -298,7 +256,7 @@ impl Scope {
                     for name in &refs.steps {
                         self.check_step(name, field, refusals);
                     }
-                    if let Err(why) = expr::check_types(text, &self.typical(names)) {
+                    if let Err(why) = expr::check_types(text, &self.typical(own)) {
                         refusals.add(
                             field,
                             why,
@@ -339,24 +297,10 @@ impl Scope {
     }
 
     /// A value of the right type for each variable whose type is known.
-    fn typical(&self, names: &[&str]) -> BTreeMap<String, Var> {
+    fn typical(&self, own: &[Variable]) -> BTreeMap<String, Var> {
         let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
-        let values: [(&str, Var); 13] = [
-            ("daysLeft", json!(0.5).into()),
-            ("names", json!([]).into()),
-            ("issuer", json!("").into()),
-            ("protocol", json!("").into()),
-            ("trusted", json!(true).into()),
-            ("status", json!(200).into()),
-            ("exitCode", json!(0).into()),
-            ("value", json!(0.5).into()),
-            ("headers", json!({}).into()),
-            ("body", json!("").into()),
-            ("captures", serde_json::Value::Object(captures).into()),
-            ("latency", Var::Duration(Duration::from_secs(1))),
-            ("now", Var::Time(jiff::Timestamp::UNIX_EPOCH)),
-        ];
-        values.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, var)| (name.to_owned(), var)).collect()
+        let known = own.iter().chain(COMMON).filter_map(|v| Some((v.0.to_owned(), v.1.typical()?)));
+        known.chain([("captures".to_owned(), serde_json::Value::Object(captures).into())]).collect()
     }
 
     fn check_capture(&self, name: &str, field: &str, shown: &str, refusals: &mut Refusals) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
-use crate::api::step::{self, Job, OnFailure, Retry, Step, StepAction, Undo, UndoWhen, WorkloadRef};
+use crate::api::one_of::{OneOf, Tagged};
+use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
 
-use super::action::{self, Place};
+use super::actions::{self, Given, Part, Place, approval, job};
 use super::refuse::{Of, Refusals, not_yet};
-use super::scope::{self, MAX_NAME, Scope};
+use super::scope::{Captured, MAX_NAME, Scope, Usage};
 use super::{Action, PlanStep, PlanUndo, Stage};
-use super::{approval, changes, job, suite};
 
 /// Pause between attempts unless the step says.
 const EVERY: Duration = Duration::from_secs(5);
@@ -43,9 +43,7 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
         if let Some(resolved) = one(cx, stage, step, &at) {
             out.extend(resolved);
         }
-        for action in shared(step) {
-            cx.scope.take_captures(scope::captures(action, &at), cx.refusals);
-        }
+        cx.scope.take_captures(captures(&step.action, actions::of_step, &at), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
     }
     if stage == Stage::Rollback {
@@ -54,12 +52,23 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
     out
 }
 
-/// The actions of a step that others may have too.
-fn shared(step: &Step) -> impl Iterator<Item = &step::Action> {
-    step.action.all().iter().filter_map(|action| match action {
-        StepAction::Shared(action) => Some(action),
-        StepAction::Suite(_) | StepAction::Approval(_) | StepAction::UndoRollout(_) => None,
-    })
+/// What is known of an action, by its enum.
+type Known<T> = fn(&T) -> &dyn Given;
+
+/// Every text of an action that may refer to something. Of several actions, which are refused, those of all.
+pub(super) fn texts<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Usage> {
+    action.all().iter().flat_map(|a| known(a).texts(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// What an action captures.
+pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Captured> {
+    action.all().iter().flat_map(|a| known(a).captures(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
+pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
+    let action = action.one().ok()?;
+    Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
 }
 
 fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>> {
@@ -71,8 +80,8 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         let message = format!("a step has exactly one action, this one has {named}");
         cx.refusals.add(at, message, "split or complete it");
     }
-    let usages = shared(step).flat_map(|action| scope::usages(action, at));
-    for usage in scope::condition(step.when.as_deref(), at).into_iter().chain(usages) {
+    let texts = texts(&step.action, actions::of_step, at);
+    for usage in Usage::condition(step.when.as_deref(), at).into_iter().chain(texts) {
         cx.scope.check(&usage, cx.refusals);
     }
     for (i, needed) in step.needs.iter().enumerate() {
@@ -87,27 +96,14 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
     timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
     let on_failure = on_failure(stage, step, at, cx.refusals);
-    let place = Place { stage, in_suite: false, undo: false };
-    let action = match step.action.one().ok()? {
-        StepAction::Suite(suite) => {
-            cx.refusals.require(
-                attempts == 1,
-                format!("{at}.retry"),
-                "a suite is not retried as a whole",
-                "give the steps of the suite a retry",
-            );
-            Action::Suite(suite::resolve(cx, stage, suite, &format!("{at}.suite")))
-        }
-        StepAction::Approval(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
-        StepAction::UndoRollout(undo) => changes::undo_rollout(cx, stage, undo, &format!("{at}.undoRollout")),
-        StepAction::Shared(action) => action::resolve(cx, place, action, step.timeout, at),
-    };
+    let place = Place { stage, part: Part::Step(step), timeout: step.timeout, field: at };
+    let action = resolved(cx, &step.action, actions::of_step, &place)?;
     let resolved = PlanStep {
         name: step.name.clone(),
         stage,
         critical: step.critical,
         when: step.when.clone(),
-        timeout: step.timeout.unwrap_or_else(|| action::timeout(&action, attempts, every)),
+        timeout: step.timeout.unwrap_or_else(|| action.time(attempts, every)),
         attempts,
         every,
         needs: step.needs.clone(),
@@ -116,7 +112,6 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         undo: undo(cx, stage, step, &action, at),
         action,
     };
-    action::fits(&resolved, at, cx.refusals);
     can_be_kept(step, &resolved, at, cx.refusals);
     can_be_undone_alone(&resolved, at, cx.refusals);
     Some(with_dry_run(cx, resolved, at))
@@ -222,8 +217,8 @@ pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals
 
 fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Option<PlanUndo> {
     let Some(undo) = &step.undo else {
-        let action = changes::automatic_undo(action, &step.name).filter(|_| may_be_undone(stage))?;
-        let timeout = action::timeout(&action, 1, EVERY);
+        let action = action.automatic_undo(&step.name).filter(|_| may_be_undone(stage))?;
+        let timeout = action.time(1, EVERY);
         return Some(PlanUndo { when: Default::default(), timeout, approval: None, action });
     };
     let at = format!("{at}.undo");
@@ -257,19 +252,18 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     }
     // An undo may use what its own step captured.
     let mut scope = cx.scope.clone();
-    scope.captures.extend(shared(step).flat_map(|action| scope::captures(action, at)).map(|c| c.name));
+    scope.captures.extend(captures(&step.action, actions::of_step, at).into_iter().map(|c| c.name));
     scope.steps.insert(step.name.clone());
-    let undone_by = undo.action.all();
-    for usage in undone_by.iter().flat_map(|action| scope::usages(action, at)) {
+    for usage in texts(&undo.action, actions::anywhere, at) {
         scope.check(&usage, cx.refusals);
     }
-    for captured in undone_by.iter().flat_map(|action| scope::captures(action, at)) {
+    for captured in captures(&undo.action, actions::anywhere, at) {
         cx.refusals.add(captured.field, "nothing comes after an undo that could use a capture", "leave it out");
     }
     timeout_is_some_time(undo.timeout, at, cx.refusals);
-    let place = Place { stage, in_suite: false, undo: true };
-    let action = action::resolve(cx, place, undo.action.one().ok()?, undo.timeout, at);
-    let timeout = undo.timeout.unwrap_or_else(|| action::timeout(&action, 1, EVERY));
+    let place = Place { stage, part: Part::Undo, timeout: undo.timeout, field: at };
+    let action = resolved(cx, &undo.action, actions::anywhere, &place)?;
+    let timeout = undo.timeout.unwrap_or_else(|| action.time(1, EVERY));
     if let Some(asked) = &undo.approval {
         approval::check(asked, &format!("{at}.approval"), cx.refusals);
     }

@@ -265,3 +265,48 @@ fn times(n: u32, one: Duration) -> Duration {
 fn plus(a: Duration, b: Duration) -> Duration {
     Duration::from_millis(a.as_millis().saturating_add(b.as_millis()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Every form that a plan of this version stores. A form that is written here is read for ever.
+    fn stored() -> Vec<Value> {
+        vec![
+            json!({"job": {"template": {"spec": {}}, "deadline": "10m", "onAbort": "Wait"}}),
+            json!({"http": {"to": "Target", "path": "/", "method": "GET", "scheme": "http", "pods": "Any"}}),
+            json!({"config": {"secret": "s", "keys": [{"name": "K"}]}}),
+            json!({"rollout": {"side": "Target"}}),
+            json!({"metric": {"query": "q", "expect": "value < 1.0"}}),
+            json!({"resource": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "expect": ["true"]}}),
+            json!({"tls": {"url": "https://shop.example.com"}}),
+            json!({"logs": {"side": "Target", "matches": "x", "within": "5m", "expect": "value == 0.0"}}),
+            json!({"scale": {"workloads": [{"kind": "Deployment", "name": "w"}], "replicas": 3}}),
+            json!({"setEnv": {"side": "Target", "env": [{"name": "A", "value": "1"}]}}),
+            json!({"restart": {"workloads": [{"kind": "StatefulSet", "name": "w"}]}}),
+            json!({"cronJobs": {"suspend": ["night"]}}),
+            json!({"wait": {"for": "1s"}}),
+            json!({"suite": {"passRate": 90, "maxCriticalFailures": 0, "steps": []}}),
+            json!({"approval": {"roles": [{"name": "qa"}]}}),
+            json!({"undoRollout": {"deployment": "w"}}),
+            json!({"permissions": {}}),
+            json!({"unscale": {"step": "a"}}),
+            json!({"undoSetEnv": {"step": "a"}}),
+            json!({"undoCronJobs": {"step": "a"}}),
+        ]
+    }
+
+    #[test]
+    fn every_stored_form_is_read_and_written_as_it_was() {
+        let mut kinds = vec![];
+        for form in stored() {
+            let action: Action = serde_json::from_value(form.clone()).unwrap_or_else(|e| panic!("{e}: {form}"));
+            assert_eq!(serde_json::to_value(&action).ok().as_ref(), Some(&form));
+            assert!(form.get(action.kind()).is_some(), "{form}");
+            kinds.push(action.kind());
+        }
+        assert_eq!(kinds, Action::KINDS);
+    }
+}

@@ -16,10 +16,7 @@ use crate::plan::PlanStep;
 
 /// The workloads that a step names, by their side or one by one.
 pub fn workloads(cx: &Cx, side: Option<SideRef>, named: &[WorkloadRef]) -> Vec<WorkloadRef> {
-    match side {
-        Some(side) => cx.plan.side(side).workloads.clone(),
-        None => named.to_vec(),
-    }
+    cx.plan.named(side, named)
 }
 
 /// What is known of a workload.

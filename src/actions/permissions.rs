@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::api::duration::Duration;
 use crate::api::run::{ObjectRef, StepRecord};
 use crate::api::step::Job;
+use crate::api::trigger::Watched;
 use crate::effect::{DryRun, Read};
 use crate::endpoints::check::check;
 use crate::endpoints::whole_selector;
@@ -18,7 +19,7 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, cron_jobs, ports, read_key, restart, scale, set_env, span, undo_rollout};
+use super::{Cx, Out, Verdict, ports, read_key, set_env, span};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -138,17 +139,13 @@ fn sides(cx: &Cx, record: &StepRecord, out: &mut Out) -> Sides {
 /// Asks every query of triggers and metric steps. `Err`: not all are answered yet; `Ok(Some)`: one is no query. Whether
 /// there is a value does not matter here: before the switch there may be none.
 fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> Result<Option<String>, ()> {
-    let of_steps = cx.plan.steps.iter().flat_map(|s| match &s.action {
-        Action::Suite(suite) => suite.steps.iter().collect(),
-        _ => vec![s],
-    });
-    let of_steps = of_steps.filter_map(|s| match &s.action {
-        Action::Metric(metric) => Some((format!("step {}", s.name), &metric.query)),
-        _ => None,
+    let of_steps = cx.plan.steps.iter().flat_map(PlanStep::parts).filter_map(|s| {
+        let Action::Metric(metric) = &s.action else { return None };
+        Some((format!("step {}", s.name), &metric.query))
     });
     let of_triggers = cx.plan.observe.triggers.iter().filter_map(|t| {
-        let query = t.metric.as_ref()?.query.as_ref()?;
-        Some((format!("trigger {}", t.name), query))
+        let Ok(Watched::Metric(metric)) = t.watches.one() else { return None };
+        Some((format!("trigger {}", t.name), metric.query.as_ref()?))
     });
     let mut waiting = false;
     for (of, query) in of_triggers.chain(of_steps) {
@@ -238,15 +235,9 @@ fn jobs(cx: &Cx) -> Vec<(PlanStep, Job)> {
 fn changed(cx: &Cx) -> BTreeSet<ObjectRef> {
     let mut found: BTreeSet<ObjectRef> = cx.plan.old.workloads.iter().map(ObjectRef::from).collect();
     let actions = cx.plan.steps.iter().flat_map(|s| [Some(&s.action), s.undo.as_ref().map(|u| &u.action)]);
-    for action in actions.flatten() {
-        match action {
-            Action::Scale(s) => found.extend(scale::workloads(cx, s).iter().map(ObjectRef::from)),
-            Action::Restart(r) => found.extend(restart::workloads(cx, r).iter().map(ObjectRef::from)),
-            Action::UndoRollout(undo) => drop(found.insert((&undo_rollout::workload(undo)).into())),
-            Action::CronJobs(jobs) => found.extend(cron_jobs::wanted(jobs).map(|(object, _)| object)),
-            _ => {}
-        }
-    }
+    // An environment is tried with its variables.
+    let others = actions.flatten().filter(|action| !matches!(action, Action::SetEnv(_)));
+    found.extend(others.flat_map(|action| action.changes(cx.plan)));
     found
 }
 

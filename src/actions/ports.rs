@@ -2,6 +2,7 @@
 //! anything is done, since Services are not known when the plan is made.
 
 use crate::api::step::{Http, Tls};
+use crate::api::trigger::Watched;
 use crate::plan::{Action, PlanStep};
 
 use super::Cx;
@@ -14,8 +15,9 @@ pub fn ambiguous(cx: &Cx) -> Vec<String> {
         of_step(cx, step, &mut found);
     }
     for trigger in &cx.plan.observe.triggers {
-        let http = trigger.probe.as_ref().map(|probe| &probe.http);
-        found.extend(http.and_then(|http| of_http(cx, http)).map(|why| format!("trigger {}: {why}", trigger.name)));
+        if let Ok(Watched::Probe(probe)) = trigger.watches.one() {
+            found.extend(of_http(cx, &probe.http).map(|why| format!("trigger {}: {why}", trigger.name)));
+        }
     }
     found
 }

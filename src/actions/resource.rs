@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::run::StepRecord;
 use crate::api::step::Resource;
+use crate::api::trigger::Watched;
 use crate::effect::{Read, ResourceOf};
 use crate::plan::expr::{self, Var};
 use crate::plan::{Action, Plan, PlanStep};
@@ -70,17 +71,13 @@ fn saw(of: &Resource, value: &Value) -> Map<String, Value> {
 
 /// Every object that steps, their undos and triggers look at.
 pub fn all(plan: &Plan) -> BTreeSet<ResourceOf> {
-    let of_suites = plan.steps.iter().flat_map(|s| match &s.action {
-        Action::Suite(suite) => suite.steps.iter().collect(),
-        _ => vec![s],
-    });
     let undos = plan.steps.iter().filter_map(|s| s.undo.as_ref().map(|u| &u.action));
-    let actions = of_suites.map(|s| &s.action).chain(undos);
-    let of_steps = actions.filter_map(|action| match action {
-        Action::Resource(of) => Some(of),
-        _ => None,
+    let actions = plan.steps.iter().flat_map(PlanStep::parts).map(|s| &s.action).chain(undos);
+    let of_steps = actions.filter_map(|action| if let Action::Resource(of) = action { Some(of) } else { None });
+    let of_triggers = plan.observe.triggers.iter().filter_map(|t| {
+        let Ok(Watched::Resource(of)) = t.watches.one() else { return None };
+        Some(of)
     });
-    let of_triggers = plan.observe.triggers.iter().filter_map(|t| t.resource.as_ref());
     of_steps.chain(of_triggers).map(object).collect()
 }
 

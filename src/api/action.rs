@@ -1,4 +1,4 @@
-//! What the actions of a step say, one type each; `http` has a file of its own.
+//! The actions, one line each, and what each says, one type each; `http` has a file of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,56 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::duration::Duration;
+use super::http::Http;
+use super::one_of::one_of;
 use super::schema;
-use super::step::{Capture, EnvVar, FromContainer, NamedWorkload, SideRef, To, WorkloadRef, is_false, is_true, yes};
+use super::step::{
+    Capture, EnvVar, FromContainer, NamedWorkload, SideRef, Suite, To, WorkloadRef, is_false, is_true, yes,
+};
+
+one_of! {
+    /// The actions that a step, a suite's step and an undo share.
+    Action, ActionFields {
+        /// One Job, at most once.
+        "job" Job(Job),
+        /// One request and what is expected of the answer.
+        "http" Http(Http),
+        /// A certificate's days, names, issuer, protocol.
+        "tls" Tls(Tls),
+        /// Keys of a Secret, a ConfigMap or a workload's environment.
+        "config" Config(Config),
+        /// Workloads available at the wanted count.
+        "rollout" Rollout(Rollout),
+        /// CEL over any object of the namespace but Secrets.
+        "resource" Resource(Resource),
+        /// One PromQL value and an expression.
+        "metric" Metric(Metric),
+        /// Lines of a side's pods that match.
+        "logs" Logs(Logs),
+        /// Changes the replicas of workloads.
+        "scale" Scale(Scale),
+        /// Changes the environment of workloads.
+        "setEnv" SetEnv(SetEnv),
+        /// Restarts workloads.
+        "restart" Restart(Restart),
+        /// Suspends or resumes CronJobs.
+        "cronJobs" CronJobs(CronJobs),
+        /// A pause.
+        "wait" Wait(Wait),
+    }
+}
+
+one_of! {
+    /// The actions of a step of a phase.
+    StepAction, StepActionFields, or Action {
+        /// Parallel checks with a pass rate.
+        "suite" Suite(Suite),
+        /// Waits for people.
+        "approval" Approval(Approval),
+        /// (Rollback only) a Deployment back to its previous revision.
+        "undoRollout" UndoRollout(UndoRollout),
+    }
+}
 
 /// One Job, at most once (P1).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -16,6 +16,7 @@ pub mod decision;
 pub mod duration;
 pub mod http;
 pub mod moment;
+pub mod one_of;
 pub mod phase;
 pub mod phases;
 pub mod reference;

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use super::action::{
-    Approval, ApprovalRole, Config, ConfigKey, CronJobs, DryRun, Job, Logs, Metric, OnAbort, Resource, Restart,
-    Rollout, Scale, SetEnv, Tls, UndoRollout, Wait,
+    Action, Approval, ApprovalRole, Config, ConfigKey, CronJobs, DryRun, Job, Logs, Metric, OnAbort, Resource, Restart,
+    Rollout, Scale, SetEnv, StepAction, Tls, UndoRollout, Wait,
 };
 use super::duration::Duration;
 pub use super::http::{BodyFrom, FilePart, Header, HeaderFrom, Http, Method, Pods, Scheme, To};
+use super::one_of::OneOf;
 use super::schema;
 
 /// Most steps a phase or a suite may hold.
@@ -28,10 +29,7 @@ pub(super) fn is_false(b: &bool) -> bool {
 /// One thing done or checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.job), has(self.http), has(self.suite), has(self.tls), has(self.config), has(self.rollout), has(self.resource), has(self.metric), has(self.logs), has(self.scale), has(self.setEnv), has(self.restart), has(self.cronJobs), has(self.undoRollout), has(self.approval), has(self.wait)].filter(x, x).size() == 1",
-    "message": "a step has exactly one action: job, http, suite, tls, config, rollout, resource, metric, logs, scale, setEnv, restart, cronJobs, undoRollout, approval or wait"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [OneOf::<StepAction>::rule("a step has exactly one action:")]))]
 pub struct Step {
     /// Unique in the whole Cutover, suites included.
     #[schemars(schema_with = "schema::name40")]
@@ -69,64 +67,10 @@ pub struct Step {
     pub keep_on_retry: bool,
     /// The action.
     #[serde(flatten)]
-    pub action: Actions,
-    /// Parallel checks with a pass rate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suite: Option<Suite>,
-    /// Waits for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
-    /// (Rollback only) a Deployment back to its previous revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo_rollout: Option<UndoRollout>,
+    pub action: OneOf<StepAction>,
     /// What reverses the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
-}
-
-/// The actions that a step, a suite's step and an undo share.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Actions {
-    /// One Job, at most once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<Job>,
-    /// One request and what is expected of the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<Http>,
-    /// A certificate's days, names, issuer, protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
-    /// Keys of a Secret, a ConfigMap or a workload's environment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Config>,
-    /// Workloads available at the wanted count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<Rollout>,
-    /// CEL over any object of the namespace but Secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<Resource>,
-    /// One PromQL value and an expression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metric: Option<Metric>,
-    /// Lines of a side's pods that match.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logs: Option<Logs>,
-    /// Changes the replicas of workloads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<Scale>,
-    /// Changes the environment of workloads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set_env: Option<SetEnv>,
-    /// Restarts workloads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restart: Option<Restart>,
-    /// Suspends or resumes CronJobs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cron_jobs: Option<CronJobs>,
-    /// A pause.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<Wait>,
 }
 
 /// How often a failed step is tried again.
@@ -167,10 +111,7 @@ pub enum UndoWhen {
 /// What reverses a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.job), has(self.http), has(self.tls), has(self.config), has(self.rollout), has(self.resource), has(self.metric), has(self.logs), has(self.scale), has(self.setEnv), has(self.restart), has(self.cronJobs), has(self.wait)].filter(x, x).size() == 1",
-    "message": "an undo has exactly one action"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [OneOf::<Action>::rule("an undo has exactly one action:")]))]
 pub struct Undo {
     /// `Attempted` (default) or `Succeeded`.
     #[serde(default)]
@@ -183,7 +124,7 @@ pub struct Undo {
     pub timeout: Option<Duration>,
     /// The action.
     #[serde(flatten)]
-    pub action: Actions,
+    pub action: OneOf<Action>,
 }
 
 /// A value kept from an answer, for later steps as `${name}` and `captures.name`.
@@ -272,10 +213,7 @@ pub struct Suite {
 /// A step of a suite: no approvals, changes or suites inside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.job), has(self.http), has(self.tls), has(self.config), has(self.rollout), has(self.resource), has(self.metric), has(self.logs), has(self.scale), has(self.setEnv), has(self.restart), has(self.cronJobs), has(self.wait)].filter(x, x).size() == 1",
-    "message": "a step of a suite has exactly one action"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [OneOf::<Action>::rule("a step of a suite has exactly one action:")]))]
 pub struct SuiteStep {
     /// Unique in the whole Cutover.
     #[schemars(schema_with = "schema::name40")]
@@ -303,7 +241,7 @@ pub struct SuiteStep {
     pub after: Vec<String>,
     /// The action.
     #[serde(flatten)]
-    pub action: Actions,
+    pub action: OneOf<Action>,
 }
 
 /// A workload of the namespace.

@@ -4,19 +4,37 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
+use super::one_of::{OneOf, one_of};
 use super::schema;
 use super::step::{Http, Logs, Resource, Suite};
 
 /// Most triggers of a Cutover.
 pub const MAX_TRIGGERS: usize = 20;
 
+one_of! {
+    /// What a trigger watches.
+    Watched, WatchedFields {
+        /// A PromQL value against a bound.
+        "metric" Metric(MetricTrigger),
+        /// A request that must succeed.
+        "probe" Probe(ProbeTrigger),
+        /// Pods of the target.
+        "pods" Pods(PodsTrigger),
+        /// Lines of the target's pods.
+        "logs" Logs(LogsTrigger),
+        /// Firing Prometheus alerts.
+        "alert" Alert(AlertTrigger),
+        /// CEL over an object.
+        "resource" Resource(Resource),
+        /// Probes and read-only Jobs that must stay green.
+        "suite" Suite(Suite),
+    }
+}
+
 /// A condition watched after the switch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.metric), has(self.probe), has(self.pods), has(self.logs), has(self.alert), has(self.resource), has(self.suite)].filter(x, x).size() == 1",
-    "message": "a trigger watches exactly one of metric, probe, pods, logs, alert, resource or suite"
-}, {
+#[schemars(extend("x-kubernetes-validations" = [OneOf::<Watched>::rule("a trigger watches exactly one of"), {
     "rule": "!has(self.every) || duration(self.every) >= duration('100ms')", "message": "every must be at least 100ms"
 }]))]
 pub struct Trigger {
@@ -41,27 +59,9 @@ pub struct Trigger {
     /// How long it stays armed; until Completed by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
-    /// A PromQL value against a bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metric: Option<MetricTrigger>,
-    /// A request that must succeed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<ProbeTrigger>,
-    /// Pods of the target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pods: Option<PodsTrigger>,
-    /// Lines of the target's pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logs: Option<LogsTrigger>,
-    /// Firing Prometheus alerts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alert: Option<AlertTrigger>,
-    /// CEL over an object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<Resource>,
-    /// Probes and read-only Jobs that must stay green.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suite: Option<Suite>,
+    /// What is watched.
+    #[serde(flatten)]
+    pub watches: OneOf<Watched>,
 }
 
 /// What a firing trigger leads to.

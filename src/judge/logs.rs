@@ -2,65 +2,56 @@
 //! from before the trigger was armed. A count that is too high already is bad whatever else could not be read; one that
 //! is not known to be whole is never good.
 
-use crate::actions::{Cx, Out, logs};
+use crate::actions::{Cx, logs};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{LogsTrigger, Trigger};
-use crate::journal::later;
-use crate::world::Reading;
+use crate::effect::Read;
+use crate::world::{LogsAnswer, Reading};
 
-use super::{Trials, clock, judged, no_data};
+use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::{clock, judged, no_data};
 
-/// After this nobody waits for the answer of a trial.
-const PATIENCE: Duration = Duration::from_secs(15);
+impl Rule for LogsTrigger {
+    type Answer<'w> = &'w LogsAnswer;
 
-/// See [`super::advance`].
-pub fn advance(
-    cx: &Cx,
-    trigger: &Trigger,
-    rule: &LogsTrigger,
-    record: &mut TriggerRecord,
-    out: &mut Out,
-) -> Option<String> {
-    let now = cx.world.now;
-    let trials = Trials::of(cx, trigger, record);
-    let mut n = record.trials + 1;
-    if trials.due(n) > now {
-        out.wake_at(trials.due(n));
-        return None;
+    // A later trial counts the same lines, as far as they still matter.
+    const MISSED: Missed = Missed::AskLast;
+
+    fn patience(&self, _trials: Trials) -> Duration {
+        Duration::from_secs(15)
     }
-    if later(trials.due(n), PATIENCE) < now {
-        // Nobody looked at that time. A later trial counts the same lines, as far as they still matter.
-        n = trials.latest(now);
-        record.trials = n - 1;
+
+    fn ask<'w>(&self, cx: &Cx<'w>, trial: &Trial) -> Result<Read, NotAsked<&'w LogsAnswer>> {
+        let since = logs::before(trial.due, self.logs.within.unwrap_or_default());
+        logs::read(cx, &self.logs, since.max(trial.trials.armed())).map_err(|why| NotAsked::Cannot(trial.due, why))
     }
-    let due = trials.due(n);
-    let key = format!("{}@{n}", trigger.name);
-    let within = rule.logs.within.unwrap_or_default();
-    let Some(Reading::Logs(answer)) = cx.world.readings.get(&key) else {
-        match logs::read(cx, &rule.logs, logs::before(due, within).max(trials.armed)) {
-            Ok(read) => {
-                out.reads.insert(key, read);
+
+    fn answer<'w>(&self, reading: &'w Reading) -> Option<&'w LogsAnswer> {
+        if let Reading::Logs(answer) = reading { Some(answer) } else { None }
+    }
+
+    fn judge(
+        &self,
+        cx: &Cx,
+        trigger: &Trigger,
+        trial: &Trial,
+        answer: &LogsAnswer,
+        record: &mut TriggerRecord,
+    ) -> Option<String> {
+        record.last_at = Some(trial.due);
+        let (lines, within) = (answer.lines, self.logs.within.unwrap_or_default());
+        let of = format!("{lines} lines of {} match {:?}", logs::whose(cx, &self.logs), self.logs.matches);
+        let (verdict, saw) = match &answer.problem {
+            _ if lines > u64::from(self.more_than) => {
+                (TrialVerdict::Bad, format!("{of} within {within}, more than {}", self.more_than))
             }
-            Err(why) => judged(record, due, TrialVerdict::Inconclusive, &why),
-        }
-        out.wake_at(later(later(due, PATIENCE), Duration::from_millis(1)));
-        return None;
-    };
-    record.last_at = Some(due);
-    record.trials = trials.latest(now).max(n);
-    out.wake_at(trials.due(record.trials + 1));
-    let lines = answer.lines;
-    let of = format!("{lines} lines of {} match {:?}", logs::whose(cx, &rule.logs), rule.logs.matches);
-    let (verdict, saw) = match &answer.problem {
-        _ if lines > u64::from(rule.more_than) => {
-            (TrialVerdict::Bad, format!("{of} within {within}, more than {}", rule.more_than))
-        }
-        Some(why) => (no_data::verdict(trigger), why.clone()),
-        None => (TrialVerdict::Good, of),
-    };
-    judged(record, due, verdict, &saw);
-    (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(due)))
+            Some(why) => (no_data::verdict(trigger), why.clone()),
+            None => (TrialVerdict::Good, of),
+        };
+        judged(record, trial.due, verdict, &saw);
+        (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(trial.due)))
+    }
 }
 
 #[cfg(test)]
@@ -69,9 +60,8 @@ mod tests {
 
     use super::super::fixtures::{armed, judge, trigger};
     use super::*;
+    use crate::actions::Out;
     use crate::actions::fixtures::Fixture;
-    use crate::effect::Read;
-    use crate::world::LogsAnswer;
 
     fn errors(no_data: &str) -> Trigger {
         let logs = json!({"side": "Target", "matches": "ERROR", "within": "1m", "moreThan": 2});

@@ -1,15 +1,17 @@
 //! PURE. One file per rule: how a trial of a trigger is judged, and when the trigger fires.
 //!
-//! Missing data is inconclusive: never good, never bad (DESIGN §6). A new rule is one file and one line in [`advance`].
+//! Missing data is inconclusive: never good, never bad (DESIGN §6). A new rule is one file and one line in [`advance`]; what
+//! it shares with others, the loop over its trials, is in `trial`.
 
 use jiff::Timestamp;
 
-use crate::actions::{Cx, Out, span};
-use crate::api::duration::Duration;
+use crate::actions::{Cx, Out};
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::Trigger;
-use crate::journal::{later, short};
+use crate::api::trigger::{Trigger, Watched};
+use crate::journal::short;
 use crate::plan::BuiltInTrigger;
+
+use trial::Trials;
 
 mod logs;
 mod no_data;
@@ -18,6 +20,7 @@ mod probe;
 mod ready;
 mod resource;
 mod threshold;
+mod trial;
 mod usage;
 
 /// Longest text of what a trial saw.
@@ -26,22 +29,20 @@ const MAX_SAW: usize = 200;
 /// Takes a trigger one move further: asks for the reads of the trial that is due, judges its answer, and returns why it
 /// fires, once it does. Trials are numbered from `record.armed_at`; a restart may delay a verdict, never hasten it.
 pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
-    if let Some(metric) = &trigger.metric {
-        threshold::advance(cx, trigger, metric, record, out)
-    } else if let Some(probe) = &trigger.probe {
-        probe::advance(cx, trigger, probe, record, out)
-    } else if let Some(pods) = trigger.pods.as_ref().filter(|pods| usage::asked(pods)) {
-        usage::advance(cx, trigger, pods, record, out)
-    } else if let Some(pods) = &trigger.pods {
-        pods::advance(cx, pods, record, out)
-    } else if let Some(of) = &trigger.resource {
-        resource::advance(cx, trigger, of, record, out)
-    } else if let Some(lines) = &trigger.logs {
-        logs::advance(cx, trigger, lines, record, out)
-    } else {
+    match trigger.watches.one() {
+        Ok(Watched::Metric(metric)) => threshold::advance(cx, trigger, metric, record, out),
+        Ok(Watched::Probe(probe)) => trial::advance(cx, trigger, probe, record, out),
+        Ok(Watched::Pods(pods)) => match usage::Usage::of(pods) {
+            Some(used) => trial::advance(cx, trigger, &used, record, out),
+            None => pods::advance(cx, pods, record, out),
+        },
+        Ok(Watched::Resource(of)) => trial::advance(cx, trigger, of, record, out),
+        Ok(Watched::Logs(lines)) => trial::advance(cx, trigger, lines, record, out),
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
-        judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
-        None
+        Ok(Watched::Alert(_) | Watched::Suite(_)) | Err(_) => {
+            judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
+            None
+        }
     }
 }
 
@@ -57,7 +58,7 @@ pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRe
 /// or later.
 pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
     let now = cx.world.now;
-    if let Some(trigger) = trigger.filter(|t| t.pods.as_ref().is_none_or(usage::asked)) {
+    if let Some(trigger) = trigger.filter(|t| in_trials(t)) {
         let trials = Trials::of(cx, trigger, record);
         record.trials = record.trials.max(trials.latest(now));
     }
@@ -68,37 +69,9 @@ pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, wh
     judged(record, now, TrialVerdict::Inconclusive, why);
 }
 
-/// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of
-/// the switch says nothing about the side switched to.
-#[derive(Clone, Copy, Debug)]
-struct Trials {
-    armed: Timestamp,
-    every: Duration,
-}
-
-impl Trials {
-    fn of(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord) -> Self {
-        let every = trigger.every.unwrap_or(cx.plan.observe.every).max(Duration::from_millis(1));
-        Self { armed: *record.armed_at.get_or_insert(cx.world.now), every }
-    }
-
-    fn due(self, n: u64) -> Timestamp {
-        later(self.armed, self.times(n))
-    }
-
-    /// The last trial that is due by now; 0 when none is.
-    fn latest(self, now: Timestamp) -> u64 {
-        span(self.armed, now).as_millis() / self.every.as_millis()
-    }
-
-    fn times(self, n: u64) -> Duration {
-        Duration::from_millis(self.every.as_millis().saturating_mul(n))
-    }
-
-    /// How many intervals `d` has, rounded up.
-    fn within(self, d: Duration) -> u64 {
-        d.as_millis().div_ceil(self.every.as_millis())
-    }
+/// Whether the trigger is looked at trial by trial; states of pods are watched all the time.
+fn in_trials(trigger: &Trigger) -> bool {
+    !matches!(trigger.watches.one(), Ok(Watched::Pods(pods)) if usage::Usage::of(pods).is_none())
 }
 
 /// Takes a verdict into the record. An inconclusive one neither ends a bad time nor adds to it.

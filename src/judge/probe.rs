@@ -2,87 +2,84 @@
 //! be asked for a time that has passed, so they go one after another, and a gap between two makes the count begin anew.
 
 use crate::actions::request::{NoRequest, build};
-use crate::actions::{Cx, Out, Verdict, http, span};
+use crate::actions::{Cx, Verdict, http, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::step::To;
 use crate::api::trigger::{ProbeTrigger, Trigger};
 use crate::effect::Read;
-use crate::journal::later;
-use crate::world::Reading;
+use crate::world::{HttpAnswer, Reading};
 
-use super::{Trials, clock, forget, judged, no_data};
+use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::{clock, forget, judged, no_data};
 
 /// Failures in a row where nothing is said.
 const FAILING: u32 = 3;
 /// What an answer may take on its way beyond the request's own time-out.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// See [`super::advance`].
-pub fn advance(
-    cx: &Cx,
-    trigger: &Trigger,
-    probe: &ProbeTrigger,
-    record: &mut TriggerRecord,
-    out: &mut Out,
-) -> Option<String> {
-    let now = cx.world.now;
-    let trials = Trials::of(cx, trigger, record);
-    let n = record.trials + 1;
-    let due = trials.due(n);
-    if due > now {
-        out.wake_at(due);
-        return None;
+fn timeout(trials: Trials) -> Duration {
+    Duration::from_millis(trials.times(2).as_millis().clamp(3000, 10_000))
+}
+
+impl Rule for ProbeTrigger {
+    /// The answers, or why nothing could be asked.
+    type Answer<'w> = Result<&'w [HttpAnswer], NoRequest>;
+
+    // What would be seen now belongs to the trial that is due next.
+    const MISSED: Missed = Missed::AwaitNext;
+
+    fn patience(&self, trials: Trials) -> Duration {
+        Duration::from_millis(timeout(trials).as_millis() + MARGIN.as_millis())
     }
-    let timeout = Duration::from_millis(trials.times(2).as_millis().clamp(3000, 10_000));
-    let key = format!("{}@{n}", trigger.name);
-    let (verdict, saw) = match cx.world.readings.get(&key) {
-        Some(Reading::Http(answers)) => match http::judge(cx, &probe.http, answers) {
-            Verdict::Pass { .. } => (TrialVerdict::Good, "ok".to_owned()),
-            Verdict::Fail { message, .. } | Verdict::Refused { message, .. } => (TrialVerdict::Bad, message),
-            Verdict::Unknown { message } => (no_data::verdict(trigger), message),
-        },
-        _ => {
-            let stale = later(later(due, timeout), MARGIN);
-            if now > stale {
-                // Nobody looked at that time: what would be seen now belongs to the trial that is due next.
-                record.trials = trials.latest(now);
-                judged(record, due, TrialVerdict::Inconclusive, "not looked at for a while");
-                out.wake_at(trials.due(record.trials + 1));
-                return None;
-            }
-            match build(cx, &probe.http, To::Live, timeout, None) {
-                Ok(request) => {
-                    out.reads.insert(key, Read::Http(request));
-                    out.wake_at(stale);
-                    return None;
-                }
-                // That nobody is there is what a probe is there to find.
-                Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
-                Err(NoRequest::Wait(why) | NoRequest::Fail(why)) => (no_data::verdict(trigger), why),
-            }
+
+    fn ask<'w>(&self, cx: &Cx<'w>, trial: &Trial) -> Result<Read, NotAsked<Self::Answer<'w>>> {
+        let request = build(cx, &self.http, To::Live, timeout(trial.trials), None);
+        request.map(Read::Http).map_err(|why| NotAsked::Known(Err(why)))
+    }
+
+    fn answer<'w>(&self, reading: &'w Reading) -> Option<Self::Answer<'w>> {
+        if let Reading::Http(answers) = reading { Some(Ok(answers)) } else { None }
+    }
+
+    fn judge(
+        &self,
+        cx: &Cx,
+        trigger: &Trigger,
+        trial: &Trial,
+        answer: Self::Answer<'_>,
+        record: &mut TriggerRecord,
+    ) -> Option<String> {
+        let due = trial.due;
+        let (verdict, saw) = match answer {
+            Ok(answers) => match http::judge(cx, &self.http, answers) {
+                Verdict::Pass { .. } => (TrialVerdict::Good, "ok".to_owned()),
+                Verdict::Fail { message, .. } | Verdict::Refused { message, .. } => (TrialVerdict::Bad, message),
+                Verdict::Unknown { message } => (no_data::verdict(trigger), message),
+            },
+            // That nobody is there is what a probe is there to find.
+            Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
+            Err(NoRequest::Wait(why) | NoRequest::Fail(why)) => (no_data::verdict(trigger), why),
+        };
+        // The time of the answer, not of the question: one that hangs is no gap.
+        if record.last_at.is_some_and(|last| span(last, due) > trial.trials.times(2)) {
+            forget(record);
         }
-    };
-    // The time of the answer, not of the question: one that hangs is no gap.
-    if record.last_at.is_some_and(|last| span(last, due) > trials.times(2)) {
-        forget(record);
-    }
-    record.last_at = Some(now);
-    record.trials = trials.latest(now).max(n);
-    out.wake_at(trials.due(record.trials + 1));
-    judged(record, due, verdict, &saw);
-    if verdict != TrialVerdict::Bad {
-        return None;
-    }
-    let since = record.bad_since.unwrap_or(due);
-    let times = record.bad_in_a_row;
-    match probe.failing_for {
-        Some(limit) => {
-            let failing = span(since, due);
-            (failing >= limit).then(|| format!("failing since {} ({failing}): {saw}", clock(since)))
+        record.last_at = Some(cx.world.now);
+        judged(record, due, verdict, &saw);
+        if verdict != TrialVerdict::Bad {
+            return None;
         }
-        None => (times >= probe.failing.unwrap_or(FAILING))
-            .then(|| format!("failed {times} times in a row since {}: {saw}", clock(since))),
+        let since = record.bad_since.unwrap_or(due);
+        let times = record.bad_in_a_row;
+        match self.failing_for {
+            Some(limit) => {
+                let failing = span(since, due);
+                (failing >= limit).then(|| format!("failing since {} ({failing}): {saw}", clock(since)))
+            }
+            None => (times >= self.failing.unwrap_or(FAILING))
+                .then(|| format!("failed {times} times in a row since {}: {saw}", clock(since))),
+        }
     }
 }
 
@@ -93,6 +90,7 @@ mod tests {
     use super::super::fixtures::{armed, judge, trigger};
     use super::*;
     use crate::actions::fixtures::{Fixture, answer, pod};
+    use crate::api::trigger::Watched;
     use crate::world::{HttpAnswer, HttpError};
 
     fn probe(extra: &[(&str, serde_json::Value)]) -> Trigger {
@@ -187,7 +185,7 @@ mod tests {
     #[test]
     fn nobody_there_is_failing_but_not_knowing_is_not() {
         let mut t = probe(&[("failing", json!(1))]);
-        if let Some(p) = &mut t.probe {
+        if let Ok(Watched::Probe(p)) = t.watches.one_mut() {
             p.http.to = Some(To::Target);
         }
         let mut f = Fixture::new();

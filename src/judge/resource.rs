@@ -1,51 +1,54 @@
 //! PURE. An object whose expectations must hold: fires at the first trial in which one does not. One that is not there, or
 //! cannot be read, is no verdict.
 
-use crate::actions::{Cx, Out, resource};
+use crate::actions::{Cx, resource};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::step::Resource;
 use crate::api::trigger::Trigger;
 use crate::effect::Read;
-use crate::journal::later;
-use crate::world::Reading;
+use crate::world::{Reading, ResourceAnswer};
 
-use super::{Trials, clock, judged, no_data};
+use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::{clock, judged, no_data};
 
-/// After this nobody waits for the answer of a trial.
-const PATIENCE: Duration = Duration::from_secs(5);
+impl Rule for Resource {
+    type Answer<'w> = &'w ResourceAnswer;
 
-/// See [`super::advance`].
-pub fn advance(cx: &Cx, trigger: &Trigger, of: &Resource, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
-    let now = cx.world.now;
-    let trials = Trials::of(cx, trigger, record);
-    let mut n = record.trials + 1;
-    if trials.due(n) > now {
-        out.wake_at(trials.due(n));
-        return None;
+    // What it was at that time cannot be asked for any more.
+    const MISSED: Missed = Missed::AskLast;
+
+    fn patience(&self, _trials: Trials) -> Duration {
+        Duration::from_secs(5)
     }
-    if later(trials.due(n), PATIENCE) < now {
-        // What it was at that time cannot be asked for any more.
-        n = trials.latest(now);
-        record.trials = n - 1;
+
+    fn ask<'w>(&self, _cx: &Cx<'w>, _trial: &Trial) -> Result<Read, NotAsked<&'w ResourceAnswer>> {
+        Ok(Read::Resource(resource::object(self)))
     }
-    let key = format!("{}@{n}", trigger.name);
-    let Some(Reading::Resource(answer)) = cx.world.readings.get(&key) else {
-        out.reads.insert(key, Read::Resource(resource::object(of)));
-        out.wake_at(later(later(trials.due(n), PATIENCE), Duration::from_millis(1)));
-        return None;
-    };
-    record.last_at = Some(trials.due(n));
-    record.trials = trials.latest(now).max(n);
-    out.wake_at(trials.due(record.trials + 1));
-    let what = format!("{} {}", of.kind, of.name);
-    let (verdict, saw) = match resource::judge(cx, of, answer) {
-        Ok((_, None)) => (TrialVerdict::Good, "ok".to_owned()),
-        Ok((_, Some(why))) => (TrialVerdict::Bad, format!("{what}: {why}")),
-        Err(why) => (no_data::verdict(trigger), why),
-    };
-    judged(record, now, verdict, &saw);
-    (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
+
+    fn answer<'w>(&self, reading: &'w Reading) -> Option<&'w ResourceAnswer> {
+        if let Reading::Resource(answer) = reading { Some(answer) } else { None }
+    }
+
+    fn judge(
+        &self,
+        cx: &Cx,
+        trigger: &Trigger,
+        trial: &Trial,
+        answer: &ResourceAnswer,
+        record: &mut TriggerRecord,
+    ) -> Option<String> {
+        let now = cx.world.now;
+        record.last_at = Some(trial.due);
+        let what = format!("{} {}", self.kind, self.name);
+        let (verdict, saw) = match resource::judge(cx, self, answer) {
+            Ok((_, None)) => (TrialVerdict::Good, "ok".to_owned()),
+            Ok((_, Some(why))) => (TrialVerdict::Bad, format!("{what}: {why}")),
+            Err(why) => (no_data::verdict(trigger), why),
+        };
+        judged(record, now, verdict, &saw);
+        (verdict == TrialVerdict::Bad).then(|| format!("{saw} at {}", clock(now)))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::api::trigger::{MetricTrigger, Trigger};
 use crate::effect::Read;
 use crate::world::{QueryAnswer, Reading};
 
-use super::{Trials, clock, forget, judged, no_data};
+use super::trial::{Trials, key};
+use super::{clock, forget, judged, no_data};
 
 /// Most queries of a trigger under way at a time.
 const WINDOW: u64 = 16;
@@ -29,9 +30,8 @@ pub fn advance(
         return None;
     };
     skip(metric, trials, latest, record);
-    let key = |n: u64| format!("{}@{n}", trigger.name);
     while record.trials < latest
-        && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(record.trials + 1))
+        && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, record.trials + 1))
     {
         record.trials += 1;
         if let Some(why) = judge(trigger, metric, &bound, trials, answer, record) {
@@ -40,7 +40,7 @@ pub fn advance(
     }
     for n in (record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW)) {
         let read = Read::Query { query: query.clone(), at: Some(trials.due(n)), timeout: timeout(trials) };
-        out.reads.insert(key(n), read);
+        out.reads.insert(key(trigger, n), read);
     }
     out.wake_at(trials.due(latest + 1));
     None

@@ -6,35 +6,37 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::actions::{Cx, Out, logs, span};
+use crate::actions::{Cx, logs, span};
 use crate::api::duration::Duration;
 use crate::api::run::{Growth, TrialVerdict, TriggerRecord};
 use crate::api::step::SideRef;
 use crate::api::trigger::{Above, PodsTrigger, Trigger};
 use crate::effect::Read;
-use crate::journal::later;
 use crate::plan::quantity;
 use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
 
-use super::{Trials, clock, forget, judged, no_data, pods};
+use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::{clock, forget, judged, no_data, pods};
 
-/// After this nobody waits for the answer of a trial.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Two samples further apart leave a gap: metrics-server takes one every 15 to 60 s.
 const GAP: Duration = Duration::from_secs(150);
 /// Most pods whose growth is kept.
 const MAX_PODS: usize = 200;
 
-/// What is watched.
+/// What is watched of what pods use.
 #[derive(Clone, Copy)]
-enum Rule<'a> {
+pub enum Usage<'a> {
+    /// Memory above a bound.
     Memory(&'a Above),
+    /// CPU above a bound.
     Cpu(&'a Above),
+    /// Memory that grows for this long.
     Growing(Duration),
 }
 
-impl<'a> Rule<'a> {
-    fn of(pods: &'a PodsTrigger) -> Option<Self> {
+impl<'a> Usage<'a> {
+    /// What a trigger watches, where that is what pods use.
+    pub fn of(pods: &'a PodsTrigger) -> Option<Self> {
         let growing = pods.memory_growing.as_ref().map(|g| Self::Growing(g.for_));
         pods.memory.as_ref().map(Self::Memory).or_else(|| pods.cpu.as_ref().map(Self::Cpu)).or(growing)
     }
@@ -48,72 +50,64 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// Whether a trigger is judged here.
-pub fn asked(pods: &PodsTrigger) -> bool {
-    Rule::of(pods).is_some()
-}
+impl Rule for Usage<'_> {
+    type Answer<'w> = &'w UsageAnswer;
 
-/// See [`super::advance`].
-pub fn advance(
-    cx: &Cx,
-    trigger: &Trigger,
-    watched: &PodsTrigger,
-    record: &mut TriggerRecord,
-    out: &mut Out,
-) -> Option<String> {
-    let rule = Rule::of(watched)?;
-    let now = cx.world.now;
-    let trials = Trials::of(cx, trigger, record);
-    let mut n = record.trials + 1;
-    if trials.due(n) > now {
-        out.wake_at(trials.due(n));
-        return None;
+    // What was used at that time cannot be asked for any more.
+    const MISSED: Missed = Missed::AskLast;
+
+    fn patience(&self, _trials: Trials) -> Duration {
+        Duration::from_secs(10)
     }
-    if later(trials.due(n), PATIENCE) < now {
-        // What was used at that time cannot be asked for any more.
-        n = trials.latest(now);
-        record.trials = n - 1;
+
+    fn ask<'w>(&self, cx: &Cx<'w>, _trial: &Trial) -> Result<Read, NotAsked<&'w UsageAnswer>> {
+        let selectors = logs::selectors(cx, SideRef::Target);
+        selectors.map(Read::Usage).map_err(|why| NotAsked::Cannot(cx.world.now, why))
     }
-    let key = format!("{}@{n}", trigger.name);
-    let Some(Reading::Usage(answer)) = cx.world.readings.get(&key) else {
-        match logs::selectors(cx, SideRef::Target) {
-            Ok(selectors) => drop(out.reads.insert(key, Read::Usage(selectors))),
-            Err(why) => judged(record, now, TrialVerdict::Inconclusive, &why),
+
+    fn answer<'w>(&self, reading: &'w Reading) -> Option<&'w UsageAnswer> {
+        if let Reading::Usage(answer) = reading { Some(answer) } else { None }
+    }
+
+    fn judge(
+        &self,
+        cx: &Cx,
+        trigger: &Trigger,
+        trial: &Trial,
+        answer: &UsageAnswer,
+        record: &mut TriggerRecord,
+    ) -> Option<String> {
+        let (now, armed) = (cx.world.now, trial.trials.armed());
+        let samples = match samples(cx, answer) {
+            Ok(samples) => samples,
+            Err(why) => return without_data(trigger, *self, record, now, why),
+        };
+        // What was used before the switch says nothing about the side under its users.
+        let oldest = samples.iter().map(|(_, s)| s.at).min().unwrap_or(armed);
+        let gap = GAP.max(trial.trials.times(2));
+        if oldest <= record.last_at.unwrap_or(armed) {
+            let stale = span(record.last_at.unwrap_or(armed), now) > gap;
+            let why = format!("no new sample of every pod since {}", clock(oldest));
+            return if stale { without_data(trigger, *self, record, now, why) } else { None };
         }
-        out.wake_at(later(later(trials.due(n), PATIENCE), Duration::from_millis(1)));
-        return None;
-    };
-    record.trials = trials.latest(now).max(n);
-    out.wake_at(trials.due(record.trials + 1));
-    let samples = match samples(cx, answer) {
-        Ok(samples) => samples,
-        Err(why) => return without_data(trigger, rule, record, now, why),
-    };
-    // What was used before the switch says nothing about the side under its users.
-    let oldest = samples.iter().map(|(_, s)| s.at).min().unwrap_or(trials.armed);
-    let gap = GAP.max(trials.times(2));
-    if oldest <= record.last_at.unwrap_or(trials.armed) {
-        let stale = span(record.last_at.unwrap_or(trials.armed), now) > gap;
-        let why = format!("no new sample of every pod since {}", clock(oldest));
-        return if stale { without_data(trigger, rule, record, now, why) } else { None };
+        if record.last_at.is_some_and(|last| span(last, oldest) > gap) {
+            forget(record);
+            record.growth.clear();
+        }
+        record.last_at = Some(oldest);
+        let (verdict, saw) = match *self {
+            Self::Memory(above) => bounded(&samples, &above.above, "memory", |s| (s.bytes, bytes(s.bytes))),
+            Self::Cpu(above) => bounded(&samples, &above.above, "CPU", |s| (s.nanocores, cores(s.nanocores))),
+            Self::Growing(time) => growing(&samples, time, record),
+        };
+        take_in(*self, record, oldest, verdict, saw)
     }
-    if record.last_at.is_some_and(|last| span(last, oldest) > gap) {
-        forget(record);
-        record.growth.clear();
-    }
-    record.last_at = Some(oldest);
-    let (verdict, saw) = match rule {
-        Rule::Memory(above) => bounded(&samples, &above.above, "memory", |s| (s.bytes, bytes(s.bytes))),
-        Rule::Cpu(above) => bounded(&samples, &above.above, "CPU", |s| (s.nanocores, cores(s.nanocores))),
-        Rule::Growing(time) => growing(&samples, time, record),
-    };
-    take_in(rule, record, oldest, verdict, saw)
 }
 
 /// A trial without data.
 fn without_data(
     trigger: &Trigger,
-    rule: Rule,
+    rule: Usage,
     record: &mut TriggerRecord,
     at: Timestamp,
     why: String,
@@ -126,7 +120,7 @@ fn without_data(
 
 /// Takes a verdict into the record; why the trigger fires, once it was bad for long enough.
 fn take_in(
-    rule: Rule,
+    rule: Usage,
     record: &mut TriggerRecord,
     at: Timestamp,
     verdict: TrialVerdict,

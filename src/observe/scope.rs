@@ -7,44 +7,16 @@ use kube::core::ApiResource;
 use crate::api::LABEL_RUN;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::endpoints::carries;
-use crate::plan::{Action, Plan, PlanStep};
+use crate::plan::Plan;
 use crate::world::PodView;
 
 /// Workloads of both sides and of every step and undo.
 pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
-    fn add(step: &PlanStep, all: &mut BTreeSet<WorkloadRef>) {
-        let undo = step.undo.as_ref().map(|u| &u.action);
-        for action in std::iter::once(&step.action).chain(undo) {
-            match action {
-                Action::Rollout(rollout) => all.extend(rollout.workloads.iter().cloned()),
-                Action::Scale(scale) => all.extend(scale.workloads.iter().cloned()),
-                Action::SetEnv(set) => all.extend(set.workloads.iter().cloned()),
-                Action::Restart(restart) => all.extend(restart.workloads.iter().cloned()),
-                Action::UndoRollout(undo) => {
-                    all.insert(WorkloadRef { kind: WorkloadKind::Deployment, name: undo.deployment.clone() });
-                }
-                Action::Suite(suite) => suite.steps.iter().for_each(|step| add(step, all)),
-                // `job.from` and `config.from` name sides; an automatic undo is of workloads that its step names. CronJobs
-                // are read when their step comes, and so is the workload of `logs`.
-                Action::Permissions {}
-                | Action::Job(_)
-                | Action::Http(_)
-                | Action::Config(_)
-                | Action::Metric(_)
-                | Action::Logs(_)
-                | Action::Tls(_)
-                | Action::Resource(_)
-                | Action::Unscale { .. }
-                | Action::UndoSetEnv { .. }
-                | Action::CronJobs(_)
-                | Action::UndoCronJobs { .. }
-                | Action::Approval(_)
-                | Action::Wait(_) => {}
-            }
-        }
-    }
     let mut all: BTreeSet<WorkloadRef> = plan.target.workloads.iter().chain(&plan.old.workloads).cloned().collect();
-    plan.steps.iter().for_each(|step| add(step, &mut all));
+    for step in &plan.steps {
+        let undo = step.undo.as_ref().map(|u| &u.action);
+        all.extend(std::iter::once(&step.action).chain(undo).flat_map(|action| action.workloads()));
+    }
     all
 }
 

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{CutoverSpec, FollowUp};
 use crate::api::duration::Duration;
-use crate::api::step::{OnFailure, Scale, SideRef, Step, UndoWhen, WorkloadRef};
+use crate::api::step::{OnFailure, Scale, SideRef, Step, StepAction, SuiteStep, UndoWhen, WorkloadRef};
 use crate::api::trigger::Until;
 
+use super::actions;
 use super::refuse::label;
 use super::resolve::inserted;
-use super::scope;
-use super::steps::Cx;
+use super::scope::{Usage, refers_to};
+use super::steps::{self, Cx};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
@@ -143,7 +144,7 @@ fn uses<'a>(spec: &'a CutoverSpec, steps: &'a [PlanStep], step: &'a PlanStep) ->
     let mut found: BTreeSet<String> = step.needs.iter().cloned().collect();
     if let Some(step) = written.iter().find(|s| s.name == step.name) {
         for usage in usages_of(step) {
-            let (captures, outcomes) = scope::refers_to(&usage);
+            let (captures, outcomes) = refers_to(&usage);
             found.extend(outcomes);
             let makers = written.iter().filter(|other| captured_by(other).iter().any(|c| captures.contains(c)));
             found.extend(makers.map(|other| other.name.clone()));
@@ -153,15 +154,26 @@ fn uses<'a>(spec: &'a CutoverSpec, steps: &'a [PlanStep], step: &'a PlanStep) ->
     found.into_iter().filter(move |name| others.contains(name))
 }
 
-fn usages_of(step: &Step) -> Vec<scope::Usage> {
-    let inner = step.suite.iter().flat_map(|suite| &suite.steps);
-    let inner = inner.flat_map(|s| scope::usages(s.when.as_deref(), &s.action, ""));
-    scope::usages(step.when.as_deref(), &step.action, "").into_iter().chain(inner).collect()
+fn usages_of(step: &Step) -> Vec<Usage> {
+    let mut all: Vec<Usage> = Usage::condition(step.when.as_deref(), "").into_iter().collect();
+    all.extend(steps::texts(&step.action, actions::of_step, ""));
+    for inner in suite_of(step) {
+        all.extend(Usage::condition(inner.when.as_deref(), ""));
+        all.extend(steps::texts(&inner.action, actions::anywhere, ""));
+    }
+    all
 }
 
 fn captured_by(step: &Step) -> Vec<String> {
-    let inner = step.suite.iter().flat_map(|suite| &suite.steps).flat_map(|s| scope::captures(&s.action, ""));
-    scope::captures(&step.action, "").into_iter().chain(inner).map(|c| c.name).collect()
+    let inner = suite_of(step).flat_map(|s| steps::captures(&s.action, actions::anywhere, ""));
+    steps::captures(&step.action, actions::of_step, "").into_iter().chain(inner).map(|c| c.name).collect()
+}
+
+fn suite_of(step: &Step) -> impl Iterator<Item = &SuiteStep> {
+    step.action.all().iter().flat_map(|action| match action {
+        StepAction::Suite(suite) => suite.steps.iter(),
+        StepAction::Shared(_) | StepAction::Approval(_) | StepAction::UndoRollout(_) => [].iter(),
+    })
 }
 
 /// The retirement of the old side, where one is wanted.
@@ -250,10 +262,7 @@ impl Plan {
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
     pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
         self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
-            let scale = match &s.action {
-                Action::Scale(scale) => Some(scale),
-                _ => None,
-            };
+            let scale = if let Action::Scale(scale) = &s.action { Some(scale) } else { None };
             scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
         })
     }
@@ -291,39 +300,18 @@ impl Plan {
 
 /// The step, or what is left of a suite, if it changes nothing.
 fn only_reading(step: &PlanStep) -> Option<PlanStep> {
-    let reads = match &step.action {
-        Action::Job(job) => job.read_only,
-        Action::Http(http) => http.method.unwrap_or_default().is_safe(),
-        Action::Suite(suite) => {
-            let steps: Vec<PlanStep> = suite.steps.iter().filter_map(only_reading).collect();
-            let there = |name: &String| steps.iter().any(|s| s.name == *name);
-            let steps: Vec<PlanStep> = steps
-                .iter()
-                .map(|s| PlanStep { after: s.after.iter().filter(|a| there(a)).cloned().collect(), ..s.clone() })
-                .collect();
-            let empty = steps.is_empty();
-            let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
-            return (!empty).then(|| PlanStep { action: suite, ..step.clone() });
-        }
-        Action::Config(_)
-        | Action::Rollout(_)
-        | Action::Metric(_)
-        | Action::Tls(_)
-        | Action::Resource(_)
-        | Action::Logs(_) => true,
-        Action::Permissions {}
-        | Action::Scale(_)
-        | Action::Unscale { .. }
-        | Action::SetEnv(_)
-        | Action::UndoSetEnv { .. }
-        | Action::Restart(_)
-        | Action::CronJobs(_)
-        | Action::UndoCronJobs { .. }
-        | Action::UndoRollout(_)
-        | Action::Approval(_)
-        | Action::Wait(_) => false,
+    let Action::Suite(suite) = &step.action else {
+        return step.action.only_reads().then(|| step.clone());
     };
-    reads.then(|| step.clone())
+    let steps: Vec<PlanStep> = suite.steps.iter().filter_map(only_reading).collect();
+    let there = |name: &String| steps.iter().any(|s| s.name == *name);
+    let steps: Vec<PlanStep> = steps
+        .iter()
+        .map(|s| PlanStep { after: s.after.iter().filter(|a| there(a)).cloned().collect(), ..s.clone() })
+        .collect();
+    let empty = steps.is_empty();
+    let suite = Action::Suite(PlanSuite { steps, ..suite.clone() });
+    (!empty).then(|| PlanStep { action: suite, ..step.clone() })
 }
 
 /// These steps under the names of an execution; `round` says which one it is of a step, `None` for the first. What they need

@@ -7,7 +7,7 @@ use crate::api::cutover::{CutoverSpec, Release};
 use crate::api::run::{RunStatus, StepRecord, StepState};
 use crate::api::step::Step;
 
-use super::{Action, Kept, Plan, PlanStep};
+use super::{Kept, Plan, PlanStep};
 
 /// The names of the steps that a retry keeps.
 pub fn keepers(spec: &CutoverSpec) -> BTreeSet<&str> {
@@ -51,21 +51,12 @@ fn is_kept(plan: &Plan, keepers: &BTreeSet<&str>, step: &PlanStep) -> bool {
 }
 
 fn of(run: &str, step: &PlanStep, record: &StepRecord, journal: &RunStatus) -> Kept {
-    let captures = match &step.action {
-        Action::Job(job) => job.capture.iter().map(|c| c.name.clone()).collect(),
-        Action::Http(http) => http.capture.iter().map(|c| c.name.clone()).collect(),
-        Action::Metric(metric) => metric.capture_as.iter().cloned().collect(),
-        Action::Suite(suite) => {
-            suite.steps.iter().flat_map(|s| of(run, s, record, journal).captures.into_keys()).collect()
-        }
-        _ => vec![],
-    };
     let value = |name: String| journal.captures.get(&name).cloned().map(|v| (name, v));
     Kept {
         // The one that carried it out, where that one kept it itself.
         run: record.kept_from.clone().unwrap_or_else(|| run.to_owned()),
         evidence: record.evidence.clone(),
-        captures: captures.into_iter().filter_map(value).collect(),
+        captures: step.action.captured().into_iter().filter_map(value).collect(),
     }
 }
 

@@ -2,7 +2,9 @@
 //! manifest serves both directions. Sides are known when the plan is made, so nothing is left to be expanded in the run.
 
 use crate::api::cutover::CutoverSpec;
-use crate::api::step::{Actions, WorkloadRef};
+use crate::api::one_of::Tagged;
+use crate::api::step::{Action, StepAction, WorkloadRef};
+use crate::api::trigger::Watched;
 
 use super::refuse::{Refusals, label};
 
@@ -25,56 +27,72 @@ pub(super) fn written_out(spec: &CutoverSpec, sides: Sides, refusals: &mut Refus
     for (phase, steps) in &mut spec.phases {
         for (i, step) in steps.steps.iter_mut().enumerate() {
             let at = format!("spec.phases.{phase}.steps[{}]", label(&step.name, i));
-            of_actions(&mut step.action, &at, &mut put);
-            if let Some(undo) = &mut step.undo {
-                of_actions(&mut undo.action, &format!("{at}.undo"), &mut put);
+            if let Ok(action) = step.action.one_mut() {
+                of_step(action, &at, &mut put);
             }
-            if let Some(undo) = &mut step.undo_rollout {
-                put(&mut undo.deployment, format!("{at}.undoRollout.deployment"));
-            }
-            for (j, inner) in step.suite.iter_mut().flat_map(|suite| &mut suite.steps).enumerate() {
-                let at = format!("{at}.suite.steps[{}]", label(&inner.name, j));
-                of_actions(&mut inner.action, &at, &mut put);
+            if let Some(action) = step.undo.as_mut().and_then(|undo| undo.action.one_mut().ok()) {
+                of_action(action, &format!("{at}.undo"), &mut put);
             }
         }
     }
     for (i, trigger) in spec.observe.iter_mut().flat_map(|o| &mut o.triggers).enumerate() {
         let at = format!("spec.observe.triggers[{}]", label(&trigger.name, i));
-        if let Some(workload) = trigger.logs.as_mut().and_then(|logs| logs.logs.workload.as_mut()) {
+        if let Ok(Watched::Logs(logs)) = trigger.watches.one_mut()
+            && let Some(workload) = &mut logs.logs.workload
+        {
             put(&mut workload.name, format!("{at}.logs.workload.name"));
         }
     }
     spec
 }
 
-/// The names in an action.
-fn of_actions(actions: &mut Actions, at: &str, put: &mut impl FnMut(&mut String, String)) {
-    let mut all = |list: &mut Vec<WorkloadRef>, action: &str| {
-        for (i, workload) in list.iter_mut().enumerate() {
-            put(&mut workload.name, format!("{at}.{action}.workloads[{i}].name"));
-        }
-    };
-    if let Some(rollout) = &mut actions.rollout {
-        all(&mut rollout.workloads, "rollout");
-    }
-    if let Some(scale) = &mut actions.scale {
-        all(&mut scale.workloads, "scale");
-    }
-    if let Some(set) = &mut actions.set_env {
-        all(&mut set.workloads, "setEnv");
-    }
-    if let Some(restart) = &mut actions.restart {
-        all(&mut restart.workloads, "restart");
-    }
-    if let Some(workload) = actions.logs.as_mut().and_then(|logs| logs.workload.as_mut()) {
-        put(&mut workload.name, format!("{at}.logs.workload.name"));
-    }
-    if let Some(jobs) = &mut actions.cron_jobs {
-        for (field, list) in [("resume", &mut jobs.resume), ("suspend", &mut jobs.suspend)] {
-            for (i, name) in list.iter_mut().enumerate() {
-                put(name, format!("{at}.cronJobs.{field}[{i}]"));
+fn of_step(action: &mut StepAction, at: &str, put: &mut impl FnMut(&mut String, String)) {
+    match action {
+        StepAction::Shared(action) => of_action(action, at, put),
+        StepAction::Suite(suite) => {
+            for (i, step) in suite.steps.iter_mut().enumerate() {
+                if let Ok(action) = step.action.one_mut() {
+                    of_action(action, &format!("{at}.suite.steps[{}]", label(&step.name, i)), put);
+                }
             }
         }
+        StepAction::UndoRollout(undo) => put(&mut undo.deployment, format!("{at}.undoRollout.deployment")),
+        StepAction::Approval(_) => {}
+    }
+}
+
+/// The names in an action.
+fn of_action(action: &mut Action, at: &str, put: &mut impl FnMut(&mut String, String)) {
+    let at = format!("{at}.{}", action.key());
+    let mut all = |list: &mut Vec<WorkloadRef>| {
+        for (i, workload) in list.iter_mut().enumerate() {
+            put(&mut workload.name, format!("{at}.workloads[{i}].name"));
+        }
+    };
+    match action {
+        Action::Rollout(rollout) => all(&mut rollout.workloads),
+        Action::Scale(scale) => all(&mut scale.workloads),
+        Action::SetEnv(set) => all(&mut set.workloads),
+        Action::Restart(restart) => all(&mut restart.workloads),
+        Action::Logs(logs) => {
+            if let Some(workload) = &mut logs.workload {
+                put(&mut workload.name, format!("{at}.workload.name"));
+            }
+        }
+        Action::CronJobs(jobs) => {
+            for (field, list) in [("resume", &mut jobs.resume), ("suspend", &mut jobs.suspend)] {
+                for (i, name) in list.iter_mut().enumerate() {
+                    put(name, format!("{at}.{field}[{i}]"));
+                }
+            }
+        }
+        Action::Job(_)
+        | Action::Http(_)
+        | Action::Tls(_)
+        | Action::Config(_)
+        | Action::Resource(_)
+        | Action::Metric(_)
+        | Action::Wait(_) => {}
     }
 }
 

@@ -6,15 +6,16 @@ use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side};
 use crate::api::duration::Duration;
 use crate::api::phases;
 use crate::api::restore::BlockedAction;
-use crate::api::step::{OnFailure, Rollout, SideRef, Step};
+use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 
+use super::actions::rollout;
 use super::refuse::{Of, Refusal, Refusals, not_yet};
 use super::request;
 use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
 use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
-use super::{action, after, names};
+use super::{after, names};
 
 /// Most steps of a Cutover, those of suites included.
 pub const MAX_STEPS: usize = 200;
@@ -77,7 +78,7 @@ pub fn resolve(
     plan_steps.extend(verify);
     plan_steps.extend(phase(&mut cx, Stage::Confirm));
     // Triggers are armed during Confirming and Observing: they see what was captured up to there.
-    let observe = triggers::resolve(spec.observe.as_ref(), &spec.services, &mut cx.scope, has_prometheus, cx.refusals);
+    let observe = triggers::resolve(&mut cx, spec.observe.as_ref());
     plan_steps.extend(phase(&mut cx, Stage::Finish));
     // What comes after Completed sees nothing of the way back.
     let forward = (cx.scope.captures.clone(), cx.scope.steps.clone());
@@ -136,7 +137,8 @@ fn too_large(name: &str, spec: &CutoverSpec, refusals: &mut Refusals) {
         format!("the spec has {} KiB, more than {} KiB", size / 1024, MAX_SPEC / 1024),
         "move templates and bodies out of it, for example into images and Secrets",
     );
-    let with_suite = |s: &Step| 1 + s.suite.as_ref().map_or(0, |suite| suite.steps.len());
+    let in_suite = |a: &StepAction| if let StepAction::Suite(suite) = a { suite.steps.len() } else { 0 };
+    let with_suite = |s: &Step| 1 + s.action.all().iter().map(in_suite).sum::<usize>();
     let phases = spec.phases.iter().filter(|(name, _)| *name != Stage::FollowUp.field());
     let once: usize = phases.flat_map(|(_, p)| &p.steps).map(with_suite).sum();
     // Every round of a follow-up is recorded.
@@ -389,7 +391,7 @@ pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) 
         stage,
         critical: true,
         when: None,
-        timeout: action::timeout(&action, attempts, every),
+        timeout: action.time(attempts, every),
         attempts,
         every,
         needs: vec![],
@@ -402,12 +404,12 @@ pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) 
 
 /// Whether a step makes the run wait for the whole target in any case.
 fn waits_for_target(step: &PlanStep, target: &PlanSide) -> bool {
-    let Action::Rollout(rollout) = &step.action else { return false };
+    let Action::Rollout(of) = &step.action else { return false };
     step.stage != Stage::Preflight
         && step.when.is_none()
         && step.needs.is_empty()
         && step.on_failure != OnFailure::Continue
-        && action::covers(rollout, &target.workloads)
+        && rollout::covers(of, &target.workloads)
 }
 
 fn is_label_key(key: &str) -> bool {

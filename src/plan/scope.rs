@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::api::cutover::Release;
 use crate::api::duration::Duration;
-use crate::api::step::Actions;
+use crate::api::step::Capture;
 
 use super::expr::{self, Var};
 use super::refuse::Refusals;
@@ -19,22 +19,53 @@ pub(super) const MAX_NAME: usize = 40;
 /// Most captures of a Cutover.
 const MAX_CAPTURES: usize = 64;
 
-/// Variables of every expression.
-const COMMON: [&str; 6] = ["captures", "release", "old", "target", "now", "steps"];
-/// Variables of `http.expect`.
-const HTTP: [&str; 11] =
-    ["status", "headers", "body", "json", "latency", "captures", "release", "old", "target", "now", "steps"];
-/// Variables of `job.expect`.
-const JOB: [&str; 8] = ["exitCode", "json", "captures", "release", "old", "target", "now", "steps"];
-/// Variables of `metric.expect` and `logs.expect`.
-const VALUE: [&str; 7] = ["value", "captures", "release", "old", "target", "now", "steps"];
+/// Variables of every expression, behind its own.
+const COMMON: &[Variable] = &[
+    Variable("captures", Type::Any),
+    Variable("release", Type::Any),
+    Variable("old", Type::Text),
+    Variable("target", Type::Text),
+    Variable("now", Type::Time),
+    Variable("steps", Type::Any),
+];
 
-/// Variables of `tls.expect`.
-const TLS: [&str; 11] =
-    ["daysLeft", "names", "issuer", "protocol", "trusted", "captures", "release", "old", "target", "now", "steps"];
+/// A variable of an expression, and what is known of its value before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable(pub &'static str, pub Type);
 
-/// Variables of `resource.expect`.
-const RESOURCE: [&str; 7] = ["object", "captures", "release", "old", "target", "now", "steps"];
+/// The type of a variable, by which an expression is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub(super) enum Type {
+    /// Not known.
+    Any,
+    Bool,
+    Double,
+    Duration,
+    /// A value for which most expressions look further than this one comparison.
+    Int(i64),
+    List,
+    Map,
+    Text,
+    Time,
+}
+
+impl Type {
+    /// A value of it.
+    fn typical(self) -> Option<Var> {
+        Some(match self {
+            Self::Any => return None,
+            Self::Bool => json!(true).into(),
+            Self::Double => json!(0.5).into(),
+            Self::Duration => Var::Duration(Duration::from_secs(1)),
+            Self::Int(n) => json!(n).into(),
+            Self::List => json!([]).into(),
+            Self::Map => json!({}).into(),
+            Self::Text => json!("").into(),
+            Self::Time => Var::Time(jiff::Timestamp::UNIX_EPOCH),
+        })
+    }
+}
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +74,8 @@ pub(super) enum Kind {
     Text,
     /// Only `${release.…}` is expanded.
     Image,
-    /// CEL over these variables.
-    Expr(&'static [&'static str]),
+    /// CEL over these variables, and those of every expression.
+    Expr(&'static [Variable]),
 }
 
 /// A text that may refer to something.
@@ -58,72 +89,35 @@ pub(super) struct Usage {
     pub text: String,
 }
 
-/// Everything in an action, and in a step's `when`, that may refer to something.
-pub(super) fn usages(when: Option<&str>, actions: &Actions, at: &str) -> Vec<Usage> {
-    let mut out = vec![];
-    let mut add = |field: String, kind: Kind, text: &str| out.push(Usage { field, kind, text: text.to_owned() });
-    if let Some(when) = when {
-        add(format!("{at}.when"), Kind::Expr(&COMMON), when);
+impl Usage {
+    /// A text in which `${…}` is expanded.
+    pub fn text(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Text, text: text.to_owned() }
     }
-    if let Some(http) = &actions.http {
-        let at = format!("{at}.http");
-        for (name, text) in [("path", &http.path), ("url", &http.url), ("body", &http.body)] {
-            if let Some(text) = text {
-                add(format!("{at}.{name}"), Kind::Text, text);
-            }
-        }
-        for (name, list) in [("headers", &http.headers), ("form", &http.form)] {
-            for (i, h) in list.iter().enumerate() {
-                add(format!("{at}.{name}[{i}].value"), Kind::Text, &h.value);
-            }
-        }
-        for (i, e) in http.expect.iter().enumerate() {
-            add(format!("{at}.expect[{i}]"), Kind::Expr(&HTTP), e);
-        }
+
+    /// The image of a container.
+    pub fn image(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Image, text: text.to_owned() }
     }
-    if let Some(job) = &actions.job {
-        let at = format!("{at}.job");
-        for (i, e) in job.env.iter().enumerate() {
-            if let Some(value) = &e.value {
-                add(format!("{at}.env[{i}].value"), Kind::Text, value);
-            }
-        }
-        for (i, e) in job.expect.iter().enumerate() {
-            add(format!("{at}.expect[{i}]"), Kind::Expr(&JOB), e);
-        }
-        for list in ["initContainers", "containers"] {
-            let containers = job.template.as_ref().and_then(|t| t["spec"][list].as_array());
-            for (c, container) in containers.into_iter().flatten().enumerate() {
-                let at = format!("{at}.template.spec.{list}[{c}]");
-                if let Some(image) = container["image"].as_str() {
-                    add(format!("{at}.image"), Kind::Image, image);
-                }
-                for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
-                    if let Some(value) = e["value"].as_str() {
-                        add(format!("{at}.env[{i}].value"), Kind::Text, value);
-                    }
-                }
-            }
-        }
+
+    /// An expression over these variables, and those of every expression.
+    pub fn expr(field: String, own: &'static [Variable], text: &str) -> Self {
+        Self { field, kind: Kind::Expr(own), text: text.to_owned() }
     }
-    for (i, e) in actions.set_env.iter().flat_map(|s| &s.env).enumerate() {
-        if let Some(value) = &e.value {
-            add(format!("{at}.setEnv.env[{i}].value"), Kind::Text, value);
-        }
+
+    /// A list of expressions.
+    pub fn exprs(at: &str, own: &'static [Variable], list: &[String]) -> impl Iterator<Item = Self> {
+        list.iter().enumerate().map(move |(i, text)| Self::expr(format!("{at}[{i}]"), own, text))
     }
-    if let Some(expect) = actions.metric.as_ref().and_then(|m| m.expect.as_ref()) {
-        add(format!("{at}.metric.expect"), Kind::Expr(&VALUE), expect);
+
+    /// A step's `when`.
+    pub fn condition(when: Option<&str>, at: &str) -> Option<Self> {
+        when.map(|when| Self::expr(format!("{at}.when"), &[], when))
     }
-    for (i, e) in actions.resource.iter().flat_map(|r| &r.expect).enumerate() {
-        add(format!("{at}.resource.expect[{i}]"), Kind::Expr(&RESOURCE), e);
-    }
-    for (i, e) in actions.tls.iter().flat_map(|t| &t.expect).enumerate() {
-        add(format!("{at}.tls.expect[{i}]"), Kind::Expr(&TLS), e);
-    }
-    if let Some(expect) = actions.logs.as_ref().and_then(|l| l.expect.as_ref()) {
-        add(format!("{at}.logs.expect"), Kind::Expr(&VALUE), expect);
-    }
-    out
+}
+
+fn names(own: &[Variable]) -> Vec<&'static str> {
+    own.iter().chain(COMMON).map(|variable| variable.0).collect()
 }
 
 /// Something that an action captures.
@@ -137,21 +131,12 @@ pub(super) struct Captured {
     pub number: bool,
 }
 
-/// What an action captures.
-pub(super) fn captures(actions: &Actions, at: &str) -> Vec<Captured> {
-    let mut out = vec![];
-    for (name, list) in
-        [("http", actions.http.as_ref().map(|a| &a.capture)), ("job", actions.job.as_ref().map(|a| &a.capture))]
-    {
-        for (i, c) in list.into_iter().flatten().enumerate() {
-            let field = format!("{at}.{name}.capture[{i}].name");
-            out.push(Captured { name: c.name.clone(), field, number: false });
-        }
+impl Captured {
+    /// Those of an action at `at` that has a field `capture`.
+    pub fn of(list: &[Capture], at: &str) -> Vec<Self> {
+        let field = |i: usize| format!("{at}.capture[{i}].name");
+        list.iter().enumerate().map(|(i, c)| Self { name: c.name.clone(), field: field(i), number: false }).collect()
     }
-    if let Some(name) = actions.metric.as_ref().and_then(|m| m.capture_as.as_ref()) {
-        out.push(Captured { name: name.clone(), field: format!("{at}.metric.captureAs"), number: true });
-    }
-    out
 }
 
 /// The captures and steps that a text refers to, itself being wrong or not.
@@ -160,7 +145,9 @@ pub(super) fn refers_to(usage: &Usage) -> (BTreeSet<String>, BTreeSet<String>) {
         Kind::Text | Kind::Image => {
             (vars::references(&usage.text).unwrap_or_default().into_iter().collect(), BTreeSet::new())
         }
-        Kind::Expr(names) => expr::references(&usage.text, names).map(|r| (r.captures, r.steps)).unwrap_or_default(),
+        Kind::Expr(own) => {
+            expr::references(&usage.text, &names(own)).map(|r| (r.captures, r.steps)).unwrap_or_default()
+        }
     }
 }
 
@@ -262,7 +249,7 @@ impl Scope {
     pub fn check(&self, usage: &Usage, refusals: &mut Refusals) {
         let Usage { field, kind, text } = usage;
         match kind {
-            Kind::Expr(names) => match expr::references(text, names) {
+            Kind::Expr(own) => match expr::references(text, &names(own)) {
                 Err(why) => refusals.add(field, why, "correct the expression"),
                 Ok(refs) => {
                     for name in &refs.captures {
@@ -271,7 +258,7 @@ impl Scope {
                     for name in &refs.steps {
                         self.check_step(name, field, refusals);
                     }
-                    if let Err(why) = expr::check_types(text, &self.typical(names)) {
+                    if let Err(why) = expr::check_types(text, &self.typical(own)) {
                         refusals.add(
                             field,
                             why,
@@ -312,26 +299,10 @@ impl Scope {
     }
 
     /// A value of the right type for each variable whose type is known.
-    fn typical(&self, names: &[&str]) -> BTreeMap<String, Var> {
+    fn typical(&self, own: &[Variable]) -> BTreeMap<String, Var> {
         let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
-        let values: [(&str, Var); 15] = [
-            ("old", json!("").into()),
-            ("target", json!("").into()),
-            ("daysLeft", json!(0.5).into()),
-            ("names", json!([]).into()),
-            ("issuer", json!("").into()),
-            ("protocol", json!("").into()),
-            ("trusted", json!(true).into()),
-            ("status", json!(200).into()),
-            ("exitCode", json!(0).into()),
-            ("value", json!(0.5).into()),
-            ("headers", json!({}).into()),
-            ("body", json!("").into()),
-            ("captures", serde_json::Value::Object(captures).into()),
-            ("latency", Var::Duration(Duration::from_secs(1))),
-            ("now", Var::Time(jiff::Timestamp::UNIX_EPOCH)),
-        ];
-        values.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, var)| (name.to_owned(), var)).collect()
+        let known = own.iter().chain(COMMON).filter_map(|v| Some((v.0.to_owned(), v.1.typical()?)));
+        known.chain([("captures".to_owned(), serde_json::Value::Object(captures).into())]).collect()
     }
 
     fn check_capture(&self, name: &str, field: &str, shown: &str, refusals: &mut Refusals) {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::api::cutover::ServiceRef;
 use crate::api::duration::Duration;
+use crate::api::one_of::{OneOf, Tagged};
 use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
 
-use super::action::{self, Place};
+use super::actions::{self, Given, Part, Place, approval, job};
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::scope::{self, MAX_NAME, Scope};
+use super::scope::{Captured, MAX_NAME, Scope, Usage};
 use super::{Action, PlanStep, PlanUndo, Stage};
-use super::{approval, changes, job, suite};
 
 /// Pause between attempts unless the step says.
 const EVERY: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
         if let Some(resolved) = one(cx, stage, step, &at) {
             out.extend(resolved);
         }
-        cx.scope.take_captures(scope::captures(&step.action, &at), cx.refusals);
+        cx.scope.take_captures(captures(&step.action, actions::of_step, &at), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
     }
     if stage == Stage::Rollback {
@@ -55,20 +55,36 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
     out
 }
 
+/// What is known of an action, by its enum.
+type Known<T> = fn(&T) -> &dyn Given;
+
+/// Every text of an action that may refer to something. Of several actions, which are refused, those of all.
+pub(super) fn texts<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Usage> {
+    action.all().iter().flat_map(|a| known(a).texts(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// What an action captures.
+pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Captured> {
+    action.all().iter().flat_map(|a| known(a).captures(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
+pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
+    let action = action.one().ok()?;
+    Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
+}
+
 fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>> {
     match serde_json::to_value(step) {
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
     }
-    let others = [step.suite.is_some(), step.approval.is_some(), step.undo_rollout.is_some()];
-    let named = action::count(&step.action) + others.into_iter().filter(|given| *given).count();
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("a step has exactly one action, this one has {named}"),
-        "split or complete it",
-    );
-    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+    if let Err(named) = step.action.one() {
+        let message = format!("a step has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "split or complete it");
+    }
+    let texts = texts(&step.action, actions::of_step, at);
+    for usage in Usage::condition(step.when.as_deref(), at).into_iter().chain(texts) {
         cx.scope.check(&usage, cx.refusals);
     }
     for (i, needed) in step.needs.iter().enumerate() {
@@ -83,31 +99,14 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
     timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
     let on_failure = on_failure(stage, step, at, cx.refusals);
-    let place = Place { stage, in_suite: false, undo: false };
-    let action = match &step.suite {
-        Some(suite) => {
-            cx.refusals.require(
-                attempts == 1,
-                format!("{at}.retry"),
-                "a suite is not retried as a whole",
-                "give the steps of the suite a retry",
-            );
-            Action::Suite(suite::resolve(cx, stage, suite, &format!("{at}.suite")))
-        }
-        None => match &step.approval {
-            Some(approval) => Action::Approval(approval::resolve(stage, step, approval, at, cx.refusals)),
-            None => match &step.undo_rollout {
-                Some(undo) => changes::undo_rollout(cx, stage, undo, &format!("{at}.undoRollout")),
-                None => action::resolve(cx, place, &step.action, step.timeout, at)?,
-            },
-        },
-    };
+    let place = Place { stage, part: Part::Step(step), timeout: step.timeout, field: at };
+    let action = resolved(cx, &step.action, actions::of_step, &place)?;
     let resolved = PlanStep {
         name: step.name.clone(),
         stage,
         critical: step.critical,
         when: step.when.clone(),
-        timeout: step.timeout.unwrap_or_else(|| action::timeout(&action, attempts, every)),
+        timeout: step.timeout.unwrap_or_else(|| action.time(attempts, every)),
         attempts,
         every,
         needs: step.needs.clone(),
@@ -116,7 +115,6 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         undo: undo(cx, stage, step, &action, at),
         action,
     };
-    action::fits(&resolved, at, cx.refusals);
     can_be_kept(step, &resolved, at, cx.refusals);
     can_be_undone_alone(&resolved, at, cx.refusals);
     Some(with_dry_run(cx, resolved, at))
@@ -222,8 +220,8 @@ pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals
 
 fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Option<PlanUndo> {
     let Some(undo) = &step.undo else {
-        let action = changes::automatic_undo(action, &step.name).filter(|_| may_be_undone(stage))?;
-        let timeout = action::timeout(&action, 1, EVERY);
+        let action = action.automatic_undo(&step.name).filter(|_| may_be_undone(stage))?;
+        let timeout = action.time(1, EVERY);
         return Some(PlanUndo { when: Default::default(), timeout, approval: None, action });
     };
     let at = format!("{at}.undo");
@@ -251,27 +249,24 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the undo cannot be read: {why}"), "write it anew"),
     }
-    let named = action::count(&undo.action);
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("an undo has exactly one action, this one has {named}"),
-        "give exactly one",
-    );
+    if let Err(named) = undo.action.one() {
+        let message = format!("an undo has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "give exactly one");
+    }
     // An undo may use what its own step captured.
     let mut scope = cx.scope.clone();
-    scope.captures.extend(scope::captures(&step.action, at).into_iter().map(|c| c.name));
+    scope.captures.extend(captures(&step.action, actions::of_step, at).into_iter().map(|c| c.name));
     scope.steps.insert(step.name.clone());
-    for usage in scope::usages(None, &undo.action, at) {
+    for usage in texts(&undo.action, actions::anywhere, at) {
         scope.check(&usage, cx.refusals);
     }
-    for captured in scope::captures(&undo.action, at) {
+    for captured in captures(&undo.action, actions::anywhere, at) {
         cx.refusals.add(captured.field, "nothing comes after an undo that could use a capture", "leave it out");
     }
     timeout_is_some_time(undo.timeout, at, cx.refusals);
-    let place = Place { stage, in_suite: false, undo: true };
-    let action = action::resolve(cx, place, &undo.action, undo.timeout, at)?;
-    let timeout = undo.timeout.unwrap_or_else(|| action::timeout(&action, 1, EVERY));
+    let place = Place { stage, part: Part::Undo, timeout: undo.timeout, field: at };
+    let action = resolved(cx, &undo.action, actions::anywhere, &place)?;
+    let timeout = undo.timeout.unwrap_or_else(|| action.time(1, EVERY));
     if let Some(asked) = &undo.approval {
         approval::check(asked, &format!("{at}.approval"), cx.refusals);
     }

@@ -2,15 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::cutover::{BuiltIn, Observe, ServiceRef};
+use crate::api::cutover::{BuiltIn, Observe};
 use crate::api::duration::Duration;
-use crate::api::step::To;
-use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
+use crate::api::one_of::Tagged;
+use crate::api::trigger::{Trigger, Watched};
 
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::request::{self, Place};
-use super::scope::{self, Scope};
-use super::{MinReady, PlanObserve, logs, quantity, resource};
+use super::scope::{self, Scope, Usage};
+use super::steps::Cx;
+use super::{MinReady, PlanObserve};
+
+mod logs;
+mod metric;
+mod pods;
+mod probe;
+mod resource;
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -20,8 +26,6 @@ const EVERY: Duration = Duration::from_secs(15);
 const SHORTEST: Duration = Duration::from_millis(100);
 /// How long people have, unless the trigger says.
 const WITHIN: Duration = Duration::from_mins(15);
-/// Failures in a row of a probe, unless it says.
-const FAILING: u32 = 3;
 
 /// A trigger of the operator's own: armed until Completed, severity Rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,21 +46,41 @@ impl BuiltInTrigger {
     }
 }
 
+/// What the plan knows of what a trigger watches: one file for each.
+trait Rule {
+    /// Every text in it that may refer to something; `at` is its own field.
+    fn texts(&self, at: &str) -> Vec<Usage>;
+
+    /// The rule with its defaults filled in; what is wrong with it is refused.
+    fn resolve(&self, cx: &mut Cx, at: &str) -> Watched;
+
+    /// Whether its author has chosen bounds for the pods' restarts, crash loops or readiness.
+    fn bounds_crashes(&self) -> bool {
+        false
+    }
+}
+
+/// None for those that are not built, which `refuse` names.
+fn rule(watched: &Watched) -> Option<&dyn Rule> {
+    match watched {
+        Watched::Metric(x) => Some(x),
+        Watched::Probe(x) => Some(x),
+        Watched::Pods(x) => Some(x),
+        Watched::Logs(x) => Some(x),
+        Watched::Resource(x) => Some(x),
+        Watched::Alert(_) | Watched::Suite(_) => None,
+    }
+}
+
 /// The observation with everything filled in.
-pub(super) fn resolve(
-    observe: Option<&Observe>,
-    services: &[ServiceRef],
-    scope: &mut Scope,
-    has_prometheus: bool,
-    refusals: &mut Refusals,
-) -> PlanObserve {
+pub(super) fn resolve(cx: &mut Cx, observe: Option<&Observe>) -> PlanObserve {
     let at = "spec.observe";
     let for_ = observe.and_then(|o| o.for_).unwrap_or(FOR);
     let every = observe.and_then(|o| o.every).unwrap_or(EVERY);
     let timeout = observe.and_then(|o| o.timeout);
-    shortest(every, format!("{at}.every"), refusals);
+    shortest(every, format!("{at}.every"), cx.refusals);
     if let Some(timeout) = timeout {
-        refusals.require(
+        cx.refusals.require(
             timeout >= for_,
             format!("{at}.timeout"),
             format!("the timeout {timeout} is shorter than the observation of {for_}"),
@@ -66,8 +90,8 @@ pub(super) fn resolve(
     let mut triggers = vec![];
     for (i, trigger) in observe.iter().flat_map(|o| &o.triggers).enumerate() {
         let at = format!("{at}.triggers[{}]", label(&trigger.name, i));
-        scope.take_name(&trigger.name, &format!("{at}.name"), refusals);
-        triggers.push(trigger_of(trigger, &at, every, services, scope, has_prometheus, refusals));
+        cx.scope.take_name(&trigger.name, &format!("{at}.name"), cx.refusals);
+        triggers.push(trigger_of(cx, trigger, &at, every));
     }
     let built_in = match observe.and_then(|o| o.built_in).unwrap_or_default() {
         BuiltIn::Armed => built_in(&triggers),
@@ -80,8 +104,8 @@ pub(super) fn resolve(
 /// What is always watched beside these triggers. A crash loop is left to a trigger that looks at the pods' restarts,
 /// crash loops or readiness, whose bounds its author has chosen.
 fn built_in(triggers: &[Trigger]) -> Vec<BuiltInTrigger> {
-    let looks = |p: &PodsTrigger| p.restarts.is_some() || p.crash_loop == Some(true) || p.ready_below.is_some();
-    if triggers.iter().filter_map(|t| t.pods.as_ref()).any(looks) {
+    let bounds = |t: &Trigger| t.watches.one().ok().and_then(rule).is_some_and(|rule| rule.bounds_crashes());
+    if triggers.iter().any(bounds) {
         vec![BuiltInTrigger::Ready]
     } else {
         vec![BuiltInTrigger::CrashLoop, BuiltInTrigger::Ready]
@@ -99,21 +123,13 @@ fn filled(trigger: &Trigger, every: Duration) -> Trigger {
     out
 }
 
-fn trigger_of(
-    trigger: &Trigger,
-    at: &str,
-    every: Duration,
-    services: &[ServiceRef],
-    scope: &Scope,
-    has_prometheus: bool,
-    refusals: &mut Refusals,
-) -> Trigger {
+fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trigger {
     let mut out = filled(trigger, every);
     if let Some(every) = trigger.every {
-        shortest(every, format!("{at}.every"), refusals);
+        shortest(every, format!("{at}.every"), cx.refusals);
     }
     if let Some(within) = trigger.within {
-        refusals.require(
+        cx.refusals.require(
             !within.is_zero(),
             format!("{at}.within"),
             "people would have no time",
@@ -121,42 +137,22 @@ fn trigger_of(
         );
     }
     match serde_json::to_value(trigger) {
-        Ok(value) => not_yet(Of::Trigger, &value, at, refusals),
-        Err(why) => refusals.add(at, format!("the trigger cannot be read: {why}"), "write it anew"),
+        Ok(value) => not_yet(Of::Trigger, &value, at, cx.refusals),
+        Err(why) => cx.refusals.add(at, format!("the trigger cannot be read: {why}"), "write it anew"),
     }
-    let kinds = [
-        trigger.metric.is_some(),
-        trigger.probe.is_some(),
-        trigger.pods.is_some(),
-        trigger.logs.is_some(),
-        trigger.alert.is_some(),
-        trigger.resource.is_some(),
-        trigger.suite.is_some(),
-    ];
-    refusals.require(
-        kinds.into_iter().filter(|k| *k).count() == 1,
-        at,
-        "a trigger watches exactly one thing",
-        "give exactly one of metric, probe, pods, logs and resource",
-    );
-    if let Some(metric) = &trigger.metric {
-        let at = format!("{at}.metric");
-        needs_prometheus(has_prometheus, &at, refusals);
-        check_metric(metric, &at, scope, refusals);
-    }
-    if let Some(probe) = &mut out.probe {
-        *probe = probe_of(probe, &format!("{at}.probe"), services, scope, refusals);
-    }
-    if let Some(pods) = &trigger.pods {
-        check_pods(pods, &format!("{at}.pods"), refusals);
-    }
-    if let Some(of) = &trigger.resource {
-        resource::check(of, &format!("{at}.resource"), refusals);
-        let actions = crate::api::step::Actions { resource: Some(of.clone()), ..Default::default() };
-        scope::usages(None, &actions, at).iter().for_each(|usage| scope.check(usage, refusals));
-    }
-    if let Some(lines) = &mut out.logs {
-        lines.logs = logs::of_trigger(&lines.logs, &format!("{at}.logs"), refusals);
+    match trigger.watches.one() {
+        Ok(watched) => {
+            if let Some(rule) = rule(watched) {
+                let at = format!("{at}.{}", watched.key());
+                rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
+                out.watches = rule.resolve(cx, &at).into();
+            }
+        }
+        Err(_) => cx.refusals.add(
+            at,
+            "a trigger watches exactly one thing",
+            "give exactly one of metric, probe, pods, logs and resource",
+        ),
     }
     out
 }
@@ -171,30 +167,6 @@ pub(super) fn needs_prometheus(has_prometheus: bool, at: &str, refusals: &mut Re
     );
 }
 
-fn check_metric(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) {
-    if let Some(query) = &metric.query {
-        check_query(query, &format!("{at}.query"), scope, refusals);
-        refusals.require(
-            metric.above.is_some() != metric.below.is_some() || metric.relative_to.is_some(),
-            at,
-            "a query needs either above or below",
-            "give exactly one of them",
-        );
-    } else {
-        refusals.require(metric.errors.is_some(), at, "there is no query", "give query with above or below");
-    }
-    for (name, bound) in [("above", &metric.above), ("below", &metric.below)] {
-        if let Some(bound) = bound {
-            refusals.require(
-                bound.parse::<f64>().is_ok_and(f64::is_finite),
-                format!("{at}.{name}"),
-                format!("{bound:?} is not a decimal number"),
-                "write for example \"0.05\"",
-            );
-        }
-    }
-}
-
 /// Refuses empty queries and variables, which are never put into a query language.
 pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mut Refusals) {
     refusals.require(!query.trim().is_empty(), field, "the query is empty", "write PromQL that gives one number");
@@ -204,105 +176,6 @@ pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mu
         "variables are not expanded in queries",
         "write the value out, or compare with captures.<name> in expect",
     );
-}
-
-fn probe_of(
-    probe: &ProbeTrigger,
-    at: &str,
-    services: &[ServiceRef],
-    scope: &Scope,
-    refusals: &mut Refusals,
-) -> ProbeTrigger {
-    let mut out = probe.clone();
-    let place = Place { to: To::Live, services, read_only: false, repeated: true };
-    out.http = request::resolve(&probe.http, place, &format!("{at}.http"), refusals);
-    let actions = crate::api::step::Actions { http: Some(probe.http.clone()), ..Default::default() };
-    for usage in scope::usages(None, &actions, at) {
-        scope.check(&usage, refusals);
-    }
-    refusals.require(
-        !(probe.failing.is_some() && probe.failing_for.is_some()),
-        at,
-        "a probe has either failing or failingFor",
-        "keep one",
-    );
-    refusals.require(
-        probe.failing != Some(0) && probe.failing_for.is_none_or(|d| !d.is_zero()),
-        at,
-        "a probe that fires before it failed",
-        "let it fail at least once",
-    );
-    if probe.failing_for.is_none() {
-        out.failing.get_or_insert(FAILING);
-    }
-    out
-}
-
-fn check_pods(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
-    let watches = pods.restarts.is_some()
-        || pods.oom_killed == Some(true)
-        || pods.crash_loop == Some(true)
-        || pods.ready_below.is_some()
-        || pods.memory.is_some()
-        || pods.cpu.is_some()
-        || pods.memory_growing.is_some();
-    refusals.require(
-        watches,
-        at,
-        "the trigger watches nothing",
-        "say restarts, oomKilled, crashLoop, readyBelow, memory, cpu or memoryGrowing",
-    );
-    check_usage(pods, at, refusals);
-    if let Some(restarts) = &pods.restarts {
-        refusals.require(
-            !restarts.within.is_zero(),
-            format!("{at}.restarts.within"),
-            "no restart happens within no time",
-            "give some time, such as 10m",
-        );
-    }
-    if let Some(text) = &pods.ready_below {
-        let legal = count_or_percent(text).is_some_and(|m| !matches!(m, MinReady::Count(0) | MinReady::Percent(0)));
-        refusals.require(
-            legal,
-            format!("{at}.readyBelow"),
-            format!("{text:?} is not a number or per cent above 0"),
-            "write for example \"2\" or \"80%\"",
-        );
-    }
-}
-
-/// What pods use comes in samples of its own, so that each such rule has a trigger of its own.
-fn check_usage(pods: &PodsTrigger, at: &str, refusals: &mut Refusals) {
-    let used = [pods.memory.is_some(), pods.cpu.is_some(), pods.memory_growing.is_some()];
-    let used = used.into_iter().filter(|given| *given).count();
-    let others = pods.restarts.is_some()
-        || pods.oom_killed == Some(true)
-        || pods.crash_loop == Some(true)
-        || pods.ready_below.is_some();
-    refusals.require(
-        used == 0 || (used == 1 && !others),
-        at,
-        "memory, cpu and memoryGrowing are judged by samples, and each has its own",
-        "write a trigger for each",
-    );
-    for (name, rule) in [("memory", &pods.memory), ("cpu", &pods.cpu)] {
-        let Some(rule) = rule else { continue };
-        refusals.require(
-            quantity::nanos(&rule.above).is_some_and(|n| n > 0),
-            format!("{at}.{name}.above"),
-            format!("{:?} is not a quantity above 0", rule.above),
-            if name == "cpu" { "write for example \"1500m\"" } else { "write for example \"3Gi\"" },
-        );
-    }
-    if let Some(growing) = &pods.memory_growing {
-        refusals.require(
-            !growing.for_.is_zero(),
-            format!("{at}.memoryGrowing.for"),
-            "nothing grows within no time",
-            "give some time, such as 10m",
-        );
-    }
 }
 
 /// Reads `3` or `80%`.

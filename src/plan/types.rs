@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::api::cutover::{DriftPolicy, Prometheus, Release, Retire, Window};
 use crate::api::duration::Duration;
 use crate::api::restore::{BlockedAction, BlockedDefault};
-use crate::api::step::{
-    Approval, Config, CronJobs, Http, Job, Logs, Metric, OnFailure, Resource, Restart, Rollout, Scale, SetEnv, SideRef,
-    Tls, UndoRollout, UndoWhen, Wait, WorkloadRef,
-};
+use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;
 
+use super::actions::Action;
 use super::after::{PlanFollowUp, step_of};
 use super::triggers::BuiltInTrigger;
 
@@ -251,6 +249,13 @@ pub struct PlanStep {
     pub undo: Option<PlanUndo>,
 }
 
+impl PlanStep {
+    /// The steps of which each has an action of its own: those of a suite, else the step itself.
+    pub fn parts(&self) -> &[Self] {
+        if let Action::Suite(suite) = &self.action { &suite.steps } else { std::slice::from_ref(self) }
+    }
+}
+
 /// What reverses a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanUndo {
@@ -263,125 +268,6 @@ pub struct PlanUndo {
     pub approval: Option<Approval>,
     /// What it does.
     pub action: Action,
-}
-
-/// What a step does: one variant and one file under `actions/` each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Action {
-    /// See `actions/permissions.rs`: dry runs of every Job and patch, inserted first in preflight.
-    Permissions {},
-    /// See `actions/job.rs`.
-    Job(Job),
-    /// See `actions/http.rs`.
-    Http(Http),
-    /// See `actions/suite.rs`.
-    Suite(PlanSuite),
-    /// See `actions/config.rs`.
-    Config(Config),
-    /// See `actions/rollout.rs`.
-    Rollout(Rollout),
-    /// See `actions/metric.rs`.
-    Metric(Metric),
-    /// See `actions/resource.rs`.
-    Resource(Resource),
-    /// See `actions/tls.rs`.
-    Tls(Tls),
-    /// See `actions/logs.rs`.
-    Logs(Logs),
-    /// See `actions/scale.rs`.
-    Scale(Scale),
-    /// The automatic undo of the `scale` step of this name: back to the journaled counts if they are still the run's.
-    Unscale {
-        /// The step.
-        step: String,
-    },
-    /// See `actions/set_env.rs`.
-    SetEnv(SetEnv),
-    /// The automatic undo of the `setEnv` step of this name: variables that are still the run's go back.
-    UndoSetEnv {
-        /// The step.
-        step: String,
-    },
-    /// See `actions/restart.rs`.
-    Restart(Restart),
-    /// See `actions/undo_rollout.rs`.
-    UndoRollout(UndoRollout),
-    /// See `actions/cron_jobs.rs`.
-    CronJobs(CronJobs),
-    /// The automatic undo of the `cronJobs` step of this name: what is still as the run left it goes back.
-    UndoCronJobs {
-        /// The step.
-        step: String,
-    },
-    /// See `actions/approval.rs`.
-    Approval(Approval),
-    /// See `actions/wait.rs`.
-    Wait(Wait),
-}
-
-impl Action {
-    /// Every kind of action, as [`Action::kind`] names it.
-    pub const KINDS: [&'static str; 20] = [
-        "permissions",
-        "job",
-        "http",
-        "suite",
-        "config",
-        "rollout",
-        "metric",
-        "resource",
-        "tls",
-        "logs",
-        "scale",
-        "unscale",
-        "setEnv",
-        "undoSetEnv",
-        "restart",
-        "undoRollout",
-        "cronJobs",
-        "undoCronJobs",
-        "approval",
-        "wait",
-    ];
-
-    /// What it is called in manifests, metrics and traces.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Permissions {} => "permissions",
-            Self::Job(_) => "job",
-            Self::Http(_) => "http",
-            Self::Suite(_) => "suite",
-            Self::Config(_) => "config",
-            Self::Rollout(_) => "rollout",
-            Self::Metric(_) => "metric",
-            Self::Resource(_) => "resource",
-            Self::Tls(_) => "tls",
-            Self::Logs(_) => "logs",
-            Self::Scale(_) => "scale",
-            Self::Unscale { .. } => "unscale",
-            Self::SetEnv(_) => "setEnv",
-            Self::UndoSetEnv { .. } => "undoSetEnv",
-            Self::Restart(_) => "restart",
-            Self::UndoRollout(_) => "undoRollout",
-            Self::CronJobs(_) => "cronJobs",
-            Self::UndoCronJobs { .. } => "undoCronJobs",
-            Self::Approval(_) => "approval",
-            Self::Wait(_) => "wait",
-        }
-    }
-}
-
-/// Parallel steps with a pass rate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanSuite {
-    /// Per cent that must pass.
-    pub pass_rate: u32,
-    /// Failures of critical steps that are borne.
-    pub max_critical_failures: u32,
-    /// The checks.
-    pub steps: Vec<PlanStep>,
 }
 
 /// Why a stored plan cannot be read.
@@ -412,11 +298,7 @@ impl Plan {
     /// A step by name, those of suites included; of a further execution of it (`STEP@ROUND`), the step.
     pub fn step(&self, name: &str) -> Option<&PlanStep> {
         let name = step_of(name);
-        self.steps.iter().find_map(|s| match &s.action {
-            _ if s.name == name => Some(s),
-            Action::Suite(suite) => suite.steps.iter().find(|x| x.name == name),
-            _ => None,
-        })
+        self.steps.iter().find_map(|s| if s.name == name { Some(s) } else { s.parts().iter().find(|x| x.name == name) })
     }
 
     /// What the execution of this name does: a step, or a step's undo (`undo/NAME`).
@@ -459,10 +341,7 @@ impl Plan {
         if let Some(of) = name.strip_prefix(APPROVE) {
             return self.step(of)?.undo.as_ref()?.approval.as_ref();
         }
-        match &self.step(name)?.action {
-            Action::Approval(approval) => Some(approval),
-            _ => None,
-        }
+        if let Action::Approval(approval) = &self.step(name)?.action { Some(approval) } else { None }
     }
 
     /// With how many ready endpoints, of so many that it had, the old side is restored at once.

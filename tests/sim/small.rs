@@ -7,7 +7,7 @@ use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release};
 use cutover::api::restore::{BlockedAction, BlockedDefault};
 use cutover::api::step::{Job, OnFailure, Rollout, SideRef, UndoWhen};
-use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until};
+use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::{
     Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage,
 };
@@ -68,17 +68,12 @@ pub fn errors(severity: Severity) -> Trigger {
         default: Some(DecideDefault::Rollback),
         no_data: Some(NoData::Hold),
         until: Some(Until::Completed),
-        metric: Some(MetricTrigger {
+        watches: Watched::Metric(MetricTrigger {
             query: Some("errors".into()),
             above: Some("0.5".into()),
             ..MetricTrigger::default()
-        }),
-        probe: None,
-        pods: None,
-        logs: None,
-        alert: None,
-        resource: None,
-        suite: None,
+        })
+        .into(),
     }
 }
 

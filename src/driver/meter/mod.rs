@@ -198,7 +198,7 @@ impl Meter {
                 "cutover_step_duration_seconds",
                 "Time of steps and undos with all their attempts, from the journal; counted when they end",
                 &SLOW,
-                &[("action", &Action::KINDS), ("result", &labels::STEP_RESULTS)],
+                &[("action", Action::KINDS), ("result", &labels::STEP_RESULTS)],
             )?,
             switches: s.times(
                 "cutover_switch_duration_seconds",

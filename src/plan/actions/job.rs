@@ -6,20 +6,90 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 use crate::api::duration::Duration;
-use crate::api::step::{EnvVar, Job};
+use crate::api::run::ObjectRef;
+use crate::api::step::{EnvVar, Job, WorkloadRef};
+use crate::plan::refuse::Refusals;
+use crate::plan::scope::{Captured, Type, Usage, Variable};
+use crate::plan::select;
+use crate::plan::steps::Cx;
+use crate::plan::{Plan, Stage};
 
-use super::action::Place;
-use super::refuse::Refusals;
-use super::select;
-use super::{Action, Stage};
+use super::{Action, Given, Part, Place, Planned, plus, times};
 
+/// Variables of `job.expect` beside those of every expression.
+const VARIABLES: &[Variable] = &[Variable("exitCode", Type::Int(0)), Variable("json", Type::Any)];
 /// How long a Job may run unless it says.
-pub(super) const DEADLINE: Duration = Duration::from_mins(10);
+const DEADLINE: Duration = Duration::from_mins(10);
 /// What a step waits beyond its Job's deadline: for the image, and for the pods to end.
-pub(super) const GRACE: Duration = Duration::from_mins(2);
+const GRACE: Duration = Duration::from_mins(2);
+
+impl Given for Job {
+    fn texts(&self, at: &str) -> Vec<Usage> {
+        let mut all = values(&self.env, &format!("{at}.env"));
+        all.extend(Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect));
+        for list in ["initContainers", "containers"] {
+            let containers = self.template.as_ref().and_then(|t| t["spec"][list].as_array());
+            for (c, container) in containers.into_iter().flatten().enumerate() {
+                let at = format!("{at}.template.spec.{list}[{c}]");
+                all.extend(container["image"].as_str().map(|image| Usage::image(format!("{at}.image"), image)));
+                for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
+                    all.extend(e["value"].as_str().map(|value| Usage::text(format!("{at}.env[{i}].value"), value)));
+                }
+            }
+        }
+        all
+    }
+
+    fn captures(&self, at: &str) -> Vec<Captured> {
+        Captured::of(&self.capture, at)
+    }
+
+    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+        if let Part::Suite | Part::Undo = place.part {
+            cx.refusals.require(
+                self.dry_run.is_none(),
+                format!("{at}.dryRun"),
+                "a dry run is a step before its Job, which is not possible here",
+                "make the Job a step of a phase, or leave dryRun out",
+            );
+        }
+        Action::Job(resolve(self, place.timeout, place, at, cx.refusals))
+    }
+}
+
+impl Planned for Job {
+    fn only_reads(&self) -> bool {
+        self.read_only
+    }
+
+    // `from` names a side.
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    // Jobs themselves are tried with all that they are made of.
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, attempts: u32, every: Duration) -> Duration {
+        let pause = if attempts > 1 { every } else { Duration::default() };
+        plus(times(attempts, plus(self.deadline.unwrap_or(DEADLINE), pause)), GRACE)
+    }
+
+    fn captured(&self) -> Vec<String> {
+        self.capture.iter().map(|c| c.name.clone()).collect()
+    }
+}
+
+/// The values of an environment.
+pub(super) fn values(env: &[EnvVar], at: &str) -> Vec<Usage> {
+    let value = |(i, e): (usize, &EnvVar)| Some(Usage::text(format!("{at}[{i}].value"), e.value.as_ref()?));
+    env.iter().enumerate().filter_map(value).collect()
+}
 
 /// The Job with its defaults filled in. `timeout`: what the step itself says.
-pub(super) fn resolve(job: &Job, timeout: Option<Duration>, place: Place, at: &str, refusals: &mut Refusals) -> Job {
+fn resolve(job: &Job, timeout: Option<Duration>, place: &Place, at: &str, refusals: &mut Refusals) -> Job {
     let stage = place.stage;
     let mut out = job.clone();
     out.on_abort.get_or_insert_default();
@@ -55,7 +125,7 @@ pub(super) fn resolve(job: &Job, timeout: Option<Duration>, place: Place, at: &s
         _ => refusals.add(at, "a job has either template or from", "give exactly one of them"),
     }
     refusals.require(
-        job.read_only || place.undo || !matches!(stage, Stage::Preflight | Stage::FollowUp),
+        job.read_only || matches!(place.part, Part::Undo) || !matches!(stage, Stage::Preflight | Stage::FollowUp),
         format!("{at}.readOnly"),
         format!("{} only reads", stage.field()),
         "say readOnly: true if the Job changes nothing, or move the step to prepare",
@@ -98,7 +168,7 @@ fn check_labels(labels: &BTreeMap<String, String>, at: &str, refusals: &mut Refu
 
 /// An undo from the same side runs in the container of its step's Job, of which the command is the step's: with
 /// arguments of its own alone it would do once more what it should undo.
-pub(super) fn check_undo(step: &Action, undo: &Action, at: &str, refusals: &mut Refusals) {
+pub(in crate::plan) fn check_undo(step: &Action, undo: &Action, at: &str, refusals: &mut Refusals) {
     let (Action::Job(step), Action::Job(undo)) = (step, undo) else { return };
     let side = |job: &Job| job.from.as_ref().map(|from| from.side);
     let same = side(undo).is_some() && side(step) == side(undo);

@@ -2,17 +2,73 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::duration::Duration;
-use crate::api::step::{OnFailure, Suite, SuiteStep};
+use serde::{Deserialize, Serialize};
 
-use super::action::{self, Place};
-use super::refuse::{Of, label, not_yet};
-use super::scope::{self, Scope};
-use super::steps::{self, Cx};
-use super::{PlanStep, PlanSuite, Stage};
+use crate::api::duration::Duration;
+use crate::api::run::ObjectRef;
+use crate::api::step::{OnFailure, Suite, SuiteStep, WorkloadRef};
+use crate::plan::refuse::{Of, label, not_yet};
+use crate::plan::scope::{Captured, Scope, Usage, refers_to};
+use crate::plan::steps::{self, Cx};
+use crate::plan::{Plan, PlanStep, Stage};
+
+use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
+
+/// Parallel steps with a pass rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSuite {
+    /// Per cent that must pass.
+    pub pass_rate: u32,
+    /// Failures of critical steps that are borne.
+    pub max_critical_failures: u32,
+    /// The checks.
+    pub steps: Vec<PlanStep>,
+}
+
+impl Given for Suite {
+    // Those of its steps are checked one by one, since each step has its own scope.
+    fn texts(&self, _at: &str) -> Vec<Usage> {
+        vec![]
+    }
+
+    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+        if let Part::Step(step) = place.part {
+            cx.refusals.require(
+                step.retry.as_ref().is_none_or(|retry| retry.attempts <= 1),
+                format!("{}.retry", place.field),
+                "a suite is not retried as a whole",
+                "give the steps of the suite a retry",
+            );
+        }
+        Action::Suite(resolve(cx, place.stage, self, at))
+    }
+}
+
+impl Planned for PlanSuite {
+    fn only_reads(&self) -> bool {
+        self.steps.iter().all(|step| step.action.only_reads())
+    }
+
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        self.steps.iter().flat_map(|step| step.action.workloads()).collect()
+    }
+
+    fn changes(&self, plan: &Plan) -> Vec<ObjectRef> {
+        self.steps.iter().flat_map(|step| step.action.changes(plan)).collect()
+    }
+
+    fn time(&self, _attempts: u32, _every: Duration) -> Duration {
+        longest_path(self).max(SLOW)
+    }
+
+    fn captured(&self) -> Vec<String> {
+        self.steps.iter().flat_map(|step| step.action.captured()).collect()
+    }
+}
 
 /// The suite with its defaults and its order filled in.
-pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
+fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
     cx.refusals.require(!suite.steps.is_empty(), format!("{at}.steps"), "the suite has no steps", "give at least one");
     cx.refusals.require(
         suite.pass_rate.is_none_or(|p| p <= 100),
@@ -33,12 +89,12 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
             scope.steps.insert(earlier.name.clone());
-            scope.captures.extend(scope::captures(&earlier.action, &at).into_iter().map(|c| c.name));
+            scope.captures.extend(captures(earlier, &at).into_iter().map(|c| c.name));
         }
         out.extend(one(cx, stage, step, &scope, after, &at));
     }
     for (i, step) in suite.steps.iter().enumerate() {
-        cx.scope.take_captures(scope::captures(&step.action, &format!("{at}[{}]", label(&step.name, i))), cx.refusals);
+        cx.scope.take_captures(captures(step, &format!("{at}[{}]", label(&step.name, i))), cx.refusals);
         cx.scope.steps.insert(step.name.clone());
     }
     PlanSuite {
@@ -46,6 +102,15 @@ pub(super) fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> Pla
         max_critical_failures: suite.max_critical_failures.unwrap_or(0),
         steps: out,
     }
+}
+
+fn captures(step: &SuiteStep, at: &str) -> Vec<Captured> {
+    steps::captures(&step.action, anywhere, at)
+}
+
+fn usages(step: &SuiteStep, at: &str) -> impl Iterator<Item = Usage> {
+    let texts = steps::texts(&step.action, anywhere, at);
+    Usage::condition(step.when.as_deref(), at).into_iter().chain(texts)
 }
 
 fn one(
@@ -60,26 +125,23 @@ fn one(
         Ok(value) => not_yet(Of::Step, &value, at, cx.refusals),
         Err(why) => cx.refusals.add(at, format!("the step cannot be read: {why}"), "write it anew"),
     }
-    let named = action::count(&step.action);
-    cx.refusals.require(
-        named == 1,
-        at,
-        format!("a step of a suite has exactly one action, this one has {named}"),
-        "split or complete it",
-    );
-    for usage in scope::usages(step.when.as_deref(), &step.action, at) {
+    if let Err(named) = step.action.one() {
+        let message = format!("a step of a suite has exactly one action, this one has {named}");
+        cx.refusals.add(at, message, "split or complete it");
+    }
+    for usage in usages(step, at) {
         scope.check(&usage, cx.refusals);
     }
     steps::timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = steps::attempts(step.retry.as_ref(), at, cx.refusals);
-    let place = Place { stage, in_suite: true, undo: false };
-    let action = action::resolve(cx, place, &step.action, step.timeout, at)?;
-    let resolved = PlanStep {
+    let place = Place { stage, part: Part::Suite, timeout: step.timeout, field: at };
+    let action = steps::resolved(cx, &step.action, anywhere, &place)?;
+    Some(PlanStep {
         name: step.name.clone(),
         stage,
         critical: step.critical,
         when: step.when.clone(),
-        timeout: step.timeout.unwrap_or_else(|| action::timeout(&action, attempts, every)),
+        timeout: step.timeout.unwrap_or_else(|| action.time(attempts, every)),
         attempts,
         every,
         needs: vec![],
@@ -88,9 +150,7 @@ fn one(
         on_failure: OnFailure::Continue,
         action,
         undo: None,
-    };
-    action::fits(&resolved, at, cx.refusals);
-    Some(resolved)
+    })
 }
 
 /// For each step the ones it waits for: those it names, and those whose captures or outcomes it uses.
@@ -98,7 +158,7 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
     let names: BTreeSet<&str> = steps.iter().map(|s| s.name.as_str()).collect();
     let mut captured_by: BTreeMap<String, &str> = BTreeMap::new();
     for step in steps {
-        for captured in scope::captures(&step.action, at) {
+        for captured in captures(step, at) {
             captured_by.entry(captured.name).or_insert(&step.name);
         }
     }
@@ -118,8 +178,8 @@ fn order(cx: &mut Cx, steps: &[SuiteStep], at: &str) -> Vec<BTreeSet<String>> {
                 after.insert(name.clone());
             }
         }
-        for usage in scope::usages(step.when.as_deref(), &step.action, &at) {
-            let (captures, outcomes) = scope::refers_to(&usage);
+        for usage in usages(step, &at) {
+            let (captures, outcomes) = refers_to(&usage);
             let makers = captures.iter().filter_map(|c| captured_by.get(c).copied());
             let named = outcomes.iter().map(String::as_str).filter(|s| names.contains(s));
             after.extend(makers.chain(named).filter(|s| *s != step.name).map(str::to_owned));
@@ -157,7 +217,7 @@ fn refuse_cycles(cx: &mut Cx, steps: &[SuiteStep], order: &[BTreeSet<String>], a
 }
 
 /// The time of the longest chain of steps that wait for one another.
-pub(super) fn longest_path(suite: &PlanSuite) -> Duration {
+fn longest_path(suite: &PlanSuite) -> Duration {
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
     // Each round settles at least one more link of every chain; a cycle (refused) ends with the rounds.
     for _ in 0..suite.steps.len() {

@@ -2,25 +2,44 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::step::{Approval, Step};
+use crate::api::duration::Duration;
+use crate::api::run::ObjectRef;
+use crate::api::step::{Approval, Step, StepAction, WorkloadRef};
+use crate::plan::refuse::Refusals;
+use crate::plan::scope::Usage;
+use crate::plan::steps::Cx;
+use crate::plan::{Plan, Stage, approval_limit};
 
-use super::Stage;
-use super::refuse::Refusals;
+use super::{Action, Given, Part, Place, Planned};
 
-/// The approval of a step, checked.
-pub(super) fn resolve(stage: Stage, step: &Step, approval: &Approval, at: &str, refusals: &mut Refusals) -> Approval {
-    refusals.require(
-        stage != Stage::FollowUp,
-        format!("{at}.approval"),
-        "nobody is asked in a follow-up unless it fails",
-        "leave it out",
-    );
-    refusals.require(
-        stage != Stage::RollbackVerify,
-        format!("{at}.approval"),
-        "nobody is asked in the checks of a rollback",
-        "move it to phases.rollback",
-    );
+impl Given for Approval {
+    fn texts(&self, _at: &str) -> Vec<Usage> {
+        vec![]
+    }
+
+    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+        cx.refusals.require(
+            place.stage != Stage::FollowUp,
+            at,
+            "nobody is asked in a follow-up unless it fails",
+            "leave it out",
+        );
+        cx.refusals.require(
+            place.stage != Stage::RollbackVerify,
+            at,
+            "nobody is asked in the checks of a rollback",
+            "move it to phases.rollback",
+        );
+        if let Part::Step(step) = place.part {
+            stands_alone(step, place.field, cx.refusals);
+        }
+        check(self, at, cx.refusals);
+        Action::Approval(self.clone())
+    }
+}
+
+/// Refuses what means nothing for a step that waits for people.
+fn stands_alone(step: &Step, at: &str, refusals: &mut Refusals) {
     refusals.require(
         step.timeout.is_none(),
         format!("{at}.timeout"),
@@ -39,14 +58,30 @@ pub(super) fn resolve(stage: Stage, step: &Step, approval: &Approval, at: &str, 
         "an approval changes nothing that could be undone",
         "leave it out",
     );
-    check(approval, &format!("{at}.approval"), refusals);
-    approval.clone()
+}
+
+impl Planned for Approval {
+    fn only_reads(&self) -> bool {
+        false
+    }
+
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, _attempts: u32, _every: Duration) -> Duration {
+        approval_limit(self)
+    }
 }
 
 /// Refuses an approval of a rollback that no later step needs: a rejected one leaves out the steps that need it, and a
 /// rollback goes on with all others (DESIGN §5.3).
-pub(super) fn hold_something_back(steps: &[Step], at: &str, refusals: &mut Refusals) {
-    for (i, gate) in steps.iter().enumerate().filter(|(_, s)| s.approval.is_some()) {
+pub(in crate::plan) fn hold_something_back(steps: &[Step], at: &str, refusals: &mut Refusals) {
+    for (i, gate) in steps.iter().enumerate().filter(|(_, s)| asks(s)) {
         refusals.require(
             steps.iter().skip(i + 1).any(|s| s.needs.contains(&gate.name)),
             format!("{at}[{i}].approval"),
@@ -56,8 +91,12 @@ pub(super) fn hold_something_back(steps: &[Step], at: &str, refusals: &mut Refus
     }
 }
 
+fn asks(step: &Step) -> bool {
+    step.action.all().iter().any(|action| matches!(action, StepAction::Approval(_)))
+}
+
 /// Refuses an approval that nobody could give.
-pub(super) fn check(approval: &Approval, at: &str, refusals: &mut Refusals) {
+pub(in crate::plan) fn check(approval: &Approval, at: &str, refusals: &mut Refusals) {
     refusals.require(!approval.roles.is_empty(), format!("{at}.roles"), "nobody is asked", "name at least one role");
     let mut seen = BTreeSet::new();
     for (i, role) in approval.roles.iter().enumerate() {

@@ -2,15 +2,57 @@
 
 use url::Url;
 
-use crate::api::cutover::ServiceRef;
-use crate::api::step::{Tls, To};
+use crate::api::duration::Duration;
+use crate::api::run::ObjectRef;
+use crate::api::step::{Tls, To, WorkloadRef};
+use crate::plan::Plan;
+use crate::plan::refuse::Refusals;
+use crate::plan::request::check_service;
+use crate::plan::scope::{Type, Usage, Variable};
+use crate::plan::steps::Cx;
 
-use super::refuse::Refusals;
-use super::request::check_service;
+use super::{Action, Given, Place, Planned, quick};
 
-/// With the defaults filled in.
-pub(super) fn resolve(tls: &Tls, to: To, services: &[ServiceRef], at: &str, refusals: &mut Refusals) -> Tls {
-    check_service(tls.service.as_deref(), services, &format!("{at}.service"), refusals);
+/// Variables of `tls.expect` beside those of every expression.
+const VARIABLES: &[Variable] = &[
+    Variable("daysLeft", Type::Double),
+    Variable("names", Type::List),
+    Variable("issuer", Type::Text),
+    Variable("protocol", Type::Text),
+    Variable("trusted", Type::Bool),
+];
+
+impl Given for Tls {
+    fn texts(&self, at: &str) -> Vec<Usage> {
+        Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect).collect()
+    }
+
+    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+        check_service(self.service.as_deref(), cx.services, &format!("{at}.service"), cx.refusals);
+        check(self, place.stage.default_side(), at, cx.refusals);
+        Action::Tls(self.clone())
+    }
+}
+
+impl Planned for Tls {
+    fn only_reads(&self) -> bool {
+        true
+    }
+
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, attempts: u32, every: Duration) -> Duration {
+        quick(attempts, every)
+    }
+}
+
+fn check(tls: &Tls, to: To, at: &str, refusals: &mut Refusals) {
     refusals.require(
         tls.url.is_some() != tls.to.is_some(),
         at,
@@ -46,5 +88,4 @@ pub(super) fn resolve(tls: &Tls, to: To, services: &[ServiceRef], at: &str, refu
             "write for example shop.example.com; variables are not expanded in it",
         );
     }
-    tls.clone()
 }

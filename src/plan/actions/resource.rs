@@ -1,11 +1,49 @@
 //! PURE. `resource`, as a step and as a trigger: which object, and that it is no Secret.
 
-use crate::api::step::Resource;
+use crate::api::duration::Duration;
+use crate::api::run::ObjectRef;
+use crate::api::step::{Resource, WorkloadRef};
+use crate::plan::Plan;
+use crate::plan::refuse::Refusals;
+use crate::plan::scope::{Type, Usage, Variable};
+use crate::plan::steps::Cx;
 
-use super::refuse::Refusals;
+use super::{Action, Given, Place, Planned, quick};
+
+/// Variables of `resource.expect` beside those of every expression.
+const VARIABLES: &[Variable] = &[Variable("object", Type::Any)];
+
+impl Given for Resource {
+    fn texts(&self, at: &str) -> Vec<Usage> {
+        Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect).collect()
+    }
+
+    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+        check(self, at, cx.refusals);
+        Action::Resource(self.clone())
+    }
+}
+
+impl Planned for Resource {
+    fn only_reads(&self) -> bool {
+        true
+    }
+
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, attempts: u32, every: Duration) -> Duration {
+        quick(attempts, every)
+    }
+}
 
 /// Refuses what cannot be looked at.
-pub(super) fn check(of: &Resource, at: &str, refusals: &mut Refusals) {
+pub(in crate::plan) fn check(of: &Resource, at: &str, refusals: &mut Refusals) {
     let (group, version) = of.api_version.split_once('/').unwrap_or(("", &of.api_version));
     let label = |text: &str| {
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';

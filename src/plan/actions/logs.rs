@@ -1,18 +1,52 @@
 //! PURE. `logs`, as a step and as a trigger: whose lines, how far back.
 
 use crate::api::duration::Duration;
-use crate::api::step::{Logs, SideRef};
+use crate::api::run::ObjectRef;
+use crate::api::step::{Logs, SideRef, WorkloadRef};
+use crate::plan::Plan;
+use crate::plan::refuse::Refusals;
+use crate::plan::scope::Usage;
+use crate::plan::select;
+use crate::plan::steps::Cx;
 
-use super::refuse::Refusals;
-use super::select;
+use super::{Action, Given, Place, Planned, metric, quick};
 
 /// How far back, unless the manifest says.
 const WITHIN: Duration = Duration::from_mins(5);
 /// Furthest back: logs are bounded in size on every node, so that older lines are seldom all there.
 const LONGEST: Duration = Duration::from_mins(24 * 60);
 
+impl Given for Logs {
+    fn texts(&self, at: &str) -> Vec<Usage> {
+        self.expect.iter().map(|e| Usage::expr(format!("{at}.expect"), metric::VARIABLES, e)).collect()
+    }
+
+    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+        Action::Logs(of_step(self, at, cx.refusals))
+    }
+}
+
+impl Planned for Logs {
+    fn only_reads(&self) -> bool {
+        true
+    }
+
+    // Its workload is read when its step comes.
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, attempts: u32, every: Duration) -> Duration {
+        quick(attempts, every)
+    }
+}
+
 /// A step's, with its defaults filled in.
-pub(super) fn of_step(logs: &Logs, at: &str, refusals: &mut Refusals) -> Logs {
+fn of_step(logs: &Logs, at: &str, refusals: &mut Refusals) -> Logs {
     refusals.require(
         logs.side.is_some() != logs.workload.is_some(),
         at,
@@ -29,7 +63,7 @@ pub(super) fn of_step(logs: &Logs, at: &str, refusals: &mut Refusals) -> Logs {
 }
 
 /// A trigger's; the target's pods where it names nobody's.
-pub(super) fn of_trigger(logs: &Logs, at: &str, refusals: &mut Refusals) -> Logs {
+pub(in crate::plan) fn of_trigger(logs: &Logs, at: &str, refusals: &mut Refusals) -> Logs {
     refusals.require(
         logs.side.is_none() || logs.workload.is_none(),
         at,

@@ -1,0 +1,72 @@
+//! PURE. `http`: a request, which `request` resolves for steps and triggers alike.
+
+use crate::api::duration::Duration;
+use crate::api::run::ObjectRef;
+use crate::api::step::{Http, WorkloadRef};
+use crate::plan::Plan;
+use crate::plan::request;
+use crate::plan::scope::{Captured, Type, Usage, Variable};
+use crate::plan::steps::Cx;
+
+use super::{Action, Given, Place, Planned, quick};
+
+/// Variables of `http.expect` beside those of every expression.
+const VARIABLES: &[Variable] = &[
+    Variable("status", Type::Int(200)),
+    Variable("headers", Type::Map),
+    Variable("body", Type::Text),
+    Variable("json", Type::Any),
+    Variable("latency", Type::Duration),
+];
+
+impl Given for Http {
+    fn texts(&self, at: &str) -> Vec<Usage> {
+        let mut all = vec![];
+        for (name, text) in [("path", &self.path), ("url", &self.url), ("body", &self.body)] {
+            all.extend(text.iter().map(|text| Usage::text(format!("{at}.{name}"), text)));
+        }
+        for (name, list) in [("headers", &self.headers), ("form", &self.form)] {
+            let text =
+                |(i, h): (usize, &crate::api::step::Header)| Usage::text(format!("{at}.{name}[{i}].value"), &h.value);
+            all.extend(list.iter().enumerate().map(text));
+        }
+        all.extend(Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect));
+        all
+    }
+
+    fn captures(&self, at: &str) -> Vec<Captured> {
+        Captured::of(&self.capture, at)
+    }
+
+    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+        let place = request::Place {
+            to: place.stage.default_side(),
+            services: cx.services,
+            read_only: place.read_only(),
+            repeated: false,
+        };
+        Action::Http(request::resolve(self, place, at, cx.refusals))
+    }
+}
+
+impl Planned for Http {
+    fn only_reads(&self) -> bool {
+        self.method.unwrap_or_default().is_safe()
+    }
+
+    fn workloads(&self) -> Vec<WorkloadRef> {
+        vec![]
+    }
+
+    fn changes(&self, _plan: &Plan) -> Vec<ObjectRef> {
+        vec![]
+    }
+
+    fn time(&self, attempts: u32, every: Duration) -> Duration {
+        quick(attempts, every)
+    }
+
+    fn captured(&self) -> Vec<String> {
+        self.capture.iter().map(|c| c.name.clone()).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! PURE. `metric` as a trigger: a query and its bound.
+
+use crate::api::trigger::{MetricTrigger, Watched};
+use crate::plan::refuse::Refusals;
+use crate::plan::scope::{Scope, Usage};
+use crate::plan::steps::Cx;
+
+use super::{Rule, check_query, needs_prometheus};
+
+impl Rule for MetricTrigger {
+    fn texts(&self, _at: &str) -> Vec<Usage> {
+        vec![]
+    }
+
+    fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
+        needs_prometheus(cx.has_prometheus, at, cx.refusals);
+        check(self, at, &cx.scope, cx.refusals);
+        Watched::Metric(self.clone())
+    }
+}
+
+fn check(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) {
+    if let Some(query) = &metric.query {
+        check_query(query, &format!("{at}.query"), scope, refusals);
+        refusals.require(
+            metric.above.is_some() != metric.below.is_some() || metric.relative_to.is_some(),
+            at,
+            "a query needs either above or below",
+            "give exactly one of them",
+        );
+    } else {
+        refusals.require(metric.errors.is_some(), at, "there is no query", "give query with above or below");
+    }
+    for (name, bound) in [("above", &metric.above), ("below", &metric.below)] {
+        if let Some(bound) = bound {
+            refusals.require(
+                bound.parse::<f64>().is_ok_and(f64::is_finite),
+                format!("{at}.{name}"),
+                format!("{bound:?} is not a decimal number"),
+                "write for example \"0.05\"",
+            );
+        }
+    }
+}

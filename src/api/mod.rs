@@ -17,6 +17,7 @@ pub mod duration;
 pub mod http;
 pub mod moment;
 pub mod phase;
+pub mod prometheus;
 pub mod reference;
 pub mod restore;
 pub mod run;

@@ -12,6 +12,14 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"})
 }
 
+/// The name of a source of metrics in the operator's configuration.
+pub fn source_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 253,
+        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$",
+    })
+}
+
 /// The name of a capture: an identifier, since CEL uses it.
 pub fn ident(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})

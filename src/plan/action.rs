@@ -7,7 +7,7 @@ use crate::api::step::{Actions, Config, FromContainer, Metric, Rollout, SideRef,
 
 use super::refuse::Refusals;
 use super::steps::Cx;
-use super::{Action, PlanStep, Stage, changes, job, logs, request, resource, select, tls, triggers};
+use super::{Action, PlanStep, Stage, changes, job, logs, metrics, request, resource, select, tls, triggers};
 
 /// One request or query.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -224,6 +224,6 @@ fn check_container(from: &FromContainer, at: &str, refusals: &mut Refusals) {
 }
 
 fn check_metric(cx: &mut Cx, metric: &Metric, at: &str) {
-    triggers::needs_prometheus(cx.has_prometheus, at, cx.refusals);
+    metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
     triggers::check_query(&metric.query, &format!("{at}.query"), &cx.scope, cx.refusals);
 }

@@ -9,6 +9,7 @@ mod expr_check;
 mod job;
 pub mod keep;
 mod logs;
+pub mod metrics;
 pub mod quantity;
 mod refuse;
 mod request;
@@ -24,6 +25,7 @@ mod triggers;
 mod types;
 pub mod vars;
 
+pub use metrics::Offered;
 pub use refuse::Refusal;
 pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};
 pub use triggers::{BuiltInTrigger, count_or_percent};

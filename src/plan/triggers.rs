@@ -10,7 +10,7 @@ use crate::api::trigger::{MetricTrigger, PodsTrigger, ProbeTrigger, Trigger};
 use super::refuse::{Of, Refusals, not_yet};
 use super::request::{self, Place};
 use super::scope::{self, Scope};
-use super::{MinReady, PlanObserve, logs, quantity, resource};
+use super::{MinReady, PlanObserve, logs, metrics, quantity, resource};
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -139,7 +139,7 @@ fn trigger_of(
     );
     if let Some(metric) = &trigger.metric {
         let at = format!("{at}.metric");
-        needs_prometheus(has_prometheus, &at, refusals);
+        metrics::needs_prometheus(has_prometheus, &at, refusals);
         check_metric(metric, &at, scope, refusals);
     }
     if let Some(probe) = &mut out.probe {
@@ -157,16 +157,6 @@ fn trigger_of(
         lines.logs = logs::of_trigger(&lines.logs, &format!("{at}.logs"), refusals);
     }
     out
-}
-
-/// Refuses a metric where no Prometheus is known.
-pub(super) fn needs_prometheus(has_prometheus: bool, at: &str, refusals: &mut Refusals) {
-    refusals.require(
-        has_prometheus,
-        at,
-        "no Prometheus is known",
-        "set spec.prometheus, or start the operator with a default one",
-    );
 }
 
 fn check_metric(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::cutover::{Prometheus, Release};
+use crate::api::cutover::Release;
 use crate::api::decision::CutoverDecisionSpec;
 use crate::api::run::Selector;
 use crate::api::step::WorkloadRef;
@@ -82,8 +82,6 @@ pub struct CutoverView {
     pub suspend: bool,
     /// Live value.
     pub service_account: String,
-    /// Live value.
-    pub prometheus: Option<Prometheus>,
     /// The release last known on each side, by the name that `status::release_name` gives it.
     pub releases: BTreeMap<String, String>,
 }

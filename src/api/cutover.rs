@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::duration::Duration;
 use super::phase::Phase;
 pub use super::phases::{FollowUp, PhaseSteps};
+use super::prometheus::Prometheus;
 pub use super::restore::{KeepPodLogs, Rollback};
 use super::run::GateRole;
 use super::schema;
-use super::step::{HeaderFrom, KeyRef, WorkloadRef};
+use super::step::{KeyRef, WorkloadRef};
 use super::template::TemplateUse;
 use super::trigger::Trigger;
 
@@ -53,7 +54,8 @@ pub struct CutoverSpec {
     #[serde(default = "default_account")]
     #[schemars(schema_with = "schema::object_name")]
     pub service_account_name: String,
-    /// Where metrics come from.
+    /// Where metrics come from; by default from the source that the operator's configuration names as its default, if it
+    /// does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
     /// Switched together.
@@ -156,37 +158,6 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub pod_label: Option<String>,
-}
-
-/// Where metrics come from: a Service of the namespace, or a URL.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.service) != has(self.url)", "message": "prometheus has either service or url"
-}]))]
-pub struct Prometheus {
-    /// A Service of the namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ServicePort>,
-    /// A URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
-    pub url: Option<String>,
-    /// Headers with values from Secrets, sent nowhere else.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
-    pub headers_from: Vec<HeaderFrom>,
-}
-
-/// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ServicePort {
-    /// The Service.
-    #[schemars(schema_with = "schema::object_name")]
-    pub name: String,
-    /// Its port.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
 }
 
 /// A Service that is switched.

@@ -19,6 +19,7 @@ pub mod moment;
 pub mod one_of;
 pub mod phase;
 pub mod phases;
+pub mod prometheus;
 pub mod reference;
 pub mod restore;
 pub mod run;

@@ -17,6 +17,14 @@ pub fn named_by_side(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": r"^([a-z0-9.-]|\$\{(target|old)\})+$"})
 }
 
+/// The name of a source of metrics in the operator's configuration.
+pub fn source_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 253,
+        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$",
+    })
+}
+
 /// The name of a capture: an identifier, since CEL uses it.
 pub fn ident(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})

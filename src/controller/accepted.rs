@@ -67,7 +67,7 @@ async fn refusals(look: &Look<'_>, spec: &CutoverSpec) -> Result<Vec<Refusal>, C
         Ok(whole) => whole,
         Err(list) => return Ok(list),
     };
-    let resolved = resolve(name, namespace, &whole.spec, &old.unwrap_or_default(), look.cx.default_prometheus);
+    let resolved = resolve(name, namespace, &whole.spec, &old.unwrap_or_default(), &look.cx.offered);
     Ok(resolved.err().unwrap_or_default().into_iter().map(|r| whole.explain(r)).collect())
 }
 

@@ -24,6 +24,7 @@ use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watc
 use crate::driver::meter::Meter;
 use crate::driver::publish::Publisher;
 use crate::net::identity::Identity;
+use crate::plan::Offered;
 
 mod accepted;
 mod access;
@@ -59,8 +60,8 @@ pub struct Controller {
     meter: Meter,
     /// The operator's own user name.
     operator: String,
-    /// Whether the operator's flags name a Prometheus.
-    default_prometheus: bool,
+    /// Sources of metrics of the operator's configuration.
+    offered: Offered,
     known: Known,
     starts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -73,10 +74,10 @@ impl Controller {
         publisher: Publisher,
         meter: Meter,
         operator: String,
-        default_prometheus: bool,
+        offered: Offered,
     ) -> Self {
         let (known, starts) = (Known::default(), Mutex::default());
-        Self { client, identity, publisher, meter, operator, default_prometheus, known, starts }
+        Self { client, identity, publisher, meter, operator, offered, known, starts }
     }
 
     fn start_lock(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {

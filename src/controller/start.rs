@@ -49,7 +49,7 @@ pub async fn start(
     }
     let (name, namespace) = (&look.key.name, &look.key.namespace);
     let plan = match templates::expanded(&look.cx.client, namespace, &cutover.spec).await? {
-        Ok(whole) => resolve(name, namespace, &whole.spec, live, look.cx.default_prometheus)
+        Ok(whole) => resolve(name, namespace, &whole.spec, live, &look.cx.offered)
             .map(|plan| Plan { templates: whole.used.clone(), ..plan })
             .map_err(|list| list.into_iter().map(|r| whole.explain(r)).collect()),
         Err(list) => Err(list),

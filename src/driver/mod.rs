@@ -169,14 +169,14 @@ impl Driver {
         self.about.run.as_ref().map(|(_, uid)| uid.clone()).unwrap_or_default()
     }
 
-    /// Whose eyes and hands: the account and Prometheus are read live from the Cutover.
+    /// Whose eyes and hands: the account is read live from the Cutover; where metrics come from stands in the plan.
     fn scope(&self) -> Scope {
         let cutover = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
         let (run, run_uid) = self.about.run.clone().unwrap_or_default();
         Scope {
             namespace: self.about.namespace.clone(),
             service_account: cutover.map_or(&self.plan.service_account, |c| &c.service_account).clone(),
-            prometheus: cutover.map_or(&self.plan.prometheus, |c| &c.prometheus).clone(),
+            prometheus: self.plan.prometheus.clone(),
             run,
             run_uid,
         }

@@ -23,8 +23,8 @@ pub struct AddressRules {
 pub enum Origin {
     /// The cluster says that a pod or Service of the namespace has it.
     Cluster,
-    /// The operator's own flags name it: its default Prometheus.
-    Flag,
+    /// The operator's own configuration names it: a source of metrics.
+    Configuration,
     /// Somebody wrote a URL.
     Url,
 }
@@ -141,7 +141,7 @@ impl AddressRules {
             return Err(Forbidden::Node);
         }
         match origin {
-            Origin::Cluster | Origin::Flag => Ok(()),
+            Origin::Cluster | Origin::Configuration => Ok(()),
             Origin::Url if within(&self.allow_private) => Ok(()),
             Origin::Url if private => Err(Forbidden::Private),
             Origin::Url if self.allow_public => Ok(()),
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn what_the_cluster_names_may_be_private_but_nothing_worse() {
         use Forbidden::*;
-        for origin in [Origin::Cluster, Origin::Flag] {
+        for origin in [Origin::Cluster, Origin::Configuration] {
             for (ip, expected) in [
                 ("10.0.0.1", Ok(())),
                 ("192.168.1.1", Ok(())),

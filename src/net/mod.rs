@@ -15,6 +15,7 @@ pub mod leadership;
 pub mod prometheus;
 pub mod request;
 mod resolve;
+pub mod sources;
 mod tls;
 mod wire;
 mod x509;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Net;
 use super::address::Origin;
-use super::keys::brief;
+use super::keys::{self, brief};
 use super::request::{self, Target};
-use super::wire::{self, Route};
+use super::sources::Source;
+use super::wire::{self, Roots, Route};
 use crate::api::Duration;
-use crate::api::step::HeaderFrom;
+use crate::api::prometheus::Prometheus;
 use crate::world::{HttpError, QueryAnswer};
 
 /// Longest answer.
@@ -26,27 +27,38 @@ const LIMIT: usize = 1024 * 1024;
 /// Where Prometheus is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A Service of the namespace.
+    /// A Service.
     Service {
-        /// For errors.
-        name: String,
+        /// Its name in the cluster's DNS, which is that of its certificate.
+        host: String,
         /// Its address.
         ip: IpAddr,
         /// Its port.
         port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
     },
     /// A URL of the Cutover.
     Url(String),
-    /// The URL of the operator's own flags, which may be private.
-    Flag(String),
+    /// A URL of the operator's own configuration, which may be private.
+    Configured(String),
+}
+
+/// Whose options and credentials are used. They go to this place and nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub enum Access<'a> {
+    /// A Cutover's. Secrets and ConfigMaps are read as its account.
+    Cutover(&'a Prometheus),
+    /// Those of the operator's configuration. Its files are read by the operator.
+    Operator(&'a Source),
 }
 
 /// What is asked.
 pub struct Query<'a> {
     /// Where.
     pub place: &'a Place,
-    /// Credentials; they go nowhere else.
-    pub headers: &'a [HeaderFrom],
+    /// With what.
+    pub access: Access<'a>,
     /// PromQL.
     pub query: &'a str,
     /// Evaluation time.
@@ -75,29 +87,91 @@ impl Net {
         query: &Query<'_>,
         deadline: Instant,
     ) -> Result<QueryAnswer, HttpError> {
-        let mut headers =
-            request::secret_headers(account, namespace, query.headers).await.map_err(HttpError::NotSent)?;
+        let shown = match query.access {
+            Access::Cutover(options) => of_cutover(account, namespace, options).await,
+            Access::Operator(source) => of_operator(source).await,
+        };
+        let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut target = match query.place {
-            Place::Service { name, ip, port } => {
+            Place::Service { host, ip, port, tls } => {
                 self.rules()
                     .check(*ip, Origin::Cluster)
-                    .map_err(|why| HttpError::NotSent(format!("Service {name} may not be asked: {ip} is {why}")))?;
-                let to = SocketAddr::new(*ip, *port);
-                Target { to, tls: None, host: to.to_string(), path: "/".into() }
+                    .map_err(|why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}")))?;
+                Target {
+                    to: SocketAddr::new(*ip, *port),
+                    tls: tls.then(|| host.clone()),
+                    host: format!("{host}:{port}"),
+                    path: "/".into(),
+                }
             }
             Place::Url(url) => self.url(url, None, Origin::Url, deadline).await?,
-            Place::Flag(url) => self.url(url, None, Origin::Flag, deadline).await?,
+            Place::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,
         };
         let (base, rest) = target.path.split_once('?').map_or((target.path.as_str(), None), |(b, q)| (b, Some(q)));
         let base = format!("{}/api/v1/query", base.trim_end_matches('/'));
         target.path = rest.map_or_else(|| base.clone(), |rest| format!("{base}?{rest}"));
 
         let message = request::message(http::Method::POST, &target, &headers, form(query))?;
-        let route = Route { to: target.to, tls: target.tls, deadline, limit: LIMIT, roots: &self.inner.roots };
+        let roots = roots.as_ref().unwrap_or(&self.inner.roots);
+        let route = Route { to: target.to, tls: target.tls, deadline, limit: LIMIT, roots };
         let answer = wire::exchange(&route, message).await?;
         Ok(judge(answer.status, &answer.body))
     }
+}
+
+/// What is shown to a source, and whom it has to be known by.
+struct Shown {
+    headers: HeaderMap,
+    /// Instead of the operator's own.
+    roots: Option<Roots>,
+}
+
+async fn of_cutover(account: &Client, namespace: &str, options: &Prometheus) -> Result<Shown, String> {
+    let ca = options.ca_from.as_ref().and_then(|from| match (&from.config_map, &from.secret) {
+        (Some(key), _) => Some((keys::Source::ConfigMap(key.name.clone()), key)),
+        (None, Some(key)) => Some((keys::Source::Secret(key.name.clone()), key)),
+        (None, None) => None,
+    });
+    let from_headers = options.headers_from.iter().map(|h| keys::Source::Secret(h.secret.name.clone()));
+    let wanted = from_headers.chain(ca.iter().map(|(source, _)| source.clone()));
+    let read = keys::read_all(account, namespace, wanted).await;
+    let mut headers = HeaderMap::new();
+    for header in &options.headers_from {
+        let (name, value) = request::secret_header(header, &read)?;
+        headers.append(name, value);
+    }
+    tenant(&mut headers, options.tenant.as_deref())?;
+    let roots = match ca {
+        Some((source, key)) => {
+            let pem = request::value(&read, &source, key)?;
+            Some(Roots::from_pem(&pem).map_err(|why| format!("key {} of {source}: {why}", key.key))?)
+        }
+        None => None,
+    };
+    Ok(Shown { headers, roots })
+}
+
+async fn of_operator(source: &Source) -> Result<Shown, String> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = source.bearer_token().await? {
+        headers.insert(AUTHORIZATION, token);
+    }
+    tenant(&mut headers, source.tenant.as_deref())?;
+    let roots = match source.authorities().await? {
+        Some((file, pem)) => Some(Roots::from_pem(&pem).map_err(|why| format!("caFile {file}: {why}"))?),
+        None => None,
+    };
+    Ok(Shown { headers, roots })
+}
+
+fn tenant(headers: &mut HeaderMap, tenant: Option<&str>) -> Result<(), String> {
+    if let Some(tenant) = tenant {
+        let value =
+            HeaderValue::from_str(tenant).map_err(|_| "the tenant cannot be the value of a header".to_owned())?;
+        headers.insert("x-scope-orgid", value);
+    }
+    Ok(())
 }
 
 fn form(query: &Query<'_>) -> Bytes {

@@ -236,9 +236,11 @@ impl Content {
     }
 }
 
-type Read = std::collections::BTreeMap<Source, Result<Data, Unread>>;
+/// Secrets and ConfigMaps, as far as they could be read.
+pub(super) type Read = std::collections::BTreeMap<Source, Result<Data, Unread>>;
 
-fn value(read: &Read, source: &Source, key: &KeyRef) -> Result<Bytes, String> {
+/// What a key of one of them holds.
+pub(super) fn value(read: &Read, source: &Source, key: &KeyRef) -> Result<Bytes, String> {
     match read.get(source) {
         Some(Ok(data)) => data.values.get(&key.key).cloned().ok_or_else(|| format!("{source} has no key {}", key.key)),
         Some(Err(why)) => Err(why.clone().text()),
@@ -255,7 +257,8 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
     }
 }
 
-fn secret_header(header: &HeaderFrom, read: &Read) -> Result<(HeaderName, HeaderValue), String> {
+/// A header with a value from a Secret.
+pub(super) fn secret_header(header: &HeaderFrom, read: &Read) -> Result<(HeaderName, HeaderValue), String> {
     let source = Source::Secret(header.secret.name.clone());
     let secret = value(read, &source, &header.secret)?;
     // A line break at the end is how most editors and `echo` write Secrets.
@@ -266,16 +269,6 @@ fn secret_header(header: &HeaderFrom, read: &Read) -> Result<(HeaderName, Header
     })?;
     value.set_sensitive(true);
     Ok((header_name(&header.name)?, value))
-}
-
-/// Headers from Secrets alone, for Prometheus.
-pub(super) async fn secret_headers(
-    account: &Client,
-    namespace: &str,
-    headers: &[HeaderFrom],
-) -> Result<HeaderMap, String> {
-    let read = keys::read_all(account, namespace, headers.iter().map(|h| Source::Secret(h.secret.name.clone()))).await;
-    headers.iter().map(|h| secret_header(h, &read)).collect()
 }
 
 /// Puts a message together.

@@ -8,12 +8,13 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::prometheus::{Place, Query};
 use super::*;
 use crate::api::Duration;
 use crate::api::step::{FilePart, Header, HeaderFrom, KeyRef, Method, Scheme};
 use crate::effect::{Address, Request};
-use crate::world::{HttpError, HttpResponse, QueryAnswer};
+use crate::world::{HttpError, HttpResponse};
+
+mod metrics;
 
 /// What a server does with a connection once it has read a whole request.
 #[derive(Clone)]
@@ -391,51 +392,4 @@ async fn a_server_is_known_by_its_certificate() {
     let net = Net::with_roots(AddressRules::for_tests(), None, wire::Roots::of(rustls::RootCertStore::empty()));
     not_sent(net.request(&account(), "prod", &request(Some("shop.example"))).await.remove(0).result);
     assert_eq!(server.seen().len(), 1);
-}
-
-async fn query(server: &Server, headers: &[HeaderFrom], timeout: Duration) -> QueryAnswer {
-    let place = Place::Service { name: "prometheus".into(), ip: server.at.ip(), port: server.at.port() };
-    let at = Some("2026-11-20T01:02:03.5Z".parse().unwrap());
-    let query = Query { place: &place, headers, query: "sum(up) > 0", at, timeout };
-    net().query(&account(), "prod", &query).await
-}
-
-#[tokio::test]
-async fn prometheus_is_asked_for_one_value_at_a_time() {
-    let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"0.5"]}]}}"#;
-    let server = Server::answering(&format!("HTTP/1.1 200 OK\ncontent-length: {}\n\n{body}", body.len())).await;
-    let header = HeaderFrom { name: "Authorization".into(), prefix: None, secret: key("tokens", "qa") };
-    let answer = query(&server, std::slice::from_ref(&header), Duration::from_secs(5)).await;
-    assert_eq!(answer, QueryAnswer::Value(0.5));
-    let seen = server.seen().remove(0);
-    assert!(seen.starts_with("POST /api/v1/query HTTP/1.1\r\n") && seen.contains("authorization: s3cr3t"), "{seen}");
-    assert!(seen.ends_with("query=sum%28up%29+%3E+0&time=2026-11-20T01%3A02%3A03.5Z&timeout=5000ms"), "{seen}");
-
-    let place = Place::Url(format!("http://{}/base/?tenant=a", server.at));
-    let query = Query { place: &place, headers: &[], query: "1", at: None, timeout: Duration::from_secs(5) };
-    assert_eq!(net().query(&account(), "prod", &query).await, QueryAnswer::Value(0.5));
-    assert!(server.seen()[1].starts_with("POST /base/api/v1/query?tenant=a HTTP/1.1\r\n"));
-
-    let private = Place::Url("http://10.0.0.1/".into());
-    let query = Query { place: &private, ..query };
-    let answer = net().query(&account(), "prod", &query).await;
-    assert!(matches!(&answer, QueryAnswer::Inconclusive(why) if why.contains("private address")), "{answer:?}");
-}
-
-#[tokio::test]
-async fn a_prometheus_in_trouble_is_inconclusive() {
-    let big = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(2 * 1024 * 1024)).into_bytes();
-    let header = HeaderFrom { name: "Authorization".into(), prefix: None, secret: key("missing", "qa") };
-    let second = Duration::from_secs(5);
-    let cases = [
-        (Then::Answer(big), vec![], second, "larger than 1024 KiB"),
-        (Then::Close, vec![], second, ""),
-        (Then::Hang, vec![], Duration::from_millis(200), "within"),
-        (Then::Close, vec![header], second, "Secret missing is not there"),
-    ];
-    for (then, headers, timeout, words) in cases {
-        let server = Server::new(then).await;
-        let answer = query(&server, &headers, timeout).await;
-        assert!(matches!(&answer, QueryAnswer::Inconclusive(why) if why.contains(words)), "{words}: {answer:?}");
-    }
 }

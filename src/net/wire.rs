@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -61,6 +62,19 @@ impl Roots {
             configure(store)
         });
         made.clone()
+    }
+
+    /// The authorities of a PEM text, and no others.
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        let mut store = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| format!("not certificates in PEM: {e}"))?;
+            store.add(certificate).map_err(|e| format!("a certificate of no use as an authority: {e}"))?;
+        }
+        if store.is_empty() {
+            return Err("no certificate in PEM".into());
+        }
+        Ok(Self(OnceLock::from(configure(store))))
     }
 
     /// Roots of a test's own.

@@ -1,6 +1,7 @@
-//! Where a Cutover's Prometheus is: the address of a Service of its namespace, remembered for a few seconds, or a URL.
+//! Where a run's metrics come from: a Service's address, remembered for a few seconds, or a URL; and with whose options.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,42 +10,66 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 use super::convert;
-use crate::api::cutover::Prometheus;
+use crate::api::prometheus::Prometheus;
+use crate::api::step::Scheme;
 use crate::net::keys::{CALL_LIMIT, brief};
-use crate::net::prometheus::Place;
+use crate::net::prometheus::{Access, Place};
+use crate::net::sources::{Sources, Spot};
 
 /// How long the address of a Service is believed: queries may come ten times a second.
 const FRESH: Duration = Duration::from_secs(5);
 /// Most Services remembered; beyond it all are looked up anew.
 const LIMIT: usize = 1024;
 
-type Addresses = HashMap<(String, String), (std::net::IpAddr, Instant)>;
+type Addresses = HashMap<(String, String), (IpAddr, Instant)>;
 
 /// Addresses of Services by namespace and name.
 #[derive(Clone, Default)]
 pub(super) struct Places(Arc<Mutex<Addresses>>);
 
 impl Places {
-    /// `by_flag` is the URL in the operator's own flags, which alone may be private without another flag.
-    pub(super) async fn find(
+    /// What a Cutover of `namespace` says, with the sources that the operator's configuration has now.
+    pub(super) async fn find<'a>(
         &self,
         client: &Client,
         namespace: &str,
-        prometheus: &Prometheus,
-        by_flag: Option<&String>,
-    ) -> Result<Place, String> {
-        match (&prometheus.service, &prometheus.url) {
-            (Some(service), _) => {
-                let ip = self.address(client, namespace, &service.name).await?;
-                Ok(Place::Service { name: service.name.clone(), ip, port: service.port })
+        prometheus: &'a Prometheus,
+        sources: &'a Sources,
+    ) -> Result<(Place, Access<'a>), String> {
+        let own = Access::Cutover(prometheus);
+        match prometheus {
+            Prometheus { name: Some(name), .. } => {
+                let source = sources.get(name)?;
+                let place = match &source.spot {
+                    Spot::Service { namespace, name, port, scheme } => {
+                        self.service(client, namespace, name, *port, *scheme).await?
+                    }
+                    Spot::Url(url) => Place::Configured(url.clone()),
+                };
+                Ok((place, Access::Operator(source)))
             }
-            (None, Some(url)) if by_flag == Some(url) => Ok(Place::Flag(url.clone())),
-            (None, Some(url)) => Ok(Place::Url(url.clone())),
-            (None, None) => Err("spec.prometheus has neither service nor url".into()),
+            Prometheus { service: Some(of), scheme, .. } => {
+                let scheme = scheme.unwrap_or_default();
+                Ok((self.service(client, namespace, &of.name, of.port, scheme).await?, own))
+            }
+            Prometheus { url: Some(url), .. } => Ok((Place::Url(url.clone()), own)),
+            _ => Err("spec.prometheus has none of service, url and name".into()),
         }
     }
 
-    async fn address(&self, client: &Client, namespace: &str, name: &str) -> Result<std::net::IpAddr, String> {
+    async fn service(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        port: u16,
+        scheme: Scheme,
+    ) -> Result<Place, String> {
+        let ip = self.address(client, namespace, name).await?;
+        Ok(Place::Service { host: format!("{name}.{namespace}.svc"), ip, port, tls: scheme == Scheme::Https })
+    }
+
+    async fn address(&self, client: &Client, namespace: &str, name: &str) -> Result<IpAddr, String> {
         let key = (namespace.to_owned(), name.to_owned());
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         if let Some((ip, at)) = known
@@ -53,7 +78,8 @@ impl Places {
             return Ok(ip);
         }
         let api = Api::<Service>::namespaced(client.clone(), namespace);
-        let found = match tokio::time::timeout(CALL_LIMIT, api.get_opt(name)).await {
+        let name = format!("{namespace}/{name}");
+        let found = match tokio::time::timeout(CALL_LIMIT, api.get_opt(&key.1)).await {
             Ok(Ok(found)) => found.ok_or_else(|| format!("Service {name} does not exist"))?,
             Ok(Err(error)) => return Err(format!("Service {name} cannot be read: {}", brief(&error.to_string()))),
             Err(_) => return Err(format!("Service {name} cannot be read: no answer within 2s")),
@@ -70,5 +96,79 @@ impl Places {
         }
         all.insert(key, (ip, Instant::now()));
         Ok(ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::prometheus::ServicePort;
+    use crate::net::sources::Source;
+
+    /// An API server whose every Service `prometheus` has an address that tells the namespace.
+    fn client() -> Client {
+        let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            let (code, body) = match request.uri().path() {
+                "/api/v1/namespaces/monitoring/services/prometheus" => {
+                    (200, json!({"spec": {"clusterIP": "10.96.0.1"}}))
+                }
+                "/api/v1/namespaces/prod/services/prometheus" => (200, json!({"spec": {"clusterIP": "10.96.0.2"}})),
+                _ => (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})),
+            };
+            let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap_or_default());
+            http::Response::builder().status(code).body(body)
+        });
+        Client::new(service, "default")
+    }
+
+    fn sources() -> Sources {
+        let source = |spot| Source { spot, ca_file: None, bearer_token_file: Some("/token".into()), tenant: None };
+        let (namespace, name) = ("monitoring".to_owned(), "prometheus".to_owned());
+        let service = Spot::Service { namespace, name, port: 9090, scheme: Scheme::Https };
+        let url = Spot::Url("http://10.1.2.3:9090".into());
+        let all = [("monitoring/prometheus".to_owned(), source(service)), ("central".to_owned(), source(url))];
+        BTreeMap::from(all).into()
+    }
+
+    async fn found(prometheus: Prometheus) -> Result<(Place, bool), String> {
+        let sources = sources();
+        let found = Places::default().find(&client(), "prod", &prometheus, &sources).await;
+        found.map(|(place, access)| (place, matches!(access, Access::Operator(_))))
+    }
+
+    fn named(name: &str) -> Prometheus {
+        Prometheus { name: Some(name.into()), ..Prometheus::default() }
+    }
+
+    fn place(host: &str, ip: &str, tls: bool) -> Place {
+        Place::Service { host: host.into(), ip: ip.parse().expect("an address"), port: 9090, tls }
+    }
+
+    #[tokio::test]
+    async fn a_source_has_its_own_place_and_credentials() {
+        let service = place("prometheus.monitoring.svc", "10.96.0.1", true);
+        assert_eq!(found(named("monitoring/prometheus")).await, Ok((service, true)));
+        assert_eq!(found(named("central")).await, Ok((Place::Configured("http://10.1.2.3:9090".into()), true)));
+        let own = Some(ServicePort { name: "prometheus".into(), port: 9090 });
+        let own = Prometheus { service: own, ..Prometheus::default() };
+        assert_eq!(found(own).await, Ok((place("prometheus.prod.svc", "10.96.0.2", false), false)));
+    }
+
+    #[tokio::test]
+    async fn who_writes_the_url_of_a_source_gets_nothing_of_it() {
+        let url = "http://10.1.2.3:9090".to_owned();
+        let written = Prometheus { url: Some(url.clone()), ..Prometheus::default() };
+        assert_eq!(found(written).await, Ok((Place::Url(url), false)));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_gone_is_said_to_be() {
+        let why = found(named("team/prometheus")).await.expect_err("gone");
+        let words = "no source \"team/prometheus\" any more; it offers: central, monitoring/prometheus";
+        assert!(why.contains(words), "{why}");
     }
 }

@@ -27,11 +27,12 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::api::cutover::Prometheus;
+use crate::api::prometheus::Prometheus;
 use crate::effect::{Read, Request};
 use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::prometheus::Query;
+use crate::net::sources::Sources;
 use crate::plan::Plan;
 use crate::world::{QueryAnswer, Reading, Sighting};
 
@@ -54,14 +55,14 @@ mod usage;
 mod waits;
 mod watch;
 
-/// Whose eyes: namespace, account and Prometheus as the Cutover has them now.
+/// Whose eyes: namespace, account and where metrics come from.
 #[derive(Clone, Debug)]
 pub struct Scope {
     /// The namespace.
     pub namespace: String,
     /// The ServiceAccount that Secret reads and dry runs are made as.
     pub service_account: String,
-    /// Where metrics come from; the operator's default where the Cutover names none.
+    /// Where metrics come from, as the plan has it.
     pub prometheus: Option<Prometheus>,
     /// The run's name.
     pub run: String,
@@ -75,7 +76,7 @@ pub struct Observer {
     client: kube::Client,
     identity: Identity,
     net: Net,
-    default_prometheus: Option<Prometheus>,
+    sources: Sources,
     places: metrics::Places,
     waits: waits::Waits,
     health: health::WatchHealth,
@@ -83,14 +84,14 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. A Prometheus that the operator's
-    /// flags name may be at a private address.
-    pub fn new(client: kube::Client, identity: Identity, net: Net, default_prometheus: Option<Prometheus>) -> Self {
+    /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. `sources`: those of metrics that the
+    /// operator's configuration offers.
+    pub fn new(client: kube::Client, identity: Identity, net: Net, sources: Sources) -> Self {
         Self {
             client,
             identity,
             net,
-            default_prometheus,
+            sources,
             places: metrics::Places::default(),
             waits: waits::Waits::default(),
             health: health::WatchHealth::default(),
@@ -168,16 +169,14 @@ impl Observer {
         at: Option<Timestamp>,
         timeout: crate::api::Duration,
     ) -> QueryAnswer {
-        let Some(prometheus) = scope.prometheus.as_ref().or(self.default_prometheus.as_ref()) else {
-            return QueryAnswer::Inconclusive("no Prometheus is configured: set spec.prometheus".into());
+        let Some(prometheus) = scope.prometheus.as_ref() else {
+            return QueryAnswer::Inconclusive("the plan names no Prometheus: set spec.prometheus".into());
         };
-        let by_flag = self.default_prometheus.as_ref().and_then(|p| p.url.as_ref());
-        let place = self.places.find(&self.client, &scope.namespace, prometheus, by_flag).await;
-        let place = match place {
-            Ok(place) => place,
+        let (place, access) = match self.places.find(&self.client, &scope.namespace, prometheus, &self.sources).await {
+            Ok(found) => found,
             Err(why) => return QueryAnswer::Inconclusive(format!("Prometheus: {why}")),
         };
-        let query = Query { place: &place, headers: &prometheus.headers_from, query, at, timeout };
+        let query = Query { place: &place, access, query, at, timeout };
         self.net.query(&self.account(scope), &scope.namespace, &query).await
     }
 }

@@ -1,6 +1,7 @@
 //! The process: flags, clients, telemetry, health, and the tasks that make up the operator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Actor;
-use crate::api::cutover::Prometheus;
 use crate::controller::{self, Controller};
 use crate::driver::Context;
 use crate::driver::manager::{self, Namespaces};
@@ -22,6 +22,7 @@ use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
 
 mod cluster;
+mod config;
 mod health;
 mod http;
 mod lease;
@@ -30,6 +31,7 @@ mod preflight;
 mod telemetry;
 mod traffic;
 
+use config::Config;
 use health::Health;
 
 /// How long the drivers and looks of an ending operator may take; the Lease is given back after them. With the
@@ -47,9 +49,9 @@ pub struct Flags {
     /// Only Cutovers of this namespace; may be repeated. Without it: all.
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
-    /// Prometheus for Cutovers that name none, such as http://prometheus.monitoring.svc:9090.
-    #[arg(long, value_name = "URL")]
-    pub prometheus: Option<String>,
+    /// The operator's configuration, in YAML: the sources of metrics that Cutovers may name. Read at the start.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// A private range that URLs in Cutovers may reach; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub allow_private: Vec<IpNet>,
@@ -77,16 +79,16 @@ pub struct Flags {
 /// Runs until a signal.
 ///
 /// # Errors
-/// When flags are wrong, the cluster is not configured, or the address cannot be listened on.
+/// When flags or the configuration are wrong, the cluster is not configured, or the address cannot be listened on.
 pub fn run(flags: Flags) -> anyhow::Result<()> {
     telemetry::start(flags.log_format)?;
-    let default_prometheus = flags.prometheus.as_deref().map(prometheus).transpose()?;
+    let config = flags.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
         .build()
         .context("the runtime")?;
-    runtime.block_on(serve(flags, default_prometheus))
+    runtime.block_on(serve(flags, config))
 }
 
 /// Threads of the runtime. The operator waits far more than it works; on a large node one thread for each core would only
@@ -95,15 +97,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4)
 }
 
-fn prometheus(url: &str) -> anyhow::Result<Prometheus> {
-    let parsed: ::http::Uri = url.parse().with_context(|| format!("--prometheus {url}: not a URL"))?;
-    if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
-        bail!("--prometheus {url}: write http://HOST:PORT or https://HOST");
-    }
-    Ok(Prometheus { url: Some(url.to_owned()), ..Prometheus::default() })
-}
-
-async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::Result<()> {
+async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await
@@ -122,7 +116,7 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         ..AddressRules::default()
     };
     let net = Net::new(rules, flags.dns);
-    let observer = Observer::new(client.clone(), identity.clone(), net.clone(), default_prometheus.clone());
+    let observer = Observer::new(client.clone(), identity.clone(), net.clone(), config.sources);
     let health = Arc::new(Health::new(observer.watch_health().clone(), meter.watches().clone()));
     let (nodes, ended) = (observer.clone(), stop.clone());
     tokio::spawn(async move {
@@ -153,14 +147,8 @@ async fn serve(flags: Flags, default_prometheus: Option<Prometheus>) -> anyhow::
         meter: meter.clone(),
         traces,
     });
-    let controller = Arc::new(Controller::new(
-        writer,
-        identity,
-        publisher,
-        meter.clone(),
-        operator.clone(),
-        default_prometheus.is_some(),
-    ));
+    let controller =
+        Arc::new(Controller::new(writer, identity, publisher, meter.clone(), operator.clone(), config.offered));
     let mut checks = preflight::Preflight::new(
         client.clone(),
         &operator,
@@ -293,14 +281,5 @@ mod tests {
         assert_eq!(parse(&["--lease-namespace", "a"]).namespace(), Some("a"));
         assert_eq!(parse(&["--lease-namespace", "a", "--no-lease"]).namespace(), None);
         assert_eq!(parse(&["--lease-namespace", ""]).namespace(), None);
-    }
-
-    #[test]
-    fn a_prometheus_that_is_no_url_is_refused_by_flag() {
-        for bad in ["prometheus:9090", "ftp://x", "/metrics", "http://"] {
-            let error = prometheus(bad).expect_err(bad).to_string();
-            assert!(error.contains("--prometheus"), "{error}");
-        }
-        assert!(prometheus("http://prometheus.monitoring.svc:9090").is_ok());
     }
 }

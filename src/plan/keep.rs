@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn plan(spec: &CutoverSpec) -> Plan {
-        resolve("web", "prod", spec, "blue", false).expect("a plan")
+        resolve("web", "prod", spec, "blue", &crate::plan::Offered::default()).expect("a plan")
     }
 
     fn journal(state: StepState) -> RunStatus {

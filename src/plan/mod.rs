@@ -7,6 +7,7 @@ pub mod expr;
 mod expr_check;
 pub mod keep;
 mod names;
+pub mod metrics;
 pub mod quantity;
 mod refuse;
 mod request;
@@ -20,6 +21,7 @@ mod types;
 pub mod vars;
 
 pub use actions::{Action, PlanSuite};
+pub use metrics::Offered;
 pub use refuse::Refusal;
 pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};
 pub use triggers::{BuiltInTrigger, count_or_percent};

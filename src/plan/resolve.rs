@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::cutover::{CutoverSpec, FollowUp, Prometheus, Side};
+use crate::api::cutover::{CutoverSpec, FollowUp, Side};
 use crate::api::duration::Duration;
 use crate::api::phases;
 use crate::api::restore::BlockedAction;
 use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 
 use super::actions::rollout;
+use super::metrics::{self, Offered};
 use super::refuse::{Of, Refusal, Refusals, not_yet};
-use super::request;
 use super::scope::Scope;
 use super::steps::{self, Cx};
 use super::triggers::{self, count_or_percent};
@@ -28,14 +28,14 @@ const MAX_NAME: usize = 40;
 /// The account where none is named.
 const ACCOUNT: &str = "cutover";
 
-/// Resolves the Cutover `name`, whose Services point to the side named `live`. `has_default_prometheus`: the operator was
-/// started with one. All refusals are returned, not the first alone.
+/// Resolves the Cutover `name`, whose Services point to the side named `live`. `offered`: the
+/// sources of metrics of the operator's configuration. All refusals are returned, not the first alone.
 pub fn resolve(
     name: &str,
     namespace: &str,
     spec: &CutoverSpec,
     live: &str,
-    has_default_prometheus: bool,
+    offered: &Offered,
 ) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = Refusals::default();
     too_large(name, spec, &mut refusals);
@@ -54,7 +54,8 @@ pub fn resolve(
     let spec = &names::written_out(spec, sides, &mut refusals);
     let release = spec.release.clone().unwrap_or_default();
     let scope = Scope::new(&release);
-    let has_prometheus = has_default_prometheus || spec.prometheus.is_some();
+    let prometheus = metrics::resolve(spec.prometheus.as_ref(), offered, &mut refusals);
+    let has_prometheus = prometheus.is_some();
     let mut cx = Cx {
         refusals: &mut refusals,
         scope,
@@ -97,7 +98,7 @@ pub fn resolve(
         namespace: namespace.to_owned(),
         release,
         service_account: if account.is_empty() { ACCOUNT.to_owned() } else { account.to_owned() },
-        prometheus: spec.prometheus.clone(),
+        prometheus,
         services: spec.services.iter().map(|s| s.name.clone()).collect(),
         target,
         old,
@@ -265,29 +266,6 @@ fn rest(spec: &CutoverSpec, refusals: &mut Refusals) {
             "set version to what the target's pods carry, or leave podLabel out",
         );
     }
-    if let Some(prometheus) = &spec.prometheus {
-        check_prometheus(prometheus, refusals);
-    }
-}
-
-fn check_prometheus(prometheus: &Prometheus, refusals: &mut Refusals) {
-    let at = "spec.prometheus";
-    refusals.require(
-        prometheus.service.is_some() != prometheus.url.is_some(),
-        at,
-        "prometheus has either service or url",
-        "give exactly one of them",
-    );
-    if let Some(url) = &prometheus.url {
-        refusals.require(
-            !url.contains("${"),
-            format!("{at}.url"),
-            "variables are not expanded here",
-            "write the URL out",
-        );
-        request::check_url(url, &format!("{at}.url"), refusals);
-    }
-    request::check_headers_from(&prometheus.headers_from, at, refusals);
 }
 
 fn target_and_old(spec: &CutoverSpec, live: &str, refusals: &mut Refusals) -> Option<(PlanSide, PlanSide)> {

@@ -157,16 +157,6 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
     out
 }
 
-/// Refuses a metric where no Prometheus is known.
-pub(super) fn needs_prometheus(has_prometheus: bool, at: &str, refusals: &mut Refusals) {
-    refusals.require(
-        has_prometheus,
-        at,
-        "no Prometheus is known",
-        "set spec.prometheus, or start the operator with a default one",
-    );
-}
-
 /// Refuses empty queries and variables, which are never put into a query language.
 pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mut Refusals) {
     refusals.require(!query.trim().is_empty(), field, "the query is empty", "write PromQL that gives one number");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::cutover::{DriftPolicy, Prometheus, Release, Retire, Window};
+use crate::api::cutover::{DriftPolicy, Release, Retire, Window};
 use crate::api::duration::Duration;
+use crate::api::prometheus::Prometheus;
 use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;

@@ -25,7 +25,7 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
             "verify": {"steps": [{"name": "smoke", "suite": {"steps": [{"name": "health", "http": {"path": "/h"}}]}}]}},
     });
     let spec = serde_json::from_value(spec).expect("a spec");
-    let plan = crate::plan::resolve("shop", "prod", &spec, "blue", false).expect("a plan");
+    let plan = crate::plan::resolve("shop", "prod", &spec, "blue", &crate::plan::Offered::default()).expect("a plan");
     let value = serde_json::to_value(&plan).expect("JSON");
     let spec = CutoverRunSpec { cutover: "shop".into(), cutover_uid: "c".into(), plan_version: 1, plan: value };
     let mut run = CutoverRun::new("shop-1", spec);

@@ -167,7 +167,24 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         (
             "prometheus twice",
             with(json!({"prometheus": {"url": "http://p", "service": {"name": "p", "port": 9090}}})),
-            "either service or url",
+            "exactly one of service, url or name",
+        ),
+        ("prometheus nowhere", with(json!({"prometheus": {"tenant": "a"}})), "exactly one of service, url or name"),
+        (
+            "options beside the name of a source",
+            with(json!({"prometheus": {"name": "monitoring/prometheus", "tenant": "a"}})),
+            "belong to the operator's configuration",
+        ),
+        (
+            "scheme beside a URL",
+            with(json!({"prometheus": {"url": "https://p", "scheme": "https"}})),
+            "scheme goes with service",
+        ),
+        (
+            "two places of authorities",
+            with(json!({"prometheus": {"url": "https://p", "caFrom": {
+                "secret": {"name": "a", "key": "b"}, "configMap": {"name": "a", "key": "b"}}}})),
+            "either configMap or secret",
         ),
         ("notify nobody", with(json!({"notify": [{"events": ["Failed"]}]})), "exactly one of slack"),
         (

@@ -26,6 +26,7 @@ mod reads;
 mod seen;
 mod services;
 mod sides;
+mod sources;
 mod start_checks;
 mod templates;
 mod tls;

@@ -14,7 +14,16 @@ const BAD: &[(&str, &str)] = &[
     ("image.repository=Cutover", "'/image/repository'"),
     ("image.pullPolicy=Sometimes", "'IfNotPresent', 'Always', 'Never'"),
     ("log.format=xml", "'/log/format': value must be one of 'text', 'json'"),
-    ("prometheus=prometheus:9090", "'/prometheus'"),
+    ("prometheus=http://p:9090", "'/prometheus': got string, want object"),
+    ("prometheus.default=monitoring/prometheus", "prometheus.default: monitoring/prometheus is not the name of one of"),
+    ("prometheus.source=a", "additional properties 'source' not allowed"),
+    ("prometheus.sources[0].url=http://p", "'/prometheus/sources/0': missing property 'name'"),
+    ("prometheus.sources[0].name=a b", "'/prometheus/sources/0/name'"),
+    ("prometheus.sources[0].sheme=https", "additional properties 'sheme' not allowed"),
+    ("prometheus.sources[0].scheme=Https", "'/prometheus/sources/0/scheme'"),
+    ("prometheus.sources[0].port=http", "'/prometheus/sources/0/port'"),
+    ("prometheus.sources[0].caFile=ca.crt", "'/prometheus/sources/0/caFile'"),
+    ("prometheus.secrets={A_b}", "'/prometheus/secrets/0'"),
     ("namespaces={A_b}", "'/namespaces/0'"),
     ("namespaces={a,a}", "'/namespaces'"),
     ("requests.allowPrivate={10.0.0.1}", "'/requests/allowPrivate/0'"),
@@ -80,7 +89,8 @@ fn each_switch_gives_what_it_says() {
     }
     let all = rendered(&[
         "namespaces={a,b}",
-        "prometheus=http://p:9090",
+        "prometheus.default=monitoring/prometheus",
+        "prometheus.sources[0].name=monitoring/prometheus",
         "requests.allowPrivate={10.0.0.0/8}",
         "requests.forbidPublic=true",
         "requests.dns=10.0.0.1:53",
@@ -96,7 +106,7 @@ fn each_switch_gives_what_it_says() {
     ]);
     let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
     let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let wanted = "run --log-format=text --namespace=a --namespace=b --prometheus=http://p:9090 \
+    let wanted = "run --log-format=text --namespace=a --namespace=b --config=/etc/cutover/config/config.yaml \
                   --allow-private=10.0.0.0/8 --forbid-public --dns=10.0.0.1:53 \
                   --otlp-endpoint=http://c:4318";
     assert_eq!(args.join(" "), wanted);
@@ -123,7 +133,7 @@ fn each_switch_gives_what_it_says() {
         .collect();
     assert_eq!(
         roles.join(" "),
-        "-/false cutover-system/false a/true b/true default/false",
+        "-/false cutover-system/false a/true b/true default/false monitoring/false",
         "rights on pods in a and b only"
     );
     assert!(find(&all, "CustomResourceDefinition").is_none());
@@ -133,4 +143,88 @@ fn each_switch_gives_what_it_says() {
     assert!(rules.as_array().is_some_and(|r| r.len() > 3), "{rules}");
     let policy = find(&all, "NetworkPolicy").expect("a NetworkPolicy");
     assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+}
+
+/// Values of a source with everything, and one that a name is enough for.
+const SOURCES: &[&str] = &[
+    "prometheus.default=monitoring/prometheus",
+    "prometheus.sources[0].name=monitoring/prometheus",
+    "prometheus.sources[1].name=central",
+    "prometheus.sources[1].service.namespace=metrics",
+    "prometheus.sources[1].service.name=thanos",
+    "prometheus.sources[1].service.port=9091",
+    "prometheus.sources[1].scheme=https",
+    "prometheus.sources[1].caFile=/etc/cutover/config-maps/authorities/ca.crt",
+    "prometheus.sources[1].bearerTokenFile=/etc/cutover/secrets/thanos/token",
+    "prometheus.sources[1].tenant=team-a",
+    "prometheus.sources[2].name=outside",
+    "prometheus.sources[2].url=https://prometheus.example.com",
+    "prometheus.secrets={thanos}",
+    "prometheus.configMaps={authorities}",
+];
+
+#[test]
+fn sources_of_metrics_reach_the_operator() {
+    if !tools("sources of metrics") {
+        return;
+    }
+    let all = rendered(SOURCES);
+    let pod = |all: &[Value]| find(all, "Deployment").expect("a Deployment")["spec"]["template"].clone();
+    let checksum = |all: &[Value]| pod(all)["metadata"]["annotations"]["cutover.dev/config-checksum"].clone();
+    let text = |all: &[Value]| {
+        let text = find(all, "ConfigMap").expect("a ConfigMap")["data"]["config.yaml"].clone();
+        text.as_str().expect("a text").to_owned()
+    };
+    let template = pod(&all);
+    let volumes = serde_json::json!([
+        {"name": "config", "configMap": {"name": "cutover-operator"}},
+        {"name": "secret-0", "secret": {"secretName": "thanos"}},
+        {"name": "config-map-0", "configMap": {"name": "authorities"}},
+    ]);
+    assert_eq!(template["spec"]["volumes"], volumes);
+    let mounts = template["spec"]["containers"][0]["volumeMounts"].as_array().cloned().unwrap_or_default();
+    let paths: Vec<&str> = mounts.iter().filter_map(|m| m["mountPath"].as_str()).collect();
+    assert_eq!(paths, ["/etc/cutover/config", "/etc/cutover/secrets/thanos", "/etc/cutover/config-maps/authorities"]);
+
+    // What is rendered is what the program takes, so it gets as far as the cluster that is not there.
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let start = |name: &str, config: &str| {
+        let (file, kubeconfig) = (folder.join(name), folder.join("no-cluster"));
+        std::fs::write(&file, config).expect("written");
+        let config = format!("--config={}", file.display());
+        let kubeconfig = format!("KUBECONFIG={}", kubeconfig.display());
+        let program = env!("CARGO_BIN_EXE_cutover");
+        run("env", &["-u", "KUBERNETES_SERVICE_HOST", &kubeconfig, program, "run", "--listen=127.0.0.1:0", &config])
+            .expect_err("there is no cluster")
+    };
+    let why = start("config.yaml", &text(&all));
+    assert!(!why.contains("--config"), "{why}");
+    let why = start("typo.yaml", &text(&all).replace("scheme:", "sheme:"));
+    assert!(why.contains("typo.yaml: prometheus.sources[1]: unknown field `sheme`"), "{why}");
+
+    // Another configuration starts new pods; one without sources has none of it.
+    let other = rendered(&[SOURCES, &["prometheus.sources[1].tenant=team-b"]].concat());
+    assert!(checksum(&all).is_string() && checksum(&all) != checksum(&other), "{}", checksum(&all));
+    let bare = rendered(&[]);
+    assert!(find(&bare, "ConfigMap").is_none() && pod(&bare)["spec"]["volumes"].is_null());
+    assert!(checksum(&bare).is_null());
+
+    // Limited to namespaces, the operator may look up these Services and no others.
+    let limited = rendered(&[SOURCES, &["namespaces={a}"]].concat());
+    let metrics = |kind: &str| -> Vec<Value> {
+        limited
+            .iter()
+            .filter(|o| o["kind"] == kind && o["metadata"]["name"] == "cutover-operator-metrics")
+            .cloned()
+            .collect()
+    };
+    let rights: Vec<String> =
+        metrics("Role").iter().map(|r| format!("{} {}", r["metadata"]["namespace"], r["rules"])).collect();
+    let rule = |namespace: &str, name: &str| {
+        format!(
+            r#""{namespace}" [{{"apiGroups":[""],"resourceNames":["{name}"],"resources":["services"],"verbs":["get"]}}]"#
+        )
+    };
+    assert_eq!(rights, [rule("metrics", "thanos"), rule("monitoring", "prometheus")]);
+    assert_eq!(metrics("RoleBinding").len(), 2);
 }

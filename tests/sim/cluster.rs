@@ -156,7 +156,6 @@ impl Cluster {
                 release: plan.release.clone(),
                 suspend: false,
                 service_account: plan.service_account.clone(),
-                prometheus: plan.prometheus.clone(),
                 releases: [(plan.old.name.clone(), "1.0.0".to_owned())].into(),
             }),
             decisions: vec![],

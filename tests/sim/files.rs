@@ -53,7 +53,7 @@ pub fn play(scenario: &Scenario, seed: Option<u64>) -> Timeline {
 pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     let live = scenario.cutover.sides.iter().find(|s| s.name != scenario.cutover.activate);
     let live = live.map(|s| s.name.clone()).unwrap_or_default();
-    let mut plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, false)
+    let mut plan = cutover::plan::resolve("web", "prod", &scenario.cutover, &live, &cutover::plan::Offered::default())
         .unwrap_or_else(|refusals| panic!("the manifest is refused: {refusals:#?}"));
     plan.kept = scenario.kept.clone();
     let setting = Setting { places: scenario.places.clone(), ..scenario.setting.clone() };

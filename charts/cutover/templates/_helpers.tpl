@@ -19,8 +19,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range .Values.namespaces }}
 - --namespace={{ . }}
 {{- end }}
-{{- with .Values.prometheus }}
-- --prometheus={{ . }}
+{{- if include "cutover.config" . }}
+- --config=/etc/cutover/config/config.yaml
 {{- end }}
 {{- range .Values.requests.allowPrivate }}
 - --allow-private={{ . }}
@@ -34,6 +34,36 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.traces.endpoint }}
 - --otlp-endpoint={{ . }}
 {{- end }}
+{{- end }}
+
+{{/* The operator's configuration; empty where nothing is configured. */}}
+{{- define "cutover.config" -}}
+{{- with .Values.prometheus }}
+{{- $names := list }}
+{{- range .sources }}{{ $names = append $names .name }}{{ end }}
+{{- if and .default (not (has .default $names)) }}{{ fail (printf "prometheus.default: %s is not the name of one of prometheus.sources" .default) }}{{ end }}
+{{- if .sources -}}
+prometheus:
+  {{- with .default }}
+  default: {{ . | quote }}
+  {{- end }}
+  sources: {{- toYaml .sources | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The Services that are sources: a list of names for each namespace, as JSON. */}}
+{{- define "cutover.sources" -}}
+{{- $all := dict }}
+{{- range .Values.prometheus.sources }}
+{{- if not .url }}
+{{- $of := .service | default dict }}
+{{- $namespace := $of.namespace | default (splitList "/" .name | first) }}
+{{- $name := $of.name | default (splitList "/" .name | last) }}
+{{- $_ := set $all $namespace (append (get $all $namespace | default list) $name | uniq) }}
+{{- end }}
+{{- end }}
+{{- toJson $all }}
 {{- end }}
 
 {{/* Alert rules: the groups of deploy/monitoring, copied to files/. */}}

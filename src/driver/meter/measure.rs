@@ -117,7 +117,7 @@ mod tests {
             "phases": {"prepare": {"steps": [{"name": "pause", "wait": {"for": "5s"}}]}},
         });
         let spec = serde_json::from_value(spec).expect("a spec");
-        crate::plan::resolve("web", "a", &spec, "blue", false).expect("a plan")
+        crate::plan::resolve("web", "a", &spec, "blue", &crate::plan::Offered::default()).expect("a plan")
     }
 
     fn enters(journal: &RunStatus, to: Phase, seconds: i64) -> RunStatus {

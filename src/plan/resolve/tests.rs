@@ -24,11 +24,12 @@ fn spec(fields: &str) -> CutoverSpec {
 }
 
 fn plan(fields: &str) -> Plan {
-    resolve("web", "prod", &spec(fields), "blue", false).unwrap_or_else(|r| panic!("{}\n{fields}", shown(&r)))
+    resolve("web", "prod", &spec(fields), "blue", &Offered::default())
+        .unwrap_or_else(|r| panic!("{}\n{fields}", shown(&r)))
 }
 
 fn refusals(fields: &str) -> Vec<Refusal> {
-    resolve("web", "prod", &spec(fields), "blue", false).err().unwrap_or_default()
+    resolve("web", "prod", &spec(fields), "blue", &Offered::default()).err().unwrap_or_default()
 }
 
 fn shown(refusals: &[Refusal]) -> String {
@@ -344,7 +345,9 @@ fn all_refusals_are_told_at_once() {
 fn the_sides_decide_what_is_live() {
     let of = |live: &str, activate: &str| {
         let spec = CutoverSpec { activate: activate.into(), ..spec("{}") };
-        resolve("web", "prod", &spec, live, false).map(|p| (p.target.name, p.old.name)).map_err(|r| shown(&r))
+        resolve("web", "prod", &spec, live, &Offered::default())
+            .map(|p| (p.target.name, p.old.name))
+            .map_err(|r| shown(&r))
     };
     assert_eq!(of("blue", "green"), Ok(("green".into(), "blue".into())));
     assert_eq!(of("green", "blue"), Ok(("blue".into(), "green".into())));
@@ -369,18 +372,43 @@ fn what_is_too_large_is_refused_by_name() {
         "x".repeat(300 * 1024)
     );
     assert!(shown(&refusals(&wide)).starts_with("spec: the spec has 300 KiB, more than 256 KiB;"));
-    let long = resolve(&"x".repeat(41), "prod", &spec("{}"), "blue", false).err().unwrap_or_default();
+    let long = resolve(&"x".repeat(41), "prod", &spec("{}"), "blue", &Offered::default()).err().unwrap_or_default();
     assert!(shown(&long).starts_with("metadata.name: the name has 41 characters, more than 40;"));
 }
 
+fn offered(names: &[&str], default: Option<&str>) -> Offered {
+    Offered { names: names.iter().map(|n| (*n).to_owned()).collect(), default: default.map(str::to_owned) }
+}
+
 #[test]
-fn a_default_prometheus_is_enough_for_metrics() {
-    let spec = spec("phases: {preflight: {steps: [{name: a, metric: {query: up}}]}}");
-    assert!(resolve("web", "prod", &spec, "blue", true).is_ok());
-    let found = resolve("web", "prod", &spec, "blue", false).err().unwrap_or_default();
-    assert!(
-        shown(&found).starts_with("spec.phases.preflight.steps[a].metric: no Prometheus is known; set spec.prometheus")
-    );
+fn a_default_prometheus_is_enough_for_metrics_and_stands_in_the_plan() {
+    let metric = "phases: {preflight: {steps: [{name: a, metric: {query: up}}]}}";
+    let spec = |more: &str| spec(&format!("{metric}\n{more}"));
+    let all = offered(&["monitoring/prometheus", "central"], Some("monitoring/prometheus"));
+    let named = |spec: &CutoverSpec, offered: &Offered| {
+        let plan = resolve("web", "prod", spec, "blue", offered).map_err(|r| shown(&r));
+        plan.map(|plan| plan.prometheus.and_then(|p| p.name))
+    };
+    assert_eq!(named(&spec(""), &all), Ok(Some("monitoring/prometheus".into())));
+    assert_eq!(named(&spec("prometheus: {name: central}"), &all), Ok(Some("central".into())));
+    assert_eq!(named(&spec("prometheus: {url: 'https://p'}"), &all), Ok(None));
+    let why = "spec.phases.preflight.steps[a].metric: no Prometheus is known; set spec.prometheus, or have the operator's \
+               configuration name a default (chart value prometheus.default)\n";
+    assert_eq!(named(&spec(""), &offered(&["central"], None)), Err(why.into()));
+}
+
+#[test]
+fn a_name_that_is_not_offered_is_refused_with_those_that_are() {
+    let spec = spec("prometheus: {name: monitoring/prometheus}");
+    for (names, list) in [(vec![], "none"), (vec!["central", "a/b"], "a/b, central")] {
+        let found = resolve("web", "prod", &spec, "blue", &offered(&names, None)).err().unwrap_or_default();
+        let want = format!(
+            "spec.prometheus.name: the operator's configuration has no source \"monitoring/prometheus\"; it offers: \
+             {list}; name one that is offered, or have this one added to the operator's configuration (chart value \
+             prometheus.sources)\n"
+        );
+        assert_eq!(shown(&found), want);
+    }
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn refusals_of_the_plan_name_the_template() {
         ),
         &[template],
     );
-    let list = resolve("web", "prod", &whole.spec, "blue", false).expect_err("refused");
+    let list = resolve("web", "prod", &whole.spec, "blue", &crate::plan::Offered::default()).expect_err("refused");
     let said = shown(&list.into_iter().map(|r| whole.explain(r)).collect::<Vec<_>>());
     assert!(said.contains("spec.templates[0] (CutoverTemplate t).phases.verify.steps[a].http.expect[0]"), "{said}");
     assert!(said.contains("spec.phases.verify.steps[own].http.expect[0]"), "{said}");

@@ -1,11 +1,12 @@
 //! PURE. `metric` as a trigger: a query and its bound.
 
 use crate::api::trigger::{MetricTrigger, Watched};
+use crate::plan::metrics;
 use crate::plan::refuse::Refusals;
 use crate::plan::scope::{Scope, Usage};
 use crate::plan::steps::Cx;
 
-use super::{Rule, check_query, needs_prometheus};
+use super::{Rule, check_query};
 
 impl Rule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
@@ -13,7 +14,7 @@ impl Rule for MetricTrigger {
     }
 
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
-        needs_prometheus(cx.has_prometheus, at, cx.refusals);
+        metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
         check(self, at, &cx.scope, cx.refusals);
         Watched::Metric(self.clone())
     }

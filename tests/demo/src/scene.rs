@@ -197,7 +197,14 @@ mod tests {
     fn the_example_resolves_into_a_plan_for_each_release() {
         for release in &RELEASES {
             let written: Cutover = serde_json::from_value(scenery().cutover(release).unwrap()).unwrap();
-            let plan = cutover::plan::resolve(CUTOVER_NAME, "somewhere", &written.spec, release.from, false).unwrap();
+            let plan = cutover::plan::resolve(
+                CUTOVER_NAME,
+                "somewhere",
+                &written.spec,
+                release.from,
+                &cutover::plan::Offered::default(),
+            )
+            .unwrap();
             assert_eq!(plan.target.name, release.side);
         }
     }

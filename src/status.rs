@@ -12,7 +12,7 @@ use crate::endpoints::way_back::{OldSide, stopped_by};
 use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::after::RETIRE;
-use crate::plan::{Plan, Stage};
+use crate::plan::{PLAN_VERSION, Plan, Stage, unknown_form};
 use crate::world::{Reading, World};
 
 /// Longest part of the refusals that stands in other places than `Accepted`, in characters.
@@ -287,6 +287,14 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
     // What cannot be carried out as it is written is Stalled, a run of what was written before or not.
     let refused = conditions.iter().find(|c| c.type_ == types::ACCEPTED && c.status == "False");
     let refused = refused.map(|c| (c.reason.clone(), c.message.chars().take(SHORT).collect::<String>()));
+    // Nor can the steps of a run whose plan another operator wrote.
+    let open = |r: &&CutoverRun| r.status.as_ref().is_none_or(|s| s.state != RunState::Closed);
+    let foreign = run.filter(open).filter(|r| r.spec.plan_version != PLAN_VERSION);
+    let foreign = foreign.map(|_| (reasons::PLAN_VERSION.to_owned(), unknown_form()));
+    if let Some((_, message)) = &foreign {
+        status.message = Some(message.clone());
+    }
+    let refused = foreign.or(refused);
     let blocked = facts.problem.is_some() && journal.is_none_or(|j| j.phase.is_over() || j.phase == Phase::Completed);
     let at_rest = matches!(phase, Phase::Idle | Phase::Completed);
     let over = phase.is_over() || blocked;
@@ -435,5 +443,66 @@ fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Optio
             .find(|r| r.state == StepState::Running)
             .and_then(|r| r.message.as_ref().map(|m| format!("{}: {m}", r.name)))
             .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cutover(conditions: &[Condition]) -> Cutover {
+        let mut cutover: Cutover = serde_json::from_value(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover",
+            "metadata": {"name": "web", "namespace": "a", "generation": 2},
+            "spec": {"services": [], "sides": [], "activate": "green"},
+        }))
+        .expect("a Cutover");
+        cutover.status = Some(CutoverStatus { conditions: conditions.to_vec(), ..CutoverStatus::default() });
+        cutover
+    }
+
+    fn run(plan_version: u32, phase: Phase) -> CutoverRun {
+        let spec = json!({"cutover": "web", "cutoverUID": "u", "planVersion": plan_version, "plan": {}});
+        let mut run = CutoverRun::new("web-1", serde_json::from_value(spec).expect("a spec"));
+        run.status = Some(RunStatus { phase, ..RunStatus::default() });
+        run
+    }
+
+    /// Ready, Reconciling and Stalled, and the message of the last.
+    fn kstatus(cutover: &Cutover, run: Option<&CutoverRun>) -> (String, String) {
+        let status = project(cutover, run, &Facts::default(), Timestamp::UNIX_EPOCH);
+        let of = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_).expect("the condition");
+        let all = [types::READY, types::RECONCILING, types::STALLED].map(|type_| of(type_).status.clone());
+        (all.join(" "), of(types::STALLED).message.clone())
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_stalled_with_and_without_a_run() {
+        let mut list = vec![];
+        set(&mut list, types::ACCEPTED, false, reasons::INVALID_SPEC, "spec.x: wrong", Timestamp::UNIX_EPOCH);
+        let refused = cutover(&list);
+        let wrong = "spec.x: wrong".to_owned();
+        assert_eq!(kstatus(&refused, None), ("False False True".into(), wrong.clone()));
+        let open = run(PLAN_VERSION, Phase::Observing);
+        assert_eq!(kstatus(&refused, Some(&open)), ("False True True".into(), wrong));
+        set(&mut list, types::ACCEPTED, true, reasons::ACCEPTED, "", Timestamp::UNIX_EPOCH);
+        assert_eq!(kstatus(&cutover(&list), None).0, "True False False");
+        assert_eq!(kstatus(&cutover(&list), Some(&open)).0, "False True False");
+    }
+
+    #[test]
+    fn a_run_of_another_form_of_plan_is_stalled_until_it_is_closed() {
+        let plain = cutover(&[]);
+        for version in [PLAN_VERSION - 1, PLAN_VERSION + 1] {
+            let mut other = run(version, Phase::Preparing);
+            let (all, message) = kstatus(&plain, Some(&other));
+            assert!(all == "False True True" && message.contains("a restore is still made"), "{all}: {message}");
+            if let Some(status) = &mut other.status {
+                (status.state, status.phase) = (RunState::Closed, Phase::Completed);
+            }
+            assert_eq!(kstatus(&plain, Some(&other)).0, "True False False");
+        }
     }
 }

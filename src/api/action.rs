@@ -89,7 +89,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::pod_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Declared to change nothing: allowed in preflight.
+    /// Declared to change nothing: allowed in preflight and followUp. False by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only: bool,
     /// Runs first and must succeed.
@@ -110,7 +110,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub capture: Vec<Capture>,
-    /// Last lines of the log kept as evidence.
+    /// Last lines of the log kept as evidence; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub keep_log: Option<u32>,
@@ -127,7 +127,7 @@ pub struct DryRun {
     pub command: Vec<String>,
 }
 
-/// What an abort does with a running Job.
+/// What an abort does with a running Job; `Wait` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnAbort {
     /// Its end is awaited.
@@ -159,7 +159,7 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15))]
     pub port: Option<String>,
-    /// The name asked for.
+    /// The name asked for, needed with `to`; that of the URL by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub server_name: Option<String>,
@@ -191,7 +191,7 @@ pub struct Config {
     /// The keys.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keys: Vec<ConfigKey>,
-    /// Changed within this time.
+    /// Changed within this time; by default when it was changed does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_within: Option<Duration>,
 }
@@ -203,7 +203,7 @@ pub struct ConfigKey {
     /// The key.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// May be missing; checked where it is there.
+    /// May be missing; checked where it is there. False by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub optional: bool,
     /// Must be this.
@@ -253,7 +253,7 @@ pub struct Resource {
     /// CEL over `object`.
     #[schemars(length(max = 10), inner(length(min = 1, max = 512)))]
     pub expect: Vec<String>,
-    /// The value is kept as evidence.
+    /// The value is kept as evidence; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub record: bool,
 }
@@ -265,11 +265,11 @@ pub struct Metric {
     /// PromQL that answers one number.
     #[schemars(length(min = 1, max = 2048))]
     pub query: String,
-    /// CEL over `value`.
+    /// CEL over `value`; by default any one number passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub expect: Option<String>,
-    /// Kept as a baseline.
+    /// Kept as a baseline under this name; not kept by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ident")]
     pub capture_as: Option<String>,
@@ -286,14 +286,14 @@ pub struct Logs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NamedWorkload>")]
     pub workload: Option<WorkloadRef>,
-    /// The container.
+    /// The container; the first one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub container: Option<String>,
     /// Regular expression for a line.
     #[schemars(length(min = 1, max = 256))]
     pub matches: String,
-    /// Lines of this long ago until now.
+    /// Lines of this long ago until now; 5m by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
     /// CEL over `value`, the count.
@@ -316,7 +316,7 @@ pub struct Scale {
     /// Each one's count.
     #[schemars(range(min = 0, max = 10000))]
     pub replicas: u32,
-    /// Allows to shrink the live side (the one exception to P13).
+    /// Allows to shrink the live side (the one exception to P13); false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_downtime: bool,
 }
@@ -332,7 +332,7 @@ pub struct SetEnv {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<NamedWorkload>", length(max = 8))]
     pub workloads: Vec<WorkloadRef>,
-    /// The container.
+    /// The container; the first one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub container: Option<String>,
@@ -383,10 +383,10 @@ pub struct Approval {
     /// Roles and how many people of each.
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub roles: Vec<ApprovalRole>,
-    /// By different people.
+    /// By different people; true by default.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub distinct: bool,
-    /// Expires after this time.
+    /// Expires after this time; a day by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
     /// What the people are asked.

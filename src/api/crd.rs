@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
+use super::unbuilt;
 use super::{ClusterCutoverTemplate, Cutover, CutoverDecision, CutoverRun, CutoverTemplate};
 
 /// Formats that Kubernetes knows; others only cause warnings.
@@ -64,6 +65,7 @@ fn documents() -> Result<Vec<(&'static str, Value)>, CrdError> {
             if name == "cutovers" {
                 // A Cutover that the operator has not seen yet is not Current to kstatus.
                 root["properties"]["status"]["default"] = json!({"observedGeneration": -1});
+                unbuilt::mark(&mut root["properties"]["spec"]).map_err(|field| CrdError::Place(field.into()))?;
             }
             // Descriptions speak of `${…}`, which Flux would take for its own variables.
             doc["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/substitute": "disabled"});

@@ -76,7 +76,7 @@ pub struct CutoverSpec {
     /// The side that should be live; a change starts a run.
     #[schemars(schema_with = "schema::name40")]
     pub activate: String,
-    /// Stops steps, observation and approval clocks; never triggers, never a rollback.
+    /// Stops steps, observation and approval clocks; never triggers, never a rollback. False by default.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
     /// Steps and triggers that are shared with other Cutovers, in this order.
@@ -129,19 +129,19 @@ fn default_account() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Release {
-    /// Such as 2.4.0.
+    /// Such as 2.4.0; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub version: Option<String>,
-    /// The commit.
+    /// The commit; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub revision: Option<String>,
-    /// A tag.
+    /// A tag; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub tag: Option<String>,
-    /// Counted up to run the same release again.
+    /// Counted up to run the same release again; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub attempt: Option<u32>,
@@ -154,7 +154,7 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub requested_by: Option<String>,
-    /// Pod label that must carry `version` on the target.
+    /// Pod label that must carry `version` on the target; no label is looked at by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub pod_label: Option<String>,
@@ -224,7 +224,9 @@ pub struct Observe {
     pub built_in: Option<BuiltIn>,
 }
 
-/// Whether the operator's own triggers are armed.
+/// Whether the operator's own triggers are armed, which they are by default: a switched Service without a ready endpoint,
+/// and a crash loop of at least half the pods of a workload (this one only where no trigger has `restarts`, `crashLoop` or
+/// `readyBelow`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BuiltIn {
     /// They are.
@@ -269,7 +271,7 @@ pub struct Notify {
     /// Phases and condition names.
     #[schemars(length(min = 1, max = 32), inner(length(max = 40)))]
     pub events: Vec<String>,
-    /// Repeated while a person is awaited.
+    /// Repeated this often while a person is awaited; told once by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<Duration>,
     /// An incoming webhook.
@@ -296,7 +298,7 @@ pub struct NotifyTo {
     pub secret: KeyRef,
 }
 
-/// What a foreign selector after the switch leads to.
+/// What a foreign selector after the switch leads to; `Report` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DriftPolicy {
     /// Condition and Event.

@@ -41,7 +41,7 @@ pub struct Http {
     /// http by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
-    /// The Host header (and server name); never expanded.
+    /// The Host header (and server name), never expanded; the address by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"))]
     pub host: Option<String>,
@@ -56,7 +56,7 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub headers_from: Vec<HeaderFrom>,
-    /// The body; `${…}` is escaped as JSON.
+    /// The body; `${…}` is escaped as JSON. None by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub body: Option<String>,
@@ -79,12 +79,12 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub capture: Vec<Capture>,
-    /// May be sent again when the answer is lost.
+    /// May be sent again when the answer is lost; false by default, GET, HEAD and OPTIONS may always.
     #[serde(default, skip_serializing_if = "is_false")]
     pub idempotent: bool,
 }
 
-/// Where a request goes.
+/// Where a request goes: the target's pods or the live Service. By default `Target` before the switch and `Live` after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum To {
     /// A pod of the target side.
@@ -125,7 +125,7 @@ pub enum Scheme {
     Https,
 }
 
-/// How many pods are asked.
+/// With `to: Target`: how many pods are asked; `Any` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Pods {
     /// One ready pod.
@@ -152,7 +152,7 @@ pub struct HeaderFrom {
     /// Its name.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// Put before the value, such as `Bearer `.
+    /// Put before the value, such as `Bearer `; nothing by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub prefix: Option<String>,
@@ -180,7 +180,7 @@ pub struct FilePart {
     /// The file's name.
     #[schemars(length(min = 1, max = 255))]
     pub filename: String,
-    /// Its media type.
+    /// Its media type; application/octet-stream by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub content_type: Option<String>,

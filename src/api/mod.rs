@@ -28,6 +28,7 @@ pub mod step;
 pub mod template;
 pub mod trial;
 pub mod trigger;
+pub mod unbuilt;
 
 pub use cutover::{Cutover, CutoverSpec, CutoverStatus};
 pub use decision::{CutoverDecision, CutoverDecisionSpec, Verb};

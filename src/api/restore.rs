@@ -47,7 +47,7 @@ pub struct Blocked {
     pub default: Option<BlockedDefault>,
 }
 
-/// What happens when the restore has been blocked by an empty old side for `switch.timeout` while undos wait for it.
+/// What happens (`Ask` by default) when the restore has been blocked by an empty old side for `switch.timeout` while undos wait for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BlockedAction {
     /// People are asked; Resolve of step `restore` answers.
@@ -59,7 +59,7 @@ pub enum BlockedAction {
     Wait,
 }
 
-/// What is done when nobody answers.
+/// With `Ask`: what is done when nobody answers in time; `Wait` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BlockedDefault {
     /// The undos run first.

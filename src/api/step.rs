@@ -38,14 +38,15 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub description: Option<String>,
-    /// Whether a failure fails the phase; false means `onFailure: Continue`.
+    /// Whether a failure fails the phase; false means `onFailure: Continue`. True by default.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub critical: bool,
-    /// CEL: the step is skipped, and that recorded, when false.
+    /// CEL: the step is skipped, and that recorded, when false; it always runs by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub when: Option<String>,
-    /// Bounds all attempts together.
+    /// Bounds all attempts together; by default what the action may take (30s for a request, 10m for workloads and suites, a
+    /// Job's deadline and 2m).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Attempts; the default is one.
@@ -62,7 +63,7 @@ pub struct Step {
     /// What a failure leads to; the default is the phase's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// A retried run keeps this step's recorded success if nothing before it changed.
+    /// A retried run keeps this step's recorded success if nothing before it changed; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keep_on_retry: bool,
     /// The action.
@@ -85,7 +86,8 @@ pub struct Retry {
     pub every: Option<Duration>,
 }
 
-/// What a failed step leads to.
+/// What a failed step leads to. By default `Fail` before the end of the confirmation, `Decide` in finish and followUp,
+/// `Continue` on the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnFailure {
     /// The phase fails.
@@ -119,7 +121,7 @@ pub struct Undo {
     /// Asked before the undo runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Bounds the undo.
+    /// Bounds the undo; by default what its action may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// The action.
@@ -137,10 +139,10 @@ pub struct Capture {
     /// JSONPath (RFC 9535) on the body.
     #[schemars(length(min = 1, max = 256))]
     pub path: String,
-    /// Kept in the evidence too.
+    /// Kept in the evidence too; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub record: bool,
-    /// Lives in a Secret owned by the run.
+    /// Lives in a Secret owned by the run; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sensitive: bool,
 }
@@ -197,7 +199,7 @@ pub struct EnvVar {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Suite {
-    /// Per cent of the steps that must pass; skipped ones do not count, inconclusive ones fail.
+    /// Per cent of the steps that must pass; skipped ones do not count, inconclusive ones fail. 100 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub pass_rate: Option<u32>,
@@ -222,14 +224,14 @@ pub struct SuiteStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub description: Option<String>,
-    /// Counts against `maxCriticalFailures`.
+    /// Counts against `maxCriticalFailures`; true by default.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub critical: bool,
-    /// CEL: skipped when false.
+    /// CEL: skipped when false; it always runs by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub when: Option<String>,
-    /// Bounds all attempts.
+    /// Bounds all attempts together; by default what the action may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Attempts.

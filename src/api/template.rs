@@ -97,7 +97,7 @@ pub struct TemplateParameter {
     pub pattern: Option<String>,
 }
 
-/// What the value of a parameter must be.
+/// What the value of a parameter must be; `String` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ParameterType {
     /// Any text.
@@ -128,7 +128,7 @@ pub struct TemplateUse {
     pub parameters: Vec<ParameterValue>,
 }
 
-/// Which kind of template.
+/// Which kind of template; `CutoverTemplate`, of the Cutover's namespace, by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TemplateKind {
     /// Of the Cutover's namespace.
@@ -148,7 +148,7 @@ impl TemplateKind {
     }
 }
 
-/// Where the steps of a template stand.
+/// Where the steps of a template stand; `Before` the Cutover's own by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TemplatePlace {
     /// Before the Cutover's own steps.

@@ -64,7 +64,7 @@ pub struct Trigger {
     pub watches: OneOf<Watched>,
 }
 
-/// What a firing trigger leads to.
+/// What a firing trigger leads to; `Rollback` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Severity {
     /// Rollback at once.
@@ -76,7 +76,7 @@ pub enum Severity {
     Warn,
 }
 
-/// What happens when nobody decides in time.
+/// With `Decide`: what happens when nobody decides in time; `Rollback` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DecideDefault {
     /// The run rolls back.
@@ -86,7 +86,7 @@ pub enum DecideDefault {
     Continue,
 }
 
-/// What missing data leads to.
+/// What missing data leads to; `Hold` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NoData {
     /// The observation does not advance.
@@ -98,7 +98,7 @@ pub enum NoData {
     Rollback,
 }
 
-/// How long a trigger stays armed.
+/// How long a trigger stays armed; until `Completed` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Until {
     /// Until the run is Completed.
@@ -129,7 +129,7 @@ pub struct MetricTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::decimal")]
     pub below: Option<String>,
-    /// Bad for this long without a good value between.
+    /// Bad for this long without a good value between; by default the first bad value fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sustained: Option<Duration>,
     /// Bad this many times within `within`.
@@ -182,7 +182,7 @@ pub struct ProbeTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub failing: Option<u32>,
-    /// Failing for this long without a success between.
+    /// Instead of `failing`: fails for this long without a success between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_for: Option<Duration>,
 }
@@ -198,13 +198,13 @@ pub struct PodsTrigger {
     /// Restarts within a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<Restarts>,
-    /// A container was killed for its memory.
+    /// Fires when a container was killed for its memory; false by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_killed: Option<bool>,
-    /// A container is in CrashLoopBackOff.
+    /// Fires when a container is in CrashLoopBackOff; false by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_loop: Option<bool>,
-    /// Fewer ready pods than this (a number, or per cent of the wanted ones).
+    /// Fires with fewer ready pods than this (a number, or per cent of the wanted ones); not looked at by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::count_or_percent")]
     pub ready_below: Option<String>,
@@ -236,7 +236,7 @@ pub struct Above {
     /// A Kubernetes quantity.
     #[schemars(length(max = 32))]
     pub above: String,
-    /// For this long.
+    /// For this long; by default the first sample above fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sustained: Option<Duration>,
 }

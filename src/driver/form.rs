@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::condition::reasons;
 use crate::api::run::CutoverRun;
 use crate::decide::Note;
-use crate::plan::{PLAN_VERSION, Plan};
+use crate::plan::{PLAN_VERSION, Plan, unknown_form};
 
 /// How much of a plan is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +46,7 @@ pub fn plan_of(run: &CutoverRun) -> Result<(Plan, Form), String> {
 
 /// Told once about a plan of another form.
 pub fn other() -> Note {
-    Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "plan".into(), message: unknown() }
-}
-
-/// What people are told of a plan of another form.
-pub fn unknown() -> String {
-    format!(
-        "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the operator \
-         that wrote it; a restore is still made, when it is due or when the decision Rollback asks for it"
-    )
+    Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "plan".into(), message: unknown_form() }
 }
 
 /// Told once about a plan that cannot be read at all.

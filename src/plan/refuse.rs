@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub(super) use crate::api::unbuilt::Of;
+use crate::api::unbuilt::UNBUILT;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -56,41 +59,9 @@ pub(super) fn entry_label(entry: &Value, place: usize, at: &str) -> String {
     label(entry["name"].as_str().filter(|_| named).unwrap_or_default(), place)
 }
 
-/// What kind of object a row of [`NOT_YET`] speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
-    /// `spec`.
-    Spec,
-    /// A step, a step of a suite, or an undo.
-    Step,
-    /// A trigger.
-    Trigger,
-}
-
-/// The fields of the API that this version refuses, since it would otherwise have to skip them. Whoever builds one deletes
-/// its line. `[]` stands for every entry of a list, `=X` for that value alone; false and empty lists count as absent.
-const NOT_YET: &[(Of, &str, &str)] = &[
-    (Of::Spec, "notify", "watch the Cutover's conditions and Events"),
-    (Of::Spec, "phases.beforeRestore", "have it done before the run, or in phases.rollback"),
-    (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
-    (Of::Step, "http.capture[].sensitive", "let a Job handle the secret value"),
-    (Of::Step, "job.capture[].sensitive", "let the Job handle the secret value itself"),
-    (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
-    (Of::Trigger, "suite", "write one probe for each check"),
-    (Of::Trigger, "metric.count", "use sustained"),
-    (Of::Trigger, "metric.within", "use sustained"),
-    (Of::Trigger, "metric.relativeTo", "use above or below"),
-    (Of::Trigger, "metric.factor", "use above or below"),
-    (Of::Trigger, "metric.guardQuery", "let the query itself give no value while the dependency is down"),
-    (Of::Trigger, "metric.errors", "use query with above and sustained"),
-    (Of::Trigger, "metric.total", "use query with above and sustained"),
-    (Of::Trigger, "metric.slow", "use query with above and sustained"),
-    (Of::Trigger, "metric.limit", "use query with above and sustained"),
-];
-
 /// Refuses what `object`, found at `at`, uses of the fields that are not built yet.
 pub(super) fn not_yet(of: Of, object: &Value, at: &str, refusals: &mut Refusals) {
-    for (_, path, remedy) in NOT_YET.iter().filter(|(kind, ..)| *kind == of) {
+    for (_, path, remedy) in UNBUILT.iter().filter(|(kind, ..)| *kind == of) {
         let (path, wanted) = path.split_once('=').map_or((*path, None), |(p, w)| (p, Some(w)));
         for (field, value) in lookup(object, path, at) {
             let used = match (value, wanted) {
@@ -127,7 +98,7 @@ fn lookup<'v>(object: &'v Value, path: &str, at: &str) -> Vec<(String, &'v Value
     found
 }
 
-/// The rows of [`NOT_YET`] that none of `found` came from.
+/// The rows of [`UNBUILT`] that none of `found` came from.
 #[cfg(test)]
 pub(super) fn unseen(found: &[Refusal]) -> Vec<&'static str> {
     let hit = |path: &str, remedy: &str| {
@@ -137,5 +108,5 @@ pub(super) fn unseen(found: &[Refusal]) -> Vec<&'static str> {
             .iter()
             .any(|r| r.remedy == remedy && r.field.ends_with(last) && r.message.starts_with("this version does not do"))
     };
-    NOT_YET.iter().filter(|(_, path, remedy)| !hit(path, remedy)).map(|(_, path, _)| *path).collect()
+    UNBUILT.iter().filter(|(_, path, remedy)| !hit(path, remedy)).map(|(_, path, _)| *path).collect()
 }

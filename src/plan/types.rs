@@ -18,6 +18,14 @@ use super::triggers::BuiltInTrigger;
 /// The form of plan this operator writes and knows.
 pub const PLAN_VERSION: u32 = 2;
 
+/// What people are told of a run whose plan is of another form.
+pub fn unknown_form() -> String {
+    format!(
+        "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the operator \
+         that wrote it; a restore is still made, when it is due or when the decision Rollback asks for it"
+    )
+}
+
 /// A fully resolved run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{DriftPolicy, Release, Retire, Window};
 use crate::api::duration::Duration;
-use crate::api::prometheus::Prometheus;
 use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;
@@ -39,9 +38,9 @@ pub struct Plan {
     pub release: Release,
     /// The account at the start; the live value is read from the Cutover.
     pub service_account: String,
-    /// Where metrics came from at the start; the live value is read from the Cutover.
+    /// Where metrics come from, as long as the run lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prometheus: Option<Prometheus>,
+    pub prometheus: Option<crate::api::prometheus::Prometheus>,
     /// Services, switched together.
     pub services: Vec<String>,
     /// The side being activated.

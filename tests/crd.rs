@@ -19,7 +19,9 @@ fn checked_in_definitions_are_current() {
 
 #[test]
 fn the_reference_of_all_fields_is_current() {
-    current("docs/api.md", &reference::markdown().expect("the reference can be made"));
+    for (page, text) in reference::pages().expect("the reference can be made") {
+        current(&format!("docs/{page}"), &text);
+    }
 }
 
 fn current(name: &str, text: &str) {

@@ -1,7 +1,8 @@
-//! The reference of all fields, `docs/api.md`: derived from the definitions, so that it says what the API server checks.
+//! The reference of all fields, `docs/api.md` and a page for each kind: derived from the definitions, so that it says what
+//! the API server checks.
 //!
-//! Every object is a section with a table of its fields. The same object stands in many places (a step in eight phases,
-//! a request in steps, triggers and undos): it is described once, where it has descriptions and its path is shortest,
+//! Every object is a section with a table of its fields. The same object stands in many places (a request
+//! in steps, triggers and undos): it is described once, where it has descriptions and its path is shortest,
 //! and linked from everywhere else. Pure: schemas in, text out.
 
 use std::collections::BTreeMap;
@@ -11,12 +12,13 @@ use serde_json::{Map, Value};
 
 use super::crd::{CrdError, all};
 
-/// The reference as Markdown.
+/// The reference as Markdown: the path of each page below `docs/`, and its text. The first is the list of the others.
 ///
 /// # Errors
 /// When the definitions cannot be made.
-pub fn markdown() -> Result<String, CrdError> {
-    let mut text = String::from(HEAD);
+pub fn pages() -> Result<Vec<(String, String)>, CrdError> {
+    let mut list = String::from(HEAD);
+    let mut pages = vec![];
     for crd in all()? {
         let crd = serde_json::to_value(&crd).map_err(|e| CrdError::Schema("reference".into(), e))?;
         let names = &crd["spec"]["names"];
@@ -24,9 +26,10 @@ pub fn markdown() -> Result<String, CrdError> {
         let version = &crd["spec"]["versions"][0];
         let schema = &version["schema"]["openAPIV3Schema"];
         let short: Vec<&str> = names["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut text = String::from(GENERATED);
         let _ = write!(
             text,
-            "\n# {kind}\n\n{}\n\n`apiVersion: {}/{}`, {}; `kubectl get {}`{}.\n",
+            "# {kind}\n\n{}\n\n`apiVersion: {}/{}`, {}; `kubectl get {}`{}.\n",
             description(schema),
             crd["spec"]["group"].as_str().unwrap_or_default(),
             version["name"].as_str().unwrap_or_default(),
@@ -36,16 +39,22 @@ pub fn markdown() -> Result<String, CrdError> {
         );
         columns(&mut text, version);
         Kind::new(kind, schema).write(&mut text, schema);
+        let page = format!("api/{}.md", kind.to_lowercase());
+        let _ = writeln!(list, "- [{kind}]({page}): {}", description(schema));
+        pages.push((page, text));
     }
-    Ok(text)
+    pages.insert(0, ("api.md".to_owned(), list));
+    Ok(pages)
 }
 
+const GENERATED: &str = "<!-- Written from the types by `make crds`; changes by hand are overwritten. -->\n";
+
 const HEAD: &str = "<!-- Written from the types by `make crds`; changes by hand are overwritten. -->
-Every field of Cutover, CutoverRun, CutoverDecision and the two kinds of templates, as the API server checks them. For what a manifest looks like see
-[manifest.md](manifest.md).
+Every field of each kind, as the API server checks it. For what a manifest looks like see [manifest.md](manifest.md).
 
 A field with **required** must be given. *Rules* are CEL expressions that the API server evaluates when the object is
 written; `self` is the object of the section, or the field where a field is named.
+
 ";
 
 /// The objects of one kind, and where each is described.

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod accepted;
 mod after;
 mod approvals;
 mod bad_input;

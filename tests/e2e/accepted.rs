@@ -154,3 +154,35 @@ fn a_target_that_does_not_run_the_images_of_the_release_is_not_switched_to() {
         Ok(())
     });
 }
+
+fn kubectl(arguments: &[&str]) -> anyhow::Result<String> {
+    let output =
+        std::process::Command::new("kubectl").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "kubectl {arguments:?}: {said}");
+    Ok(said)
+}
+
+#[test]
+fn the_definitions_are_applied_from_the_client_and_explain_every_field() {
+    e2e("definitions", async |_: &Case| {
+        // Keeps the whole object in an annotation, which has a limit that the definitions must not reach.
+        for name in ["cutovers", "cutoverruns", "cutoverdecisions", "cutovertemplates", "clustercutovertemplates"] {
+            kubectl(&["apply", "-f", &format!("crds/{name}.yaml")])?;
+        }
+        for (field, about) in [
+            ("spec.phases", "The steps of each phase"),
+            ("spec.phases.steps.http.path", "percent-encoded"),
+            ("spec.phases.steps.job.deadline", "10m by default"),
+            ("spec.phases.steps.suite.steps.http.expect", "any 2xx where none is given"),
+            ("spec.phases.steps.undo.job.from.side", "A side by its part in the run"),
+            ("spec.phases.steps.http.capture.sensitive", "This version refuses it"),
+            ("spec.observe.triggers.severity", "`Rollback` by default"),
+        ] {
+            let said =
+                kubectl(&["explain", &format!("cutover.{field}")])?.split_whitespace().collect::<Vec<_>>().join(" ");
+            ensure!(said.contains(about), "{field}: {said}");
+        }
+        Ok(())
+    });
+}

@@ -45,7 +45,7 @@ fn mistakes_are_told_when_the_cutover_or_a_template_of_it_is_applied() {
         let stalled = t.condition("shop", "Stalled", true, 10).await?;
         ensure!(stalled.contains("spec.phases.verify.steps[smoke].http.expect[0]"), "{stalled}");
         // Put right: nothing else happens, since the side is live already.
-        t.cutover("shop", &format!("{IDLE}{}observe: null\n", step("status == 200"))).await?;
+        t.cutover("shop", &format!("{IDLE}{}", step("status == 200"))).await?;
         t.condition("shop", "Accepted", true, 20).await?;
         t.condition("shop", "Stalled", false, 10).await?;
         t.condition("shop", "Ready", true, 10).await?;
@@ -90,7 +90,9 @@ fn one_manifest_scales_the_consumers_of_either_side() {
                 Ok((wants(to) == Some(1) && wants(from) == Some(0)).then_some(()))
             })
             .await?;
-            t.ends("shop", Phase::Completed, 60).await?;
+            // The switch back of the second run is no restore of the first.
+            t.phase("shop", Phase::Completed, 60).await?;
+            t.closed("shop", 20).await?;
         }
         // What stands there once the names are written out is no name.
         let wrong = spec("green").replace("consumer-${target}", "consumer-${target}.");
@@ -175,7 +177,7 @@ fn the_definitions_are_applied_from_the_client_and_explain_every_field() {
             ("spec.phases.steps.http.path", "percent-encoded"),
             ("spec.phases.steps.job.deadline", "10m by default"),
             ("spec.phases.steps.suite.steps.http.expect", "any 2xx where none is given"),
-            ("spec.phases.steps.undo.job.from.side", "A side by its part in the run"),
+            ("spec.phases.steps.undo.job.from.side", "which was live when the run began"),
             ("spec.phases.steps.http.capture.sensitive", "This version refuses it"),
             ("spec.observe.triggers.severity", "`Rollback` by default"),
         ] {

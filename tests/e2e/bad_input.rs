@@ -58,11 +58,11 @@ fn what_cannot_be_resolved_is_refused_with_field_and_remedy() {
             })
             .collect();
         let cases = [
-            ("regex", format!("phases: {{prepare: {{steps: [{{name: a, job: {{{template}, expectLog: ['(']}}}}]}}}}"), vec!["spec.prepare.steps[0].job.expectLog[0]"]),
-            ("cel", verify("http: {path: /, expect: ['status ==']}"), vec!["spec.verify.steps[0].http.expect[0]"]),
-            ("cel-name", verify("http: {path: /, expect: ['statsu == 200']}"), vec!["spec.verify.steps[0].http.expect[0]", "statsu"]),
-            ("jsonpath", verify("http: {path: /, capture: [{name: x, path: '$[['}]}"), vec!["spec.verify.steps[0].http.capture[0].path"]),
-            ("variable", verify("http: {path: '/${nothing}'}"), vec!["spec.verify.steps[0].http.path", "nothing"]),
+            ("regex", format!("phases: {{prepare: {{steps: [{{name: a, job: {{{template}, expectLog: ['(']}}}}]}}}}"), vec!["spec.phases.prepare.steps[a].job.expectLog[0]"]),
+            ("cel", verify("http: {path: /, expect: ['status ==']}"), vec!["spec.phases.verify.steps[step].http.expect[0]"]),
+            ("cel-name", verify("http: {path: /, expect: ['statsu == 200']}"), vec!["spec.phases.verify.steps[step].http.expect[0]", "statsu"]),
+            ("jsonpath", verify("http: {path: /, capture: [{name: x, path: '$[['}]}"), vec!["spec.phases.verify.steps[step].http.capture[0].path"]),
+            ("variable", verify("http: {path: '/${nothing}'}"), vec!["spec.phases.verify.steps[step].http.path", "nothing"]),
             ("steps-300", format!("phases: {{verify: {{steps: [{}]}}}}", suites.join(", ")), vec!["steps, more than"]),
             ("not-built", "notify: [{events: [Completed], slack: {secret: {name: s, key: k}}}]\n".into(), vec!["spec.notify"]),
             ("no-prometheus", verify("metric: {query: up, expect: 'value > 0.0'}"), vec!["prometheus"]),
@@ -214,7 +214,7 @@ fn a_bad_cutover_does_not_disturb_others() {
         t.cutover("good", "observe: {for: 1s, every: 500ms}\nswitch: {timeout: 20s}").await?;
         t.ends("good", Phase::Completed, 40).await?;
         let message = t.condition("bad", "Stalled", true, 10).await?;
-        ensure!(message.contains("spec.verify.steps[0].http.expect[0]"), "{message}");
+        ensure!(message.contains("spec.phases.verify.steps[step].http.expect[0]"), "{message}");
         let runs = t.api::<CutoverRun>().list(&kube::api::ListParams::default()).await?;
         ensure!(
             runs.items.iter().all(|r| r.spec.cutover == "good"),

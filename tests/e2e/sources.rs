@@ -204,7 +204,7 @@ async fn play(t: &Case, monitoring: &Monitoring) -> Result<()> {
     ensure!(message.contains("spec.prometheus.name") && message.contains(SOURCE), "{message}");
 
     let spec = "prometheus: {name: monitoring/prometheus}\n\
-                    preflight: {steps: [{name: scraped, metric: {query: sum(up), expect: 'value >= 2.0'}, timeout: 10s, retry: {attempts: 20, every: 2s}}]}\n\
+                    phases: {preflight: {steps: [{name: scraped, metric: {query: sum(up), expect: 'value >= 2.0'}, timeout: 10s, retry: {attempts: 20, every: 2s}}]}}\n\
                     switch: {timeout: 20s}\n\
                     observe: {for: 8s, every: 500ms, timeout: 3m, triggers: [{name: up, metric: {query: sum(up), below: '1'}}]}\n";
     t.cutover("shop", spec).await?;

@@ -96,6 +96,7 @@ pub(super) fn follow_ups(cx: &mut Cx, spec: &CutoverSpec, steps: &[PlanStep]) ->
         let at = format!("spec.followUp[{}]", label(&f.name, i));
         cx.scope.take_name(&f.name, &format!("{at}.name"), cx.refusals);
         check(cx, f, &at);
+        let mut run = vec![];
         for (j, name) in f.run.iter().enumerate() {
             let field = format!("{at}.run[{j}]");
             let Some(step) = steps.iter().find(|s| s.name == *name) else {
@@ -110,6 +111,12 @@ pub(super) fn follow_ups(cx: &mut Cx, spec: &CutoverSpec, steps: &[PlanStep]) ->
             };
             let twice = f.run.iter().take(j).any(|before| before == name);
             cx.refusals.require(!twice, &field, format!("{name:?} is named twice"), "name it once");
+            // The dry run of a Job is a step before it, which nobody names.
+            for dry_run in steps.iter().filter(|s| step.needs.contains(&s.name) && !is_written(spec, &s.name)) {
+                ran.insert(&dry_run.name);
+                run.push(dry_run.name.clone());
+            }
+            run.push(name.clone());
             for needed in uses(spec, steps, step).filter(|needed| !ran.contains(needed.as_str())) {
                 cx.refusals.add(
                     &field,
@@ -119,13 +126,7 @@ pub(super) fn follow_ups(cx: &mut Cx, spec: &CutoverSpec, steps: &[PlanStep]) ->
             }
             ran.insert(&step.name);
         }
-        out.push(PlanFollowUp {
-            name: f.name.clone(),
-            after: f.after,
-            every: f.every,
-            until: f.until,
-            run: f.run.clone(),
-        });
+        out.push(PlanFollowUp { name: f.name.clone(), after: f.after, every: f.every, until: f.until, run });
     }
     for step in spec.phases.get(Stage::FollowUp.field()).iter().flat_map(|p| &p.steps) {
         cx.refusals.require(
@@ -136,6 +137,11 @@ pub(super) fn follow_ups(cx: &mut Cx, spec: &CutoverSpec, steps: &[PlanStep]) ->
         );
     }
     out
+}
+
+/// Whether a step of `phases.followUp` stands in the manifest.
+fn is_written(spec: &CutoverSpec, name: &str) -> bool {
+    spec.phases.get(Stage::FollowUp.field()).is_some_and(|p| p.steps.iter().any(|s| s.name == name))
 }
 
 /// The other steps of `phases.followUp` whose captures or outcomes a step of it uses.

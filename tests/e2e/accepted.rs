@@ -1,7 +1,7 @@
 //! What is said of a manifest as soon as it is applied, and the words by which one manifest serves both directions.
 
 use anyhow::ensure;
-use cutover::api::Phase;
+use cutover::api::{Cutover, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
@@ -167,7 +167,7 @@ fn kubectl(arguments: &[&str]) -> anyhow::Result<String> {
 
 #[test]
 fn the_definitions_are_applied_from_the_client_and_explain_every_field() {
-    e2e("definitions", async |_: &Case| {
+    e2e("definitions", async |t: &Case| {
         // Keeps the whole object in an annotation, which has a limit that the definitions must not reach.
         for name in ["cutovers", "cutoverruns", "cutoverdecisions", "cutovertemplates", "clustercutovertemplates"] {
             kubectl(&["apply", "-f", &format!("crds/{name}.yaml")])?;
@@ -185,6 +185,10 @@ fn the_definitions_are_applied_from_the_client_and_explain_every_field() {
                 kubectl(&["explain", &format!("cutover.{field}")])?.split_whitespace().collect::<Vec<_>>().join(" ");
             ensure!(said.contains(about), "{field}: {said}");
         }
+        // No operator runs here: what none has seen is not Current to kstatus.
+        t.cutover("fresh", IDLE).await?;
+        let fresh = t.api::<Cutover>().get("fresh").await?;
+        ensure!(fresh.status.as_ref().and_then(|s| s.observed_generation) == Some(-1), "{:?}", fresh.status);
         Ok(())
     });
 }

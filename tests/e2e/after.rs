@@ -119,7 +119,7 @@ fn the_checks_of_a_completed_run_are_made_again_and_a_side_in_use_elsewhere_is_n
         t.web().await?;
         t.start().await?;
         let spec = format!(
-            "{SWIFT}phases: {{verify: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, {JOB}}}}}, {{name: make, job: {{deadline: 60s, {JOB}}}}}]}}, confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}}}\nretire: {{after: 1h}}\n"
+            "{SWIFT}phases: {{verify: {{steps: [{{name: look, job: {{readOnly: true, deadline: 60s, {JOB}}}}}, {{name: make, job: {{deadline: 60s, {JOB}}}}}]}}, confirm: {{steps: [{{name: page, retry: {{attempts: 5, every: 1s}}, http: {{path: /health}}}}]}}}}\nretire: {{after: 1h}}\n"
         );
         t.cutover("shop", &spec).await?;
         t.phase("shop", Phase::Completed, 60).await?;
@@ -150,7 +150,7 @@ fn a_closed_run_is_opened_again_for_its_checks_and_for_nothing_else() {
         t.start().await?;
         t.cutover(
             "shop",
-            &format!("{SWIFT}phases: {{confirm: {{steps: [{{name: page, http: {{path: /health}}}}]}}}}\n"),
+            &format!("{SWIFT}phases: {{confirm: {{steps: [{{name: page, retry: {{attempts: 5, every: 1s}}, http: {{path: /health}}}}]}}}}\n"),
         )
         .await?;
         t.ends("shop", Phase::Completed, 60).await?;

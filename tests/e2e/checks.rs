@@ -84,26 +84,6 @@ phases:
     - {name: head, http: {method: HEAD, path: /health, expect: ["status == 200", "body == ''", "headers['x-colour'] == 'green'"]}}
     - {name: any, http: {path: /health, expect: ["status == 200"]}}
     - {name: all, critical: false, http: {path: /health, pods: All, expect: ["status == 200"]}}
-  preflight:
-    steps:
-    - name: environment
-      config:
-        from: {side: Target, container: worker}
-        keys:
-        - {name: DERIVED, equals: mode=production}
-        - {name: MODE, equals: staging}
-        - {name: LEGACY, notEquals: "on"}
-        - {name: S_TOKEN, matches: "^canar[y]-[0-9a-f]{4}$"}
-        - {name: NONE, optional: true, equals: x}
-    - {name: unwanted, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: LEGACY, notEquals: "off"}]}}
-    - {name: missing, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: NONE}]}}
-    - {name: no-container, critical: false, config: {from: {side: Target, container: none}, keys: [{name: MODE}]}}
-    - {name: settings, config: {configMap: settings, keys: [{name: MODE, equals: production}]}}
-    - {name: fresh, config: {secret: keys, keys: [{name: TOKEN}], rotatedWithin: 24h}}
-    - {name: stale, critical: false, config: {secret: keys, keys: [{name: OLD}], rotatedWithin: 24h}}
-    - {name: managed, config: {secret: single, keys: [{name: KEY}], rotatedWithin: 1h}}
-    - {name: unknown, critical: false, config: {configMap: settings, keys: [{name: MODE}], rotatedWithin: 24h}}
-    - {name: nowhere, critical: false, config: {secret: nowhere, keys: [{name: X}]}}
 "#;
         t.cutover("shop", &format!("{spec}{QUICK}")).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;
@@ -138,6 +118,27 @@ fn environments_and_secrets_are_checked_by_key_and_never_shown() {
         t.app("web", Colour::new("blue"), Colour::new("green").beside(beside)).await?;
         t.start().await?;
         let spec = r#"
+phases:
+  preflight:
+    steps:
+    - name: environment
+      config:
+        from: {side: Target, container: worker}
+        keys:
+        - {name: DERIVED, equals: mode=production}
+        - {name: MODE, equals: staging}
+        - {name: LEGACY, notEquals: "on"}
+        - {name: S_TOKEN, matches: "^canar[y]-[0-9a-f]{4}$"}
+        - {name: NONE, optional: true, equals: x}
+    - {name: unwanted, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: LEGACY, notEquals: "off"}]}}
+    - {name: missing, critical: false, config: {from: {side: Target, container: worker}, keys: [{name: NONE}]}}
+    - {name: no-container, critical: false, config: {from: {side: Target, container: none}, keys: [{name: MODE}]}}
+    - {name: settings, config: {configMap: settings, keys: [{name: MODE, equals: production}]}}
+    - {name: fresh, config: {secret: keys, keys: [{name: TOKEN}], rotatedWithin: 24h}}
+    - {name: stale, critical: false, config: {secret: keys, keys: [{name: OLD}], rotatedWithin: 24h}}
+    - {name: managed, config: {secret: single, keys: [{name: KEY}], rotatedWithin: 1h}}
+    - {name: unknown, critical: false, config: {configMap: settings, keys: [{name: MODE}], rotatedWithin: 24h}}
+    - {name: nowhere, critical: false, config: {secret: nowhere, keys: [{name: X}]}}
 "#;
         t.cutover("shop", &format!("{spec}{QUICK}")).await?;
         let run = t.ends("shop", Phase::Completed, 60).await?;
@@ -162,17 +163,19 @@ fn environments_and_secrets_are_checked_by_key_and_never_shown() {
 /// A Job that says something, and before it its rehearsal.
 fn rehearsed(rehearsal: &str) -> String {
     format!(
-        r#"prepare:
-  steps:
-  - name: migrate
-    job:
-      template: {{spec: {{containers: [{{name: c, image: "docker.io/cutover/busybox:1", command: [sh, -c, "echo applied; echo '{{\"rows\": 3}}' > /dev/termination-log"]}}]}}}}
-      dryRun: {{command: [sh, -c, "{rehearsal}"]}}
-      deadline: 60s
-      keepLog: 2
-      expectLog: ["^applied$"]
-      expect: ["json.rows == 3", "exitCode == 0"]
-      capture: [{{name: rows, path: $.rows, record: true}}]
+        r#"
+phases:
+  prepare:
+    steps:
+    - name: migrate
+      job:
+        template: {{spec: {{containers: [{{name: c, image: "docker.io/cutover/busybox:1", command: [sh, -c, "echo applied; echo '{{\"rows\": 3}}' > /dev/termination-log"]}}]}}}}
+        dryRun: {{command: [sh, -c, "{rehearsal}"]}}
+        deadline: 60s
+        keepLog: 2
+        expectLog: ["^applied$"]
+        expect: ["json.rows == 3", "exitCode == 0"]
+        capture: [{{name: rows, path: $.rows, record: true}}]
 "#
     )
 }

@@ -30,16 +30,6 @@ phases:
     steps:
     - {name: quiet, logs: {side: Target, container: talker, matches: "^ERROR", expect: "value == 0.0"}}
     - {name: begun, logs: {workload: {kind: Deployment, name: web-green}, container: talker, matches: "^started$", within: 1h, expect: "value == 1.0"}}
-  preflight:
-    steps:
-    - name: image
-      resource:
-        apiVersion: apps/v1
-        kind: Deployment
-        name: web-green
-        record: true
-        expect: ["object.spec.template.spec.containers[0].image.contains('cutover/sample')", "object.status.readyReplicas >= 1"]
-    - {name: none, critical: false, resource: {apiVersion: v1, kind: ConfigMap, name: nowhere, expect: ["true"]}}
 switch: {timeout: 20s}
 observe: {for: 60s, every: 500ms, triggers: [{name: bad, logs: {container: talker, matches: "^ERROR order-", within: 1m, moreThan: 2}}]}
 "#;
@@ -157,6 +147,17 @@ fn objects_are_read_as_the_account_and_a_change_rolls_back() {
         t.apply_value(&budget("yes")).await?;
         t.start().await?;
         let spec = r#"
+phases:
+  preflight:
+    steps:
+    - name: image
+      resource:
+        apiVersion: apps/v1
+        kind: Deployment
+        name: web-green
+        record: true
+        expect: ["object.spec.template.spec.containers[0].image.contains('cutover/sample')", "object.status.readyReplicas >= 1"]
+    - {name: none, critical: false, resource: {apiVersion: v1, kind: ConfigMap, name: nowhere, expect: ["true"]}}
 switch: {timeout: 20s}
 observe:
   for: 60s

@@ -199,8 +199,8 @@ async fn play(t: &Case, monitoring: &Monitoring) -> Result<()> {
     t.web().await?;
     t.start().await?;
 
-    t.cutover("nowhere", "prometheus: {name: team/prometheus}\n").await?;
-    let message = t.condition("nowhere", "Stalled", true, 20).await?;
+    t.cutover("shop", "prometheus: {name: team/prometheus}\n").await?;
+    let message = t.condition("shop", "Stalled", true, 20).await?;
     ensure!(message.contains("spec.prometheus.name") && message.contains(SOURCE), "{message}");
 
     let spec = "prometheus: {name: monitoring/prometheus}\n\

@@ -235,6 +235,17 @@ fn the_operators_own_triggers_are_always_armed_and_leave_crash_loops_to_whoever_
 }
 
 #[test]
+fn a_follow_up_runs_the_dry_run_of_its_job_first() {
+    let plan = plan(
+        r#"
+phases: {followUp: {steps: [{name: a, job: {readOnly: true, from: {side: Old}, command: [x], dryRun: {command: [pretend]}}}]}}
+followUp: [{name: f, after: 1h, run: [a]}]
+"#,
+    );
+    assert_eq!(plan.follow_up.iter().map(|f| f.run.clone()).collect::<Vec<_>>(), [["a-dry-run", "a"]]);
+}
+
+#[test]
 fn a_dry_run_that_failed_keeps_its_job_from_running_even_where_the_run_goes_on() {
     let plan = plan(
         r#"

@@ -19,7 +19,7 @@ use super::step::{KeyRef, WorkloadRef};
 use super::template::TemplateUse;
 use super::trigger::Trigger;
 
-/// A release that is brought live by switching Service selectors, and taken back when it fails.
+/// A release that is brought live by switching Service selectors, and rolled back when it fails.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cutover.dev",

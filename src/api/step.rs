@@ -203,7 +203,7 @@ pub struct Suite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub pass_rate: Option<u32>,
-    /// Failures of critical steps that are borne; 0 by default.
+    /// Failures of critical steps that are tolerated; 0 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 40))]
     pub max_critical_failures: Option<u32>,

@@ -20,7 +20,7 @@ use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
 pub struct PlanSuite {
     /// Per cent that must pass.
     pub pass_rate: u32,
-    /// Failures of critical steps that are borne.
+    /// Failures of critical steps that are tolerated.
     pub max_critical_failures: u32,
     /// The checks.
     pub steps: Vec<PlanStep>,

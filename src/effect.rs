@@ -6,10 +6,15 @@ use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, ObjectRef, Selector};
 use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
 
+pub mod authority;
 pub mod change;
+mod claimed;
 pub mod env;
+mod scope;
 
 pub use change::{Change, hash};
+pub use claimed::Claimed;
+pub use scope::Scope;
 
 /// Names a read, so that its answer finds the step or trial that asked. `step#attempt`, `trigger@trial`.
 pub type ReadKey = String;

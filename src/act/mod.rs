@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::effect::{Effect, Outcome};
+use crate::effect::{Claimed, Effect, Outcome};
 use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
@@ -14,14 +14,11 @@ pub mod answer;
 pub mod authority;
 pub mod call;
 mod change;
-mod claimed;
 mod claims;
 mod jobs;
 mod live;
 mod restore;
 mod switch;
-
-pub use claimed::Claimed;
 
 use call::{CallError, Class};
 

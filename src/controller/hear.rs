@@ -22,9 +22,9 @@ use crate::api::cutover::{Cutover, CutoverStatus};
 use crate::api::decision::CutoverDecision;
 use crate::api::run::{CutoverRun, RunState};
 use crate::decide::Note;
-use crate::driver::publish::About;
 use crate::effect::Outcome;
 use crate::journal::words::counts;
+use crate::publish::About;
 
 /// Decisions looked at together; more follow at once.
 const BATCH: u32 = 200;

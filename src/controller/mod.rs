@@ -21,10 +21,10 @@ use crate::api::LABEL_CUTOVER;
 use crate::api::decision::CutoverDecision;
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, TemplateKind};
 use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watched};
-use crate::driver::meter::Meter;
-use crate::driver::publish::Publisher;
+use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::plan::Offered;
+use crate::publish::Publisher;
 
 mod accepted;
 mod access;

@@ -22,9 +22,9 @@ use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, Selector, SwitchState};
 use crate::api::{FIELD_MANAGER, FINALIZER};
 use crate::decide::Note;
-use crate::driver::claim::{release, take_finalizer};
-use crate::driver::publish::About;
+use crate::driver::record::{release, take_finalizer};
 use crate::plan::Plan;
+use crate::publish::About;
 use crate::status::{Facts, project};
 
 /// What waits for somebody else is looked at again after this.

@@ -1,54 +1,27 @@
 //! What a driver hears: sightings of the watches, answers to reads, outcomes of effects. Bounded; a sender waits.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::effect::{EffectKey, Outcome, ReadKey};
-use crate::world::{Reading, Seen, Sighting, World};
+use crate::pilot::run::Heard;
+use crate::world::Sighting;
 
 /// Room for this many letters each.
 const ROOM: usize = 256;
 /// At most this many are taken before the next decision, so that a flood cannot keep one from being made.
 const BATCH: usize = 1024;
 
-/// One thing heard.
-#[derive(Debug)]
-// It lives for a moment; a box would only hide the sighting.
-#[allow(clippy::large_enum_variant)]
-pub enum Mail {
-    /// The watches saw something.
-    Seen(Sighting),
-    /// A live read of everything, with the time at which it began; `key` where a decision asked for it.
-    Refreshed {
-        /// The read that asked.
-        key: Option<ReadKey>,
-        /// When it began.
-        began: Timestamp,
-        /// What it saw.
-        sightings: Vec<Sighting>,
-    },
-    /// A read was answered.
-    Answer(ReadKey, Reading),
-    /// A read broke: it may be asked for again.
-    Broken(ReadKey),
-    /// An effect ended.
-    Ended(EffectKey, Outcome),
-}
-
 /// The receiving end.
 pub struct Mailbox {
-    letters: mpsc::Receiver<Mail>,
+    letters: mpsc::Receiver<Heard>,
     sightings: mpsc::Receiver<Sighting>,
-    waiting: Vec<Mail>,
+    waiting: Vec<Heard>,
 }
 
 /// The sending ends.
 #[derive(Clone)]
 pub struct Post {
     /// For answers and outcomes.
-    pub letters: mpsc::Sender<Mail>,
+    pub letters: mpsc::Sender<Heard>,
     /// For the watches.
     pub sightings: mpsc::Sender<Sighting>,
 }
@@ -69,14 +42,14 @@ impl Mailbox {
         // The driver keeps its own sending ends, so that neither channel ever closes.
         let mail = tokio::select! {
             Some(mail) = self.letters.recv() => mail,
-            Some(sighting) = self.sightings.recv() => Mail::Seen(sighting),
+            Some(sighting) = self.sightings.recv() => Heard::Seen(sighting),
             else => std::future::pending().await,
         };
         self.waiting.push(mail);
     }
 
     /// Everything heard so far.
-    pub fn take(&mut self) -> Vec<Mail> {
+    pub fn take(&mut self) -> Vec<Heard> {
         let mut all = std::mem::take(&mut self.waiting);
         while all.len() < BATCH {
             match self.letters.try_recv() {
@@ -86,7 +59,7 @@ impl Mailbox {
         }
         while all.len() < BATCH {
             match self.sightings.try_recv() {
-                Ok(sighting) => all.push(Mail::Seen(sighting)),
+                Ok(sighting) => all.push(Heard::Seen(sighting)),
                 Err(_) => break,
             }
         }
@@ -94,135 +67,16 @@ impl Mailbox {
     }
 }
 
-/// Takes what a live read of everything saw into the world, but for what a watch has shown since it began.
-pub fn take_in_refresh(world: &mut World, began: Timestamp, sightings: Vec<Sighting>) {
-    for sighting in sightings {
-        if !overtaken(world, began, &sighting) {
-            world.take_in(began, sighting);
-        }
-    }
-}
-
-/// Takes a watch's sighting in, unless a live read has already shown something younger.
-pub fn take_in_watched(world: &mut World, at: Timestamp, sighting: Sighting) {
-    if !outdated(world, &sighting) {
-        world.take_in(at, sighting);
-    }
-}
-
-/// Whether a watch has shown the object after a live read of it began; then the watch is believed, unless both carry
-/// resourceVersions that say otherwise.
-fn overtaken(world: &World, began: Timestamp, sighting: &Sighting) -> bool {
-    match sighting {
-        Sighting::Service(name, value) => {
-            since(&world.services, name, began) && !younger(world, sighting, value.is_some())
-        }
-        Sighting::Workload(name, value) => {
-            since(&world.workloads, name, began) && !younger(world, sighting, value.is_some())
-        }
-        Sighting::Job(name, value) => since(&world.jobs, name, began) && !younger(world, sighting, value.is_some()),
-        Sighting::Endpoints(name, _) => since(&world.endpoints, name, began),
-        Sighting::Pods(_) => world.pods.as_ref().is_some_and(|s| s.at > began),
-        Sighting::Cutover(_) => world.cutover.as_ref().is_some_and(|s| s.at > began),
-        Sighting::Nodes(_) | Sighting::Decisions(_) | Sighting::Refreshed(_) => false,
-    }
-}
-
-fn since<K: Ord, V>(map: &BTreeMap<K, Seen<V>>, key: &K, began: Timestamp) -> bool {
-    map.get(key).is_some_and(|s| s.at > began)
-}
-
-fn younger(world: &World, sighting: &Sighting, exists: bool) -> bool {
-    exists && matches!(order(world, sighting), Some(std::cmp::Ordering::Greater))
-}
-
-fn outdated(world: &World, sighting: &Sighting) -> bool {
-    matches!(order(world, sighting), Some(std::cmp::Ordering::Less))
-}
-
-/// How the sighting's resourceVersion compares with the known one; `None` where they cannot be compared.
-fn order(world: &World, sighting: &Sighting) -> Option<std::cmp::Ordering> {
-    let (old, new) = match sighting {
-        Sighting::Service(name, new) => {
-            let (old, new) = (world.services.get(name)?.value.as_ref()?, new.as_ref()?);
-            (&old.resource_version, &new.resource_version)
-        }
-        Sighting::Workload(name, new) => {
-            let (old, new) = (world.workloads.get(name)?.value.as_ref()?, new.as_ref()?);
-            (&old.resource_version, &new.resource_version)
-        }
-        Sighting::Job(name, new) => {
-            let (old, new) = (world.jobs.get(name)?.value.as_ref()?, new.as_ref()?);
-            (&old.resource_version, &new.resource_version)
-        }
-        _ => return None,
-    };
-    let number = |text: &str| text.parse::<u64>().ok();
-    Some(number(new)?.cmp(&number(old)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::run::Selector;
-    use crate::world::ServiceView;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("a time")
-    }
-
-    fn web(rv: &str) -> Sighting {
-        let view = ServiceView {
-            uid: "u".into(),
-            resource_version: rv.into(),
-            selector: Selector::new(),
-            ports: vec![],
-            cluster_ip: None,
-            external_name: false,
-            deleting: false,
-            writer: None,
-        };
-        Sighting::Service("web".into(), Some(view))
-    }
-
-    fn known(world: &World) -> Option<&str> {
-        world.service("web").map(|s| s.resource_version.as_str())
-    }
-
-    #[test]
-    fn a_late_watch_does_not_take_the_world_back() {
-        let mut world = World::new(at(0), "r");
-        take_in_refresh(&mut world, at(1), vec![web("10")]);
-        take_in_watched(&mut world, at(2), web("9"));
-        assert_eq!(known(&world), Some("10"));
-        take_in_watched(&mut world, at(3), web("11"));
-        assert_eq!(known(&world), Some("11"));
-    }
-
-    #[test]
-    fn a_live_read_that_began_before_the_watch_spoke_does_not_hide_it() {
-        let mut world = World::new(at(0), "r");
-        take_in_watched(&mut world, at(5), web("10"));
-        take_in_watched(&mut world, at(5), Sighting::Pods(vec![]));
-        let pod = crate::world::PodView {
-            name: "old".into(),
-            uid: "p".into(),
-            ready: true,
-            ..crate::world::PodView::default()
-        };
-        take_in_refresh(&mut world, at(4), vec![web("9"), Sighting::Pods(vec![pod])]);
-        assert_eq!(known(&world), Some("10"));
-        assert_eq!(world.pods.as_ref().map(|p| p.value.len()), Some(0));
-        // A frozen watch is overruled by a live read that shows more.
-        take_in_refresh(&mut world, at(4), vec![web("12")]);
-        assert_eq!(known(&world), Some("12"));
-    }
+    use crate::effect::Outcome;
 
     #[tokio::test]
     async fn nothing_is_lost_when_a_wait_is_given_up() {
         let (post, mut mailbox) = mailbox();
         for n in 0..10 {
-            post.letters.send(Mail::Ended(format!("e{n}"), Outcome::Done)).await.expect("open");
+            post.letters.send(Heard::Ended(format!("e{n}"), Outcome::Done)).await.expect("open");
             post.sightings.send(Sighting::Pods(vec![])).await.expect("open");
         }
         mailbox.wait().await;

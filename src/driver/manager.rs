@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Context, End, drive};
+use super::{Context, drive};
 use crate::api::run::CutoverRun;
+use crate::pilot::run::End;
 
 /// A watch ends and begins anew at least this often, so that a dead connection is noticed.
 pub const WATCH_SECONDS: u32 = 60;

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::api::prometheus::Prometheus;
+pub use crate::effect::Scope;
 use crate::effect::{Read, Request};
 use crate::net::Net;
 use crate::net::identity::Identity;
@@ -54,21 +54,6 @@ mod selectors;
 mod usage;
 mod waits;
 mod watch;
-
-/// Whose eyes: namespace, account and where metrics come from.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    /// The namespace.
-    pub namespace: String,
-    /// The ServiceAccount that Secret reads and dry runs are made as.
-    pub service_account: String,
-    /// Where metrics come from, as the plan has it.
-    pub prometheus: Option<Prometheus>,
-    /// The run's name.
-    pub run: String,
-    /// The run's uid.
-    pub run_uid: String,
-}
 
 /// Reads for any run. Cheap to clone.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use super::health::Health;
 use super::traffic::Counted;
 use crate::act::call::call;
 use crate::driver::manager::WATCH_SECONDS;
-use crate::driver::meter::Meter;
+use crate::meter::Meter;
 use crate::net::Net;
 use crate::observe::machines;
 

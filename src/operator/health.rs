@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::driver::manager::Watched;
-use crate::driver::meter::watches::Watches;
+use crate::meter::watches::Watches;
 use crate::observe::health::WatchHealth;
 
 /// The watches that must have spoken before the operator is ready.

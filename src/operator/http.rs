@@ -9,7 +9,7 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use crate::driver::meter::Meter;
+use crate::meter::Meter;
 
 #[derive(Clone)]
 struct Shared {

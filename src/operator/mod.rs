@@ -14,12 +14,12 @@ use crate::act::Actor;
 use crate::controller::{self, Controller};
 use crate::driver::Context;
 use crate::driver::manager::{self, Namespaces};
-use crate::driver::meter::Meter;
-use crate::driver::publish::Publisher;
+use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
 use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
+use crate::publish::Publisher;
 
 mod cluster;
 mod config;

@@ -12,9 +12,9 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLink
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::driver::meter::Meter;
-use crate::driver::traces::Traces;
+use crate::meter::Meter;
 use crate::spans::{Attributes, Span, Trace};
+use crate::traces::Traces;
 
 /// Where the standard variables say that traces go.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];

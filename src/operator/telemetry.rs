@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_note_carries_run_and_step_wherever_it_is_told() {
         use crate::decide::Note;
-        use crate::driver::publish::{About, say};
+        use crate::publish::{About, say};
         let about = About {
             namespace: "prod".into(),
             cutover: "shop".into(),

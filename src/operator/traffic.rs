@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::driver::meter::{Meter, labels};
+use crate::meter::{Meter, labels};
 
 /// Counts what passes through a client.
 #[derive(Clone)]

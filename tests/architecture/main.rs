@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -24,22 +24,14 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "net"]),
     ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope", "observe::convert"]),
+    ("pilot", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "decide"]),
+    ("meter", &["api", "plan", "effect", "journal", "net"]),
+    ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
+    ("traces", &["spans", "meter"]),
+    // The shells carry out what the pilots order: they know neither plans, journals nor phases.
     (
         "driver",
-        &[
-            "api",
-            "plan",
-            "effect",
-            "world",
-            "endpoints",
-            "journal",
-            "status",
-            "spans",
-            "decide",
-            "net",
-            "observe",
-            "act",
-        ],
+        &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"],
     ),
     (
         "controller",
@@ -56,14 +48,39 @@ const IMPORTS: [(&str, &[&str]); 17] = [
             "observe",
             "act",
             "driver",
+            "pilot",
+            "meter",
+            "publish",
         ],
     ),
-    ("operator", &["api", "plan", "status", "spans", "decide::Note", "net", "observe", "act", "driver", "controller"]),
+    (
+        "operator",
+        &[
+            "api",
+            "plan",
+            "status",
+            "spans",
+            "decide::Note",
+            "net",
+            "observe",
+            "act",
+            "driver",
+            "controller",
+            "meter",
+            "publish",
+            "traces",
+        ],
+    ),
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 11] =
-    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide"];
+const PURE: [&str; 12] =
+    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide", "pilot"];
+
+/// Modules that carry out what a pilot orders, and what they must not know: each of these is for the pilot to judge.
+const SHELLS: [&str; 1] = ["driver"];
+const UNKNOWN_TO_SHELLS: [&str; 7] =
+    ["api::phase", "Phase", "RunState", "StepState", "SwitchState", "plan_version", "timeline"];
 
 /// What pure code must not contain.
 const IMPURE: [&str; 17] = [
@@ -140,16 +157,32 @@ fn pure_modules_have_no_clock_no_network_and_no_wait() {
 }
 
 #[test]
-fn only_the_driver_makes_a_claim() {
+fn shells_know_no_phases_and_no_states() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        if !file.module().is_some_and(|module| SHELLS.contains(&module.as_str())) {
+            continue;
+        }
+        for (number, line) in file.product().lines().enumerate() {
+            for word in UNKNOWN_TO_SHELLS.iter().filter(|word| source::has_word(line, word)) {
+                wrong.push(format!("{}:{}: `{word}` is for a pilot to judge", file.path, number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_pilot_makes_a_claim() {
     let makers: Vec<String> = code_files("src")
         .into_iter()
         .filter(|file| file.code.contains("Claimed::written") || file.code.contains("Claimed::<"))
         .map(|file| file.path)
         .collect();
-    assert_eq!(makers, ["src/driver/claim.rs"], "an effect is acted on only when its claim has been written");
+    assert_eq!(makers, ["src/pilot/run/proven.rs"], "an effect is acted on only when its claim has been written");
     // Within its own file the constructor is the only one.
-    let claimed = File::read("src/act/claimed.rs");
-    assert_eq!(claimed.code.matches("Self(").count(), 1, "src/act/claimed.rs makes a claim in one place");
+    let claimed = File::read("src/effect/claimed.rs");
+    assert_eq!(claimed.code.matches("Self(").count(), 1, "src/effect/claimed.rs makes a claim in one place");
     assert!(claimed.code.contains("pub struct Claimed<T>(T);"), "the field of Claimed stays private");
 }
 

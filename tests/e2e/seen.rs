@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use cutover::api::Phase;
 use cutover::api::run::Moment;
-use cutover::driver::meter::Meter;
+use cutover::meter::Meter;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;

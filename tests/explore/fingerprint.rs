@@ -9,7 +9,7 @@ use cutover::api::run::{RunStatus, StepState, SwitchRecord, SwitchState};
 use cutover::journal::later;
 use jiff::Timestamp;
 
-use super::State;
+use super::{State, shell};
 use crate::sim::promises;
 
 /// Offsets beyond this are all the same.
@@ -20,10 +20,10 @@ impl State {
     pub fn fingerprint(&self) -> u128 {
         let mut text = String::with_capacity(8192);
         let now = self.cluster.now;
-        let w = &self.op.world;
+        let w = self.op.pilot.world();
         self.journal(&self.cluster.status, &mut text);
-        if self.op.journal != self.cluster.status {
-            self.journal(&self.op.journal, &mut text);
+        if *self.op.pilot.journal() != self.cluster.status {
+            self.journal(self.op.pilot.journal(), &mut text);
         }
         let c = &self.cluster;
         let services = c.services.values().map(|s| (&s.view.uid, &s.view.resource_version, &s.view.selector, &s.fence));
@@ -60,7 +60,7 @@ impl State {
         let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
         let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
         let _ = write!(text, "|{:?}", self.queries);
-        text.push_str(&self.op.memory());
+        text.push_str(&self.op.pilot.memory(shell::now(&self.cluster)));
         for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
             let _ = write!(text, "|{key}={reading:?}");
         }
@@ -90,7 +90,7 @@ impl State {
     /// The journal without what is only there for people, and without times that nothing is measured by any more.
     fn journal(&self, status: &RunStatus, text: &mut String) {
         let mut s = status.clone();
-        let refreshed = |since: Option<Timestamp>| self.op.world.refreshed.is_some_and(|at| Some(at) >= since);
+        let refreshed = |since: Option<Timestamp>| self.op.pilot.world().refreshed.is_some_and(|at| Some(at) >= since);
         let _ = write!(text, "{}{}", refreshed(s.phase_since), refreshed(s.ending.as_ref().map(|e| e.at)));
         s.timeline.clear();
         s.conditions.clear();

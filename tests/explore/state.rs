@@ -17,8 +17,8 @@ use cutover::world::{JobEnd, JobResult, QueryAnswer, Reading, Sighting, World};
 use crate::sim::actor;
 use crate::sim::cluster::{Cluster, Who};
 use crate::sim::faults::{Fault, Kind, On};
-use crate::sim::operator::Operator;
 use crate::sim::promises;
+use crate::sim::shell::{self, Look, Shell};
 
 /// What may go wrong in a search.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Scope {
 #[derive(Clone)]
 pub struct State {
     pub cluster: Cluster,
-    pub op: Operator,
+    pub op: Shell,
     /// Sent, and not applied yet; an orphan's sender is dead.
     pub sent: Vec<Sent>,
     /// Queries under way.
@@ -68,30 +68,29 @@ impl State {
 
     /// The watches tell everything.
     fn see(&mut self) {
-        let now = self.cluster.now;
-        for sighting in self.cluster.sightings(&mut self.op.known_jobs().into_iter()) {
+        for sighting in self.cluster.sightings(&mut self.op.pilot.known_jobs().into_iter()) {
             // A watch cannot tell of a Job that it never told of.
-            let absent = matches!(&sighting, Sighting::Job(name, None) if !self.op.world.jobs.contains_key(name));
-            if !absent && !same(&self.op.world, &sighting) {
-                self.op.world.take_in(now, sighting);
+            let absent =
+                matches!(&sighting, Sighting::Job(name, None) if !self.op.pilot.world().jobs.contains_key(name));
+            if !absent && !same(self.op.pilot.world(), &sighting) {
+                self.op.watched(sighting, &self.cluster);
             }
         }
     }
 
     /// The operator's loop until nothing moves; reads but queries are answered at once.
     fn settle(&mut self) {
-        let plan = self.cluster.plan.clone();
         for round in 0.. {
-            let turn = self.op.turn(&plan, &mut self.cluster);
+            let turn = self.op.turn(&mut self.cluster);
             for note in turn.notes.iter().filter(|n| n.reason == "Defect") {
                 self.cluster.broken.push(format!("a defect was told: {}", note.message));
             }
             let mut heard = false;
             self.sent.extend(turn.effects.into_iter().map(|effect| Sent { effect, orphan: false }));
-            for (key, read) in turn.reads {
-                heard |= self.read(key, &read);
+            for look in turn.looks {
+                heard |= self.look(look);
             }
-            let reading = &self.op.reading;
+            let reading = self.op.pilot.reading();
             self.queries.retain(|key| reading.contains(key));
             // The shortest of sleeps: nothing else happens meanwhile.
             let shortest = self.cluster.now + jiff::SignedDuration::from_millis(5);
@@ -108,21 +107,20 @@ impl State {
     }
 
     /// Answers a read at once, but for a query. True when it is answered.
-    fn read(&mut self, key: ReadKey, read: &Read) -> bool {
-        match read {
-            Read::Refresh => {
-                let now = self.cluster.now;
-                let seen = self.cluster.sightings(&mut self.op.known_jobs().into_iter());
-                self.op.refreshed(&key, now, seen);
+    fn look(&mut self, look: Look) -> bool {
+        match look {
+            Look::Refresh(key, jobs) => {
+                let seen = self.cluster.sightings(&mut jobs.into_iter());
+                self.op.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
                 true
             }
-            Read::Query { .. } => {
+            Look::Read(key, Read::Query { .. }) => {
                 self.queries.push(key);
                 false
             }
-            other => {
-                let reading = self.cluster.answer(other);
-                self.op.answered(&key, reading);
+            Look::Read(key, other) => {
+                let reading = self.cluster.answer(&other);
+                self.op.answered(&key, reading, &self.cluster);
                 true
             }
         }
@@ -304,8 +302,8 @@ impl State {
 
     /// Whether the operator's world differs from the cluster.
     fn behind(&self) -> bool {
-        let known: Vec<String> = self.op.world.jobs.keys().cloned().collect();
-        self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(&self.op.world, s))
+        let known: Vec<String> = self.op.pilot.world().jobs.keys().cloned().collect();
+        self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(self.op.pilot.world(), s))
     }
 
     /// Lets an event happen.
@@ -328,7 +326,7 @@ impl State {
             What::Reply(i, fate) => self.reply(*i, *fate),
             What::Query(i, answer) => {
                 let key = self.queries.remove(*i);
-                self.op.answered(&key, Reading::Query(answer.clone()));
+                self.op.answered(&key, Reading::Query(answer.clone()), &self.cluster);
             }
             What::JobEnds(name, well) => {
                 let (end, code) = match well {
@@ -429,7 +427,6 @@ impl State {
     }
 
     fn reply(&mut self, i: usize, fate: Fate) {
-        let now = self.cluster.now;
         let Sent { effect, orphan } = self.sent.remove(i);
         let outcome = match fate {
             Fate::Applied => actor::real(&mut self.cluster, &effect),
@@ -441,16 +438,14 @@ impl State {
             Fate::Refused => Outcome::Refused { why: "forbidden: it cannot do this".into(), forbidden: true },
         };
         if !orphan {
-            self.op.reply(&effect.key(), outcome, now);
+            self.op.reply(&effect.key(), outcome, &self.cluster);
         }
     }
 }
 
 /// A driver that has just started; what it knows is told by the search, not by a clock.
-fn started(cluster: &Cluster) -> Operator {
-    let mut op = Operator::start(cluster);
-    op.refresh = None;
-    op
+fn started(cluster: &Cluster) -> Shell {
+    Shell::start(cluster, std::time::Duration::MAX)
 }
 
 fn push(all: &mut Vec<Event>, name: impl Into<String>, class: Class, what: What) {

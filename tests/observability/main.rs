@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cutover::driver::meter::{Family, Meter};
+use cutover::meter::{Family, Meter};
 use serde_json::Value;
 
 const RULES: &str = "deploy/monitoring/rules.yaml";

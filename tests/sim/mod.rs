@@ -1,11 +1,11 @@
-//! A simulated cluster for `cutover::decide::decide`: API server, kubelet, people, Prometheus and HTTP, in virtual time.
+//! A simulated cluster for the pilots of `cutover::pilot`: API server, kubelet, people, Prometheus and HTTP, in virtual time.
 //!
 //! Shared by the targets `simulate` (scripted scenarios), `explore` (exhaustive search) and `crash` (a stop at every
 //! write). Nothing here looks at a clock, a socket or a file, and the same seed gives the same run.
 //!
 //! - [`cluster`] holds what a cluster holds, [`setting`] what stands in it at first; [`actor`] carries out effects on it as `cutover::act` does; [`answers`]
 //!   answers reads as `cutover::observe` does;
-//! - [`operator`] is the loop of one driver: decide, claim, act, take in;
+//! - [`shell`] carries out what `cutover::pilot` orders;
 //! - [`timeline`] moves both through virtual time, with delays, faults and a script;
 //! - [`promises`] are the promises of the design, checked at every write and after every tick.
 #![allow(dead_code)] // each of the three targets uses its part
@@ -20,12 +20,12 @@ pub mod jobs;
 pub mod knife;
 pub mod log;
 pub mod nodes;
-pub mod operator;
 pub mod promises;
 pub mod rng;
 pub mod script;
 pub mod services;
 pub mod setting;
+pub mod shell;
 pub mod small;
 pub mod stage;
 pub mod timeline;

@@ -2,12 +2,13 @@
 //! they are random, and with them the order of replies, answers and watch events.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use cutover::api::phase::Phase;
 use cutover::api::step::WorkloadRef;
-use cutover::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
+use cutover::effect::{Effect, EffectKey, Outcome, ReadKey};
 use cutover::world::Sighting;
 
 use super::actor;
@@ -15,10 +16,13 @@ use super::cluster::Cluster;
 use super::faults::On;
 use super::knife::Cut;
 use super::log::{Log, mask};
-use super::operator::Operator;
 use super::promises;
 use super::rng::Rng;
 use super::script::Scenario;
+use super::shell::{Look, Shell};
+
+/// Everything is read live this often.
+const REFRESH: Duration = Duration::from_secs(25);
 
 /// When every simulation begins.
 pub const EPOCH: Timestamp = Timestamp::constant(1_795_000_000, 0);
@@ -29,8 +33,8 @@ enum Event {
     Start,
     Apply(u32, Box<Effect>),
     Reply(u32, EffectKey, Box<Outcome>),
-    Answer(u32, ReadKey, Box<Read>),
-    Refreshed(u32, ReadKey, Timestamp, Option<Vec<Sighting>>),
+    Look(u32, Box<Look>),
+    Refreshed(u32, Option<ReadKey>, Vec<String>, Timestamp, Option<Vec<Sighting>>),
     Watch(u32, Box<Sighting>),
     Converge(String),
     PodReady(String),
@@ -45,7 +49,7 @@ enum Event {
 pub struct Timeline {
     pub scenario: Scenario,
     pub cluster: Cluster,
-    pub operator: Option<Operator>,
+    pub operator: Option<Shell>,
     pub log: Log,
     /// When each cue was carried out, and when the Services last came to point where they do.
     pub cued: BTreeMap<String, Timestamp>,
@@ -145,7 +149,7 @@ impl Timeline {
         let now = self.cluster.now;
         match event {
             Event::Start => {
-                self.operator = Some(Operator::start(&self.cluster));
+                self.operator = Some(Shell::start(&self.cluster, REFRESH));
                 self.announced.clear();
                 self.delivered.clear();
                 if self.generation > 0 {
@@ -160,19 +164,19 @@ impl Timeline {
                 if generation == self.generation
                     && let Some(op) = &mut self.operator
                 {
-                    op.reply(&key, *outcome, now);
+                    op.reply(&key, *outcome, &self.cluster);
                 }
             }
-            Event::Answer(generation, key, read) => self.answer(generation, &key, &read),
-            Event::Refreshed(generation, key, began, seen) => {
+            Event::Look(generation, look) => self.look(generation, *look),
+            Event::Refreshed(generation, key, jobs, began, seen) => {
                 if generation == self.generation
                     && let Some(op) = &mut self.operator
                 {
-                    if let Some(seen) = seen {
-                        op.refreshed(&key, began, seen);
-                    } else {
-                        // Tried again until it succeeds, as long as somebody wants it.
-                        self.plan_in(500, Event::Answer(generation, key, Box::new(Read::Refresh)));
+                    // One that was asked for is repeated until it is complete, as long as somebody wants it.
+                    let again = key.clone().filter(|k| seen.is_none() && op.pilot.reading().contains(k));
+                    op.refreshed(key, began, seen, &self.cluster);
+                    if again.is_some() {
+                        self.plan_in(500, Event::Look(generation, Box::new(Look::Refresh(again, jobs))));
                     }
                 }
             }
@@ -180,7 +184,7 @@ impl Timeline {
                 if generation == self.generation
                     && let Some(op) = &mut self.operator
                 {
-                    op.watched(now, *sighting);
+                    op.watched(*sighting, &self.cluster);
                 }
             }
             Event::Converge(name) => {
@@ -237,33 +241,35 @@ impl Timeline {
         }
     }
 
-    fn answer(&mut self, generation: u32, key: &ReadKey, read: &Read) {
+    fn look(&mut self, generation: u32, look: Look) {
         let now = self.cluster.now;
         if generation != self.generation {
             return;
         }
-        if *read == Read::Refresh {
-            let seen = match (self.cluster.faults.strike(On::Refresh, "", now), &self.operator) {
-                (None, Some(op)) => Some(self.cluster.sightings(&mut op.known_jobs().into_iter())),
-                _ => None,
-            };
-            // It takes a while to arrive; what it says is of now.
-            self.plan_in(5, Event::Refreshed(generation, key.clone(), now, seen));
-            return;
-        }
-        let reading = self.cluster.answer(read);
-        if let Some(op) = &mut self.operator {
-            op.answered(key, reading);
+        match look {
+            Look::Refresh(key, jobs) => {
+                let seen = match self.cluster.faults.strike(On::Refresh, "", now) {
+                    None => Some(self.cluster.sightings(&mut jobs.clone().into_iter())),
+                    Some(_) => None,
+                };
+                // It takes a while to arrive; what it says is of now.
+                self.plan_in(5, Event::Refreshed(generation, key, jobs, now, seen));
+            }
+            Look::Read(key, read) => {
+                let reading = self.cluster.answer(&read);
+                if let Some(op) = &mut self.operator {
+                    op.answered(&key, reading, &self.cluster);
+                }
+            }
         }
     }
 
     /// The operator's loop, until nothing moves any more.
     fn turns(&mut self) {
         let Some(mut op) = self.operator.take() else { return };
-        let plan = self.cluster.plan.clone();
         let generation = self.generation;
         let phase = self.cluster.status.phase;
-        let turn = op.turn(&plan, &mut self.cluster);
+        let turn = op.turn(&mut self.cluster);
         if self.cluster.status.phase != phase {
             self.cues_of_phase();
         }
@@ -280,12 +286,12 @@ impl Timeline {
                 self.cluster.broken.push(format!("a defect was told: {}", note.message));
             }
         }
-        let moved = !turn.effects.is_empty() || !turn.reads.is_empty() || !turn.notes.is_empty();
+        let moved = !turn.effects.is_empty() || !turn.looks.is_empty() || !turn.notes.is_empty();
         for effect in turn.effects {
             self.plan_in(5, Event::Apply(generation, Box::new(effect)));
         }
-        for (key, read) in turn.reads {
-            self.plan_in(10, Event::Answer(generation, key, Box::new(read)));
+        for look in turn.looks {
+            self.plan_in(10, Event::Look(generation, Box::new(look)));
         }
         self.idle_turns = if moved { 0 } else { self.idle_turns + 1 };
         if self.idle_turns > 5000 {

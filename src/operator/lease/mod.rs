@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::act::call::{CallError, Class, call_within};
 use crate::driver::manager::{WATCH_SECONDS, Watched, paced};
-use crate::driver::meter::Meter;
+use crate::meter::Meter;
 use crate::net::leadership::Leadership;
 
 mod candidate;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,18 +12,13 @@ use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::meter::Meter;
 use crate::act::call::{Class, call};
-use crate::api::phase::Phase;
-use crate::api::run::Moment;
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 use crate::decide::Note;
+use crate::meter::Meter;
 
 /// Events waiting to be written; more are dropped and counted.
 const ROOM: usize = 512;
-
-/// A transition older than this has been told, or is of no interest any more: Events are kept for an hour.
-const RECENT: Duration = Duration::from_secs(600);
 
 /// What a note is about.
 #[derive(Clone, Debug, Default)]
@@ -81,21 +75,8 @@ impl Publisher {
         self.send(about, note);
     }
 
-    /// Tells a transition of the journal that may have been told before; its log line has been written then.
-    pub fn tell_again(&self, about: &About, moment: &Moment) {
-        if Timestamp::now().duration_since(moment.at).as_secs() > RECENT.as_secs().cast_signed() {
-            return;
-        }
-        let note = Note {
-            warning: moment.phase == Phase::RollingBack || moment.phase.is_over(),
-            reason: moment.reason.clone(),
-            subject: moment.phase.as_str().into(),
-            message: moment.message.clone(),
-        };
-        self.send(&About { transition: Some(moment.at), ..about.clone() }, &note);
-    }
-
-    fn send(&self, about: &About, note: &Note) {
+    /// The Event of a note alone: its log line was written when it was first told.
+    pub fn send(&self, about: &About, note: &Note) {
         let now = Timestamp::now();
         let event = event(about, note, &self.instance, now, self.told.fetch_add(1, Ordering::Relaxed));
         if self.queue.try_send(event).is_err() {

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::meter::Meter;
+use crate::meter::Meter;
 use crate::spans::Trace;
 
 /// Traces waiting to be exported.

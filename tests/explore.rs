@@ -1,210 +1,193 @@
-//! Exhaustive search of `decide` over a small world: every order of replies, every misfortune at every point (as many as
-//! the budget of the search), and a crash at any point. In every state the promises hold, and from every state an end is
-//! in reach, or the run waits for a named person or condition.
+//! Exhaustive search of the pilot over small worlds: every order of replies, every misfortune at every point (as many as the
+//! budget of the search), and a crash at any point. In every state the promises hold, and from every state an end is in
+//! reach, or the run waits for a named person or condition.
 //!
-//! Time advances only to the operator's own `wake`.
+//! Time advances only to the operator's own `wake`. A trigger that fires costs nothing of the budget. Each world names what
+//! it must have reached and at least how many states it has, so that a search that shrinks in silence fails. By default a
+//! world's misfortunes are limited so that all worlds together take minutes; `EXPLORE=night` lets two misfortunes of any
+//! kind happen in each.
 
+#[path = "explore/graph.rs"]
+mod graph;
+#[path = "explore/reached.rs"]
+mod reached;
 mod sim;
 #[path = "explore/state.rs"]
 mod state;
 
-use std::collections::{HashMap, VecDeque};
-
 use cutover::api::trigger::Severity;
 use cutover::plan::{BuiltInTrigger, Plan};
-use sim::cluster::Cluster;
-use sim::{promises, small, timeline};
-use state::{Class, Scope, State};
+use graph::explore;
+use sim::small;
+use state::{ALL_KINDS, Scope};
 
-/// A search gives up beyond this many states: the world is then not small any more.
-const MOST: usize = 400_000;
-
-#[derive(Default)]
-struct Graph {
-    ids: HashMap<u128, u32>,
-    /// By state: the state it was first reached from, and by which event.
-    parents: Vec<(u32, u16)>,
-    /// From, to, and whether a person or named condition must act for it.
-    edges: Vec<(u32, u32, Class)>,
-    closed: Vec<bool>,
-    /// Closed, or waiting for somebody by name.
-    named: Vec<bool>,
+/// A small world.
+pub struct World {
+    /// What it is called.
+    pub name: &'static str,
+    /// The plan that is run in it.
+    pub plan: Plan,
+    /// What may go wrong.
+    pub scope: Scope,
+    /// It has at least so many states.
+    pub states: usize,
+    /// What must have been met in it, see [`reached`].
+    pub reaches: &'static [&'static [&'static str]],
 }
 
-/// Searches a plan's world and checks it.
-fn explore(name: &str, plan: &Plan, scope: Scope) {
-    let root = State::new(Cluster::new(plan, 2, timeline::EPOCH), scope.budget);
-    let mut graph = Graph::default();
-    let mut queue = VecDeque::new();
-    graph.add(&root, root.fingerprint(), (0, 0));
-    queue.push_back((0u32, root));
-    while let Some((id, state)) = queue.pop_front() {
-        for (i, event) in state.events(&scope).iter().enumerate() {
-            let next = state.step(event, &scope);
-            let print = next.fingerprint();
-            let known = graph.ids.get(&print).copied();
-            let to = known.unwrap_or_else(|| graph.add(&next, print, (id, i as u16)));
-            graph.edges.push((id, to, event.class));
-            assert!(
-                next.cluster.broken.is_empty(),
-                "{name}: {:#?}\nafter\n{}",
-                next.cluster.broken,
-                graph.path(plan, &scope, id, Some(i)),
-            );
-            if known.is_none() {
-                queue.push_back((to, next));
-            }
-        }
-        if graph.parents.len().is_multiple_of(20_000) {
-            eprintln!("{name}: {} states, {} waiting", graph.parents.len(), queue.len());
-        }
-        assert!(graph.parents.len() < MOST, "{name}: more than {MOST} states: make the world smaller");
+/// What every world with a Service to switch meets.
+const SWITCH: &[&str] = &[
+    "phase Switching",
+    "phase Observing",
+    "phase Completed",
+    "phase RollingBack",
+    "phase RolledBack",
+    "phase Aborted",
+    "switch Claimed",
+    "switch Switched",
+    "switch Restored",
+];
+
+/// What any misfortune adds.
+const ANY: &[&str] = &[
+    "phase Superseded",
+    "condition RollbackBlocked",
+    "condition Suspended",
+    "switch Gone",
+    "blocked OldSideEmpty",
+    "blocked ServiceGone",
+];
+
+const ERRORS: &[&str] = &["cause TriggerFired"];
+
+fn one_of(misfortunes: &'static [&'static str], budget: u8) -> Scope {
+    Scope { budget, only: misfortunes, lagging: &[], two_operators: false }
+}
+
+macro_rules! worlds {
+    ($($(#[$about:meta])* $name:ident { plan: $plan:expr, scope: $scope:expr, states: $states:expr, reaches: $reaches:expr })*) => {
+        $($(#[$about])* #[test]
+        fn $name() {
+            explore(World { name: stringify!($name), plan: $plan, scope: $scope, states: $states, reaches: $reaches });
+        })*
+    };
+}
+
+worlds! {
+    one_service_any_misfortune {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&[], 1),
+        states: 0,
+        reaches: &[SWITCH, ANY, ERRORS]
     }
-    println!("{name}: explored {} states, {} transitions", graph.parents.len(), graph.edges.len());
-    graph.ends(name, plan, &scope);
-}
-
-impl Graph {
-    fn add(&mut self, state: &State, print: u128, from: (u32, u16)) -> u32 {
-        let id = self.parents.len() as u32;
-        self.ids.insert(print, id);
-        self.parents.push(from);
-        self.closed.push(state.closed());
-        self.named.push(state.closed() || promises::waits_for(&state.cluster).is_some());
-        id
+    one_service_two_misfortunes {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&["crashes", "lost", "503", "409", "old side"], 2),
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
     }
-
-    /// P10: without further misfortune every state leads to the end or to a wait with a name; and where those waited for
-    /// do their part, to the end.
-    fn ends(&self, name: &str, plan: &Plan, scope: &Scope) {
-        let free = self.reach(&self.named, |c| c == Class::Free);
-        let awaited = self.reach(&self.closed, |c| c != Class::Misfortune);
-        for (what, reached) in [("by itself", free), ("with everybody's help", awaited)] {
-            if let Some(lost) = reached.iter().position(|r| !r) {
-                let count = reached.iter().filter(|r| !**r).count();
-                panic!(
-                    "{name}: P10: {count} states have no end in reach {what}, first:\n{}",
-                    self.path(plan, scope, lost as u32, None)
-                );
-            }
-        }
-        assert!(self.closed.iter().any(|c| *c), "{name}: no end was found at all");
+    others_write_the_service_between_claim_and_patch {
+        plan: small::plan(&["web"], vec![], vec![]),
+        scope: one_of(&["annotation", "crashes", "lost", "503", "old side"], 2),
+        states: 0,
+        reaches: &[&["phase Completed", "phase Failed"]]
     }
-
-    /// Which states lead to a goal, by these edges.
-    fn reach(&self, goal: &[bool], by: impl Fn(Class) -> bool) -> Vec<bool> {
-        let mut into: Vec<Vec<u32>> = vec![vec![]; goal.len()];
-        for (from, to, class) in &self.edges {
-            if by(*class) {
-                into[*to as usize].push(*from);
-            }
-        }
-        let mut reached = goal.to_vec();
-        let mut stack: Vec<u32> = (0..goal.len() as u32).filter(|i| goal[*i as usize]).collect();
-        while let Some(to) = stack.pop() {
-            for &from in &into[to as usize] {
-                if !std::mem::replace(&mut reached[from as usize], true) {
-                    stack.push(from);
-                }
-            }
-        }
-        reached
+    others_write_one_of_two_services {
+        plan: small::plan(&["web", "api"], vec![], vec![]),
+        scope: one_of(&["annotation", "lost"], 2),
+        states: 0,
+        reaches: &[&["phase Completed"]]
     }
-
-    /// How a state is reached, event by event.
-    fn path(&self, plan: &Plan, scope: &Scope, id: u32, then: Option<usize>) -> String {
-        let mut events = vec![];
-        events.extend(then);
-        let mut at = id;
-        while at != 0 {
-            let (parent, event) = self.parents[at as usize];
-            events.push(event as usize);
-            at = parent;
-        }
-        let mut state = State::new(Cluster::new(plan, 2, timeline::EPOCH), scope.budget);
-        let mut text = String::new();
-        for i in events.into_iter().rev() {
-            let event = &state.events(scope)[i];
-            state = state.step(event, scope);
-            let seconds = state.cluster.now.duration_since(timeline::EPOCH).as_secs_f64();
-            text.push_str(&format!("  {seconds:>7.2} {:<60} {}\n", event.name, state.cluster.status.phase));
-        }
-        let open: Vec<_> =
-            state.events(scope).into_iter().filter(|e| e.class != Class::Misfortune).map(|e| e.name).collect();
-        text.push_str(&format!("  may happen: {open:?}\n  wake: {:?}\n", state.op.wake()));
-        let mut status = state.cluster.status.clone();
-        status.timeline.clear();
-        status.conditions.retain(|c| c.status == "True");
-        text.push_str(&serde_json::to_string_pretty(&status).unwrap_or_default());
-        text
+    others_write_the_service_while_watches_lag {
+        plan: small::plan(&["web"], vec![], vec![]),
+        scope: Scope { lagging: ALL_KINDS, ..one_of(&["annotation", "crashes", "lost", "503", "old side"], 2) },
+        states: 0,
+        reaches: &[&["phase Completed"]]
     }
-}
-
-#[test]
-fn one_service_any_misfortune() {
-    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
-    explore("one Service", &plan, Scope { budget: 1, only: &[], lagging: false });
-}
-
-#[test]
-fn one_service_two_misfortunes() {
-    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
-    let only = &["crashes", "lost", "die", "bad", "old side"];
-    explore("one Service, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
-}
-
-#[test]
-fn others_write_the_service_between_claim_and_patch() {
-    let plan = small::plan(&["web"], vec![], vec![]);
-    let only = &["annotation", "crashes", "lost", "503", "old side"];
-    explore("others write the Service, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
-    let plan = small::plan(&["web", "api"], vec![], vec![]);
-    explore(
-        "others write one of two Services",
-        &plan,
-        Scope { budget: 2, only: &["annotation", "lost"], lagging: false },
-    );
-    let plan = small::plan(&["web"], vec![], vec![]);
-    explore("others write the Service, watches that lag", &plan, Scope { budget: 2, only, lagging: true });
-}
-
-#[test]
-fn two_services_any_misfortune() {
-    let plan = small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]);
-    explore("two Services", &plan, Scope { budget: 1, only: &[], lagging: false });
-}
-
-#[test]
-fn a_job_with_an_undo_any_misfortune() {
-    let steps = vec![small::undoable("migrate"), small::rollout()];
-    let plan = small::plan(&["web"], steps, vec![small::errors(Severity::Rollback)]);
-    explore("a Job with an undo", &plan, Scope { budget: 1, only: &[], lagging: false });
-}
-
-#[test]
-fn a_job_with_an_undo_two_misfortunes() {
-    let plan = small::plan(&["web"], vec![small::undoable("migrate")], vec![]);
-    let only = &["crashes", "fails", "is deleted", "Abort"];
-    explore("a Job with an undo, two misfortunes", &plan, Scope { budget: 2, only, lagging: false });
-}
-
-#[test]
-fn the_operators_own_trigger_and_sides_that_die() {
-    let mut plan = small::plan(&["web"], vec![], vec![]);
-    plan.observe.built_in = vec![BuiltInTrigger::Ready];
-    let only = &["crashes", "die", "lost"];
-    explore("the operator's own trigger", &plan, Scope { budget: 2, only, lagging: false });
-}
-
-#[test]
-fn a_trigger_that_asks_any_misfortune() {
-    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Decide)]);
-    explore("a trigger that asks", &plan, Scope { budget: 1, only: &[], lagging: false });
-}
-
-#[test]
-fn watches_that_lag() {
-    let plan = small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]);
-    let only = &["crashes", "old side", "Rollback"];
-    explore("watches that lag", &plan, Scope { budget: 1, only, lagging: true });
+    two_services_any_misfortune {
+        plan: small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&[], 1),
+        states: 0,
+        reaches: &[SWITCH, ANY, ERRORS]
+    }
+    two_services_one_restore_fails {
+        plan: small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&["503 to restore", "403 to restore", "reply to restore", "next claim"], 2),
+        states: 0,
+        reaches: &[SWITCH, ERRORS, &["condition RollbackBlocked"]]
+    }
+    a_job_with_an_undo_any_misfortune {
+        plan: small::plan(
+            &["web"],
+            vec![small::undoable("migrate"), small::rollout()],
+            vec![small::errors(Severity::Rollback)],
+        ),
+        scope: one_of(&[], 1),
+        states: 0,
+        reaches: &[SWITCH, ANY, ERRORS, &["step Unknown", "step Undone", "step Failed"]]
+    }
+    a_job_with_an_undo_two_misfortunes {
+        plan: small::plan(&["web"], vec![small::undoable("migrate")], vec![]),
+        scope: one_of(&["crashes", "fails", "is deleted", "Abort"], 2),
+        states: 0,
+        reaches: &[&["phase Aborted", "phase Failed", "phase Completed"]]
+    }
+    the_operators_own_trigger_and_sides_that_die {
+        plan: {
+            let mut plan = small::plan(&["web"], vec![], vec![]);
+            plan.observe.built_in = vec![BuiltInTrigger::Ready];
+            plan
+        },
+        scope: one_of(&["crashes", "die", "lost"], 2),
+        states: 0,
+        reaches: &[SWITCH, ERRORS, &["blocked BothSidesEmpty"]]
+    }
+    a_trigger_that_asks_any_misfortune {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Decide)]),
+        scope: one_of(&[], 1),
+        states: 0,
+        reaches: &[SWITCH, ANY, &["question"]]
+    }
+    watches_that_lag {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: Scope { lagging: ALL_KINDS, ..one_of(&["crashes", "old side", "Rollback"], 1) },
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
+    }
+    a_watch_of_services_that_lags {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: Scope { lagging: &["Service"], ..one_of(&["crashes", "points", "selector", "lost"], 1) },
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
+    }
+    a_watch_of_decisions_that_lags {
+        plan: small::plan(&["web"], vec![], vec![]),
+        scope: Scope { lagging: &["Decisions", "Cutover"], ..one_of(&["Abort", "Rollback", "suspend", "reverted"], 2) },
+        states: 0,
+        reaches: &[&["phase Completed", "phase RolledBack", "phase Aborted"]]
+    }
+    two_operators_at_once {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: Scope { two_operators: true, ..one_of(&["second operator", "lost"], 2) },
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
+    }
+    a_request_that_changes_something {
+        plan: small::plan(&["web"], vec![small::request("flags")], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&["crashes", "reply", "lost", "Abort"], 1),
+        states: 0,
+        reaches: &[SWITCH, ERRORS, &["step Unknown"]]
+    }
+    a_change_that_is_put_back {
+        plan: small::plan(&["web"], vec![small::scale("grow")], vec![small::errors(Severity::Rollback)]),
+        scope: one_of(&["crashes", "reply", "lost", "Abort"], 1),
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
+    }
+    an_approval {
+        plan: small::plan(&["web"], vec![small::approval("go")], vec![]),
+        scope: one_of(&["crashes", "lost", "reverted", "Abort", "Reject"], 2),
+        states: 0,
+        reaches: &[&["phase Completed", "phase Aborted", "phase Failed", "step Waiting"]]
+    }
 }

@@ -29,10 +29,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
-    (
-        "driver",
-        &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"],
-    ),
+    ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
     (
         "controller",
         &[
@@ -74,8 +71,20 @@ const IMPORTS: [(&str, &[&str]); 21] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 12] =
-    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide", "pilot"];
+const PURE: [&str; 12] = [
+    "api",
+    "plan",
+    "effect",
+    "world",
+    "endpoints",
+    "journal",
+    "status",
+    "spans",
+    "actions",
+    "judge",
+    "decide",
+    "pilot",
+];
 
 /// Modules that carry out what a pilot orders, and what they must not know: each of these is for the pilot to judge.
 const SHELLS: [&str; 1] = ["driver"];

@@ -27,7 +27,8 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Reply(usize, Fate),
-    Query(usize, QueryAnswer),
+    /// Of an operator, by its place.
+    Query(usize, usize, QueryAnswer),
     JobEnds(String, bool),
     JobGone(String),
     Converge(String),
@@ -39,6 +40,8 @@ pub enum What {
     DeleteService(String),
     CreateService(String, bool),
     Decide(Verb, Option<(String, Resolution)>),
+    /// Of an approval, by its step.
+    Gate(Verb, String),
     DeleteCutover,
     Revert,
     NewRelease,
@@ -46,6 +49,7 @@ pub enum What {
     Suspend(bool),
     Claim(Kind),
     Crash,
+    Second,
     Tell,
     Time,
     Long,

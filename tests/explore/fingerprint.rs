@@ -9,7 +9,7 @@ use cutover::api::run::{RunStatus, StepState, SwitchRecord, SwitchState};
 use cutover::journal::later;
 use jiff::Timestamp;
 
-use super::{State, shell};
+use super::{Operator, State, shell};
 use crate::sim::promises;
 
 /// Offsets beyond this are all the same.
@@ -20,11 +20,7 @@ impl State {
     pub fn fingerprint(&self) -> u128 {
         let mut text = String::with_capacity(8192);
         let now = self.cluster.now;
-        let w = self.op.pilot.world();
         self.journal(&self.cluster.status, &mut text);
-        if *self.op.pilot.journal() != self.cluster.status {
-            self.journal(self.op.pilot.journal(), &mut text);
-        }
         let c = &self.cluster;
         let services = c.services.values().map(|s| (&s.view.uid, &s.view.resource_version, &s.view.selector, &s.fence));
         let workloads = c.workloads.values().map(|w| (w.wanted, w.available, w.replicas, &w.template_hash));
@@ -52,22 +48,36 @@ impl State {
             self.budget,
             promises::waits_for(c).is_some(),
         );
+        let _ = write!(text, "|{:?}", c.answers.keys().collect::<Vec<_>>());
+        for sent in &self.sent {
+            let _ = write!(text, "|{:?}{:?}", sent.effect, sent.by);
+        }
+        let behind = self.behind();
+        for op in &self.ops {
+            self.operator(op, behind, &mut text);
+        }
+        hash(&offsets(&text, now))
+    }
+
+    /// What an operator knows.
+    fn operator(&self, op: &Operator, behind: bool, text: &mut String) {
+        let (now, w) = (self.cluster.now, op.shell.pilot.world());
+        if *op.shell.pilot.journal() != self.cluster.status {
+            self.journal(op.shell.pilot.journal(), text);
+        }
         let refused: Vec<_> = w.said.refused.keys().collect();
-        let _ = write!(text, "|{:?}|{refused:?}|{}", c.answers.keys().collect::<Vec<_>>(), w.said.mute.is_some());
+        let _ = write!(text, "|{refused:?}|{}", w.said.mute.is_some());
         // Times that nothing is measured by any more are left out.
         let second = jiff::SignedDuration::from_secs(1);
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);
         let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
         let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
-        let _ = write!(text, "|{:?}", self.queries);
-        text.push_str(&self.op.pilot.memory(shell::now(&self.cluster)));
+        let _ = write!(text, "|{:?}{}", op.queries, op.shell.is_current(&self.cluster));
+        text.push_str(&op.shell.pilot.memory(shell::now(&self.cluster)));
         for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
             let _ = write!(text, "|{key}={reading:?}");
         }
-        for sent in &self.sent {
-            let _ = write!(text, "|{:?}{}", sent.effect, sent.orphan);
-        }
-        if self.behind() {
+        if behind {
             // What was seen, not when.
             let _ = write!(
                 text,
@@ -84,13 +94,13 @@ impl State {
                 w.cutover.as_ref().map(|s| s.value.as_ref().map(|c| (c.deleting, &c.activate, c.suspend))),
             );
         }
-        hash(&offsets(&text, now))
     }
 
     /// The journal without what is only there for people, and without times that nothing is measured by any more.
     fn journal(&self, status: &RunStatus, text: &mut String) {
         let mut s = status.clone();
-        let refreshed = |since: Option<Timestamp>| self.op.pilot.world().refreshed.is_some_and(|at| Some(at) >= since);
+        let refreshed =
+            |since| self.ops.iter().all(|op| op.shell.pilot.world().refreshed.is_some_and(|at| Some(at) >= since));
         let _ = write!(text, "{}{}", refreshed(s.phase_since), refreshed(s.ending.as_ref().map(|e| e.at)));
         s.timeline.clear();
         s.conditions.clear();

@@ -4,19 +4,20 @@
 mod event;
 #[path = "fingerprint.rs"]
 mod fingerprint;
+#[path = "happen.rs"]
+mod happen;
 
 pub use event::{Class, Event};
 use event::{Fate, What};
 
 use cutover::api::decision::{Resolution, Verb};
 use cutover::api::run::{RunState, StepState};
-use cutover::effect::{Effect, Outcome, Read, ReadKey};
+use cutover::effect::{Effect, Read, ReadKey};
 use cutover::endpoints::carries;
-use cutover::world::{JobEnd, JobResult, QueryAnswer, Reading, Sighting, World};
+use cutover::world::{QueryAnswer, Sighting, World};
 
-use crate::sim::actor;
-use crate::sim::cluster::{Cluster, Who};
-use crate::sim::faults::{Fault, Kind, On};
+use crate::sim::cluster::Cluster;
+use crate::sim::faults::Kind;
 use crate::sim::promises;
 use crate::sim::shell::{self, Look, Shell};
 
@@ -27,36 +28,48 @@ pub struct Scope {
     pub budget: u8,
     /// Only these kinds of them; all where empty.
     pub only: &'static [&'static str],
-    /// Watches tell nothing by themselves: what changed is told by an event of its own, or by a live read.
-    pub lagging: bool,
+    /// Kinds whose watches tell nothing by themselves: what changed is told by an event of its own, or by a live read.
+    pub lagging: &'static [&'static str],
+    /// A second operator may start while the first one lives, as if there were no Lease.
+    pub two_operators: bool,
 }
+
+/// All kinds that are watched.
+pub const ALL_KINDS: &[&str] = &["Cutover", "Decisions", "Service", "Workload", "Pods", "Endpoints", "Job"];
 
 /// A state.
 #[derive(Clone)]
 pub struct State {
     pub cluster: Cluster,
-    pub op: Shell,
-    /// Sent, and not applied yet; an orphan's sender is dead.
+    /// The operators that live.
+    pub ops: Vec<Operator>,
+    /// Sent, and not applied yet.
     pub sent: Vec<Sent>,
-    /// Queries under way.
-    pub queries: Vec<ReadKey>,
     pub budget: u8,
+}
+
+/// An operator, and the queries that it has under way.
+#[derive(Clone)]
+pub struct Operator {
+    pub shell: Shell,
+    pub queries: Vec<ReadKey>,
 }
 
 /// A request under way.
 #[derive(Clone)]
 pub struct Sent {
     pub effect: Effect,
-    pub orphan: bool,
+    /// Who waits for the answer; nobody, where its sender is dead.
+    pub by: Option<usize>,
 }
 
 impl State {
     /// The state in which the operator has just started.
-    pub fn new(mut cluster: Cluster, budget: u8) -> Self {
+    pub fn new(mut cluster: Cluster, scope: &Scope) -> Self {
         cluster.audit.clear();
-        let op = started(&cluster);
-        let mut state = Self { cluster, op, sent: vec![], queries: vec![], budget };
-        state.see();
+        let ops = vec![started(&cluster)];
+        let mut state = Self { cluster, ops, sent: vec![], budget: scope.budget };
+        state.see(&[]);
         state.settle();
         state
     }
@@ -66,35 +79,41 @@ impl State {
         self.cluster.status.state == RunState::Closed
     }
 
-    /// The watches tell everything.
-    fn see(&mut self) {
-        for sighting in self.cluster.sightings(&mut self.op.pilot.known_jobs().into_iter()) {
-            // A watch cannot tell of a Job that it never told of.
-            let absent =
-                matches!(&sighting, Sighting::Job(name, None) if !self.op.pilot.world().jobs.contains_key(name));
-            if !absent && !same(self.op.pilot.world(), &sighting) {
-                self.op.watched(sighting, &self.cluster);
+    /// The watches tell everything, but for those that lag.
+    fn see(&mut self, lagging: &[&str]) {
+        for op in &mut self.ops {
+            let pilot = &op.shell.pilot;
+            for sighting in self.cluster.sightings(&mut pilot.known_jobs().into_iter()) {
+                // A watch cannot tell of a Job that it never told of.
+                let pilot = &op.shell.pilot;
+                let absent = matches!(&sighting, Sighting::Job(name, None) if !pilot.world().jobs.contains_key(name));
+                let mute = lagging.contains(&kind(&sighting));
+                if !absent && !mute && !same(pilot.world(), &sighting) {
+                    op.shell.watched(sighting, &self.cluster);
+                }
             }
         }
     }
 
-    /// The operator's loop until nothing moves; reads but queries are answered at once.
+    /// The operators' loops until nothing moves; reads but queries are answered at once.
     fn settle(&mut self) {
         for round in 0.. {
-            let turn = self.op.turn(&mut self.cluster);
-            for note in turn.notes.iter().filter(|n| n.reason == "Defect") {
-                self.cluster.broken.push(format!("a defect was told: {}", note.message));
-            }
             let mut heard = false;
-            self.sent.extend(turn.effects.into_iter().map(|effect| Sent { effect, orphan: false }));
-            for look in turn.looks {
-                heard |= self.look(look);
+            for by in 0..self.ops.len() {
+                let turn = self.ops[by].shell.turn(&mut self.cluster);
+                for note in turn.notes.iter().filter(|n| n.reason == "Defect") {
+                    self.cluster.broken.push(format!("a defect was told: {}", note.message));
+                }
+                self.sent.extend(turn.effects.into_iter().map(|effect| Sent { effect, by: Some(by) }));
+                for look in turn.looks {
+                    heard |= self.look(by, look);
+                }
+                let op = &mut self.ops[by];
+                op.queries.retain(|key| op.shell.pilot.reading().contains(key));
             }
-            let reading = self.op.pilot.reading();
-            self.queries.retain(|key| reading.contains(key));
             // The shortest of sleeps: nothing else happens meanwhile.
             let shortest = self.cluster.now + jiff::SignedDuration::from_millis(5);
-            if !heard && self.op.wake().is_none_or(|at| at > shortest) {
+            if !heard && self.wake().is_none_or(|at| at > shortest) {
                 break;
             }
             if round > 40 {
@@ -106,21 +125,27 @@ impl State {
         self.cluster.audit.clear();
     }
 
+    /// When the first of the operators looks again though nothing is heard.
+    pub fn wake(&self) -> Option<jiff::Timestamp> {
+        self.ops.iter().filter_map(|op| op.shell.wake()).min()
+    }
+
     /// Answers a read at once, but for a query. True when it is answered.
-    fn look(&mut self, look: Look) -> bool {
+    fn look(&mut self, by: usize, look: Look) -> bool {
+        let op = &mut self.ops[by];
         match look {
             Look::Refresh(key, jobs) => {
                 let seen = self.cluster.sightings(&mut jobs.into_iter());
-                self.op.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
+                op.shell.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
                 true
             }
             Look::Read(key, Read::Query { .. }) => {
-                self.queries.push(key);
+                op.queries.push(key);
                 false
             }
             Look::Read(key, other) => {
                 let reading = self.cluster.answer(&other);
-                self.op.answered(&key, reading, &self.cluster);
+                op.shell.answered(&key, reading, &self.cluster);
                 true
             }
         }
@@ -135,11 +160,14 @@ impl State {
         self.replies(&mut all);
         self.environment(&mut all);
         self.people(&mut all);
-        if scope.lagging && self.behind() {
+        if !scope.lagging.is_empty() && self.behind() {
             push(&mut all, "the watches tell", Class::Free, What::Tell);
         }
-        let waiting = self.sent.iter().any(|s| !s.orphan) || !self.queries.is_empty();
-        if !waiting && self.op.wake().is_some() {
+        if scope.two_operators && self.ops.len() == 1 {
+            push(&mut all, "a second operator starts", Class::Misfortune, What::Second);
+        }
+        let waiting = self.sent.iter().any(|s| s.by.is_some()) || self.ops.iter().any(|op| !op.queries.is_empty());
+        if !waiting && self.wake().is_some() {
             push(&mut all, "time passes", Class::Free, What::Time);
             // A question may stand open for longer than the times told apart: the operator may also sleep till its end.
             if self.cluster.status.question.as_ref().is_some_and(|q| q.until.is_some()) {
@@ -156,7 +184,7 @@ impl State {
     fn replies(&self, all: &mut Vec<Event>) {
         for (i, sent) in self.sent.iter().enumerate() {
             let key = sent.effect.key();
-            if sent.orphan {
+            if sent.by.is_none() {
                 push(all, format!("the dead operator's {key} arrives"), Class::Free, What::Reply(i, Fate::Applied));
                 push(all, format!("the dead operator's {key} is lost"), Class::Free, What::Reply(i, Fate::NotApplied));
                 continue;
@@ -166,11 +194,14 @@ impl State {
             push(all, format!("503 to {key}"), Class::Misfortune, What::Reply(i, Fate::NotApplied));
             push(all, format!("403 to {key}"), Class::Misfortune, What::Reply(i, Fate::Refused));
         }
-        for i in 0..self.queries.len() {
-            push(all, "metric good", Class::Free, What::Query(i, QueryAnswer::Value(0.0)));
-            push(all, "metric bad", Class::Misfortune, What::Query(i, QueryAnswer::Value(1.0)));
-            let nothing = QueryAnswer::Inconclusive("no data".into());
-            push(all, "metric inconclusive", Class::Misfortune, What::Query(i, nothing));
+        for (by, op) in self.ops.iter().enumerate() {
+            for i in 0..op.queries.len() {
+                // A release that turns bad is what the product is for: it costs nothing, so that misfortune meets it.
+                push(all, "metric good", Class::Free, What::Query(by, i, QueryAnswer::Value(0.0)));
+                push(all, "metric bad", Class::Free, What::Query(by, i, QueryAnswer::Value(1.0)));
+                let nothing = QueryAnswer::Inconclusive("no data".into());
+                push(all, "metric inconclusive", Class::Misfortune, What::Query(by, i, nothing));
+            }
         }
         for (on, name) in [(Kind::Transient, "503"), (Kind::Lost, "reply lost"), (Kind::Conflict, "409")] {
             if self.cluster.faults.0.is_empty() {
@@ -267,6 +298,13 @@ impl State {
         if status.suspended.is_some() {
             push(all, "decision Resume", Class::Awaited, What::Decide(Verb::Resume, None));
         }
+        for gate in status.steps.iter().filter(|s| s.state == StepState::Running && s.gate.is_some()) {
+            for verb in [Verb::Approve, Verb::Reject] {
+                let class = if verb == Verb::Approve { Class::Free } else { Class::Misfortune };
+                let what = What::Gate(verb, gate.name.clone());
+                push(all, format!("decision {verb:?} {}", gate.name), class, what);
+            }
+        }
         let asked = status.question.as_ref().map(|_| "decision".to_owned());
         let unknown = status.steps.iter().filter(|s| s.state == StepState::Unknown).map(|s| s.name.clone());
         for about in asked.into_iter().chain(unknown) {
@@ -300,10 +338,13 @@ impl State {
         }
     }
 
-    /// Whether the operator's world differs from the cluster.
+    /// Whether an operator's world differs from the cluster.
     fn behind(&self) -> bool {
-        let known: Vec<String> = self.op.pilot.world().jobs.keys().cloned().collect();
-        self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(self.op.pilot.world(), s))
+        self.ops.iter().any(|op| {
+            let world = op.shell.pilot.world();
+            let known: Vec<String> = world.jobs.keys().cloned().collect();
+            self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(world, s))
+        })
     }
 
     /// Lets an event happen.
@@ -313,139 +354,20 @@ impl State {
             s.budget -= 1;
         }
         s.happen(&event.what);
-        if !scope.lagging || event.what == What::Tell {
-            s.see();
-        }
+        s.see(if event.what == What::Tell { &[] } else { scope.lagging });
         s.settle();
         s
-    }
-
-    fn happen(&mut self, what: &What) {
-        let now = self.cluster.now;
-        match what {
-            What::Reply(i, fate) => self.reply(*i, *fate),
-            What::Query(i, answer) => {
-                let key = self.queries.remove(*i);
-                self.op.answered(&key, Reading::Query(answer.clone()), &self.cluster);
-            }
-            What::JobEnds(name, well) => {
-                let (end, code) = match well {
-                    true => (JobEnd::Complete, 0),
-                    false => (JobEnd::Failed { reason: "BackoffLimitExceeded".into(), message: "it failed".into() }, 1),
-                };
-                self.cluster.end_job(name, end, JobResult { exit_code: Some(code), ..JobResult::default() });
-            }
-            What::JobGone(name) => self.cluster.remove_job(name, Who::Others),
-            What::Converge(name) => self.cluster.converge(name),
-            What::Pods => self.pods(),
-            What::Health(target, healthy) => {
-                let side = self.side(*target);
-                self.cluster.set_health(&side, *healthy);
-            }
-            What::Point(name, target) => {
-                let side = self.side(*target);
-                self.cluster.point_by_others(name, &side);
-            }
-            What::Foreign(name) => {
-                let selector = [("app".to_owned(), "else".to_owned()), ("version".to_owned(), "red".to_owned())].into();
-                self.cluster.write_selector(name, selector, None, Who::Others);
-            }
-            What::Annotate(name) => self.cluster.annotate(name, "kubectl-annotate"),
-            What::DeleteService(name) => self.cluster.delete_service(name),
-            What::CreateService(name, target) => {
-                let side = if *target { self.cluster.plan.target.clone() } else { self.cluster.plan.old.clone() };
-                self.cluster.create_service(name, &side);
-            }
-            What::Decide(verb, about) => self.decide(*verb, about.clone()),
-            What::DeleteCutover => self.cutover(|c| c.deleting = true),
-            What::Revert => {
-                let live = self.cluster.plan.old.name.clone();
-                self.cutover(|c| c.activate = live);
-            }
-            What::NewRelease => self.cutover(|c| c.release.version = Some("3.0.0".into())),
-            What::Suspend(on) => self.cutover(|c| c.suspend = *on),
-            What::Template(target) => {
-                let side = self.side(*target);
-                self.cluster.change_template(&side);
-            }
-            What::Claim(kind) => {
-                let fault = Fault { on: On::Status, kind: *kind, name: None, times: Some(1), until: None };
-                self.cluster.faults.0.push(fault);
-            }
-            What::Crash => {
-                self.sent.iter_mut().for_each(|s| s.orphan = true);
-                self.queries.clear();
-                self.op = started(&self.cluster);
-                self.see();
-            }
-            What::Tell => {}
-            What::Long => {
-                let until = self.cluster.status.question.as_ref().and_then(|q| q.until);
-                self.cluster.now = until.unwrap_or(now).max(now);
-            }
-            What::Time => {
-                let wake = self.op.wake().unwrap_or(now);
-                self.cluster.now = wake.max(now);
-            }
-        }
-    }
-
-    fn side(&self, target: bool) -> String {
-        if target { self.cluster.plan.target.name.clone() } else { self.cluster.plan.old.name.clone() }
-    }
-
-    fn cutover(&mut self, change: impl FnOnce(&mut cutover::world::CutoverView)) {
-        if let Some(c) = &mut self.cluster.cutover {
-            change(c);
-        }
-    }
-
-    fn pods(&mut self) {
-        for w in self.cluster.workloads.keys().cloned().collect::<Vec<_>>() {
-            self.cluster.make_pods(&w);
-        }
-        for name in self.cluster.pods.keys().cloned().collect::<Vec<_>>() {
-            self.cluster.pod_ready(&name);
-        }
-    }
-
-    fn decide(&mut self, verb: Verb, about: Option<(String, Resolution)>) {
-        let (step, outcome) = about.unzip();
-        let spec = cutover::api::CutoverDecisionSpec {
-            cutover: self.cluster.plan.cutover.clone(),
-            run_uid: crate::sim::cluster::RUN.into(),
-            decision: verb,
-            gate: None,
-            role: None,
-            token: None,
-            step,
-            outcome,
-            comment: None,
-            by: "jane".into(),
-        };
-        self.cluster.decided(spec);
-    }
-
-    fn reply(&mut self, i: usize, fate: Fate) {
-        let Sent { effect, orphan } = self.sent.remove(i);
-        let outcome = match fate {
-            Fate::Applied => actor::real(&mut self.cluster, &effect),
-            Fate::ReplyLost => {
-                actor::real(&mut self.cluster, &effect);
-                Outcome::Transient("the reply was lost".into())
-            }
-            Fate::NotApplied => Outcome::Transient("503".into()),
-            Fate::Refused => Outcome::Refused { why: "forbidden: it cannot do this".into(), forbidden: true },
-        };
-        if !orphan {
-            self.op.reply(&effect.key(), outcome, &self.cluster);
-        }
     }
 }
 
 /// A driver that has just started; what it knows is told by the search, not by a clock.
-fn started(cluster: &Cluster) -> Shell {
-    Shell::start(cluster, std::time::Duration::MAX)
+fn started(cluster: &Cluster) -> Operator {
+    Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![] }
+}
+
+/// The kind that a sighting is about.
+fn kind(sighting: &Sighting) -> &'static str {
+    crate::sim::timeline::key(sighting).0
 }
 
 fn push(all: &mut Vec<Event>, name: impl Into<String>, class: Class, what: What) {

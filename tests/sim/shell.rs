@@ -73,6 +73,11 @@ impl Shell {
         self.alarm.filter(|_| !self.ended)
     }
 
+    /// Whether its next write would be made upon the run as it is.
+    pub fn is_current(&self, cluster: &Cluster) -> bool {
+        self.version == cluster.status_version
+    }
+
     /// Lets the pilot go on until it waits: what it has written is written, the rest is handed out.
     pub fn turn(&mut self, cluster: &mut Cluster) -> Turn {
         let mut turn = Turn::default();

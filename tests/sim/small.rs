@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release};
+use cutover::api::http::Http;
 use cutover::api::restore::{BlockedAction, BlockedDefault};
-use cutover::api::step::{Job, OnFailure, Rollout, SideRef, UndoWhen};
+use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::{
     Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage,
@@ -123,4 +124,33 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
 pub fn rollout() -> PlanStep {
     let rollout = Rollout { side: Some(SideRef::Target), workloads: vec![], replicas: None };
     step("green-ready", Stage::Prepare, Action::Rollout(rollout))
+}
+
+/// A request that changes something, with one that takes it back.
+pub fn request(name: &str) -> PlanStep {
+    let post =
+        |path: &str| Action::Http(Http { method: Some(Method::Post), path: Some(path.into()), ..Http::default() });
+    let undo =
+        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: post("/undo") };
+    PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, post("/do")) }
+}
+
+/// A workload of the target that is scaled up, and down again.
+pub fn scale(name: &str) -> PlanStep {
+    let scale = Scale { side: Some(SideRef::Target), workloads: vec![], replicas: 3, allow_downtime: false };
+    let undo = Action::Unscale { step: name.into() };
+    let undo = PlanUndo { when: UndoWhen::default(), timeout: Duration::from_secs(8), approval: None, action: undo };
+    PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, Action::Scale(scale)) }
+}
+
+/// An approval by one person of the role `operations`.
+pub fn approval(name: &str) -> PlanStep {
+    let approval = Approval {
+        roles: vec![ApprovalRole { name: "operations".into(), count: None }],
+        distinct: true,
+        within: Some(Duration::from_secs(4)),
+        instructions: None,
+        checklist: vec![],
+    };
+    step(name, Stage::Verify, Action::Approval(approval))
 }

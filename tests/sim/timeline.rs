@@ -439,7 +439,7 @@ impl Timeline {
 }
 
 /// What a sighting is about: its kind, and kind and name.
-fn key(sighting: &Sighting) -> (&'static str, String) {
+pub fn key(sighting: &Sighting) -> (&'static str, String) {
     match sighting {
         Sighting::Cutover(_) => ("Cutover", "Cutover".into()),
         Sighting::Decisions(_) => ("Decisions", "Decisions".into()),

@@ -9,7 +9,7 @@ use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::StepState;
 use crate::decide::draft::Draft;
-use crate::decide::{close, interrupt, steps};
+use crate::decide::{close, execution, interrupt, steps};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
 use crate::plan::{PlanStep, Stage};
@@ -29,7 +29,7 @@ pub fn run(d: &mut Draft) {
     if !is_anything_to_come(d) {
         return close::run(d);
     }
-    if !steps::everything_is_known(d) {
+    if !execution::everything_is_known(d) {
         return;
     }
     if d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some()) {
@@ -58,7 +58,7 @@ pub fn run(d: &mut Draft) {
 /// A closed run that was opened again: its checks, until they are over or room is wanted for another run. The Services
 /// may belong to a later state of things by now, so nothing else is looked at and nothing is put back.
 fn reopened(d: &mut Draft) {
-    if !steps::everything_is_known(d) {
+    if !execution::everything_is_known(d) {
         return;
     }
     let Some(seen) = &d.world.cutover else { return };
@@ -219,12 +219,6 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
     done
 }
 
-/// Whether a change of replicas by this step is under way.
-pub fn scaling(d: &Draft, step: &str) -> bool {
-    let prefix = format!("scale/{step}/");
-    d.world.in_flight.iter().any(|key| key.starts_with(&prefix))
-}
-
 /// The Cutover as it is now wanted. The release and side of this run: nothing. The old side with the release that was
 /// there, or with this one: a rollback, as long as there is something to roll back to. Anything else: the next run, for
 /// which this one makes room.
@@ -305,7 +299,7 @@ fn checks(d: &mut Draft) -> bool {
         // The captures of the run are for its undos and its rollback: these checks see and make their own.
         let own = d.journal.captures.clone();
         d.journal.captures.extend(current.captures.clone());
-        steps::drive(d, step);
+        execution::drive(d, step);
         let seen = std::mem::replace(&mut d.journal.captures, own);
         current.captures = seen.into_iter().filter(|(k, v)| d.journal.captures.get(k) != Some(v)).collect();
         store(d, i, current.clone());

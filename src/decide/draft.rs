@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Note, urgency};
 use crate::actions::{self, Cx, Out};
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, Question, RunStatus};
+use crate::decide::decision::{Decision, Note, urgency};
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::journal::{self, later};
 use crate::plan::Plan;
@@ -61,6 +61,12 @@ impl<'a> Draft<'a> {
     /// Services whose selector is neither side's, by name.
     pub fn drifted(&self) -> Vec<String> {
         crate::status::drifted(self.plan, self.world)
+    }
+
+    /// Whether a change of replicas by this step is under way.
+    pub fn scaling(&self, step: &str) -> bool {
+        let prefix = format!("scale/{step}/");
+        self.world.in_flight.iter().any(|key| key.starts_with(&prefix))
     }
 
     pub fn cx<'b>(&'b self) -> Cx<'b>

@@ -5,7 +5,6 @@ use crate::actions;
 use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
-use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, Read, change_key};
 use crate::journal;
@@ -47,7 +46,7 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
         _ if record.sent.is_some() => settle_sent(d, step, record),
         // A change under way may still land: what is done about it must find it done or not done.
-        _ if after::scaling(d, &step.name) => false,
+        _ if d.scaling(&step.name) => false,
         _ => {
             interrupted(d, record, "interrupted: the run is ending");
             true

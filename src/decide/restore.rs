@@ -6,12 +6,11 @@ use crate::actions::permissions::remedy;
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
-use crate::decide::changes::newer;
+use crate::decide::blocked;
 use crate::decide::draft::Draft;
-use crate::decide::{after, blocked};
 use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
-use crate::endpoints::{Names, lost_nodes, names};
+use crate::endpoints::{Names, lost_nodes, names, newer};
 use crate::journal;
 use crate::journal::later;
 use crate::plan::after::RETIRE;
@@ -29,7 +28,7 @@ const SCALE_EVERY: Duration = Duration::from_secs(10);
 pub fn run(d: &mut Draft) -> bool {
     let Some(mut switch) = d.journal.switch.clone() else { return true };
     let Some(ending) = d.journal.ending.clone() else { return true };
-    if after::scaling(d, RETIRE) {
+    if d.scaling(RETIRE) {
         return false; // one call long: the old side must not shrink after it was counted
     }
     let patience = if d.plan.rollback.is_some() { SCALE_UP } else { d.plan.switch.timeout };

@@ -5,12 +5,11 @@ use crate::api::before::ObjectRef;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{Selector, ServiceSwitch, SwitchRecord, SwitchState};
+use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
-use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, EffectKey, Outcome, Read};
-use crate::endpoints::{Names, check, names, whole_selector, why};
+use crate::endpoints::{Names, check, names, newer, whole_selector, why};
 use crate::journal::later;
 use crate::world::ServiceView;
 
@@ -340,11 +339,6 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
         s.resource_version.clone_from(&view.resource_version);
         send(d, s);
     }
-}
-
-/// Whether a Service's traffic has followed its selector; see [`crate::world::World::converged`].
-pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
-    d.world.converged(service, selector, min_ready).is_ok()
 }
 
 #[cfg(test)]

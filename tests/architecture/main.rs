@@ -1,6 +1,7 @@
 //! The layout of the code, enforced: which module may import which, what pure code must not contain, and the size of
 //! files. `src/ARCHITECTURE.md` says why.
 
+mod cycles;
 mod source;
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ use crate::api::phase::Phase;
 use crate::api::run::StepState;
 use crate::decide::draft::Draft;
 use crate::decide::{close, execution, interrupt, steps};
+use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
 use crate::plan::{PlanStep, Stage};
@@ -176,7 +177,8 @@ fn drive(d: &mut Draft, f: &PlanFollowUp, mut record: FollowUpRecord) -> bool {
             .is_some_and(|r| r.state == StepState::Failed || (r.state == StepState::Skipped && r.attempt > 0))
     };
     let bad = steps.iter().any(failed);
-    record.state = if bad { StepState::Failed } else { StepState::Succeeded };
+    let end = transition::round(&mut record.state, &f.name, if bad { StepEvent::Failed } else { StepEvent::Passed });
+    d.legal(end);
     record.ended = Some(d.now());
     let what = if bad { "ended with failures" } else { "passed" };
     let text = format!("follow-up {} {what}", f.name);
@@ -304,8 +306,10 @@ fn checks(d: &mut Draft) -> bool {
         current.captures = seen.into_iter().filter(|(k, v)| d.journal.captures.get(k) != Some(v)).collect();
         store(d, i, current.clone());
         // A check that only reads and whose answer was lost has not passed: there is nothing that a person could resolve.
+        let now = d.now();
         for r in d.journal.steps.iter_mut().filter(|r| r.name == step.name && r.state == StepState::Unknown) {
-            r.state = StepState::Failed;
+            // Legal, since its state is the one that the event is for.
+            let _ = transition::step(r, StepEvent::NothingToFind, now);
         }
         if journal::record(&d.journal, &step.name).is_some_and(|r| r.state == StepState::Running) {
             return false;
@@ -322,8 +326,8 @@ fn checks(d: &mut Draft) -> bool {
     if let Some(first) = bad.first() {
         text.push_str(&format!("; {first}"));
     }
-    current.state = if bad.is_empty() { StepState::Succeeded } else { StepState::Failed };
-    finish(d, i, current, &text);
+    let end = if bad.is_empty() { StepEvent::Passed } else { StepEvent::Failed };
+    finish(d, i, current, end, &text);
     true
 }
 
@@ -338,7 +342,9 @@ fn store(d: &mut Draft, i: usize, revalidation: Revalidation) {
     }
 }
 
-fn finish(d: &mut Draft, i: usize, mut revalidation: Revalidation, text: &str) {
+fn finish(d: &mut Draft, i: usize, mut revalidation: Revalidation, end: StepEvent, text: &str) {
+    let end = transition::round(&mut revalidation.state, "revalidate", end);
+    d.legal(end);
     let text = journal::short(text, 512);
     let passed = revalidation.state == StepState::Succeeded;
     revalidation.ended = Some(d.now());
@@ -354,11 +360,11 @@ pub fn interrupted(d: &mut Draft) {
     let now = d.now();
     let rounds = d.journal.after.iter_mut().flat_map(|a| &mut a.follow_ups);
     for round in rounds.filter(|r| r.state == StepState::Running) {
-        round.state = StepState::Failed;
+        // Legal, since it runs.
+        let _ = transition::round(&mut round.state, &round.name, StepEvent::Interrupted);
         round.ended = Some(now);
     }
-    if let Some((i, mut current)) = under_way(d) {
-        current.state = StepState::Failed;
-        finish(d, i, current, "interrupted: the run is ending");
+    if let Some((i, current)) = under_way(d) {
+        finish(d, i, current, StepEvent::Interrupted, "interrupted: the run is ending");
     }
 }

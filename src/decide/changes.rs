@@ -7,7 +7,7 @@ use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepSt
 use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::endpoints::{Names, names, newer};
-use crate::journal;
+use crate::journal::{self, transition};
 use crate::plan::PlanSide;
 use crate::world::World;
 
@@ -31,7 +31,7 @@ fn cutover(d: &mut Draft) {
     };
     if view.namespace_going {
         // Nothing can be created in it any more and everything goes with it: release at once.
-        d.journal.state = RunState::Closed;
+        transition::close(&mut d.journal);
         d.note(true, reasons::DELETED, "namespace", "the namespace is being deleted; the run is released");
         return;
     }

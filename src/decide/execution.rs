@@ -6,6 +6,7 @@ use crate::api::run::StepState;
 use crate::decide::draft::Draft;
 use crate::effect::Read;
 use crate::journal;
+use crate::journal::transition::{self, StepEvent};
 use crate::plan::{Action, PlanStep};
 
 /// Whether everything has been read live since this process began. Until then a workload or Job that is not known would
@@ -26,6 +27,9 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
         journal::put(&mut d.journal, sub);
     }
     d.journal.captures.extend(std::mem::take(&mut out.captures));
+    for defect in std::mem::take(&mut out.defects) {
+        d.legal(Err(defect));
+    }
     for warning in std::mem::take(&mut out.warnings) {
         d.note(true, reasons::PREFLIGHT_WARNING, &step.name, warning);
     }
@@ -43,7 +47,8 @@ pub fn drive_back(d: &mut Draft, step: &PlanStep) -> bool {
     let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return false };
     if record.state == StepState::Failed && matches!(step.action, Action::Approval(_)) {
         // A no, or no answer in time, is an answer: what needs the gate is left out, and the way back goes on.
-        record.state = StepState::Skipped;
+        let overruled = transition::step(&mut record, StepEvent::Overruled, d.now());
+        d.legal(overruled);
         let why = record.message.clone().unwrap_or_default();
         d.note(true, reasons::DECISION, &step.name, format!("{}: {why}", step.name));
         journal::put(&mut d.journal, record);

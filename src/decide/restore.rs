@@ -13,6 +13,7 @@ use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
 use crate::endpoints::{Names, lost_nodes, names, newer};
 use crate::journal;
 use crate::journal::later;
+use crate::journal::transition::SwitchEvent;
 use crate::plan::after::RETIRE;
 
 /// Pause between two tries of a due restore.
@@ -35,7 +36,7 @@ pub fn run(d: &mut Draft) -> bool {
     let any = d.now() >= later(ending.at, patience);
     for s in &mut switch.services {
         if matches!(s.state, SwitchState::Gone) && reappeared(d, s) {
-            s.state = SwitchState::Switched;
+            d.switch_event(s, SwitchEvent::Reappeared);
         }
         if journal::may_be_switched(s) {
             restore_one(d, s, any);
@@ -94,12 +95,12 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     };
     match d.outcome(&effect.key()) {
         Some((at, Outcome::Done)) => {
-            s.state = SwitchState::Restored;
+            d.switch_event(s, SwitchEvent::Restored);
             s.restored_at = Some(at);
             return;
         }
         Some((_, Outcome::NotFound)) => {
-            s.state = SwitchState::Gone;
+            d.switch_event(s, SwitchEvent::Vanished);
             s.message = Some("it does not exist any more".into());
             return;
         }
@@ -123,7 +124,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
         | None => {}
     }
     if adopted(d, s) {
-        s.state = SwitchState::Restored;
+        d.switch_event(s, SwitchEvent::Restored);
         s.restored_at = Some(d.now());
         return;
     }

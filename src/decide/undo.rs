@@ -1,10 +1,10 @@
 //! PURE. The undos: which are due, and in which order they run.
 
-use crate::api::run::{RunStatus, StepRecord, StepState};
+use crate::api::run::{RunStatus, StepState};
 use crate::api::step::UndoWhen;
 use crate::decide::draft::Draft;
 use crate::decide::execution::{drive_back, is_over, pass_gate};
-use crate::journal;
+use crate::journal::{self, transition};
 use crate::plan::after::RETIRE;
 use crate::plan::{PlanStep, Stage};
 
@@ -59,16 +59,7 @@ pub fn left_out(d: &mut Draft, undo: &PlanStep) {
     if journal::record(&d.journal, &undo.name).is_some() {
         return;
     }
-    let now = d.now();
-    let message = Some("left out: it was not approved".to_owned());
-    let record = StepRecord {
-        name: undo.name.clone(),
-        state: StepState::Skipped,
-        started: Some(now),
-        ended: Some(now),
-        message,
-        ..StepRecord::default()
-    };
+    let record = transition::left_out(&undo.name, d.now(), "left out: it was not approved");
     journal::put(&mut d.journal, record);
 }
 

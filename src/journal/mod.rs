@@ -11,6 +11,7 @@ use crate::api::run::{
 };
 use crate::api::trigger::Until;
 
+pub mod transition;
 pub mod words;
 
 pub use words::ACCEPTED;

@@ -155,6 +155,26 @@ fn only_the_driver_makes_a_claim() {
 }
 
 #[test]
+fn states_change_by_events_alone() {
+    // What begins is written as it begins; whatever happens to it then goes through `journal::transition`.
+    let begins = ["state: StepState::Running", "state: SwitchState::Claimed"];
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        if !file.module().is_some_and(|module| ["decide", "actions", "judge"].contains(&module.as_str())) {
+            continue;
+        }
+        for (number, line) in file.product().lines().enumerate() {
+            let literal = line.contains("state: StepState::") || line.contains("state: SwitchState::");
+            let begins = begins.iter().any(|begin| line.contains(begin));
+            if line.contains(".state = ") || (literal && !begins) {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_effect_is_named_where_it_is_carried_out() {
     let effects = variants(&File::read("src/effect.rs").code, "pub enum Effect ");
     assert!(effects.len() >= 5, "src/effect.rs was not understood: {effects:?}");

@@ -20,4 +20,5 @@ pub mod publish;
 pub mod spans;
 pub mod status;
 pub mod traces;
+pub mod view;
 pub mod world;

@@ -3,12 +3,12 @@
 
 use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
-use crate::journal;
+use crate::journal::transition::{self, StepEvent};
 use crate::plan::expr;
 use crate::plan::{Action, Kept, PlanStep};
 
 use super::{Cx, Out, Verdict, advance, evidence, expect, http, job};
-use crate::journal::later;
+use crate::journal::{self, later, trail};
 
 /// Takes an execution one move further, beginning it when there is no record. Captures and the records of sub-steps go
 /// into `out`. An execution that is over is returned as it is.
@@ -18,7 +18,7 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
         Some(record) => record.clone(),
         None => match cx.plan.kept.get(&step.name) {
             Some(of) => return kept(cx, step, of, out),
-            None => begin(cx, step),
+            None => begin(cx, step, out),
         },
     };
     if record.state != StepState::Running {
@@ -33,7 +33,7 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
         let due = record.attempt_at.unwrap_or(now);
         if now >= deadline {
             let message = timed_out(step, &record);
-            return end(cx, record, StepState::Failed, Some(message));
+            return end(cx, record, StepEvent::Failed, Some(message), out);
         }
         if due > now {
             out.wake_at(due.min(deadline));
@@ -53,19 +53,20 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
         Some(Verdict::Pass { evidence, captures }) => {
             out.captures.extend(captures);
             record.evidence = evidence.map(evidence::fit);
-            end(cx, record, StepState::Succeeded, None)
+            end(cx, record, StepEvent::Passed, None, out)
         }
-        Some(Verdict::Unknown { message }) => end(cx, record, StepState::Unknown, Some(message)),
+        Some(Verdict::Unknown { message }) => end(cx, record, StepEvent::Lost, Some(message), out),
         Some(Verdict::Refused { message, evidence }) => {
             record.evidence = evidence.map(evidence::fit);
-            end(cx, record, StepState::Failed, Some(message))
+            end(cx, record, StepEvent::Failed, Some(message), out)
         }
         Some(Verdict::Fail { message, evidence }) => {
             record.evidence = evidence.map(evidence::fit);
             let next = later(now, step.every);
             if record.attempt >= step.attempts || next >= deadline {
-                return end(cx, record, StepState::Failed, Some(message));
+                return end(cx, record, StepEvent::Failed, Some(message), out);
             }
+            trail::keep_attempt(&mut record, now, &message);
             let message = format!("attempt {} of {} failed: {message}", record.attempt, step.attempts);
             record.message = Some(journal::short(&message, MAX_MESSAGE));
             record.attempt += 1;
@@ -112,14 +113,14 @@ fn kept(cx: &Cx, step: &PlanStep, of: &Kept, out: &mut Out) -> StepRecord {
         kept_from: Some(of.run.clone()),
         ..StepRecord::default()
     };
-    end(cx, record, StepState::Succeeded, Some(format!("kept from run {}", of.run)))
+    end(cx, record, StepEvent::Passed, Some(format!("kept from run {}", of.run)), out)
 }
 
 /// Longest message of a record.
 const MAX_MESSAGE: usize = 512;
 
 /// The record of an execution that begins now, or is left out.
-fn begin(cx: &Cx, step: &PlanStep) -> StepRecord {
+fn begin(cx: &Cx, step: &PlanStep, out: &mut Out) -> StepRecord {
     let now = cx.world.now;
     let record = StepRecord {
         name: step.name.clone(),
@@ -129,26 +130,27 @@ fn begin(cx: &Cx, step: &PlanStep) -> StepRecord {
         attempt_at: Some(now),
         ..StepRecord::default()
     };
-    let left_out = |mut record: StepRecord, why: String| {
-        record.attempt = 0;
-        end(cx, record, StepState::Skipped, Some(why))
+    let left_out = |why: String, out: &mut Out| {
+        let never = StepRecord { attempt: 0, ..record.clone() };
+        end(cx, never, StepEvent::LeftOut, Some(why), out)
     };
     let skipped = |name: &&String| journal::record(cx.journal, name).is_some_and(|r| r.state == StepState::Skipped);
     if let Some(needed) = step.needs.iter().find(skipped) {
-        return left_out(record, format!("step {needed}, which it needs, was skipped"));
+        return left_out(format!("step {needed}, which it needs, was skipped"), out);
     }
     match step.when.as_ref().map(|when| (when, expr::eval_bool(when, &expect::vars(cx)))) {
         None | Some((_, Ok(true))) => record,
-        Some((when, Ok(false))) => left_out(record, format!("when: {when} is false")),
-        Some((when, Err(why))) => end(cx, record, StepState::Failed, Some(format!("when: {when}: {why}"))),
+        Some((when, Ok(false))) => left_out(format!("when: {when} is false"), out),
+        Some((when, Err(why))) => end(cx, record, StepEvent::Failed, Some(format!("when: {when}: {why}")), out),
     }
 }
 
-fn end(cx: &Cx, mut record: StepRecord, state: StepState, message: Option<String>) -> StepRecord {
-    record.state = state;
-    record.ended = Some(cx.world.now);
-    record.between = false;
-    record.message = message.map(|m| journal::short(&m, MAX_MESSAGE));
+/// The record of an execution that has come to its end.
+fn end(cx: &Cx, mut record: StepRecord, event: StepEvent, message: Option<String>, out: &mut Out) -> StepRecord {
+    match transition::step(&mut record, event, cx.world.now) {
+        Ok(()) => record.message = message.map(|m| journal::short(&m, MAX_MESSAGE)),
+        Err(defect) => out.defects.push(defect),
+    }
     record
 }
 

@@ -11,6 +11,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal::later;
+use crate::journal::transition::IllegalEvent;
 use crate::plan::{Action, Plan, PlanStep};
 use crate::world::World;
 
@@ -95,6 +96,8 @@ pub struct Out {
     pub captures: BTreeMap<String, Value>,
     /// What people should know though it fails nothing: given once, with the verdict.
     pub warnings: Vec<String>,
+    /// Changes of a record that there are not: nothing came of them, and they are told.
+    pub defects: Vec<IllegalEvent>,
 }
 
 impl Out {

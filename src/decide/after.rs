@@ -9,7 +9,8 @@ use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::StepState;
 use crate::decide::draft::Draft;
-use crate::decide::{close, interrupt, steps};
+use crate::decide::{close, execution, interrupt, steps};
+use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
 use crate::plan::{PlanStep, Stage};
@@ -29,7 +30,7 @@ pub fn run(d: &mut Draft) {
     if !is_anything_to_come(d) {
         return close::run(d);
     }
-    if !steps::everything_is_known(d) {
+    if !execution::everything_is_known(d) {
         return;
     }
     if d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some()) {
@@ -58,7 +59,7 @@ pub fn run(d: &mut Draft) {
 /// A closed run that was opened again: its checks, until they are over or room is wanted for another run. The Services
 /// may belong to a later state of things by now, so nothing else is looked at and nothing is put back.
 fn reopened(d: &mut Draft) {
-    if !steps::everything_is_known(d) {
+    if !execution::everything_is_known(d) {
         return;
     }
     let Some(seen) = &d.world.cutover else { return };
@@ -176,7 +177,8 @@ fn drive(d: &mut Draft, f: &PlanFollowUp, mut record: FollowUpRecord) -> bool {
             .is_some_and(|r| r.state == StepState::Failed || (r.state == StepState::Skipped && r.attempt > 0))
     };
     let bad = steps.iter().any(failed);
-    record.state = if bad { StepState::Failed } else { StepState::Succeeded };
+    let end = transition::round(&mut record.state, &f.name, if bad { StepEvent::Failed } else { StepEvent::Passed });
+    d.legal(end);
     record.ended = Some(d.now());
     let what = if bad { "ended with failures" } else { "passed" };
     let text = format!("follow-up {} {what}", f.name);
@@ -217,12 +219,6 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
         d.note(false, reasons::RETIRED, &d.plan.old.name, text);
     }
     done
-}
-
-/// Whether a change of replicas by this step is under way.
-pub fn scaling(d: &Draft, step: &str) -> bool {
-    let prefix = format!("scale/{step}/");
-    d.world.in_flight.iter().any(|key| key.starts_with(&prefix))
 }
 
 /// The Cutover as it is now wanted. The release and side of this run: nothing. The old side with the release that was
@@ -305,13 +301,15 @@ fn checks(d: &mut Draft) -> bool {
         // The captures of the run are for its undos and its rollback: these checks see and make their own.
         let own = d.journal.captures.clone();
         d.journal.captures.extend(current.captures.clone());
-        steps::drive(d, step);
+        execution::drive(d, step);
         let seen = std::mem::replace(&mut d.journal.captures, own);
         current.captures = seen.into_iter().filter(|(k, v)| d.journal.captures.get(k) != Some(v)).collect();
         store(d, i, current.clone());
         // A check that only reads and whose answer was lost has not passed: there is nothing that a person could resolve.
+        let now = d.now();
         for r in d.journal.steps.iter_mut().filter(|r| r.name == step.name && r.state == StepState::Unknown) {
-            r.state = StepState::Failed;
+            // Legal, since its state is the one that the event is for.
+            let _ = transition::step(r, StepEvent::NothingToFind, now);
         }
         if journal::record(&d.journal, &step.name).is_some_and(|r| r.state == StepState::Running) {
             return false;
@@ -328,8 +326,8 @@ fn checks(d: &mut Draft) -> bool {
     if let Some(first) = bad.first() {
         text.push_str(&format!("; {first}"));
     }
-    current.state = if bad.is_empty() { StepState::Succeeded } else { StepState::Failed };
-    finish(d, i, current, &text);
+    let end = if bad.is_empty() { StepEvent::Passed } else { StepEvent::Failed };
+    finish(d, i, current, end, &text);
     true
 }
 
@@ -344,7 +342,9 @@ fn store(d: &mut Draft, i: usize, revalidation: Revalidation) {
     }
 }
 
-fn finish(d: &mut Draft, i: usize, mut revalidation: Revalidation, text: &str) {
+fn finish(d: &mut Draft, i: usize, mut revalidation: Revalidation, end: StepEvent, text: &str) {
+    let end = transition::round(&mut revalidation.state, "revalidate", end);
+    d.legal(end);
     let text = journal::short(text, 512);
     let passed = revalidation.state == StepState::Succeeded;
     revalidation.ended = Some(d.now());
@@ -360,11 +360,11 @@ pub fn interrupted(d: &mut Draft) {
     let now = d.now();
     let rounds = d.journal.after.iter_mut().flat_map(|a| &mut a.follow_ups);
     for round in rounds.filter(|r| r.state == StepState::Running) {
-        round.state = StepState::Failed;
+        // Legal, since it runs.
+        let _ = transition::round(&mut round.state, &round.name, StepEvent::Interrupted);
         round.ended = Some(now);
     }
-    if let Some((i, mut current)) = under_way(d) {
-        current.state = StepState::Failed;
-        finish(d, i, current, "interrupted: the run is ending");
+    if let Some((i, current)) = under_way(d) {
+        finish(d, i, current, StepEvent::Interrupted, "interrupted: the run is ending");
     }
 }

@@ -4,7 +4,7 @@
 use crate::api::condition::reasons;
 use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::decide::draft::Draft;
-use crate::decide::{interrupt, rollback, steps};
+use crate::decide::{execution, interrupt, undo};
 use crate::journal::{self, later};
 
 /// The subject of the question whether the undos run first, and the step that `Resolve` names to answer it.
@@ -15,7 +15,7 @@ pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
     let Some(rule) = d.plan.rollback.clone() else { return };
     let Some(since) = ending.empty_since else { return };
-    let due = rollback::due_undos(d);
+    let due = undo::due_undos(d);
     if due.is_empty() {
         return;
     }
@@ -38,8 +38,8 @@ pub fn run(d: &mut Draft) {
         // Whoever lets the undos run first has agreed to them.
         d.journal.after.get_or_insert_default().undo = Some(true);
     }
-    if steps::everything_is_known(d) && interrupt::settle(d) {
-        rollback::undo_all(d);
+    if execution::everything_is_known(d) && interrupt::settle(d) {
+        undo::undo_all(d);
     }
 }
 

@@ -6,10 +6,10 @@ use crate::api::phase::Phase;
 use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
 use crate::decide::after;
 use crate::decide::draft::Draft;
-use crate::endpoints::{Names, names};
-use crate::journal;
+use crate::endpoints::{Names, names, newer};
+use crate::journal::{self, transition};
 use crate::plan::PlanSide;
-use crate::world::{ServiceView, World};
+use crate::world::World;
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -31,7 +31,7 @@ fn cutover(d: &mut Draft) {
     };
     if view.namespace_going {
         // Nothing can be created in it any more and everything goes with it: release at once.
-        d.journal.state = RunState::Closed;
+        transition::close(&mut d.journal);
         d.note(true, reasons::DELETED, "namespace", "the namespace is being deleted; the run is released");
         return;
     }
@@ -156,14 +156,5 @@ fn services(d: &mut Draft) {
                 }
             }
         }
-    }
-}
-
-/// Whether a Service was seen after the write that the resourceVersion of a claim precedes. The first write after the
-/// claim is our own patch, since the patch tests that version (P4); resource versions are comparable integers.
-pub fn newer(view: &ServiceView, claimed: &str) -> bool {
-    match (view.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
-        (Ok(seen), Ok(claimed)) => seen > claimed,
-        _ => view.resource_version != claimed,
     }
 }

@@ -4,7 +4,6 @@
 
 use crate::actions::set_env;
 use crate::api::duration::Duration;
-use crate::api::run::RunState;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome};
 
@@ -59,6 +58,6 @@ pub fn run(d: &mut Draft) {
         d.out.wake_at(crate::journal::later(d.now(), PACE));
     }
     if !open {
-        d.journal.state = RunState::Closed;
+        crate::journal::transition::close(&mut d.journal);
     }
 }

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Note, urgency};
 use crate::actions::{self, Cx, Out};
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{Ending, Question, RunStatus};
+use crate::api::run::{Ending, Question, RunStatus, ServiceSwitch};
+use crate::decide::decision::{Decision, Note, urgency};
 use crate::effect::{Effect, EffectKey, Outcome};
+use crate::journal::transition::{self, IllegalEvent, SwitchEvent};
 use crate::journal::{self, later};
 use crate::plan::Plan;
 use crate::world::{Said, World};
@@ -63,6 +64,12 @@ impl<'a> Draft<'a> {
         crate::status::drifted(self.plan, self.world)
     }
 
+    /// Whether a change of replicas by this step is under way.
+    pub fn scaling(&self, step: &str) -> bool {
+        let prefix = format!("scale/{step}/");
+        self.world.in_flight.iter().any(|key| key.starts_with(&prefix))
+    }
+
     pub fn cx<'b>(&'b self) -> Cx<'b>
     where
         'a: 'b,
@@ -84,6 +91,24 @@ impl<'a> Draft<'a> {
             }
             Err(e) => self.note(true, "Defect", to.as_str(), e.to_string()),
         }
+    }
+
+    /// Whether a change of the journal was legal. One that is not is a defect of this module: it is told, and nothing has
+    /// changed.
+    pub fn legal(&mut self, change: Result<(), IllegalEvent>) -> bool {
+        match change {
+            Ok(()) => true,
+            Err(e) => {
+                self.note(true, "Defect", &e.what, e.to_string());
+                false
+            }
+        }
+    }
+
+    /// Lets an event happen to the switch of a Service.
+    pub fn switch_event(&mut self, service: &mut ServiceSwitch, event: SwitchEvent) {
+        let change = transition::switch(service, event);
+        self.legal(change);
     }
 
     /// Ends the run: rollback when users may be on the target, else undo and `before_switch`.

@@ -5,10 +5,10 @@ use crate::actions;
 use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
-use crate::decide::after;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome, Read, change_key};
 use crate::journal;
+use crate::journal::transition::{self, StepEvent};
 use crate::plan::{Action, PlanStep, Stage};
 
 /// True when no step of the way forward is under way any more.
@@ -47,7 +47,7 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
         _ if record.sent.is_some() => settle_sent(d, step, record),
         // A change under way may still land: what is done about it must find it done or not done.
-        _ if after::scaling(d, &step.name) => false,
+        _ if d.scaling(&step.name) => false,
         _ => {
             interrupted(d, record, "interrupted: the run is ending");
             true
@@ -60,9 +60,10 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
 }
 
 fn interrupted(d: &mut Draft, mut record: StepRecord, why: &str) {
-    record.state = StepState::Failed;
-    record.ended = Some(d.now());
-    record.message = Some(why.into());
+    let interrupted = transition::step(&mut record, StepEvent::Interrupted, d.now());
+    if d.legal(interrupted) {
+        record.message = Some(why.into());
+    }
     journal::put(&mut d.journal, record);
 }
 
@@ -76,8 +77,8 @@ fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
         return drive_once(d, step);
     }
     let mut record = record;
-    record.state = StepState::Unknown;
-    record.ended = Some(d.now());
+    let lost = transition::step(&mut record, StepEvent::Lost, d.now());
+    d.legal(lost);
     record.message = Some("the run began to end before the answer was recorded".into());
     journal::put(&mut d.journal, record);
     true
@@ -168,6 +169,9 @@ fn drive_once(d: &mut Draft, step: &PlanStep) -> bool {
     let mut out = std::mem::take(&mut d.out);
     let record = actions::drive(&d.cx(), &last, former.as_ref(), &mut out);
     d.journal.captures.extend(std::mem::take(&mut out.captures));
+    for defect in std::mem::take(&mut out.defects) {
+        d.legal(Err(defect));
+    }
     d.out = out;
     let over = record.state != StepState::Running;
     journal::put(&mut d.journal, record);

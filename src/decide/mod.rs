@@ -3,23 +3,19 @@
 //! No clock (time is `world.now`), no I/O, no `async`. Failures of the domain are values here, never `Err`.
 //! [`decide`] reads as the lifecycle: people first, then the table of changes, then triggers, then the phase.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-
 use crate::api::phase::Phase;
-use crate::api::run::{RunState, RunStatus, StepState};
-use crate::effect::{Effect, EffectKey, Read, ReadKey};
-use crate::journal;
+use crate::api::run::{RunState, RunStatus};
 use crate::plan::{Plan, Stage};
-use crate::world::{Said, World};
+use crate::world::World;
 
 mod after;
 mod answers;
 mod blocked;
 mod changes;
 mod close;
+mod decision;
 mod draft;
+mod execution;
 mod interrupt;
 mod nodes;
 mod observe;
@@ -28,65 +24,12 @@ mod restore;
 mod rollback;
 mod steps;
 mod switch;
+mod trail;
+mod undo;
+
+pub use decision::{Decision, Note, Write};
 
 use draft::Draft;
-
-/// What is to be done next.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The journal as it must be written before any of `effects` is acted on.
-    pub journal: RunStatus,
-    /// How urgent writing it is.
-    pub write: Write,
-    /// To be acted on once the journal is written. They commute. Those under way are not repeated.
-    pub effects: Vec<Effect>,
-    /// To be looked at. A read under way or answered under the same key is not repeated; one not named any more is dropped.
-    pub reads: BTreeMap<ReadKey, Read>,
-    /// Results of effects that this decision has taken into the journal.
-    pub consumed: Vec<EffectKey>,
-    /// What people have been told that stands in no journal.
-    pub said: Said,
-    /// Why: each becomes one Event and one log line, after the journal is written.
-    pub notes: Vec<Note>,
-    /// Decide again at this time, even if nothing is heard.
-    pub wake: Option<Timestamp>,
-}
-
-impl Decision {
-    /// Whether nothing is under way: a completed run that only waits for what is to come.
-    pub fn rests(&self) -> bool {
-        let running = self.journal.steps.iter().any(|r| r.state == StepState::Running);
-        self.journal.phase == Phase::Completed
-            && self.journal.state == RunState::Active
-            && self.effects.is_empty()
-            && self.reads.is_empty()
-            && !running
-    }
-}
-
-/// How urgent writing the journal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Write {
-    /// Nothing changed.
-    No,
-    /// Only the state of trials changed: within 10 s (DESIGN §6).
-    Soon,
-    /// Before anything else happens.
-    Now,
-}
-
-/// A reason, told once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// A warning, or normal.
-    pub warning: bool,
-    /// One of `condition::reasons`.
-    pub reason: String,
-    /// What it is about, such as a step.
-    pub subject: String,
-    /// In words.
-    pub message: String,
-}
 
 /// Decides.
 pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
@@ -99,7 +42,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     people::take_in(&mut d);
     changes::apply(&mut d);
     if d.journal.state == RunState::Closed {
-        return d.finish();
+        return told(d.finish(), world);
     }
     observe::watch_triggers(&mut d);
     people::answer_question(&mut d);
@@ -119,7 +62,17 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     }
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
-    d.finish()
+    trail::keep(&mut d);
+    told(d.finish(), world)
+}
+
+/// The decision with its notes in the outbox. They are no reason to write: those of a decision that writes nothing now are
+/// told as they are.
+fn told(mut decision: Decision, world: &World) -> Decision {
+    if decision.write == Write::Now {
+        trail::tell(&mut decision.journal, world, &decision.notes);
+    }
+    decision
 }
 
 fn run_phase(d: &mut Draft) {
@@ -135,16 +88,5 @@ fn run_phase(d: &mut Draft) {
         Phase::RollingBack => rollback::run(d),
         Phase::Completed => after::run(d),
         Phase::RolledBack | Phase::Failed | Phase::Aborted | Phase::Superseded => close::run(d),
-    }
-}
-
-/// How urgent the difference between two journals is.
-fn urgency(before: &RunStatus, after: &RunStatus) -> Write {
-    if before == after {
-        Write::No
-    } else if journal::durable(before) == journal::durable(after) {
-        Write::Soon
-    } else {
-        Write::Now
     }
 }

@@ -10,6 +10,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, StepState};
 use crate::decide::draft::Draft;
 use crate::decide::{after, blocked, rollback};
+use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, words};
 use crate::world::DecisionView;
 
@@ -167,9 +168,10 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
     if record.state != StepState::Unknown {
         return format!("refused: the outcome of step {step} is known");
     }
-    record.state = if outcome == Resolution::Succeeded { StepState::Succeeded } else { StepState::Failed };
-    record.ended = Some(now);
+    let found = if outcome == Resolution::Succeeded { StepEvent::FoundDone } else { StepEvent::FoundNotDone };
+    let found = transition::step(record, found, now);
     record.message = Some(why.to_owned());
+    d.legal(found);
     "accepted".into()
 }
 
@@ -272,6 +274,7 @@ pub fn answer_question(d: &mut Draft) {
 
 /// What going on means for each subject.
 fn go_on(d: &mut Draft, subject: &str) {
+    let now = d.now();
     if let Some(name) = subject.strip_prefix("trigger/") {
         if let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == name) {
             t.dismissed = true;
@@ -279,7 +282,8 @@ fn go_on(d: &mut Draft, subject: &str) {
     } else if let Some(name) = subject.strip_prefix("step/") {
         // The failure stays on record; `Skipped` lets the stage go on without calling it a success.
         if let Some(r) = d.journal.steps.iter_mut().find(|r| r.name == name) {
-            r.state = StepState::Skipped;
+            let overruled = transition::step(r, StepEvent::Overruled, now);
+            d.legal(overruled);
         }
     } else if subject == "template" {
         // Accepted as it is now: journaled anew, so that the same change is not asked about again.

@@ -6,14 +6,14 @@ use crate::actions::permissions::remedy;
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
-use crate::decide::changes::newer;
+use crate::decide::blocked;
 use crate::decide::draft::Draft;
-use crate::decide::{after, blocked};
 use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
-use crate::endpoints::{Names, lost_nodes, names};
+use crate::endpoints::{Names, lost_nodes, names, newer};
 use crate::journal;
 use crate::journal::later;
+use crate::journal::transition::SwitchEvent;
 use crate::plan::after::RETIRE;
 
 /// Pause between two tries of a due restore.
@@ -29,14 +29,14 @@ const SCALE_EVERY: Duration = Duration::from_secs(10);
 pub fn run(d: &mut Draft) -> bool {
     let Some(mut switch) = d.journal.switch.clone() else { return true };
     let Some(ending) = d.journal.ending.clone() else { return true };
-    if after::scaling(d, RETIRE) {
+    if d.scaling(RETIRE) {
         return false; // one call long: the old side must not shrink after it was counted
     }
     let patience = if d.plan.rollback.is_some() { SCALE_UP } else { d.plan.switch.timeout };
     let any = d.now() >= later(ending.at, patience);
     for s in &mut switch.services {
         if matches!(s.state, SwitchState::Gone) && reappeared(d, s) {
-            s.state = SwitchState::Switched;
+            d.switch_event(s, SwitchEvent::Reappeared);
         }
         if journal::may_be_switched(s) {
             restore_one(d, s, any);
@@ -95,12 +95,12 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     };
     match d.outcome(&effect.key()) {
         Some((at, Outcome::Done)) => {
-            s.state = SwitchState::Restored;
+            d.switch_event(s, SwitchEvent::Restored);
             s.restored_at = Some(at);
             return;
         }
         Some((_, Outcome::NotFound)) => {
-            s.state = SwitchState::Gone;
+            d.switch_event(s, SwitchEvent::Vanished);
             s.message = Some("it does not exist any more".into());
             return;
         }
@@ -124,7 +124,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
         | None => {}
     }
     if adopted(d, s) {
-        s.state = SwitchState::Restored;
+        d.switch_event(s, SwitchEvent::Restored);
         s.restored_at = Some(d.now());
         return;
     }

@@ -2,13 +2,11 @@
 
 use crate::api::condition::reasons;
 use crate::api::phase::Phase;
-use crate::api::run::{RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState};
-use crate::api::step::UndoWhen;
+use crate::api::run::{RunStatus, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
-use crate::decide::{blocked, interrupt, restore, steps, switch};
+use crate::decide::{blocked, execution, interrupt, restore, undo};
 use crate::journal;
-use crate::plan::after::RETIRE;
-use crate::plan::{Action, PlanStep, Stage};
+use crate::plan::{PlanStep, Stage};
 
 /// The subject of the question whether a completed run is undone.
 pub const UNDO_QUESTION: &str = "undo";
@@ -19,10 +17,10 @@ pub fn run(d: &mut Draft) {
     if !restore::run(d) {
         return blocked::run(d);
     }
-    if !steps::everything_is_known(d) || !interrupt::settle(d) {
+    if !execution::everything_is_known(d) || !interrupt::settle(d) {
         return;
     }
-    if !unretire(d) || !undos_are_agreed(d) || !undo_all(d) {
+    if !undo::unretire(d) || !undos_are_agreed(d) || !undo::undo_all(d) {
         return;
     }
     let switched = d.journal.switch.as_ref().is_some_and(|s| s.services.iter().any(|s| s.restored_at.is_some()));
@@ -87,13 +85,6 @@ fn nothing_switched(journal: &RunStatus) -> bool {
     })
 }
 
-/// Takes the retirement of the old side back, which is live again: nobody has to be asked.
-fn unretire(d: &mut Draft) -> bool {
-    let plan = d.plan;
-    let undo = plan.step(RETIRE).filter(|step| undo_due(&d.journal, step)).and_then(|step| plan.undo_of(step));
-    undo.is_none_or(|undo| one(d, &undo))
-}
-
 /// Whether the undos may begin. Those of a completed run ask first: what its steps have changed may be in use for days
 /// (DESIGN §4). A no leaves them out.
 fn undos_are_agreed(d: &mut Draft) -> bool {
@@ -102,12 +93,12 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
     }
     let plan = d.plan;
     let not_begun = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none();
-    let due: Vec<PlanStep> = undos(d).into_iter().filter(not_begun).collect();
+    let due: Vec<PlanStep> = undo::undos(d).into_iter().filter(not_begun).collect();
     match d.journal.after.as_ref().and_then(|a| a.undo) {
         _ if due.is_empty() => true,
         Some(true) => true,
         Some(false) => {
-            due.iter().for_each(|undo| left_out(d, undo));
+            due.iter().for_each(|undo| undo::left_out(d, undo));
             true
         }
         None => {
@@ -124,83 +115,6 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
     }
 }
 
-/// The undos of the steps whose `undo.when` holds.
-fn undos(d: &Draft) -> Vec<PlanStep> {
-    let due = d.plan.steps.iter().filter(|s| s.name != RETIRE && undo_due(&d.journal, s));
-    due.filter_map(|s| d.plan.undo_of(s)).collect()
-}
-
-/// The names of the undos that are due and not over, the last step's first.
-pub fn due_undos(d: &Draft) -> Vec<String> {
-    let open = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none_or(|r| !is_over(r.state));
-    undos(d).into_iter().rev().filter(open).map(|undo| undo.name).collect()
-}
-
-/// Whether an execution of the way back is over. One whose outcome is not known counts as over: nothing on the way back
-/// waits for a person who may be asleep.
-fn is_over(state: StepState) -> bool {
-    journal::is_done(state) || state == StepState::Unknown
-}
-
-/// Drives the undo of every step whose `undo.when` holds, in reverse order across phases. A failing one is recorded
-/// and does not stop the ones after it. True when all are over.
-pub fn undo_all(d: &mut Draft) -> bool {
-    let plan = d.plan;
-    let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
-    for step in forward.rev() {
-        if step.name == RETIRE || !undo_due(&d.journal, step) {
-            continue;
-        }
-        let Some(undo) = plan.undo_of(step) else { continue };
-        if let Some(gate) = plan.approval_of(step) {
-            match self::gate(d, &gate) {
-                None => return false,
-                Some(true) => {}
-                Some(false) => {
-                    left_out(d, &undo);
-                    continue;
-                }
-            }
-        }
-        if !one(d, &undo) {
-            return false;
-        }
-    }
-    true
-}
-
-/// Waits at the gate before an undo: whether it was passed, once that is known.
-pub fn gate(d: &mut Draft, gate: &PlanStep) -> Option<bool> {
-    one(d, gate).then(|| journal::record(&d.journal, &gate.name).is_none_or(|r| r.state != StepState::Skipped))
-}
-
-/// An undo that people did not agree to.
-fn left_out(d: &mut Draft, undo: &PlanStep) {
-    if journal::record(&d.journal, &undo.name).is_some() {
-        return;
-    }
-    let now = d.now();
-    let message = Some("left out: it was not approved".to_owned());
-    let record = StepRecord {
-        name: undo.name.clone(),
-        state: StepState::Skipped,
-        started: Some(now),
-        ended: Some(now),
-        message,
-        ..StepRecord::default()
-    };
-    journal::put(&mut d.journal, record);
-}
-
-fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
-    let (Some(undo), Some(record)) = (&step.undo, journal::record(journal, &step.name)) else { return false };
-    match undo.when {
-        // A step left out was never attempted; one skipped over by a person after a failure was (it has an attempt).
-        UndoWhen::Attempted => record.state != StepState::Skipped || record.attempt > 0,
-        UndoWhen::Succeeded => record.state == StepState::Succeeded,
-    }
-}
-
 /// Whether the traffic has followed the selectors back, so that the rollback's own steps and checks meet the old side: the
 /// endpoints have, and `switch.drain` has passed. Awaited for `switch.timeout`.
 fn has_followed(d: &mut Draft) -> bool {
@@ -214,7 +128,7 @@ fn has_followed(d: &mut Draft) -> bool {
     let drained = journal::later(restored, d.plan.switch.drain);
     let until = journal::later(restored, d.plan.switch.timeout).max(drained);
     let back = |s: &&ServiceSwitch| s.state == SwitchState::Restored;
-    let followed = switch.services.iter().filter(back).all(|s| switch::followed(d, &s.name, &s.from, 1));
+    let followed = switch.services.iter().filter(back).all(|s| d.world.converged(&s.name, &s.from, 1).is_ok());
     if d.now() >= until || (followed && d.now() >= drained) {
         return true;
     }
@@ -226,31 +140,5 @@ fn has_followed(d: &mut Draft) -> bool {
 /// The rollback's own steps, then its checks.
 fn own_steps(d: &mut Draft) -> bool {
     let plan = d.plan;
-    plan.stage(Stage::Rollback).chain(plan.stage(Stage::RollbackVerify)).all(|step| one(d, step))
-}
-
-/// Drives one execution of the way back. True when it is over; a failure is remembered.
-fn one(d: &mut Draft, step: &PlanStep) -> bool {
-    let state = journal::record(&d.journal, &step.name).map(|r| r.state);
-    if state.is_some_and(is_over) {
-        return true;
-    }
-    steps::drive(d, step);
-    let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return false };
-    if record.state == StepState::Failed && matches!(step.action, Action::Approval(_)) {
-        // A no, or no answer in time, is an answer: what needs the gate is left out, and the way back goes on.
-        record.state = StepState::Skipped;
-        let why = record.message.clone().unwrap_or_default();
-        d.note(true, reasons::DECISION, &step.name, format!("{}: {why}", step.name));
-        journal::put(&mut d.journal, record);
-        return true;
-    }
-    if matches!(record.state, StepState::Failed | StepState::Unknown) {
-        if let Some(e) = d.journal.ending.as_mut() {
-            e.incomplete = true;
-        }
-        let why = record.message.unwrap_or_default();
-        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
-    }
-    is_over(record.state)
+    plan.stage(Stage::Rollback).chain(plan.stage(Stage::RollbackVerify)).all(|step| execution::drive_back(d, step))
 }

@@ -1,13 +1,12 @@
 //! PURE. Pending, and the stages of steps: one after another, each recorded before the next begins (P2).
 
-use crate::actions;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Observation, StepState};
 use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
-use crate::decide::rollback;
+use crate::decide::execution::{self, drive, everything_is_known};
 use crate::effect::Read;
 use crate::endpoints::{Names, check, names};
 use crate::journal;
@@ -72,15 +71,6 @@ pub fn waits_for(d: &Draft) -> Option<String> {
     None
 }
 
-/// Whether everything has been read live since this process began. Until then a workload or Job that is not known would
-/// look like one that does not exist.
-pub fn everything_is_known(d: &mut Draft) -> bool {
-    if d.world.refreshed.is_none() {
-        d.out.reads.insert("refresh".into(), Read::Refresh);
-    }
-    d.world.refreshed.is_some()
-}
-
 /// Runs a stage; its end enters `next`.
 pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
     if !everything_is_known(d) {
@@ -142,22 +132,6 @@ pub(super) fn run_one(d: &mut Draft, step: &PlanStep) -> bool {
     }
 }
 
-/// Drives an execution one move further and puts what came of it into the journal.
-pub fn drive(d: &mut Draft, step: &PlanStep) {
-    let former = journal::record(&d.journal, &step.name).cloned();
-    let mut out = std::mem::take(&mut d.out);
-    let record = actions::drive(&d.cx(), step, former.as_ref(), &mut out);
-    for sub in std::mem::take(&mut out.records) {
-        journal::put(&mut d.journal, sub);
-    }
-    d.journal.captures.extend(std::mem::take(&mut out.captures));
-    for warning in std::mem::take(&mut out.warnings) {
-        d.note(true, reasons::PREFLIGHT_WARNING, &step.name, warning);
-    }
-    d.out = out;
-    journal::put(&mut d.journal, record);
-}
-
 /// What a failed step leads to. True when the stage goes on all the same.
 fn after_failure(d: &mut Draft, step: &PlanStep) -> bool {
     let why = journal::record(&d.journal, &step.name).and_then(|r| r.message.clone()).unwrap_or_default();
@@ -187,7 +161,7 @@ fn undo_step(d: &mut Draft, step: &PlanStep, text: &str) -> bool {
     };
     let state = |d: &Draft, name: &str| journal::record(&d.journal, name).map(|r| r.state);
     if let Some(gate) = plan.approval_of(step) {
-        match rollback::gate(d, &gate) {
+        match execution::pass_gate(d, &gate) {
             Some(true) => {}
             Some(false) => {
                 d.end(Phase::Failed, reasons::STEP_FAILED, &format!("{text}; its undo was not approved"), None);

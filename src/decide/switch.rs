@@ -5,13 +5,13 @@ use crate::api::before::ObjectRef;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{Selector, ServiceSwitch, SwitchRecord, SwitchState};
+use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
-use crate::decide::changes::newer;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, EffectKey, Outcome, Read};
-use crate::endpoints::{Names, check, names, whole_selector, why};
+use crate::endpoints::{Names, check, names, newer, whole_selector, why};
 use crate::journal::later;
+use crate::journal::transition::SwitchEvent;
 use crate::world::ServiceView;
 
 /// Pause between two tries of a patch that was guarded, in conflict or unanswered.
@@ -239,7 +239,7 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
     s.unanswered |= !known && !d.world.in_flight.contains(&key);
     match d.outcome(&key) {
         Some((at, Outcome::Done)) => {
-            s.state = SwitchState::Switched;
+            d.switch_event(s, SwitchEvent::Switched);
             s.switched_at = Some(at);
             s.message = None;
             return;
@@ -249,12 +249,12 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
             s.message = Some(format!("{ready} ready endpoints, wanted {wanted}; nothing was sent"));
         }
         Some((_, Outcome::Refused { why, .. })) => {
-            s.state = SwitchState::Refused;
+            d.switch_event(s, SwitchEvent::Refused);
             s.message = Some(why);
             return;
         }
         Some((_, Outcome::NotFound)) => {
-            s.state = SwitchState::Refused;
+            d.switch_event(s, SwitchEvent::Refused);
             s.message = Some("it does not exist any more".into());
             return;
         }
@@ -288,24 +288,24 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
         return;
     };
     let Some(view) = &seen.value else {
-        s.state = SwitchState::Refused;
+        d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("it does not exist any more".into());
         return;
     };
     if view.uid != s.uid {
-        s.state = SwitchState::Refused;
+        d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("it was deleted and created again".into());
     } else if !newer(view, &s.resource_version) {
         // Not written since the claim: the same patch may be sent (again); its tests let it succeed once.
         send(d, s);
     } else if view.selector == s.to {
-        s.state = SwitchState::Switched;
+        d.switch_event(s, SwitchEvent::Switched);
         s.switched_at = Some(seen.at);
         s.message = None;
     } else if names(&view.selector, &d.plan.old, &d.plan.target) == Names::Old {
         written_by_others(d, s, view, &key);
     } else {
-        s.state = SwitchState::Refused;
+        d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("its selector is neither side's".into());
     }
 }
@@ -316,7 +316,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
     if s.unanswered {
         // Whether the patch took effect before, and was put back, cannot be known: nothing is switched over a person's
         // hand, and never twice (P4).
-        s.state = SwitchState::Refused;
+        d.switch_event(s, SwitchEvent::Refused);
         s.message = Some(format!(
             "{by} wrote it after the claim, and whether the patch before took effect is not known, since it was not \
              answered; release again once the Service is settled"
@@ -324,7 +324,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
         return;
     }
     if view.selector != s.from {
-        s.state = SwitchState::Refused;
+        d.switch_event(s, SwitchEvent::Refused);
         s.message = Some(format!("{by} changed its selector after the claim; release again once it is settled"));
         return;
     }
@@ -340,11 +340,6 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
         s.resource_version.clone_from(&view.resource_version);
         send(d, s);
     }
-}
-
-/// Whether a Service's traffic has followed its selector; see [`crate::world::World::converged`].
-pub fn followed(d: &Draft, service: &str, selector: &Selector, min_ready: u32) -> bool {
-    d.world.converged(service, selector, min_ready).is_ok()
 }
 
 #[cfg(test)]

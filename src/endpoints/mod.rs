@@ -47,6 +47,15 @@ pub fn names(selector: &Selector, old: &PlanSide, target: &PlanSide) -> Names {
     }
 }
 
+/// Whether a Service was seen after the write that the resourceVersion of a claim precedes. The first write after the
+/// claim is our own patch, since the patch tests that version (P4); resource versions are comparable integers.
+pub fn newer(view: &ServiceView, claimed: &str) -> bool {
+    match (view.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
+        (Ok(seen), Ok(claimed)) => seen > claimed,
+        _ => view.resource_version != claimed,
+    }
+}
+
 /// Whether labels match a selector; an empty selector matches nothing, as for Services.
 pub fn matches(labels: &BTreeMap<String, String>, selector: &Selector) -> bool {
     !selector.is_empty() && selector.iter().all(|(k, v)| labels.get(k) == Some(v))

@@ -35,23 +35,30 @@ impl File {
         let inside = self.path.strip_prefix("src/").unwrap_or_default();
         let top = !inside.contains('/') || (inside.ends_with("/mod.rs") && inside.matches('/').count() == 1);
         let root = if top { "super::" } else { "super::super::" };
-        let product = self.product();
         for start in ["crate::", root] {
-            for (at, _) in product.match_indices(start) {
-                let before = product[..at].chars().next_back();
-                // `$crate::`, `xcrate::` and the inner part of `super::super::` are other things.
-                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
-                    continue;
-                }
-                let rest = &product[at + start.len()..];
-                if let Some(group) = rest.strip_prefix('{') {
-                    found.extend(group_heads(group));
-                } else {
-                    found.push(path_of(rest));
-                }
-            }
+            found.extend(self.named_after(start));
         }
         found.retain(|path| path.starts_with(|c: char| c.is_ascii_lowercase()) && !path.starts_with("super"));
+        found
+    }
+
+    /// The paths that follow `start` in the code, groups taken apart.
+    pub fn named_after(&self, start: &str) -> Vec<String> {
+        let product = self.product();
+        let mut found = Vec::new();
+        for (at, _) in product.match_indices(start) {
+            let before = product[..at].chars().next_back();
+            // `$crate::`, `xcrate::` and the inner part of `super::super::` are other things.
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
+                continue;
+            }
+            let rest = &product[at + start.len()..];
+            if let Some(group) = rest.strip_prefix('{') {
+                found.extend(group_heads(group));
+            } else {
+                found.push(path_of(rest));
+            }
+        }
         found
     }
 

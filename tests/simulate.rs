@@ -356,7 +356,7 @@ scenarios! {
     request_crash
     request_idempotent
     request_sent
-    send_not_carried_out
+    send_reply_lost
     start_denied
     start_reply_lost
     workload_watch_frozen

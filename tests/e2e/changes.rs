@@ -153,7 +153,7 @@ fn a_service_recreated_between_claim_and_switch_is_not_switched_by_the_old_claim
         held.come(secs(40)).await?;
         recreate(t, "blue").await?;
         held.release();
-        let run = t.ends("shop", Phase::RolledBack, 60).await?;
+        let run = t.ends("shop", Phase::Failed, 60).await?;
         let ending = run.status.and_then(|s| s.ending).context("ending")?;
         ensure!(ending.reason == "ServiceReplaced", "{ending:?}");
         ensure!(t.side("web").await? == "blue" && t.selector_writes("web")?.is_empty());

@@ -160,10 +160,10 @@ fn what_is_closed_and_writes_is_found() {
 fn jobs_before_their_record_or_twice_are_found() {
     let table = [
         ("before a journal named it", Log::default().create()),
-        ("created 2 times", claimed().create().create()),
+        ("was created: Some((\"j\", 2))", claimed().create().create()),
         ("before a journal knew its uid", claimed().create().begin()),
         (
-            "started 2 times",
+            "was started: Some((\"j\", 2))",
             claimed().create().journal("Preparing", "Active", &service("Claimed", false), &known()).begin().begin(),
         ),
     ];

@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image reproducible load demo examples bench test test-unit test-cluster e2e fmt lint crds clean
+.PHONY: help build image reproducible load demo examples bench test test-unit test-cluster e2e night fmt lint advisories crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,9 @@ bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a sh
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test
 
+night: ## what is too long for every change: large search, 200 orders of each scenario, all examples, bench; PARTS="search examples"
+	@tests/run night
+
 test-unit: ## the tests that need no cluster
 	CUTOVER_E2E=skip env -u KUBECONFIG cargo test --workspace
 
@@ -54,10 +57,11 @@ e2e: ## end-to-end tests on the cluster; ARGS="good -- --nocapture" narrows them
 fmt: ## format the code
 	cargo fmt --all
 
-lint: ## formatting, clippy, shellcheck
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck tests/run .ci/run; else echo "shellcheck is not installed: left out"; fi
+lint: ## formatting, clippy, shellcheck, what ships, and cargo deny: licences, bans, sources (advisories: make advisories)
+	@tests/run lint
+
+advisories: ## security advisories about the crates in use; the database comes over the network
+	@tests/run advisories
 
 crds: ## write crds/, the chart's copy and docs/api.md anew from the types
 	UPDATE_EXPECT=1 cargo test --workspace --test crd

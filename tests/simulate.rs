@@ -14,7 +14,7 @@ use sim::cluster::{Cluster, Who, Wrote};
 use sim::faults::On;
 use sim::files::{folder, load, play};
 use sim::promises;
-use sim::timeline::Timeline;
+use sim::timeline::{EPOCH, Timeline};
 
 /// Random orders of each scenario; `SEEDS` in the environment asks for more.
 const SEEDS: u64 = 20;
@@ -24,6 +24,7 @@ fn check(line: &Timeline) -> Vec<String> {
     let (cluster, expect) = (&line.cluster, &line.scenario.expect);
     let status = &cluster.status;
     let mut wrong = cluster.broken.clone();
+    wrong.extend(line.clock.check(&cluster.plan, EPOCH));
     if !expect.phase.contains(&status.phase) {
         wrong.push(format!("the run is {}, expected {:?}", status.phase, expect.phase));
     }
@@ -341,6 +342,24 @@ scenarios! {
     words_retry_under_way
     words_valid_flood
     words_void_flood
+    create_503
+    create_reply_lost
+    cutover_watch_frozen
+    decisions_watch_frozen
+    delete_reply_lost
+    endpoints_watch_frozen
+    nodes_watch_frozen
+    own_503
+    own_denied
+    pods_watch_frozen
+    request_answer_lost
+    request_crash
+    request_idempotent
+    request_sent
+    send_reply_lost
+    start_denied
+    start_reply_lost
+    workload_watch_frozen
 }
 
 #[test]

@@ -1,27 +1,25 @@
 //! What a certificate says of itself (RFC 5280): subject, issuer, names, end. What it is worth, others decide.
+//!
+//! The certificate comes from whoever answers. `x509-parser` reads it, of its extensions the one with the names only.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use yasna::models::TaggedDerValue;
-use yasna::tags::{TAG_BMPSTRING, TAG_UTCTIME};
-use yasna::{ASN1Error, ASN1ErrorKind, ASN1Result, BERReader, BERReaderSeq, Tag};
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{GeneralName, SubjectAlternativeName};
+use x509_parser::nom::{Err as Nom, Parser};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+use x509_parser::x509::X509Name;
 
 /// Most names of a certificate that are shown.
 const MAX_NAMES: usize = 100;
 /// Longest text that is shown.
 const MAX_TEXT: usize = 253;
-/// The extension with the names.
-const ALTERNATIVE_NAMES: [u64; 4] = [2, 5, 29, 17];
 /// Parts of names that have short ones (RFC 4514).
-const ATTRIBUTES: [([u64; 4], &str); 6] = [
-    ([2, 5, 4, 3], "CN"),
-    ([2, 5, 4, 6], "C"),
-    ([2, 5, 4, 7], "L"),
-    ([2, 5, 4, 8], "ST"),
-    ([2, 5, 4, 10], "O"),
-    ([2, 5, 4, 11], "OU"),
-];
+const ATTRIBUTES: [(&str, &str); 6] =
+    [("2.5.4.3", "CN"), ("2.5.4.6", "C"), ("2.5.4.7", "L"), ("2.5.4.8", "ST"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")];
 
 /// What is read.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,114 +39,84 @@ pub(super) struct Contents {
 /// # Errors
 /// It is none.
 pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
-    let parsed = yasna::parse_der(der, |reader| {
-        reader.read_sequence(|certificate| {
-            let contents = certificate.next().read_sequence(to_be_signed)?;
-            certificate.next().read_der()?; // the algorithm
-            certificate.next().read_der()?; // the signature
-            Ok(contents)
-        })
-    });
-    parsed.map_err(|e| format!("the certificate cannot be read: {e:?}"))
+    contents(der).map_err(|why| format!("the certificate cannot be read: {why}"))
 }
 
-fn to_be_signed(tbs: &mut BERReaderSeq<'_, '_>) -> ASN1Result<Contents> {
-    tbs.read_optional(|r| r.read_tagged(Tag::context(0), |version| version.read_der()))?;
-    tbs.next().read_der()?; // the serial number
-    tbs.next().read_der()?; // the algorithm
-    let issuer = tbs.next().collect_sequence_of(part).map(|parts| shown(&parts))?;
-    let not_after = tbs.next().read_sequence(|validity| {
-        time(validity.next())?;
-        time(validity.next())
-    })?;
-    let subject = tbs.next().collect_sequence_of(part).map(|parts| shown(&parts))?;
-    tbs.next().read_der()?; // the key
-    for id in [1, 2] {
-        tbs.read_optional(|r| r.read_tagged_implicit(Tag::context(id), |unique| unique.read_bitvec_bytes()))?;
+fn contents(der: &[u8]) -> Result<Contents, String> {
+    let (rest, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).map_err(why)?;
+    all_read(rest)?;
+    // 99991231235959Z says that there is no end (RFC 5280, 4.1.2.5), a little later than a `Timestamp` can be.
+    let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX);
+    let extension = certificate.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME).map_err(|e| e.to_string())?;
+    let names = extension.map(|e| names(e.value)).transpose()?.unwrap_or_default();
+    Ok(Contents { subject: shown(certificate.subject()), issuer: shown(certificate.issuer()), names, not_after })
+}
+
+/// Bytes after the end belong to no certificate.
+fn all_read(rest: &[u8]) -> Result<(), String> {
+    if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes follow it", rest.len())) }
+}
+
+fn why(error: Nom<X509Error>) -> String {
+    match error {
+        Nom::Incomplete(_) => "it ends too early".to_owned(),
+        Nom::Error(e) | Nom::Failure(e) => e.to_string(),
     }
-    let extensions =
-        tbs.read_optional(|r| r.read_tagged(Tag::context(3), |list| list.collect_sequence_of(extension)))?;
-    let names = extensions.into_iter().flatten().flatten().take(MAX_NAMES).collect();
-    Ok(Contents { subject, issuer, names, not_after })
 }
 
-fn time(reader: BERReader<'_, '_>) -> ASN1Result<Timestamp> {
-    let seconds = if reader.lookahead_tag()? == TAG_UTCTIME {
-        reader.read_utctime()?.datetime().unix_timestamp()
-    } else {
-        reader.read_generalized_time()?.datetime().unix_timestamp()
-    };
-    Timestamp::from_second(seconds).map_err(|_| invalid())
+/// A name with its parts, each of which may have several attributes.
+fn shown(name: &X509Name<'_>) -> String {
+    let parts = name.iter().map(|part| {
+        let attributes = part.iter().map(|attribute| {
+            let kind = attribute.attr_type().to_id_string();
+            let known = ATTRIBUTES.iter().find(|(oid, _)| kind == *oid).map(|(_, short)| *short);
+            format!("{}={}", known.unwrap_or(&kind), text(attribute.attr_value()))
+        });
+        attributes.collect::<Vec<_>>().join("+")
+    });
+    short(&parts.collect::<Vec<_>>().join(", "))
 }
 
-fn invalid() -> ASN1Error {
-    ASN1Error::new(ASN1ErrorKind::Invalid)
-}
-
-/// A part of a name, which may have several attributes.
-fn part(reader: BERReader<'_, '_>) -> ASN1Result<String> {
-    let attributes = reader.collect_set_of(|attribute| {
-        attribute.read_sequence(|pair| {
-            let kind = pair.next().read_oid()?;
-            let value = text(&pair.next().read_tagged_der()?);
-            let short =
-                ATTRIBUTES.iter().find(|(oid, _)| kind.components() == oid).map(|(_, short)| (*short).to_owned());
-            let dotted = || kind.components().iter().map(u64::to_string).collect::<Vec<_>>().join(".");
-            Ok(format!("{}={value}", short.unwrap_or_else(dotted)))
-        })
-    })?;
-    Ok(attributes.join("+"))
-}
-
-fn text(value: &TaggedDerValue) -> String {
-    if value.tag() == TAG_BMPSTRING {
+fn text(value: &Any<'_>) -> String {
+    if value.tag() == Tag::BmpString {
         let units: Vec<u16> = value
-            .value()
+            .data
             .chunks_exact(2)
             .map(|pair| pair.iter().fold(0, |unit, byte| (unit << 8) | u16::from(*byte)))
             .collect();
         return String::from_utf16_lossy(&units);
     }
-    String::from_utf8_lossy(value.value()).into_owned()
-}
-
-fn shown(parts: &[String]) -> String {
-    short(&parts.join(", "))
+    String::from_utf8_lossy(value.data).into_owned()
 }
 
 fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
-/// The names in an extension; none of any other.
-fn extension(reader: BERReader<'_, '_>) -> ASN1Result<Vec<String>> {
-    reader.read_sequence(|extension| {
-        let kind = extension.next().read_oid()?;
-        extension.read_optional(|critical| critical.read_bool())?;
-        let value = extension.next().read_bytes()?;
-        if kind.components() != &ALTERNATIVE_NAMES {
-            return Ok(vec![]);
-        }
-        let all = yasna::parse_der(&value, |names| names.collect_sequence_of(|one| one.read_tagged_der()))?;
-        Ok(all.iter().filter_map(name).collect())
-    })
+/// The names in the extension's value.
+fn names(value: &[u8]) -> Result<Vec<String>, String> {
+    let (rest, list) = SubjectAlternativeName::from_der(value).map_err(why)?;
+    all_read(rest)?;
+    Ok(list.general_names.iter().filter_map(name).take(MAX_NAMES).collect())
 }
 
-fn name(value: &TaggedDerValue) -> Option<String> {
-    let bytes = value.value();
-    if value.tag() == Tag::context(2) {
-        return Some(short(&String::from_utf8_lossy(bytes)));
+fn name(of: &GeneralName<'_>) -> Option<String> {
+    match of {
+        GeneralName::DNSName(name) => Some(short(name)),
+        // One that is no UTF-8 is shown as far as it can be read.
+        GeneralName::Invalid(tag, bytes) if tag.0 == 2 => Some(short(&String::from_utf8_lossy(bytes))),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok().map(|ip| ip.to_string())
+        }
+        // A client of HTTPS looks at no other kind.
+        _ => None,
     }
-    if value.tag() != Tag::context(7) {
-        return None;
-    }
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok().map(|ip| ip.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, date_time_ymd};
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType, date_time_ymd};
 
     use super::*;
 
@@ -188,9 +156,89 @@ mod tests {
             assert!(read(&der[..end]).is_err(), "{end}");
         }
         for at in 0..der.len() {
-            let mut broken = der.clone();
-            broken[at] ^= 0xff;
-            let _ = read(&broken);
+            for flip in [0x01, 0x20, 0x80, 0xff] {
+                let mut broken = der.clone();
+                broken[at] ^= flip;
+                let _ = read(&broken);
+            }
         }
+        let trailing = [der.as_slice(), b"x"].concat();
+        let nested = [[0x30, 0x80].repeat(30_000), vec![0; 4]].concat();
+        let pem = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        for (what, bytes) in [("nothing", &[][..]), ("trailing", &trailing), ("nested", &nested), ("PEM", pem)] {
+            let why = read(bytes).expect_err(what);
+            assert!(why.starts_with("the certificate cannot be read: "), "{what}: {why}");
+        }
+        assert_eq!(read(&trailing), Err("the certificate cannot be read: 1 bytes follow it".into()));
+    }
+
+    /// `from` in place of `to`, of the same length, wherever it stands.
+    fn replaced(der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+        assert_eq!(from.len(), to.len());
+        let mut made = der.to_vec();
+        let places: Vec<_> = (0..=der.len() - from.len()).filter(|at| der[*at..].starts_with(from)).collect();
+        assert!(!places.is_empty(), "{from:?} does not stand in it");
+        for at in places {
+            made[at..at + to.len()].copy_from_slice(to);
+        }
+        made
+    }
+
+    #[test]
+    fn lengths_that_lie_cost_nothing() {
+        let der = made(|_| {});
+        // The outermost sequence says that 4 GiB follow; one that has no end; one longer than a length may be.
+        let lies: [&[u8]; 3] =
+            [&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[0x30, 0x80], &[0x30, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1]];
+        for lie in lies {
+            assert!(read(&[lie, &der[4..]].concat()).is_err(), "{lie:?}");
+        }
+    }
+
+    #[test]
+    fn times_that_are_none_are_errors() {
+        let der = made(|p| p.not_after = date_time_ymd(2040, 3, 1));
+        for bad in
+            [b"401301000000Z", b"400230000000Z", b"400301240000Z", b"400301000060Z", b"4003010000000", b"40-3-1 00:00Z"]
+        {
+            assert!(read(&replaced(&der, b"400301000000Z", bad)).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+        let der = made(|p| p.not_after = date_time_ymd(2090, 3, 1));
+        for bad in [b"20901301000000Z", b"20900301000000+", b"2090030100000.Z", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+            assert!(read(&replaced(&der, b"20900301000000Z", bad)).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+        // A certificate without an end.
+        let last = read(&replaced(&der, b"20900301000000Z", b"99991231235959Z"));
+        assert_eq!(last.map(|c| c.not_after), Ok(Timestamp::MAX));
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_and_readable() {
+        let der = made(|p| {
+            p.subject_alt_names = (0..500)
+                .map(|n| SanType::DnsName(format!("{n}.example").try_into().expect("a name")))
+                .chain([SanType::URI("spiffe://shop".try_into().expect("a URI"))])
+                .collect();
+            p.distinguished_name.push(DnType::CommonName, "x".repeat(1000));
+        });
+        let long = read(&der).expect("a certificate");
+        assert_eq!((long.names.len(), long.names[0].as_str()), (MAX_NAMES, "0.example"));
+        assert_eq!(long.subject.len(), MAX_TEXT);
+        // A name that is no UTF-8, and an address of five bytes.
+        let odd = made(|p| {
+            let name = SanType::DnsName("caf-.example".try_into().expect("a name"));
+            p.subject_alt_names = vec![name, SanType::IpAddress([10, 1, 2, 3].into())];
+        });
+        let odd = replaced(&odd, b"caf-.example", b"caf\xe9.example");
+        assert_eq!(read(&odd).map(|c| c.names), Ok(vec!["caf\u{fffd}.example".to_owned(), "10.1.2.3".to_owned()]));
+        // Without names there are none; names that cannot be read are an error.
+        assert_eq!(read(&made(|p| p.subject_alt_names = vec![])).map(|c| c.names), Ok(vec![]));
+        let one = made(|p| p.subject_alt_names = vec![SanType::IpAddress([10, 1, 2, 3].into())]);
+        assert!(read(&replaced(&one, &[0x87, 4, 10, 1, 2, 3], &[0x87, 9, 10, 1, 2, 3])).is_err());
+        // Wide characters, as old authorities of Windows write them.
+        let wide = made(|p| {
+            p.distinguished_name.push(DnType::CommonName, DnValue::BmpString("Größe".try_into().expect("a text")));
+        });
+        assert_eq!(read(&wide).map(|c| c.subject), Ok("CN=Größe".to_owned()));
     }
 }

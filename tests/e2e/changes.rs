@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::harness::app;
 use crate::harness::case::secs;
+use crate::harness::proxy::{Place, Proxy};
 use crate::harness::{Case, e2e, wait};
 
 const JOB: &str =
@@ -122,21 +123,40 @@ async fn recreate(t: &Case, side: &str) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_service_recreated_before_the_switch_is_not_switched_by_an_old_claim() {
+fn a_service_recreated_before_anything_is_claimed_is_switched_under_its_new_uid() {
     e2e("service_recreated_before", async |t: &Case| {
         t.web().await?;
         t.start().await?;
         t.cutover("shop", &slow_prepare(3000)).await?;
         running_job(t).await?;
+        // Seen as one change: a run that sees its Service vanish ends at once (`service_gone_before`).
+        t.kill();
         recreate(t, "blue").await?;
-        // The run may take the new Service (nothing was claimed yet) or refuse it; it must end with one valid side.
-        let run = t.closed("shop", 60).await?;
-        let phase = run.status.context("status")?.phase;
-        let side = t.side("web").await?;
-        ensure!(
-            matches!((phase, side.as_str()), (Phase::Completed, "green") | (Phase::Failed, "blue")),
-            "{phase} on {side}"
-        );
+        t.restart_as_before()?;
+        t.ends("shop", Phase::Completed, 60).await?;
+        ensure!(t.side("web").await? == "green" && t.selector_writes("web")? == ["green"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_service_recreated_between_claim_and_switch_is_not_switched_by_the_old_claim() {
+    e2e("service_recreated_claimed", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        t.web().await?;
+        t.start_through(Some(&proxy.url)).await?;
+        let switch = |method: &http::Method, path: &str, _: &[u8]| {
+            *method == http::Method::PATCH && path.contains("/services/web") && !path.contains("dryRun")
+        };
+        let mut held = proxy.hold(Place::OnTheWay, switch);
+        t.cutover("shop", WATCHING).await?;
+        held.come(secs(40)).await?;
+        recreate(t, "blue").await?;
+        held.release();
+        let run = t.ends("shop", Phase::Failed, 60).await?;
+        let ending = run.status.and_then(|s| s.ending).context("ending")?;
+        ensure!(ending.reason == "ServiceReplaced", "{ending:?}");
+        ensure!(t.side("web").await? == "blue" && t.selector_writes("web")?.is_empty());
         Ok(())
     });
 }

@@ -58,7 +58,7 @@ async fn throttled(t: &Case, status: u16) -> anyhow::Result<()> {
     proxy.heal();
     t.points_to("web", "blue", 15).await?;
     let took = healed.elapsed();
-    ensure!(took < secs(4), "the restore came {took:?} after the API server had healed");
+    ensure!(took < secs(2), "the restore came {took:?} after the API server had healed");
     t.ends("shop", Phase::RolledBack, 30).await?;
     ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
     Ok(())

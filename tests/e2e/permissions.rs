@@ -238,7 +238,15 @@ spec: {{policyName: {policy}, validationActions: [Deny]}}
         .await;
         remove_policy(t, &policy).await?;
         restored?;
-        t.ends("shop", Phase::RolledBack, 30).await?;
+        let run = t.ends("shop", Phase::RolledBack, 30).await?;
+        // §5.1: the restore comes first once its own record is not written within 2 s; a second for the calls themselves.
+        let triggers = run.status.context("status")?.triggers;
+        let fired = triggers.iter().find(|r| r.name == "down").and_then(|r| r.fired_at).context("fired")?;
+        let lines = t.audit()?;
+        let sent = lines.iter().rfind(|l| l.resource == "services" && l.done() && l.selector().is_some());
+        let sent: jiff::Timestamp = sent.context("a restore")?.received.parse()?;
+        let took = sent.duration_since(fired);
+        ensure!(took <= jiff::SignedDuration::from_secs(3), "the restore was sent {took:#} after the trigger");
         ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
         Ok(())
     });

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::tools::{CHART, SYSTEM, feed, helm, kubectl, run, text, tools, wait};
+use crate::tools::{CHART, SYSTEM, cluster, feed, helm, kubectl, run, text, tools, wait};
 
 /// Removes the release, whatever happened: tests that run later have operators of their own.
 struct Installation {
@@ -115,8 +115,7 @@ fn log_level() -> String {
 
 #[test]
 fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
-    if std::env::var_os("KUBECONFIG").is_none() || !tools("life of an installation") {
-        println!("skipped: no cluster given (KUBECONFIG is not set); run `make test`");
+    if !cluster("life of an installation") || !tools("life of an installation") {
         return;
     }
     let team = format!("install-{}", std::process::id());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::tools::{SYSTEM, objects, text};
+use crate::tools::{SYSTEM, objects, skipped, text};
 
 /// Granted, and rightly not seen in a test run.
 const UNSEEN: &[(&str, &str)] = &[
@@ -104,7 +104,7 @@ fn seen() -> Option<(BTreeSet<String>, BTreeSet<String>)> {
 #[ignore = "reads what all other tests left in the audit log; `make test` runs it last"]
 fn every_right_is_used_and_none_is_missing() {
     let Some((used, refused)) = seen() else {
-        println!("skipped: rights against the audit log: CUTOVER_AUDIT_LOG is not set");
+        skipped("rights against the audit log", "CUTOVER_AUDIT_LOG is not set");
         return;
     };
     assert!(refused.is_empty(), "RBAC refused the operator:\n{}", refused.into_iter().collect::<Vec<_>>().join("\n"));

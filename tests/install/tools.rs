@@ -22,13 +22,23 @@ pub fn text(path: &str) -> String {
     std::fs::read_to_string(project(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Whether the tests have helm and kubectl; says that they are skipped if not.
+/// Whether the tests have helm and kubectl, without which they fail unless CUTOVER_E2E=skip.
 pub fn tools(what: &str) -> bool {
     let found = ["helm", "kubectl"].iter().all(|t| Command::new(t).arg("--help").output().is_ok());
-    if !found {
-        println!("skipped: {what}: helm or kubectl is not on PATH; run `make test`");
-    }
-    found
+    found || skipped(what, "helm or kubectl is not on PATH")
+}
+
+/// Whether the tests have a cluster.
+pub fn cluster(what: &str) -> bool {
+    std::env::var_os("KUBECONFIG").is_some() || skipped(what, "KUBECONFIG is not set")
+}
+
+/// A test is skipped only where somebody says so; then this is false.
+pub fn skipped(what: &str, why: &str) -> bool {
+    let said = std::env::var("CUTOVER_E2E").is_ok_and(|v| v == "skip");
+    assert!(said, "{what}: {why}: `make test` brings all up; `make test-unit` sets CUTOVER_E2E=skip");
+    println!("skipped: {what}: {why}, and CUTOVER_E2E=skip");
+    false
 }
 
 /// Runs a program with an input. The error is what it wrote to standard error.

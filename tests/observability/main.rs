@@ -201,7 +201,7 @@ fn promtool_accepts_the_rules_and_their_cases() {
     let Some(promtool) = promtool() else {
         assert!(
             std::env::var("CUTOVER_E2E").is_ok_and(|v| v == "skip"),
-            "there is no promtool: bring the test cluster up once, install Prometheus, or name it by PROMTOOL"
+            "there is no promtool: `tests/cluster/cluster package prometheus` unpacks it; PROMTOOL names another one"
         );
         eprintln!("skipped: there is no promtool, and CUTOVER_E2E=skip");
         return;

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
+use cutover::api::Duration;
 use cutover::api::decision::Verb;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, SwitchState};
@@ -350,19 +353,59 @@ pub fn waits_for(cluster: &Cluster) -> Option<String> {
     None
 }
 
-/// The sum of the plan's timeouts in seconds, and some slack: the longest a run may take (P10).
-pub fn longest(plan: &Plan) -> i64 {
-    let steps: u64 = plan
-        .steps
-        .iter()
-        .map(|s| {
-            let undo = s.undo.as_ref().map_or(0, |u| u.timeout.as_secs_ceil());
-            s.timeout.as_secs_ceil() + undo + 120
-        })
-        .sum();
-    let questions: u64 = plan.observe.triggers.iter().filter_map(|t| t.within).map(|w| w.as_secs_ceil()).sum();
-    let questions = questions + 15 * 60 * plan.observe.built_in.len() as u64;
-    let switch = plan.switch.timeout.as_secs_ceil() * 2 + plan.switch.drain.as_secs_ceil();
-    let total = steps + questions + switch + plan.observe.timeout.as_secs_ceil() + 15 * 60 + 600;
-    i64::try_from(total).unwrap_or(i64::MAX)
+/// P10: how long a run takes, without the time in which it waits for a person or a condition with a name.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    last: Option<Timestamp>,
+    counts: bool,
+    took: SignedDuration,
 }
+
+impl Clock {
+    /// Counts the time since the tick before, as what the run was doing then.
+    pub fn tick(&mut self, cluster: &Cluster) {
+        if let Some(last) = self.last.replace(cluster.now)
+            && self.counts
+        {
+            self.took += cluster.now.duration_since(last);
+        }
+        self.counts = cluster.status.state == RunState::Active && waits_for(cluster).is_none();
+    }
+
+    /// What is wrong with it.
+    pub fn check(&self, plan: &Plan, begun: Timestamp) -> Option<String> {
+        let longest = longest(plan, begun);
+        (self.took > longest).then(|| format!("P10: the run took {:#}, its timeouts add up to {longest:#}", self.took))
+    }
+}
+
+/// The sum of the plan's timeouts, and a little for what has none: requests, watches, pods that end.
+fn longest(plan: &Plan, begun: Timestamp) -> SignedDuration {
+    let mut all = SignedDuration::from_mins(5);
+    let mut add = |d: Duration| all = all.saturating_add(d.signed());
+    for step in &plan.steps {
+        add(step.timeout);
+        step.undo.iter().for_each(|undo| add(undo.timeout));
+        // Jobs that are killed, or do not end: their pods have a minute, and are looked at live every half.
+        add(Duration::from_mins(2));
+    }
+    // Everything that asks people and takes its default after a while.
+    plan.observe.triggers.iter().filter_map(|t| t.within).for_each(&mut add);
+    plan.observe.built_in.iter().for_each(|_| add(ASKED));
+    add(ASKED);
+    plan.rollback.iter().for_each(|rollback| add(rollback.within));
+    add(plan.switch.timeout);
+    add(plan.switch.timeout);
+    add(plan.switch.drain);
+    add(plan.observe.timeout);
+    for follow_up in &plan.follow_up {
+        let last = follow_up.due(begun, follow_up.rounds()).duration_since(begun);
+        all = all.saturating_add(last);
+    }
+    plan.retire.iter().for_each(|retire| all = all.saturating_add(retire.after.signed()));
+    plan.window.iter().for_each(|window| all = all.saturating_add(window.end.duration_since(begun)));
+    all
+}
+
+/// How long people are asked about a trigger that names no time itself.
+const ASKED: Duration = Duration::from_mins(15);

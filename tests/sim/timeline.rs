@@ -54,6 +54,7 @@ pub struct Timeline {
     /// When each cue was carried out, and when the Services last came to point where they do.
     pub cued: BTreeMap<String, Timestamp>,
     pub pointed: BTreeMap<String, (String, Timestamp)>,
+    pub clock: promises::Clock,
     generation: u32,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     sequence: u64,
@@ -77,6 +78,7 @@ impl Timeline {
             log: Log::new(EPOCH),
             cued: BTreeMap::new(),
             pointed: BTreeMap::new(),
+            clock: promises::Clock::default(),
             generation: 0,
             agenda: BTreeMap::new(),
             sequence: 0,
@@ -106,6 +108,7 @@ impl Timeline {
             }
             self.world_moves();
             promises::after_tick(&mut self.cluster);
+            self.clock.tick(&self.cluster);
             if !self.cluster.broken.is_empty() {
                 let broken = std::mem::take(&mut self.cluster.broken);
                 for b in &broken {

@@ -142,6 +142,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Titles of the figures that are not as they were promised.
+    pub fn missed(&self) -> Vec<&str> {
+        self.figures.iter().filter(|f| f.kept() == Some(false)).map(|f| f.title.as_str()).collect()
+    }
+
     /// The table as text.
     pub fn text(&self) -> String {
         let mut out = String::new();

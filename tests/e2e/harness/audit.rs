@@ -52,17 +52,23 @@ impl Line {
     }
 
     /// What a JSON Patch tests at a path.
+    pub fn test(&self, path: &str) -> Option<&Value> {
+        Some(&self.body.as_array()?.iter().find(|op| op["op"] == "test" && op["path"] == path)?["value"])
+    }
+
+    /// The same, where it is a text.
     pub fn tested(&self, path: &str) -> Option<&str> {
-        self.body.as_array()?.iter().find(|op| op["op"] == "test" && op["path"] == path)?["value"].as_str()
+        self.test(path)?.as_str()
+    }
+
+    /// What a JSON Patch sets at a path.
+    pub fn sets(&self, path: &str) -> Option<&Value> {
+        Some(&self.body.as_array()?.iter().find(|op| op["op"] != "test" && op["path"] == path)?["value"])
     }
 
     /// The selector that a JSON Patch of a Service sets.
     pub fn selector(&self) -> Option<&Value> {
-        self.body
-            .as_array()?
-            .iter()
-            .find(|op| op["op"] != "test" && op["path"] == "/spec/selector")
-            .map(|op| &op["value"])
+        self.sets("/spec/selector")
     }
 }
 

@@ -7,7 +7,11 @@ pub mod candidate;
 pub mod case;
 pub mod cluster;
 pub mod decisions;
+pub mod finish;
 pub mod operator;
+pub mod promises;
+#[cfg(test)]
+mod promises_tests;
 pub mod proxy;
 pub mod report;
 pub mod seen;
@@ -25,36 +29,57 @@ pub use case::Case;
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Tests that run at a time, whatever `--test-threads` says; the machine has two cores.
+#[derive(Default)]
 struct Seats {
-    taken: Mutex<usize>,
-    free: Condvar,
+    taken: usize,
+    /// Tests that wait until nobody else runs: no other one begins before them.
+    alone: usize,
 }
 
-static SEATS: Seats = Seats { taken: Mutex::new(0), free: Condvar::new() };
+static SEATS: Mutex<Seats> = Mutex::new(Seats { taken: 0, alone: 0 });
+static FREE: Condvar = Condvar::new();
 
-struct Seat;
+/// A place among the tests that run; all of them for a test that runs alone.
+struct Seat(usize);
 
 impl Seat {
-    fn take() -> Self {
+    fn take(alone: bool) -> Self {
         let most = std::env::var("CUTOVER_E2E_PARALLEL").ok().and_then(|n| n.parse().ok()).unwrap_or(2).max(1);
-        let mut taken = SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken >= most {
-            taken = SEATS.free.wait(taken).unwrap_or_else(PoisonError::into_inner);
-        }
-        *taken += 1;
-        Self
+        let mut seats = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.alone += usize::from(alone);
+        let full = |s: &mut Seats| if alone { s.taken > 0 } else { s.taken >= most || s.alone > 0 };
+        seats = FREE.wait_while(seats, full).unwrap_or_else(PoisonError::into_inner);
+        seats.alone -= usize::from(alone);
+        let taken = if alone { most } else { 1 };
+        seats.taken += taken;
+        Self(taken)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        *SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        SEATS.free.notify_one();
+        SEATS.lock().unwrap_or_else(PoisonError::into_inner).taken -= self.0;
+        FREE.notify_all();
     }
+}
+
+/// Runs a test during which no other one runs, since it takes parts of the cluster away.
+pub fn alone<F>(name: &str, body: F)
+where
+    F: AsyncFnOnce(&Case) -> anyhow::Result<()>,
+{
+    run(name, true, body);
 }
 
 /// Runs one test in a namespace of its own, which is deleted at the end; a failure prints what is known.
 pub fn e2e<F>(name: &str, body: F)
+where
+    F: AsyncFnOnce(&Case) -> anyhow::Result<()>,
+{
+    run(name, false, body);
+}
+
+fn run<F>(name: &str, alone: bool, body: F)
 where
     F: AsyncFnOnce(&Case) -> anyhow::Result<()>,
 {
@@ -67,7 +92,7 @@ where
         "KUBECONFIG is not set: run the end-to-end tests inside the test cluster \
          (tests/cluster/cluster exec cargo test --test e2e), or set CUTOVER_E2E=skip"
     );
-    let _seat = Seat::take();
+    let _seat = Seat::take(alone);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a tokio runtime");
     runtime.block_on(async {
@@ -75,7 +100,8 @@ where
         let case = Case::new(name).await.expect("a namespace for the test");
         let result = AssertUnwindSafe(body(&case)).catch_unwind().await;
         let failure = match result {
-            Ok(Ok(())) => None,
+            // Whatever the test looked at itself.
+            Ok(Ok(())) => case.finish().await.err().map(|error| format!("in the end: {error:#}")),
             Ok(Err(error)) => Some(format!("{error:#}")),
             Err(panic) => Some(
                 panic

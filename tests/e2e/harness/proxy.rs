@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::cluster;
@@ -20,6 +21,12 @@ pub enum Fault {
     Lose(u16),
     /// It goes no further, and this is the answer: status and body.
     Answer(u16, Arc<str>),
+    /// It is carried out, and the connection is closed instead of an answer.
+    Reset,
+    /// It goes no further, and nothing ever comes back: no answer and no end of the connection.
+    BlackHole,
+    /// It passes this much later.
+    Delay(Duration),
 }
 
 /// Whether a request is the one to be held, given its method, path and query, and body.
@@ -70,6 +77,8 @@ struct Inner {
     http: reqwest::Client,
     rule: Mutex<Option<Rule>>,
     hold: Mutex<Option<Hold>>,
+    /// Watches whose path has this part are silent.
+    frozen: watch::Sender<Option<&'static str>>,
     refused: std::sync::atomic::AtomicU64,
 }
 
@@ -95,6 +104,7 @@ impl Proxy {
             http: http.build()?,
             rule: Mutex::new(None),
             hold: Mutex::new(None),
+            frozen: watch::Sender::new(None),
             refused: std::sync::atomic::AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -116,6 +126,16 @@ impl Proxy {
     /// From now on everything passes.
     pub fn heal(&self) {
         *self.inner.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Watches whose path has this part say nothing any more; nothing else is held up.
+    pub fn freeze(&self, part: &'static str) {
+        self.inner.frozen.send_replace(Some(part));
+    }
+
+    /// They say what they have kept back, and go on.
+    pub fn thaw(&self) {
+        self.inner.frozen.send_replace(None);
     }
 
     /// Holds the first request that `which` names, for as long as it takes.
@@ -169,6 +189,19 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
             let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
             plain(status, "the answer was lost by the test")
         }
+        Some(Fault::Reset) => {
+            let answer = pass(&inner, request).await;
+            let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+            // A body that fails before its first byte makes the server close the connection.
+            let cut =
+                futures::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("reset by the test")) });
+            Response::new(Body::from_stream(cut))
+        }
+        Some(Fault::BlackHole) => std::future::pending().await,
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            pass_or_hold(&inner, request).await
+        }
         None => pass_or_hold(&inner, request).await,
     }
 }
@@ -218,7 +251,8 @@ impl Hold {
 
 async fn pass(inner: &Inner, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let target = format!("{}{}", inner.upstream, parts.uri.path_and_query().map_or("/", |p| p.as_str()));
+    let asked = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    let target = format!("{}{asked}", inner.upstream);
     let mut headers = parts.headers;
     headers.remove(http::header::HOST);
     headers.remove(http::header::CONTENT_LENGTH);
@@ -235,7 +269,20 @@ async fn pass(inner: &Inner, request: Request) -> Response {
             *response.status_mut() = answer.status();
             *response.headers_mut() = answer.headers().clone();
             response.headers_mut().remove(http::header::TRANSFER_ENCODING);
-            *response.body_mut() = Body::from_stream(answer.bytes_stream());
+            let events = answer.bytes_stream();
+            *response.body_mut() = if asked.contains("watch=") {
+                let frozen = inner.frozen.subscribe();
+                Body::from_stream(events.then(move |event| {
+                    let (mut frozen, asked) = (frozen.clone(), asked.clone());
+                    async move {
+                        // An error says that the proxy is gone, and with it the test.
+                        let _ = frozen.wait_for(|part| part.is_none_or(|part| !asked.contains(part))).await;
+                        event
+                    }
+                }))
+            } else {
+                Body::from_stream(events)
+            };
             response
         }
         Err(error) => plain(502, &error.to_string()),

@@ -2,6 +2,7 @@
 //! played on a cluster.
 
 pub mod example;
+pub mod oracle;
 pub mod path;
 pub mod people;
 pub mod play;

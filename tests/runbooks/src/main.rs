@@ -97,6 +97,9 @@ async fn all(cli: &Cli, screen: &Arc<Screen>) -> Result<Vec<Row>> {
     let examples = chosen(cli)?;
     let cluster = Cluster::connect("default").await?;
     cluster.wait_operator(&cli.operator_namespace, Duration::from_secs(90)).await?;
+    if !runbooks::play::has_audit_log() {
+        screen.say(Look::Yellow, "CUTOVER_AUDIT_LOG names no audit log: promises that only it shows are not checked");
+    }
     let places = Arc::new(Semaphore::new(cli.parallel.max(1)));
     let mut playing = JoinSet::new();
     for (number, example) in examples.into_iter().enumerate() {

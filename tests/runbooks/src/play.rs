@@ -1,15 +1,15 @@
 //! Plays an example on a cluster: puts it on stage, releases as its scenarios say, and follows each run by its journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cutover::api::run::RunState;
-use cutover::api::{Cutover, CutoverRun, Phase, RunStatus};
+use cutover::api::{Cutover, CutoverDecision, CutoverRun, Phase, RunStatus};
 use cutover::plan::expr::{Var, eval_bool};
 use demo::cluster::{Cluster, wait};
 use demo::scene::Scenery;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Event, Secret, Service};
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use std::path::Path;
 use tokio::time::{Instant, sleep};
 
 use crate::example::Example;
+use crate::oracle::{audit, promises};
 use crate::people::People;
 use crate::report::{Row, judge};
 use crate::scenario::Scenario;
@@ -26,6 +27,8 @@ const POLL: Duration = Duration::from_millis(200);
 const READY: Duration = Duration::from_secs(120);
 /// Longest time of one release, follow-ups included.
 const ONE_RELEASE: Duration = Duration::from_secs(180);
+/// A value of a Secret that is shorter stands elsewhere by accident.
+const SHORTEST_SECRET: usize = 8;
 /// The pod that makes the load.
 const LOAD: &str = "load";
 
@@ -37,6 +40,8 @@ pub struct Stage<'e> {
     scenery: Scenery,
     /// Certificate and key of the application, as PEM.
     certificate: (String, String),
+    /// Where the audit log stood at the start.
+    audit_from: u64,
 }
 
 impl<'e> Stage<'e> {
@@ -48,7 +53,7 @@ impl<'e> Stage<'e> {
         scenery.namespace = format!("cutover-example-{}", example.name);
         let cluster = Cluster { client: client.clone(), namespace: scenery.namespace.clone() };
         let certificate = certificate(&[format!("app.{}.example", example.name), format!("{}.example", example.name)])?;
-        Ok(Self { cluster, example, scenery, certificate })
+        Ok(Self { cluster, example, scenery, certificate, audit_from: audit::end() })
     }
 
     /// Puts the application there, with Prometheus, load and the rights of its team, whatever was there before.
@@ -123,7 +128,44 @@ impl<'e> Stage<'e> {
         let live = self.live().await?;
         let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
         row.problems.extend(self.objects(scenario).await?);
+        row.problems.extend(self.promises().await.err().map(|broken| format!("{broken:#}")));
         Ok((row, journal))
+    }
+
+    /// The promises that are seen from outside, over everything that happened in the namespace so far: what the audit log
+    /// shows, and that no value of a Secret stands anywhere.
+    ///
+    /// # Errors
+    /// The promise that is broken.
+    async fn promises(&self) -> Result<()> {
+        let lines = if has_audit_log() { audit::read(&self.cluster.namespace, self.audit_from)? } else { vec![] };
+        promises::check(&lines)?;
+        let all = ListParams::default();
+        let manifests = format!("{} {}", self.example.cutover, json!(self.not_secret()));
+        let mut secrets = BTreeSet::new();
+        for secret in self.api::<Secret>().list(&all).await? {
+            secrets.extend(secret.data.into_iter().flatten().filter_map(|(_, value)| String::from_utf8(value.0).ok()));
+        }
+        // What a manifest says beside the Secret is none.
+        secrets.retain(|value| value.len() >= SHORTEST_SECRET && !manifests.contains(value.as_str()));
+        let texts = [
+            ("the Cutovers", json!(self.api::<Cutover>().list(&all).await?.items)),
+            ("the CutoverRuns", json!(self.api::<CutoverRun>().list(&all).await?.items)),
+            ("the CutoverDecisions", json!(self.api::<CutoverDecision>().list(&all).await?.items)),
+            ("the Events", json!(self.api::<Event>().list(&all).await?.items)),
+        ];
+        let mut texts: Vec<_> = texts.iter().map(|(place, text)| ((*place).to_owned(), text.to_string())).collect();
+        for line in lines.iter().filter(|l| l.sender == promises::OPERATOR && !l.body.is_null()) {
+            texts
+                .push((format!("{} {} {} at {}", line.verb, line.resource, line.name, line.at), line.body.to_string()));
+        }
+        let leak = promises::leak(&texts, &secrets);
+        ensure!(leak.is_none(), "P9: the value of a Secret is in {}", leak.unwrap_or_default());
+        Ok(())
+    }
+
+    fn not_secret(&self) -> Vec<&Value> {
+        self.example.application.iter().filter(|object| object["kind"] != "Secret").collect()
     }
 
     /// What is not as the scenario expects it of objects.
@@ -234,6 +276,11 @@ impl<'e> Stage<'e> {
         });
         asked.await?.context("Prometheus does not see the load on the application")
     }
+}
+
+/// Whether the cluster's audit log is at hand: that of the test cluster is.
+pub fn has_audit_log() -> bool {
+    audit::path().is_ok()
 }
 
 /// A certificate of its own for these names, and its key, as PEM: good for the two months after it was made.

@@ -1,7 +1,7 @@
 //! docs/runbooks.md says which field of an example carries out which line of a runbook. Here: every field that it names is
-//! there, every row says something, and, where the runbooks are at hand, every line that says to do something has its row.
+//! there, every row says something, and every line that says to do something has its row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use runbooks::example::{self, Example};
@@ -105,32 +105,87 @@ fn every_row_names_what_is_in_the_example_or_says_why_nothing_is() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// How many lines a runbook has, and which of them say to do something.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Lines {
+    all: usize,
+    to_do: String,
+}
+
+/// The runbooks themselves are not ours to keep: their numbers are.
+const LINES: &str = "tests/runbooks/lines.yaml";
+
+fn lines() -> BTreeMap<String, Lines> {
+    let file = root().join(LINES);
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{LINES}: {e}"))
+}
+
 #[test]
 fn every_line_of_a_runbook_that_says_to_do_something_has_its_row() {
-    let Some(folder) = std::env::var_os("CUTOVER_SEEDS") else {
-        println!("skipped: CUTOVER_SEEDS names no folder with the runbooks");
+    let (known, tables) = (lines(), tables());
+    assert_eq!(known.len(), tables.len(), "{LINES}: one entry for each runbook");
+    let mut missing = vec![];
+    for table in &tables {
+        let of = known.get(&table.example).unwrap_or_else(|| panic!("{LINES} has no {}", table.example));
+        let mut covered = BTreeSet::new();
+        for (from, to) in table.rows.iter().flat_map(|row| &row.lines) {
+            assert!(from <= to && *to <= of.all, "{}: there is no line {from}-{to}", table.example);
+            covered.extend(*from..=*to);
+        }
+        let to_do = ranges(&of.to_do).unwrap_or_else(|| panic!("{LINES}: {}", of.to_do));
+        let numbers = to_do.into_iter().flat_map(|(from, to)| from..=to);
+        missing.extend(numbers.filter(|n| !covered.contains(n)).map(|n| format!("{}:{n}", table.example)));
+    }
+    assert!(missing.is_empty(), "{} lines without a row: {}", missing.len(), missing.join(", "));
+}
+
+/// The runbooks: where CUTOVER_SEEDS says, or beside the repository.
+fn seeds() -> Option<PathBuf> {
+    let named = std::env::var_os("CUTOVER_SEEDS").map(PathBuf::from);
+    named.or_else(|| Some(root().join("../shared/seeds")).filter(|folder| folder.is_dir()))
+}
+
+#[test]
+fn the_lines_are_those_of_the_runbooks() {
+    let Some(folder) = seeds() else {
+        println!("the runbooks are not at hand (CUTOVER_SEEDS): their lines are taken as {LINES} has them");
         return;
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap_or_else(|e| panic!("CUTOVER_SEEDS: {e}"))
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     files.sort();
     let tables = tables();
     assert_eq!(files.len(), tables.len(), "one table for each runbook");
-    let mut missing = vec![];
+    let mut text =
+        String::from("# Which lines of each runbook say to do something: UPDATE_EXPECT=1 with CUTOVER_SEEDS=FOLDER.\n");
     for (file, table) in files.iter().zip(&tables) {
-        let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        let mut covered = BTreeSet::new();
-        for (from, to) in table.rows.iter().flat_map(|row| &row.lines) {
-            assert!(from <= to && *to <= text.lines().count(), "{}: there is no line {from}-{to}", table.example);
-            covered.extend(*from..=*to);
-        }
-        for number in to_do(&text).into_iter().filter(|number| !covered.contains(number)) {
-            missing.push(format!("{}:{number}: {}", table.example, text.lines().nth(number - 1).unwrap_or_default()));
+        let runbook = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let (all, to_do) = (runbook.lines().count(), joined(&to_do(&runbook)));
+        text.push_str(&format!("{}: {{all: {all}, toDo: \"{to_do}\"}}\n", table.example));
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(root().join(LINES), text).unwrap_or_else(|e| panic!("{LINES}: {e}"));
+        return;
+    }
+    let found: BTreeMap<String, Lines> = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(found, lines(), "{LINES} is not what the runbooks in {} say", folder.display());
+}
+
+/// Numbers as ranges.
+fn joined(numbers: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = vec![];
+    for n in numbers {
+        match ranges.last_mut() {
+            Some((_, to)) if *to + 1 == *n => *to = *n,
+            _ => ranges.push((*n, *n)),
         }
     }
-    assert!(missing.is_empty(), "{} lines without a row:\n{}", missing.len(), missing.join("\n"));
+    let range = |(from, to): &(usize, usize)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// Numbers of the lines with a command, a point of a list, a checkbox, a threshold or a trigger.

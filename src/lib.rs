@@ -14,6 +14,8 @@ pub mod net;
 pub mod observe;
 pub mod operator;
 pub mod plan;
+pub mod route;
 pub mod spans;
 pub mod status;
 pub mod world;
+pub mod writes;

@@ -9,10 +9,10 @@ use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, RunState, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
 use crate::api::trigger::{Trigger, Until};
 use crate::endpoints::way_back::{OldSide, stopped_by};
-use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::after::RETIRE;
 use crate::plan::{PLAN_VERSION, Plan, Stage, unknown_form};
+use crate::route::{Names, Seen};
 use crate::world::{Reading, World};
 
 /// Longest part of the refusals that stands in other places than `Accepted`, in characters.
@@ -24,7 +24,7 @@ pub const REHEARSAL: &str = "rehearse-restore@";
 /// Services of the run whose selector is neither side's.
 pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
-        world.service(name).is_some_and(|v| names(&v.selector, &plan.old, &plan.target) == Names::Foreign)
+        world.service(name).is_some_and(|v| Seen::from(v).names(&plan.old, &plan.target) == Names::Foreign)
     };
     plan.services.iter().filter(foreign).cloned().collect()
 }

@@ -6,10 +6,10 @@ use crate::api::phase::Phase;
 use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
 use crate::decide::after;
 use crate::decide::draft::Draft;
-use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::PlanSide;
-use crate::world::{ServiceView, World};
+use crate::route::{Names, Seen};
+use crate::world::World;
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -137,10 +137,10 @@ fn services(d: &mut Draft) {
             d.end(Phase::RolledBack, reasons::SERVICE_REPLACED, &text, None);
             return;
         }
-        if !newer(view, &service.resource_version) {
+        if !Seen::from(view).newer(&service.resource_version) {
             continue; // seen before our own patch
         }
-        match names(&view.selector, &d.plan.old, &d.plan.target) {
+        match Seen::from(view).names(&d.plan.old, &d.plan.target) {
             Names::Target => {}
             Names::Old => {
                 let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);
@@ -156,14 +156,5 @@ fn services(d: &mut Draft) {
                 }
             }
         }
-    }
-}
-
-/// Whether a Service was seen after the write that the resourceVersion of a claim precedes. The first write after the
-/// claim is our own patch, since the patch tests that version (P4); resource versions are comparable integers.
-pub fn newer(view: &ServiceView, claimed: &str) -> bool {
-    match (view.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
-        (Ok(seen), Ok(claimed)) => seen > claimed,
-        _ => view.resource_version != claimed,
     }
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use kube::api::PostParams;
 use kube::{Api, Client};
-use serde_json::{Value, json};
 
+use crate::act::Claimed;
 use crate::act::call::{CallError, Class, call, call_within};
-use crate::act::{Claimed, authority};
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
 use crate::effect::Effect;
+use crate::effect::protocol::JsonPatch;
+use crate::route::authorises;
 
 /// A run may not grow beyond this in etcd (DESIGN §3).
 const MAX_RUN: usize = 512 * 1024;
@@ -169,10 +170,8 @@ pub async fn take_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Res
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let Some(operations) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
-    let patch: kube::api::Patch<()> = serde_json::from_value(operations)
-        .map(kube::api::Patch::Json)
-        .map_err(|e| CallError::invalid(e.to_string()))?;
+    let Some(patch) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
+    let patch = patch.body()?;
     let name = object.meta().name.as_deref().unwrap_or_default();
     match call(api.patch(name, &kube::api::PatchParams::default(), &patch)).await {
         Ok(after) => Ok(Some(after)),
@@ -186,16 +185,16 @@ where
 }
 
 /// The patch that takes a finalizer away; `None` where it is not there.
-fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<Value> {
+fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<JsonPatch> {
     let list = list?;
     let at = list.iter().position(|f| f == finalizer)?;
     let path = format!("/metadata/finalizers/{at}");
-    Some(json!([{"op": "test", "path": path, "value": finalizer}, {"op": "remove", "path": path}]))
+    Some(JsonPatch::default().test(&path, finalizer).remove(&path))
 }
 
 fn restores_allowed(journal: &RunStatus, effects: &[Effect]) -> Vec<Effect> {
     let claimed = |effect: &&Effect| match effect {
-        Effect::Restore { service, from, to, .. } => authority::allows(journal, service, from, to),
+        Effect::Restore { route, from, to, .. } => authorises(journal, route, from, to),
         _ => false,
     };
     effects.iter().filter(claimed).cloned().collect()
@@ -228,6 +227,7 @@ mod tests {
     use crate::api::run::{RunState, ServiceSwitch, StepRecord, SwitchRecord, SwitchState};
     use crate::effect::RestoreGuard;
     use jiff::Timestamp;
+    use serde_json::json;
 
     fn journal(phase: Phase, state: SwitchState) -> RunStatus {
         let service = ServiceSwitch {
@@ -256,7 +256,7 @@ mod tests {
 
     fn restore(service: &str, from: &str) -> Effect {
         Effect::Restore {
-            service: service.into(),
+            route: crate::route::Route::service(service),
             from: [("side".to_owned(), from.to_owned())].into(),
             to: [("side".to_owned(), "green".to_owned())].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
@@ -301,7 +301,7 @@ mod tests {
     fn a_finalizer_is_removed_by_a_patch_that_tests_its_place() {
         let list = vec!["other".to_owned(), RUN_FINALIZER.to_owned()];
         let patch = without_finalizer(Some(&list), RUN_FINALIZER);
-        assert_eq!(patch.as_ref().map(|p| p[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
+        assert_eq!(patch.as_ref().map(|p| p.operations()[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
         assert_eq!(without_finalizer(Some(&list[..1]), RUN_FINALIZER), None);
     }
 }

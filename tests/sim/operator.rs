@@ -248,7 +248,7 @@ impl Operator {
         };
         let authorised = restores
             .into_iter()
-            .filter(|e| matches!(e, Effect::Restore { service, .. } if allowed && open(service)))
+            .filter(|e| matches!(e, Effect::Restore { route, .. } if allowed && open(&route.name)))
             .collect();
         self.hand_out(cluster, authorised, turn);
     }

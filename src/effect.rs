@@ -6,14 +6,16 @@ use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, ObjectRef, Selector};
 use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
 
-pub mod authority;
 pub mod change;
 mod claimed;
 pub mod env;
+mod failure;
+pub mod protocol;
 mod scope;
 
 pub use change::{Change, hash};
 pub use claimed::Claimed;
+pub use failure::{CallError, Class};
 pub use scope::Scope;
 
 /// Names a read, so that its answer finds the step or trial that asked. `step#attempt`, `trigger@trial`.
@@ -213,6 +215,22 @@ pub struct Address {
     pub port: u16,
 }
 
+/// What sends users to one side or the other; [`crate::route`] knows how each kind is switched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// What it is.
+    pub kind: RouteKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// The kinds of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// By its selector.
+    Service,
+}
+
 /// Something to be done. Acted on only once claimed (see `act::Claimed`).
 #[derive(Clone, Debug, PartialEq)]
 // A decision holds a few of them; a box would only hide the request.
@@ -270,11 +288,11 @@ pub enum Effect {
         /// The request.
         request: Request,
     },
-    /// Switch a Service's selector. The executor counts ready endpoints live first (P5), then patches with tests of
-    /// uid, resourceVersion and the whole selector (P4).
+    /// Point a route to the target. Ready endpoints are counted live first (P5), then it is patched with tests of uid,
+    /// resourceVersion and of where it points (P4).
     Switch {
-        /// The Service.
-        service: String,
+        /// What is switched.
+        route: Route,
         /// Test.
         uid: String,
         /// Test.
@@ -286,14 +304,14 @@ pub enum Effect {
         /// Ready endpoints wanted at a live read.
         min_ready: u32,
     },
-    /// Put a Service's selector back. The executor reads Service and pods live, checks [`RestoreGuard`], then patches
-    /// selector and fence with tests of what it read.
+    /// Point a route to the old side again. Route and pods are read live, [`RestoreGuard`] is checked, then it is patched
+    /// together with its fence, with tests of what was read.
     Restore {
-        /// The Service.
-        service: String,
-        /// The old side's whole selector.
+        /// What is put back.
+        route: Route,
+        /// Where it points on the old side.
         from: Selector,
-        /// The target's whole selector.
+        /// Where it points on the target.
         to: Selector,
         /// When it may.
         guard: RestoreGuard,
@@ -348,11 +366,16 @@ impl Effect {
             Self::OwnJob { name, .. } => format!("own/{name}"),
             Self::Answer { uid, .. } => answer_key(uid),
             Self::Send { key, .. } => format!("send/{key}"),
-            Self::Switch { service, resource_version, .. } => format!("switch/{service}/{resource_version}"),
-            Self::Restore { service, .. } => format!("restore/{service}"),
+            Self::Switch { route, resource_version, .. } => switch_key(route, resource_version),
+            Self::Restore { route, .. } => format!("restore/{}", route.name),
             Self::Change { why, object, change, .. } => change_key(change.kind(), why, object),
         }
     }
+}
+
+/// The key of the switch of a route, as it was claimed.
+pub fn switch_key(route: &Route, resource_version: &str) -> EffectKey {
+    format!("switch/{}/{resource_version}", route.name)
 }
 
 /// The key of the answer to a decision.
@@ -401,7 +424,7 @@ pub enum Outcome {
         ready: u32,
         /// Of the other one; `None`: not counted.
         other: Option<u32>,
-        /// The Service's selector, if it is neither side's: drift.
+        /// Where the route points, if it is neither side: drift.
         foreign: Option<Selector>,
     },
     /// A restore that was not made.

@@ -9,10 +9,10 @@ use crate::api::phase::Phase;
 use crate::api::run::{Ending, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
 use crate::api::trigger::{Trigger, Until};
 use crate::endpoints::way_back::{OldSide, stopped_by};
-use crate::endpoints::{Names, names};
 use crate::journal;
 use crate::plan::Plan;
 use crate::plan::after::RETIRE;
+use crate::route::{Names, Seen};
 pub use crate::view::release_name;
 use crate::world::{Reading, World};
 
@@ -26,7 +26,7 @@ pub const REHEARSAL: &str = "rehearse-restore@";
 /// Services of the run whose selector is neither side's.
 pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
-        world.service(name).is_some_and(|v| names(&v.selector, &plan.old, &plan.target) == Names::Foreign)
+        world.service(name).is_some_and(|v| Seen::from(v).names(&plan.old, &plan.target) == Names::Foreign)
     };
     plan.services.iter().filter(foreign).cloned().collect()
 }

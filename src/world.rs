@@ -13,6 +13,7 @@ use crate::api::step::WorkloadRef;
 use crate::effect::{EffectKey, Outcome, ReadKey};
 
 mod answers;
+pub mod convert;
 
 pub use answers::{
     Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LabelRule,

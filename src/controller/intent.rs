@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::cutover::{CutoverSpec, CutoverStatus, Intent, Release};
 use crate::api::run::Selector;
-use crate::endpoints::carries;
+use crate::route;
 use crate::status::release_name;
 
 /// Where the Services point.
@@ -55,11 +55,8 @@ pub fn live(spec: &CutoverSpec, selectors: &BTreeMap<String, Option<Selector>>) 
         ));
     }
     let side_of = |selector: &Selector| {
-        let mut named = spec.sides.iter().filter(|side| carries(selector, &side.selector));
-        match (named.next(), named.next()) {
-            (Some(side), None) => Some(side.name.clone()),
-            _ => None,
-        }
+        let side = route::side_of(selector, spec.sides.iter().map(|side| &side.selector))?;
+        spec.sides.get(side).map(|side| side.name.clone())
     };
     let mut points: Vec<(&String, Option<String>)> = vec![];
     for (name, selector) in selectors {

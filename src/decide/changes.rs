@@ -6,9 +6,9 @@ use crate::api::phase::Phase;
 use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
 use crate::decide::after;
 use crate::decide::draft::Draft;
-use crate::endpoints::{Names, names, newer};
 use crate::journal::{self, transition};
 use crate::plan::PlanSide;
+use crate::route::{Names, Seen};
 use crate::world::World;
 
 /// Applies the table, row by row; the first row that ends the run wins.
@@ -137,10 +137,10 @@ fn services(d: &mut Draft) {
             d.end(Phase::RolledBack, reasons::SERVICE_REPLACED, &text, None);
             return;
         }
-        if !newer(view, &service.resource_version) {
+        if !Seen::from(view).newer(&service.resource_version) {
             continue; // seen before our own patch
         }
-        match names(&view.selector, &d.plan.old, &d.plan.target) {
+        match Seen::from(view).names(&d.plan.old, &d.plan.target) {
             Names::Target => {}
             Names::Old => {
                 let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);

@@ -9,12 +9,13 @@ use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchS
 use crate::decide::blocked;
 use crate::decide::draft::Draft;
 use crate::effect::{Change, Effect, Outcome, RestoreGuard};
+use crate::endpoints::lost_nodes;
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
-use crate::endpoints::{Names, lost_nodes, names, newer};
 use crate::journal;
 use crate::journal::later;
 use crate::journal::transition::SwitchEvent;
 use crate::plan::after::RETIRE;
+use crate::route::{Names, Route};
 
 /// Pause between two tries of a due restore.
 const PACE: Duration = Duration::from_millis(250);
@@ -86,7 +87,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     let old = OldSide::of(d.plan, &d.journal, d.world, s);
     let slow = s.blocked.as_ref().map_or(0, |b| b.slow);
     let effect = Effect::Restore {
-        service: s.name.clone(),
+        route: Route::of(s),
         from: s.from.clone(),
         to: s.to.clone(),
         guard: RestoreGuard { min_ready: old.min_ready, any },
@@ -184,7 +185,7 @@ fn guarded(d: &Draft, s: &mut ServiceSwitch, at: Timestamp, old: &OldSide, ready
 /// failed try may be chance.
 fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
     let b = s.blocked.as_ref().filter(|b| b.failures >= 2)?;
-    let (name, ns) = (&s.name, &d.plan.namespace);
+    let (name, ns, route) = (&s.name, &d.plan.namespace, Route::of(s));
     let (live, target) = (&d.plan.old.name, &d.plan.target.name);
     let selector = |of: &Selector| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
     // One that a step of the run has stopped takes its time to start: nobody is called for that.
@@ -212,11 +213,11 @@ fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
         ),
         BlockCause::Refused => (reasons::REFUSED, format!("kubectl get service {name} -n {ns} -o yaml")),
         BlockCause::OldSideEmpty => {
-            (reasons::OLD_SIDE_EMPTY, format!("kubectl get pods -n {ns} -l {}", selector(&s.from)))
+            (reasons::OLD_SIDE_EMPTY, format!("kubectl get pods -n {ns} -l {}", selector(&route.pods(&s.from))))
         }
         BlockCause::BothSidesEmpty => (
             reasons::BOTH_SIDES_EMPTY,
-            format!("bring either side back: kubectl get pods -n {ns} -l '{}'", either(&s.from, &s.to)),
+            format!("bring either side back: kubectl get pods -n {ns} -l '{}'", either(&route.pods(&s.from), &route.pods(&s.to))),
         ),
         BlockCause::ServiceGone => (reasons::SERVICE_GONE, format!("kubectl get service {name} -n {ns}")),
         BlockCause::SelectorDrift => (
@@ -224,7 +225,7 @@ fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
             format!("point it to {live} or {target}: kubectl edit service {name} -n {ns}"),
         ),
     };
-    let text = format!("Service {name} is not back on {live} since {:.0}: {}. Next: {next}", b.since, b.message);
+    let text = format!("{route} is not back on {live} since {:.0}: {}. Next: {next}", b.since, b.message);
     Some((reason, text))
 }
 
@@ -241,16 +242,16 @@ fn either(from: &Selector, to: &Selector) -> String {
 /// in a version younger than our patch.
 fn adopted(d: &Draft, s: &ServiceSwitch) -> bool {
     s.state == SwitchState::Switched
-        && d.world.service(&s.name).is_some_and(|view| {
-            view.uid == s.uid
-                && newer(view, &s.resource_version)
-                && names(&view.selector, &d.plan.old, &d.plan.target) == Names::Old
+        && Route::of(s).seen(d.world).is_some_and(|seen| {
+            seen.uid == s.uid
+                && seen.newer(&s.resource_version)
+                && seen.names(&d.plan.old, &d.plan.target) == Names::Old
         })
 }
 
 /// A Service that was gone exists again and points to the target: it is restored under its new uid.
 fn reappeared(d: &Draft, s: &ServiceSwitch) -> bool {
-    d.world.service(&s.name).is_some_and(|view| names(&view.selector, &d.plan.old, &d.plan.target) == Names::Target)
+    Route::of(s).seen(d.world).is_some_and(|seen| seen.names(&d.plan.old, &d.plan.target) == Names::Target)
 }
 
 /// Scales the old side to its journaled counts, repeated while the restore is due.

@@ -7,6 +7,7 @@ use crate::decide::draft::Draft;
 use crate::decide::{blocked, execution, interrupt, restore, undo};
 use crate::journal;
 use crate::plan::{PlanStep, Stage};
+use crate::route::Route;
 
 /// The subject of the question whether a completed run is undone.
 pub const UNDO_QUESTION: &str = "undo";
@@ -128,7 +129,8 @@ fn has_followed(d: &mut Draft) -> bool {
     let drained = journal::later(restored, d.plan.switch.drain);
     let until = journal::later(restored, d.plan.switch.timeout).max(drained);
     let back = |s: &&ServiceSwitch| s.state == SwitchState::Restored;
-    let followed = switch.services.iter().filter(back).all(|s| d.world.converged(&s.name, &s.from, 1).is_ok());
+    let followed =
+        switch.services.iter().filter(back).all(|s| d.world.converged(&s.name, &Route::of(s).pods(&s.from), 1).is_ok());
     if d.now() >= until || (followed && d.now() >= drained) {
         return true;
     }

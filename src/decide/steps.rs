@@ -8,9 +8,10 @@ use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
 use crate::decide::execution::{self, drive, everything_is_known};
 use crate::effect::Read;
-use crate::endpoints::{Names, check, names};
+use crate::endpoints::check;
 use crate::journal;
 use crate::plan::{PlanStep, Stage};
+use crate::route::{Names, Seen};
 
 /// How long people have for a failed step that asks them, before the default (rollback) is taken.
 const DECIDE_WITHIN: Duration = Duration::from_mins(15);
@@ -42,7 +43,7 @@ pub fn waits_for(d: &Draft) -> Option<String> {
             Some(Some(view)) if view.selector.is_empty() => {
                 return Some(check::without_selector(name, &d.plan.old.name));
             }
-            Some(Some(view)) => match names(&view.selector, &d.plan.old, &d.plan.target) {
+            Some(Some(view)) => match Seen::from(view).names(&d.plan.old, &d.plan.target) {
                 Names::Old => {}
                 Names::Target => return Some(format!("Service {name} points to {} already", d.plan.target.name)),
                 Names::Foreign => {

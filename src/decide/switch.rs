@@ -8,11 +8,11 @@ use crate::api::phase::Phase;
 use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, EffectKey, Outcome, Read};
-use crate::endpoints::{Names, check, names, newer, whole_selector, why};
+use crate::effect::{Effect, EffectKey, Outcome, Read, switch_key};
+use crate::endpoints::{check, why};
 use crate::journal::later;
 use crate::journal::transition::SwitchEvent;
-use crate::world::ServiceView;
+use crate::route::{self, Names, Route, Seen};
 
 /// Pause between two tries of a patch that was guarded, in conflict or unanswered.
 const PACE: Duration = Duration::from_millis(250);
@@ -57,20 +57,20 @@ fn claim(d: &mut Draft) {
         return give_up_at(d, deadline, reasons::TARGET_NOT_READY, "a workload of the target is not known");
     }
     let mut services = vec![];
-    for name in &d.plan.services {
-        let Some(view) = d.world.service(name) else {
-            let text = format!("Service {name} was deleted before the switch");
+    for route in route::all(d.plan) {
+        let Some(seen) = route.seen(d.world) else {
+            let text = format!("{route} was deleted before the switch");
             return d.end(Phase::Failed, reasons::SERVICE_REPLACED, &text, None);
         };
-        match names(&view.selector, &d.plan.old, &d.plan.target) {
+        match seen.names(&d.plan.old, &d.plan.target) {
             Names::Old => {}
             Names::Foreign => return, // drift: reported by the conditions, never a way past a gate (P12)
             Names::Target => {
-                let text = format!("Service {name} points to {} already, by somebody else's hand", d.plan.target.name);
+                let text = format!("{route} points to {} already, by somebody else's hand", d.plan.target.name);
                 return give_up_at(d, deadline, reasons::SELECTOR_DRIFT, &text);
             }
         }
-        let wanted = match claimable(d, name) {
+        let wanted = match claimable(d, &route) {
             Ok(wanted) => wanted,
             Err(text) => {
                 let cause = why::first(d.world, &d.plan.target.workloads).map(|cause| format!("; {cause}"));
@@ -78,21 +78,8 @@ fn claim(d: &mut Draft) {
                 return give_up_at(d, deadline, reasons::TARGET_NOT_READY, &text);
             }
         };
-        services.push(ServiceSwitch {
-            name: name.clone(),
-            uid: view.uid.clone(),
-            resource_version: view.resource_version.clone(),
-            from: view.selector.clone(),
-            to: whole_selector(&view.selector, &d.plan.target.selector),
-            wanted,
-            old_wanted: old_wanted(d, name),
-            state: SwitchState::Claimed,
-            unanswered: false,
-            switched_at: None,
-            restored_at: None,
-            message: None,
-            blocked: None,
-        });
+        let claim = route.claim(&seen, &d.plan.target);
+        services.push(ServiceSwitch { wanted, old_wanted: old_wanted(d, &route.name), ..claim });
     }
     let replicas = [&d.plan.old, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
     d.journal.replicas = replicas
@@ -110,12 +97,12 @@ fn claim(d: &mut Draft) {
     }
 }
 
-/// How many ready endpoints a Service wants of the target, if enough of them are there.
-fn claimable(d: &Draft, service: &str) -> Result<u32, String> {
-    let target = &d.plan.target;
+/// How many ready endpoints a route wants of the target, if enough of them are there.
+fn claimable(d: &Draft, route: &Route) -> Result<u32, String> {
+    let (target, service) = (&d.plan.target, route.name.as_str());
     let selected = d.world.selected(service, target).unwrap_or_default();
     let (Some(wanted), false) = (d.world.wanted_of(service, target), selected.is_empty()) else {
-        return Err(format!("Service {service} would select no workload that is listed under {}", target.name));
+        return Err(format!("{route} would select no workload that is listed under {}", target.name));
     };
     let min_ready = d.plan.switch.min_ready.of(wanted);
     let ready = d.world.ready_on(service, target).unwrap_or(0);
@@ -123,10 +110,9 @@ fn claimable(d: &Draft, service: &str) -> Result<u32, String> {
         return Ok(wanted);
     }
     let pods = d.world.pods.iter().flat_map(|seen| &seen.value).cloned().collect::<Vec<_>>();
-    let whole = d.world.service(service).map(|view| whole_selector(&view.selector, &target.selector));
-    let gated = whole.map(|whole| check::gated(&pods, &whole)).unwrap_or_default();
+    let gated = route.seen(d.world).map(|seen| check::gated(&pods, &seen.pods_on(target))).unwrap_or_default();
     let why = gated.first().map(|why| format!("; {why}")).unwrap_or_default();
-    Err(format!("{} has {ready} ready endpoints for Service {service}, wanted {min_ready}{why}", target.name))
+    Err(format!("{} has {ready} ready endpoints for {route}, wanted {min_ready}{why}", target.name))
 }
 
 /// Ready endpoints that the switch of a Service asks for: counted at its claim, so that scaling does not move the goal.
@@ -165,7 +151,7 @@ fn give_up_at(d: &mut Draft, deadline: jiff::Timestamp, reason: &str, text: &str
 
 fn send(d: &mut Draft, s: &ServiceSwitch) {
     let effect = Effect::Switch {
-        service: s.name.clone(),
+        route: Route::of(s),
         uid: s.uid.clone(),
         resource_version: s.resource_version.clone(),
         from: s.from.clone(),
@@ -185,9 +171,10 @@ fn follow(d: &mut Draft) {
             settle(d, s);
         }
         if s.state == SwitchState::Refused {
-            let same = d.world.service(&s.name).is_some_and(|view| view.uid == s.uid);
+            let route = Route::of(s);
+            let same = route.seen(d.world).is_some_and(|seen| seen.uid == s.uid);
             let reason = if same { reasons::SWITCH_FAILED } else { reasons::SERVICE_REPLACED };
-            refused = Some((reason, format!("Service {}: {}", s.name, s.message.clone().unwrap_or_default())));
+            refused = Some((reason, format!("{route}: {}", s.message.clone().unwrap_or_default())));
         }
     }
     d.journal.switch = Some(switch.clone());
@@ -195,7 +182,10 @@ fn follow(d: &mut Draft) {
         return d.end(Phase::RolledBack, reason, &format!("the switch was refused: {why}"), None);
     }
     let all_switched = switch.services.iter().all(|s| s.state == SwitchState::Switched);
-    let behind = switch.services.iter().find_map(|s| d.world.converged(&s.name, &s.to, min_ready(d, s)).err());
+    let behind = switch
+        .services
+        .iter()
+        .find_map(|s| d.world.converged(&s.name, &Route::of(s).pods(&s.to), min_ready(d, s)).err());
     if all_switched && switch.converged_at.is_none() && behind.is_none() {
         switch.converged_at = Some(d.now());
         d.journal.switch = Some(switch.clone());
@@ -217,7 +207,8 @@ fn follow(d: &mut Draft) {
             let open = switch.services.iter().find(|s| s.state == SwitchState::Claimed);
             let why = match open {
                 Some(s) => {
-                    format!("Service {}: {}", s.name, s.message.as_deref().unwrap_or("its patch is not answered"))
+                    let why = s.message.as_deref().unwrap_or("its patch is not answered");
+                    format!("{}: {why}", Route::of(s))
                 }
                 None => behind.unwrap_or_else(|| "the endpoints have not converged".into()),
             };
@@ -233,7 +224,8 @@ fn follow(d: &mut Draft) {
 
 /// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself.
 fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
-    let key = format!("switch/{}/{}", s.name, s.resource_version);
+    let route = Route::of(s);
+    let key = switch_key(&route, &s.resource_version);
     // A claim of which this process knows nothing was made by another one, whose patch may have been sent.
     let known = d.world.outcomes.contains_key(&key) || d.world.tried.contains_key(&key);
     s.unanswered |= !known && !d.world.in_flight.contains(&key);
@@ -287,7 +279,8 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
         d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
         return;
     };
-    let Some(view) = &seen.value else {
+    let at = seen.at;
+    let Some(view) = route.seen(d.world) else {
         d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("it does not exist any more".into());
         return;
@@ -295,14 +288,14 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
     if view.uid != s.uid {
         d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("it was deleted and created again".into());
-    } else if !newer(view, &s.resource_version) {
+    } else if !view.newer(&s.resource_version) {
         // Not written since the claim: the same patch may be sent (again); its tests let it succeed once.
         send(d, s);
-    } else if view.selector == s.to {
+    } else if *view.at == s.to {
         d.switch_event(s, SwitchEvent::Switched);
-        s.switched_at = Some(seen.at);
+        s.switched_at = Some(at);
         s.message = None;
-    } else if names(&view.selector, &d.plan.old, &d.plan.target) == Names::Old {
+    } else if view.names(&d.plan.old, &d.plan.target) == Names::Old {
         written_by_others(d, s, view, &key);
     } else {
         d.switch_event(s, SwitchEvent::Refused);
@@ -311,8 +304,8 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
 }
 
 /// Somebody else wrote the Service after the claim, so the claimed patch can never succeed any more.
-fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, key: &EffectKey) {
-    let by = view.writer.as_deref().unwrap_or("somebody else");
+fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: Seen<'_>, key: &EffectKey) {
+    let by = view.writer.unwrap_or("somebody else");
     if s.unanswered {
         // Whether the patch took effect before, and was put back, cannot be known: nothing is switched over a person's
         // hand, and never twice (P4).
@@ -323,7 +316,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
         ));
         return;
     }
-    if view.selector != s.from {
+    if *view.at != s.from {
         d.switch_event(s, SwitchEvent::Refused);
         s.message = Some(format!("{by} changed its selector after the claim; release again once it is settled"));
         return;
@@ -337,7 +330,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: &ServiceView, k
     } else if d.world.refreshed.is_none_or(|at| at < due) {
         d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
     } else {
-        s.resource_version.clone_from(&view.resource_version);
+        s.resource_version = view.resource_version.to_owned();
         send(d, s);
     }
 }

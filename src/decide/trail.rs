@@ -48,11 +48,10 @@ fn images(plan: &Plan, journal: &mut RunStatus, world: &World, put: fn(&mut Imag
     for side in [&plan.target, &plan.old] {
         for mut seen in of_side(side, world) {
             let ids = std::mem::take(&mut seen.image_ids);
-            let same = |r: &&mut ImageRecord| {
-                (&r.side, &r.workload, &r.container) == (&seen.side, &seen.workload, &seen.container)
-            };
-            match journal.images.iter_mut().find(same) {
-                Some(known) => put(known, ids),
+            let same =
+                |r: &ImageRecord| (&r.side, &r.workload, &r.container) == (&seen.side, &seen.workload, &seen.container);
+            match journal.images.iter().position(same) {
+                Some(at) => put(&mut journal.images[at], ids),
                 None if journal.images.len() < MAX_IMAGES => {
                     put(&mut seen, ids);
                     journal.images.push(seen);

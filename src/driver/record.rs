@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use kube::api::PostParams;
 use kube::{Api, Client};
-use serde_json::{Value, json};
 
 use crate::act::call::{CALL_LIMIT, CallError, Class, call, call_within};
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
+use crate::effect::protocol::JsonPatch;
 use crate::pilot::run::{Put, Reread};
 
 /// A run as it was last read or written.
@@ -111,10 +111,8 @@ pub async fn take_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Res
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let Some(operations) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
-    let patch: kube::api::Patch<()> = serde_json::from_value(operations)
-        .map(kube::api::Patch::Json)
-        .map_err(|e| CallError::invalid(e.to_string()))?;
+    let Some(patch) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
+    let patch = patch.body()?;
     let name = object.meta().name.as_deref().unwrap_or_default();
     match call(api.patch(name, &kube::api::PatchParams::default(), &patch)).await {
         Ok(after) => Ok(Some(after)),
@@ -128,22 +126,24 @@ where
 }
 
 /// The patch that takes a finalizer away; `None` where it is not there.
-fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<Value> {
+fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<JsonPatch> {
     let list = list?;
     let at = list.iter().position(|f| f == finalizer)?;
     let path = format!("/metadata/finalizers/{at}");
-    Some(json!([{"op": "test", "path": path, "value": finalizer}, {"op": "remove", "path": path}]))
+    Some(JsonPatch::default().test(&path, finalizer).remove(&path))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_finalizer_is_removed_by_a_patch_that_tests_its_place() {
         let list = vec!["other".to_owned(), RUN_FINALIZER.to_owned()];
         let patch = without_finalizer(Some(&list), RUN_FINALIZER);
-        assert_eq!(patch.as_ref().map(|p| p[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
+        assert_eq!(patch.as_ref().map(|p| p.operations()[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
         assert_eq!(without_finalizer(Some(&list[..1]), RUN_FINALIZER), None);
     }
 }

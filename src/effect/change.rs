@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::env;
+use super::protocol::JsonPatch;
 
 /// On a pod template: which attempt of which step restarted it last.
 pub const RESTARTED_BY: &str = "cutover.dev/restarted-by";
@@ -192,20 +193,19 @@ pub(super) fn member(object: &Value, path: &str, map: Map<String, Value>) -> Edi
     Edit { path: parent.into(), test: None, value: json!({ key: value }) }
 }
 
-/// The operations of a JSON patch that makes the edits on the object as it was read.
-pub fn operations(uid: &str, version: Option<&str>, edits: &[Edit]) -> Value {
-    let mut all = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+/// The patch that makes the edits on the object as it was read.
+pub fn patch(uid: &str, version: Option<&str>, edits: &[Edit]) -> JsonPatch {
+    let mut patch = JsonPatch::of(uid);
     if edits.iter().any(|e| e.test.is_none()) {
-        all.push(json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
+        patch = patch.version(version.unwrap_or_default());
     }
     for edit in edits {
         if let Some(test) = &edit.test {
-            all.push(json!({"op": "test", "path": edit.path, "value": test}));
+            patch = patch.test(&edit.path, test.clone());
         }
-        // `add` sets a member that is there already, and one that is not.
-        all.push(json!({"op": "add", "path": edit.path, "value": edit.value}));
+        patch = patch.add(&edit.path, edit.value.clone());
     }
-    Value::Array(all)
+    patch
 }
 
 /// A short hash of a value that does not depend on the order of keys or on members that say nothing (`null`): what a
@@ -297,10 +297,10 @@ mod tests {
     #[test]
     fn every_patch_tests_what_it_stands_on() {
         let edits = [Edit { path: "/spec/replicas".into(), test: Some(json!(3)), value: json!(0) }];
-        let ops = operations("u", Some("7"), &edits);
+        let ops = patch("u", Some("7"), &edits).operations();
         assert_eq!(ops.as_array().map(Vec::len), Some(3), "{ops}");
         let edits = [Edit { path: "/spec/template".into(), test: None, value: json!({}) }];
-        let ops = operations("u", Some("7"), &edits);
+        let ops = patch("u", Some("7"), &edits).operations();
         assert_eq!(ops[1], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"}));
     }
 }

@@ -15,17 +15,6 @@ pub use lost::{Loss, loss, lost_nodes, returning};
 pub mod check;
 pub mod why;
 
-/// Which side a whole selector names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// The first one given.
-    Old,
-    /// The second one given.
-    Target,
-    /// Neither: drift.
-    Foreign,
-}
-
 /// The Service's whole selector if it pointed to `side`.
 pub fn whole_selector(current: &Selector, side: &BTreeMap<String, String>) -> Selector {
     let mut whole = current.clone();
@@ -36,24 +25,6 @@ pub fn whole_selector(current: &Selector, side: &BTreeMap<String, String>) -> Se
 /// Whether a selector carries all of a side's values.
 pub fn carries(selector: &Selector, side: &BTreeMap<String, String>) -> bool {
     side.iter().all(|(k, v)| selector.get(k) == Some(v))
-}
-
-/// Which of two sides a selector names.
-pub fn names(selector: &Selector, old: &PlanSide, target: &PlanSide) -> Names {
-    match (carries(selector, &old.selector), carries(selector, &target.selector)) {
-        (true, false) => Names::Old,
-        (false, true) => Names::Target,
-        _ => Names::Foreign,
-    }
-}
-
-/// Whether a Service was seen after the write that the resourceVersion of a claim precedes. The first write after the
-/// claim is our own patch, since the patch tests that version (P4); resource versions are comparable integers.
-pub fn newer(view: &ServiceView, claimed: &str) -> bool {
-    match (view.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
-        (Ok(seen), Ok(claimed)) => seen > claimed,
-        _ => view.resource_version != claimed,
-    }
 }
 
 /// Whether labels match a selector; an empty selector matches nothing, as for Services.

@@ -34,7 +34,7 @@ fn all_effects() -> Vec<Effect> {
         },
         Effect::Send { key: "a#1".into(), request },
         Effect::Switch {
-            service: name.clone(),
+            route: crate::route::Route::service(&name),
             uid: uid.clone(),
             resource_version: "1".into(),
             from: [].into(),
@@ -42,7 +42,7 @@ fn all_effects() -> Vec<Effect> {
             min_ready: 1,
         },
         Effect::Restore {
-            service: name,
+            route: crate::route::Route::service(&name),
             from: [].into(),
             to: [].into(),
             guard: RestoreGuard { min_ready: 1, any: false },

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 pub mod address;
 mod body;
+pub mod call;
 pub mod identity;
 pub mod keys;
 pub mod leadership;

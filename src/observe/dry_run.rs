@@ -5,7 +5,6 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Service;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -16,10 +15,12 @@ use crate::api::FIELD_MANAGER;
 use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::run::{ObjectKind, ObjectRef};
 use crate::api::step::WorkloadKind;
-use crate::effect::change::{Edit, Now, operations, seen};
+use crate::effect::change::{Edit, Now, patch, seen};
 use crate::effect::env::without_values;
+use crate::effect::protocol::JsonPatch;
 use crate::effect::{Change, DryRun};
 use crate::net::keys::{CALL_LIMIT, brief};
+use crate::route::Route;
 use crate::world::{DryRunRefusal, ResourceAnswer};
 
 /// The policy that denies forged decisions.
@@ -84,13 +85,10 @@ impl Tries<'_> {
         match run {
             DryRun::Job { manifest, .. } => self.job(manifest).await,
             DryRun::Selector { service, test, to } => {
-                let api = Api::<Service>::namespaced(self.account.clone(), self.namespace);
-                let mut operations = vec![];
-                operations
-                    .extend(test.iter().map(|from| json!({"op": "test", "path": "/spec/selector", "value": from})));
-                // `add` sets a member that is there already, and one that is not
-                operations.push(json!({"op": "add", "path": "/spec/selector", "value": to}));
-                call(api.patch(service, &params(), &patch(operations)?)).await.map(drop)
+                let route = Route::service(service);
+                let (object, patch) = (route.object(), route.rehearsal(test.as_ref(), to));
+                let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &object.resource);
+                call(api.patch(&object.name, &params(), &body(&patch)?)).await.map(drop)
             }
             DryRun::Change { object, change } => self.change(object, change.as_ref()).await,
             DryRun::Look(of) => match resource::read(&self.account, self.namespace, of).await {
@@ -195,10 +193,9 @@ impl Tries<'_> {
             Some(Now::Done) | None => vec![present(object.kind, &now.data)],
         };
         let uid = now.metadata.uid.as_deref().unwrap_or_default();
-        let operations = operations(uid, now.metadata.resource_version.as_deref(), &edits);
-        let operations = operations.as_array().cloned().unwrap_or_default();
+        let patch = patch(uid, now.metadata.resource_version.as_deref(), &edits);
         let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
-        match call(api.patch(&object.name, &params(), &patch(operations)?)).await {
+        match call(api.patch(&object.name, &params(), &body(&patch)?)).await {
             Ok(_) => Ok(()),
             // Its tests may have failed, since somebody wrote in between.
             Err(refusal) => match call(reader.get_opt(&object.name)).await? {
@@ -233,9 +230,8 @@ fn params() -> PatchParams {
     PatchParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
-fn patch(operations: Vec<Value>) -> Result<Patch<()>, Refusal> {
-    let operations = serde_json::from_value(Value::Array(operations));
-    operations.map(Patch::Json).map_err(|e| Refusal::last(format!("the patch cannot be made: {e}")))
+fn body(patch: &JsonPatch) -> Result<Patch<()>, Refusal> {
+    patch.body().map_err(|e| Refusal::last(format!("the patch cannot be made: {e}")))
 }
 
 async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Refusal> {

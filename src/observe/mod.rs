@@ -34,11 +34,11 @@ use crate::net::identity::Identity;
 use crate::net::prometheus::Query;
 use crate::net::sources::Sources;
 use crate::plan::Plan;
+pub use crate::world::convert;
 use crate::world::{QueryAnswer, Reading, Sighting};
 
 mod changed;
 mod configuration;
-pub mod convert;
 mod dry_run;
 mod events;
 pub mod health;

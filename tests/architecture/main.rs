@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 22] = [
+const IMPORTS: [(&str, &[&str]); 24] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -18,15 +18,18 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
     ("view", &["api", "plan", "journal"]),
-    ("status", &["api", "plan", "world", "endpoints", "journal", "view"]),
+    // What is switched, and how; what an effect comes to.
+    ("route", &["api", "plan", "effect", "world", "endpoints"]),
+    ("writes", &["api", "effect", "endpoints", "route"]),
+    ("status", &["api", "plan", "world", "endpoints", "journal", "route", "view"]),
     ("spans", &["api", "plan", "view"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
-    ("decide", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge"]),
+    ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
-    ("observe", &["api", "plan", "effect", "world", "endpoints", "net"]),
-    ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope", "observe::convert"]),
-    ("pilot", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "decide"]),
+    ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
+    ("act", &["api", "effect", "world", "writes", "net", "observe::Scope"]),
+    ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),
@@ -40,6 +43,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
             "effect",
             "world",
             "endpoints",
+            "route",
             "journal",
             "status",
             "decide::Note",
@@ -73,12 +77,14 @@ const IMPORTS: [(&str, &[&str]); 22] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 13] = [
+const PURE: [&str; 15] = [
     "api",
     "plan",
     "effect",
     "world",
     "endpoints",
+    "route",
+    "writes",
     "journal",
     "view",
     "status",
@@ -222,12 +228,52 @@ fn states_change_by_events_alone() {
 fn every_effect_is_named_where_it_is_carried_out() {
     let effects = variants(&File::read("src/effect.rs").code, "pub enum Effect ");
     assert!(effects.len() >= 5, "src/effect.rs was not understood: {effects:?}");
-    let act = File::read("src/act/mod.rs").code;
-    let body = source::block_after(&act, "match effect.get() ").expect("src/act/mod.rs matches on the effect");
+    let writes = File::read("src/writes/mod.rs").code;
+    let body = source::block_after(&writes, "match effect ").expect("src/writes/mod.rs matches on the effect");
     for effect in &effects {
-        assert!(body.contains(&format!("Effect::{effect}")), "src/act/mod.rs does not carry out Effect::{effect}");
+        assert!(body.contains(&format!("Effect::{effect}")), "src/writes/mod.rs does not judge Effect::{effect}");
     }
-    assert!(!body.lines().any(|line| line.trim().starts_with("_ =>")), "src/act/mod.rs has an arm for any effect");
+    assert!(!body.lines().any(|line| line.trim().starts_with("_ =>")), "src/writes/mod.rs has an arm for any effect");
+}
+
+#[test]
+fn only_routes_know_how_a_service_is_switched() {
+    let mut wrong = Vec::new();
+    for file in code_files("src").into_iter().filter(|file| !file.path.starts_with("src/route/")) {
+        // In the texts, which the code does not show.
+        let product = file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (number, line) in product.lines().enumerate() {
+            if line.contains("\"/spec/selector\"") || line.contains("ANNOTATION_FENCE") && file.path != "src/api/mod.rs"
+            {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "where a route points is read and written in src/route alone:\n{}", wrong.join("\n"));
+    // What decides a switch and a restore, and what carries them out, reads no selector either.
+    let deciding = ["src/decide/switch.rs", "src/decide/restore.rs"].map(File::read);
+    for file in code_files("src/act").into_iter().chain(code_files("src/writes")).chain(deciding) {
+        for (number, line) in file.product().lines().enumerate() {
+            if [".selector ", ".selector)", ".selector,", ".selector;"].iter().any(|s| line.contains(s))
+                && !line.contains("m.selector")
+            {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a route is asked where it points:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_json_patch_is_made_in_one_place() {
+    let makers: Vec<String> = code_files("src")
+        .into_iter()
+        .filter(|file| file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().contains("\"op\": \""))
+        .map(|file| file.path)
+        .collect();
+    // The controller is about to use it as well.
+    let known = ["src/controller/reopen.rs", "src/controller/start.rs", "src/effect/protocol.rs"];
+    assert!(makers.iter().all(|path| known.contains(&path.as_str())), "{makers:?}");
 }
 
 #[test]

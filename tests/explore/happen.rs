@@ -40,7 +40,7 @@ impl State {
             }
             What::Foreign(name) => {
                 let selector = [("app".to_owned(), "else".to_owned()), ("version".to_owned(), "red".to_owned())].into();
-                self.cluster.write_selector(name, selector, None, Who::Others);
+                self.cluster.write_selector(name, selector);
             }
             What::Annotate(name) => self.cluster.annotate(name, "kubectl-annotate"),
             What::DeleteService(name) => self.cluster.delete_service(name),

@@ -23,6 +23,8 @@ use super::setting::Setting;
 
 /// The uid of the run.
 pub const RUN: &str = "run-uid";
+/// Its name.
+pub const RUN_NAME: &str = "run";
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,7 +214,7 @@ impl Cluster {
         self.audit.push(Audit { at: self.now, who, what });
     }
 
-    /// The Service's selector for a side, whatever else it selects.
+    /// A side by its name.
     pub fn side(&self, name: &str) -> &PlanSide {
         if self.plan.target.name == name { &self.plan.target } else { &self.plan.old }
     }
@@ -357,7 +359,7 @@ impl Cluster {
 
     /// Sets a workload's wanted count; pods follow by [`Cluster::make_pods`].
     pub fn set_wanted(&mut self, w: &WorkloadRef, to: u32, who: Who) {
-        let version = self.bump(&format!("workloads/{}", w.name));
+        let version = self.bump(&format!("{}/{}", super::objects::plural(w.kind), w.name));
         let Some(view) = self.workloads.get_mut(w) else { return };
         let from = std::mem::replace(&mut view.wanted, to);
         view.resource_version = version;

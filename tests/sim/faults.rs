@@ -83,8 +83,8 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::OwnJob { name, .. } => (On::Own, name),
         Effect::Answer { decision, .. } => (On::Answer, decision),
         Effect::Send { key, .. } => (On::Send, key),
-        Effect::Switch { service, .. } => (On::Switch, service),
-        Effect::Restore { service, .. } => (On::Restore, service),
+        Effect::Switch { route, .. } => (On::Switch, &route.name),
+        Effect::Restore { route, .. } => (On::Restore, &route.name),
         Effect::Change { object, .. } => (On::Change, &object.name),
     }
 }

@@ -143,8 +143,8 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
             format!("answer {said} ({result})")
         }
         Effect::Send { key, .. } => format!("send request {key}"),
-        Effect::Switch { service, .. } => format!("switch {service} to {}", cluster.plan.target.name),
-        Effect::Restore { service, .. } => format!("restore {service} to {}", cluster.plan.old.name),
+        Effect::Switch { route, .. } => format!("switch {} to {}", route.name, cluster.plan.target.name),
+        Effect::Restore { route, .. } => format!("restore {} to {}", route.name, cluster.plan.old.name),
         Effect::Change { why, object, change: Change::Scale { from, to }, .. } => {
             format!("scale {} {from} to {to} ({why})", object.name)
         }

@@ -3,15 +3,17 @@
 //! Shared by the targets `simulate` (scripted scenarios), `explore` (exhaustive search) and `crash` (a stop at every
 //! write). Nothing here looks at a clock, a socket or a file, and the same seed gives the same run.
 //!
-//! - [`cluster`] holds what a cluster holds, [`setting`] what stands in it at first; [`actor`] carries out effects on it as `cutover::act` does; [`answers`]
-//!   answers reads as `cutover::observe` does;
 //! - [`shell`] carries out what `cutover::pilot` orders;
+//! - [`cluster`] holds what a cluster holds, [`setting`] what stands in it at first; [`actor`] carries out effects on it, as
+//!   `cutover::writes` says; [`apiserver`] carries out their requests, on [`objects`] as it shows them; [`answers`] answers
+//!   reads as `cutover::observe` does;
 //! - [`timeline`] moves both through virtual time, with delays, faults and a script;
 //! - [`promises`] are the promises of the design, checked at every write and after every tick.
 #![allow(dead_code)] // each of the three targets uses its part
 
 pub mod actor;
 pub mod answers;
+pub mod apiserver;
 pub mod changes;
 pub mod cluster;
 pub mod faults;
@@ -20,6 +22,7 @@ pub mod jobs;
 pub mod knife;
 pub mod log;
 pub mod nodes;
+pub mod objects;
 pub mod promises;
 pub mod rng;
 pub mod script;

@@ -213,16 +213,17 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
             .steps
             .iter()
             .any(|s| format!("{}#{}", s.name, s.attempt) == *key && s.sent.is_some() && s.state == StepState::Running),
-        Effect::Switch { service, uid, resource_version, .. } => {
+        Effect::Switch { route, uid, resource_version, .. } => {
             status.phase == Phase::Switching
                 && status.ending.is_none()
-                && switch(service).is_some_and(|s| {
+                && switch(&route.name).is_some_and(|s| {
                     s.state == SwitchState::Claimed && s.uid == *uid && s.resource_version == *resource_version
                 })
         }
         // A Service that was gone may be back, pointing to the target.
-        Effect::Restore { service, .. } => {
-            !status.phase.is_over() && switch(service).is_some_and(|s| open(s.state) || s.state == SwitchState::Gone)
+        Effect::Restore { route, .. } => {
+            !status.phase.is_over()
+                && switch(&route.name).is_some_and(|s| open(s.state) || s.state == SwitchState::Gone)
         }
         Effect::Change { why, object, change, .. } => {
             // What is kept for an undo is dropped when none is to come; everything else is sent before it is done.

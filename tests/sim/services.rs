@@ -36,9 +36,21 @@ impl Cluster {
         self.wrote(Who::Others, Wrote::ServiceGone { service: name.to_owned() });
     }
 
-    /// Writes a selector.
-    pub fn write_selector(&mut self, name: &str, to: Selector, fence: Option<String>, who: Who) {
+    /// Somebody else writes a selector.
+    pub fn write_selector(&mut self, name: &str, to: Selector) {
         let version = self.bump(&format!("services/{name}"));
+        self.selector_written(name, to, None, version, Who::Others);
+    }
+
+    /// A Service was written: its selector, or its fence alone.
+    pub(super) fn selector_written(
+        &mut self,
+        name: &str,
+        to: Selector,
+        fence: Option<String>,
+        version: String,
+        who: Who,
+    ) {
         let Some(service) = self.services.get_mut(name) else { return };
         service.view.resource_version = version;
         let from = std::mem::replace(&mut service.view.selector, to.clone());
@@ -58,7 +70,7 @@ impl Cluster {
         let fragment = self.side(side).selector.clone();
         if let Some(service) = self.services.get(name) {
             let to = whole_selector(&service.view.selector.clone(), &fragment);
-            self.write_selector(name, to, None, Who::Others);
+            self.write_selector(name, to);
         }
     }
 

@@ -70,7 +70,7 @@ impl Cluster {
         });
         let view = WorkloadView {
             uid: format!("{}-uid", w.name),
-            resource_version: "1".into(),
+            resource_version: self.bump(&format!("{}/{}", super::objects::plural(w.kind), w.name)),
             generation: 1,
             observed_generation: 1,
             wanted: replicas,

@@ -38,7 +38,7 @@ impl Timeline {
             cluster.point_by_others(&p.service, &p.side);
         }
         if let Some(s) = &act.select {
-            cluster.write_selector(&s.service, s.selector.clone(), None, Who::Others);
+            cluster.write_selector(&s.service, s.selector.clone());
         }
         if let Some(name) = &act.annotate {
             cluster.annotate(name, "kubectl-annotate");

@@ -1,12 +1,11 @@
 //! People's decisions in the simulated cluster, and the answers on them.
 
 use cutover::api::CutoverDecisionSpec;
-use cutover::effect::Outcome;
 use cutover::journal::words::{counts, taken_in};
 use cutover::observe::convert;
 use cutover::world::DecisionView;
 
-use super::cluster::{Cluster, RUN, Who, Wrote};
+use super::cluster::{Cluster, RUN};
 use super::script::Word;
 
 impl Cluster {
@@ -43,17 +42,6 @@ impl Cluster {
         let mut open: Vec<_> = self.decisions.iter().filter(|d| !self.answers.contains_key(&d.uid)).cloned().collect();
         convert::order(&mut open);
         open
-    }
-
-    /// Writes an answer, if the decision is as it was seen.
-    pub fn answer_decision(&mut self, uid: &str, version: &str, result: &str) -> Outcome {
-        let Some(decision) = self.decisions.iter().find(|d| d.uid == uid) else { return Outcome::NotFound };
-        if self.answers.contains_key(uid) || decision.resource_version != version {
-            return Outcome::Conflict(format!("{} was changed by somebody else", decision.name));
-        }
-        self.answers.insert(uid.to_owned(), result.to_owned());
-        self.wrote(Who::Us, Wrote::Answered { decision: uid.to_owned() });
-        Outcome::Done
     }
 
     /// P14: what counts was said about this run of this Cutover, and was never refused.

@@ -9,7 +9,8 @@ use super::{Flow, Pilot, Stage, is_restore};
 use crate::api::phase::Phase;
 use crate::api::run::RunStatus;
 use crate::decide::Decision;
-use crate::effect::{Effect, authority};
+use crate::effect::Effect;
+use crate::route::authorises;
 
 /// How long a restore waits for its own record.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,9 +90,9 @@ impl Pilot {
 }
 
 /// Those that the switch's own claim authorises: this run switched the Service, and is neither over nor closed.
-fn allowed(journal: &RunStatus, restores: Vec<Effect>) -> impl Iterator<Item = Effect> {
+fn allowed(journal: &RunStatus, restores: Vec<Effect>) -> impl Iterator<Item = Effect> + use<'_> {
     restores.into_iter().filter(move |effect| match effect {
-        Effect::Restore { service, from, to, .. } => authority::allows(journal, service, from, to),
+        Effect::Restore { route, from, to, .. } => authorises(journal, route, from, to),
         _ => false,
     })
 }
@@ -135,7 +136,7 @@ mod tests {
 
     fn restore(service: &str, from: &str) -> Effect {
         Effect::Restore {
-            service: service.into(),
+            route: crate::route::Route::service(service),
             from: [("side".to_owned(), from.to_owned())].into(),
             to: [("side".to_owned(), "green".to_owned())].into(),
             guard: RestoreGuard { min_ready: 1, any: false },

@@ -4,62 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::api::run::BlockCause;
+pub use crate::effect::{CallError, Class};
 
 /// No API call of a driver lasts longer (DESIGN §8).
 pub const CALL_LIMIT: Duration = Duration::from_secs(2);
-
-/// What a failed call means. Everything that is not certain is `Transient`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The object is not there.
-    NotFound,
-    /// The object is there already, or is not as it was.
-    Conflict,
-    /// A right is missing.
-    Forbidden,
-    /// Refused for good: schema, policy, quota, or a failed `test` of a patch.
-    Invalid,
-    /// 429, 5xx, a time-out, no connection, an answer that cannot be read: nothing is known.
-    Transient,
-}
-
-/// A failed call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct CallError {
-    /// What it means.
-    pub class: Class,
-    /// What stood in its way.
-    pub cause: BlockCause,
-    /// It was not answered in its time.
-    pub late: bool,
-    /// What the API server, or the network, said.
-    pub text: String,
-}
-
-impl CallError {
-    /// Nothing is known.
-    pub fn transient(text: impl Into<String>) -> Self {
-        Self::new(Class::Transient, text)
-    }
-
-    /// Refused for good.
-    pub fn invalid(text: impl Into<String>) -> Self {
-        Self::new(Class::Invalid, text)
-    }
-
-    /// A failure of this class, of which no more is known.
-    pub fn new(class: Class, text: impl Into<String>) -> Self {
-        let cause = match class {
-            Class::NotFound => BlockCause::ServiceGone,
-            Class::Conflict => BlockCause::Conflict,
-            Class::Forbidden => BlockCause::Permission,
-            Class::Invalid => BlockCause::Refused,
-            Class::Transient => BlockCause::Unreachable,
-        };
-        Self { class, cause, late: false, text: text.into() }
-    }
-}
 
 /// Who admits or denies writes, in the words of the API server: it gives them no field of their own.
 const ADMISSION: [&str; 4] =

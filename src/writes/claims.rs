@@ -1,17 +1,15 @@
-//! What the Cutovers and runs of a namespace claim, read live right before something is shrunk (P13).
+//! PURE. What the Cutovers and runs of a namespace claim, read live right before something is shrunk (P13).
 
 use std::collections::BTreeSet;
 
-use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
-use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-use super::Hands;
-use super::call::{CallError, call};
 use crate::api::Cutover;
 use crate::api::run::{CutoverRun, ObjectRef, Selector};
 use crate::api::step::WorkloadRef;
+use crate::effect::CallError;
+use crate::effect::protocol::{Heard, Look, Next, list};
 
 /// Claimed by all Cutovers, and by the runs under way that are not the one that asks.
 #[derive(Debug, Default, PartialEq)]
@@ -51,22 +49,23 @@ impl Claims {
     }
 
     /// Read off the objects as they stand: one that another version wrote is no reason to see less.
-    fn of(cutovers: &[DynamicObject], runs: &[DynamicObject], own: &str) -> Self {
+    fn of(cutovers: &[Value], runs: &[Value], own: &str) -> Self {
         let names = |list: Option<&Value>, key: &str| -> Vec<String> {
             let all = list.and_then(Value::as_array).into_iter().flatten();
             all.filter_map(|v| v.pointer(key).and_then(Value::as_str)).map(str::to_owned).collect()
         };
-        let services = cutovers.iter().flat_map(|c| names(c.data.pointer("/spec/services"), "/name")).collect();
+        let services = cutovers.iter().flat_map(|c| names(c.pointer("/spec/services"), "/name")).collect();
         let sides = cutovers.iter().flat_map(|c| {
-            let services: BTreeSet<String> = names(c.data.pointer("/spec/services"), "/name").into_iter().collect();
-            let sides = c.data.pointer("/spec/sides").and_then(Value::as_array).cloned().unwrap_or_default();
+            let services: BTreeSet<String> = names(c.pointer("/spec/services"), "/name").into_iter().collect();
+            let sides = c.pointer("/spec/sides").and_then(Value::as_array).cloned().unwrap_or_default();
             sides.into_iter().flat_map(move |side| members(&side, &services))
         });
-        let others = runs.iter().filter(|r| r.metadata.uid.as_deref() != Some(own));
+        let others = runs.iter().filter(|r| text(r, "/metadata/uid") != Some(own));
         let targets = others.flat_map(|run| {
-            let list = run.data.pointer("/spec/plan/target/workloads").cloned().unwrap_or_default();
+            let list = run.pointer("/spec/plan/target/workloads").cloned().unwrap_or_default();
             let list: Vec<WorkloadRef> = serde_json::from_value(list).unwrap_or_default();
-            list.into_iter().map(|w| (w, run.name_any())).collect::<Vec<_>>()
+            let name = text(run, "/metadata/name").unwrap_or_default();
+            list.into_iter().map(|w| (w, name.to_owned())).collect::<Vec<_>>()
         });
         Self { services, targets: targets.collect(), sides: sides.collect() }
     }
@@ -84,15 +83,20 @@ fn members(side: &Value, services: &BTreeSet<String>) -> Vec<Member> {
     if selector.is_empty() { vec![] } else { list.into_iter().map(member).collect() }
 }
 
-/// Reads them.
-pub async fn claims(hands: &Hands, own: &str) -> Result<Claims, CallError> {
-    let cutovers = ApiResource::erase::<Cutover>(&());
-    let cutovers: Api<DynamicObject> = Api::namespaced_with(hands.reader.clone(), &hands.namespace, &cutovers);
-    let runs = ApiResource::erase::<CutoverRun>(&());
-    let runs: Api<DynamicObject> = Api::namespaced_with(hands.reader.clone(), &hands.namespace, &runs);
-    let cutovers = call(cutovers.list(&ListParams::default())).await?;
-    let active = call(runs.list(&ListParams::default().fields("status.state!=Closed"))).await?;
-    Ok(Claims::of(&cutovers.items, &active.items, own))
+fn text<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
+    object.pointer(path)?.as_str()
+}
+
+/// What all of them claim, as read.
+///
+/// # Errors
+/// What is still to be read.
+pub fn claims(own: &str, heard: &Heard) -> Result<Result<Claims, CallError>, Next> {
+    let cutovers = Look::List { resource: ApiResource::erase::<Cutover>(&()), fields: String::new() };
+    let runs =
+        Look::List { resource: ApiResource::erase::<CutoverRun>(&()), fields: "status.state!=Closed".to_owned() };
+    let [cutovers, runs] = heard.before([cutovers, runs])?;
+    Ok(list(cutovers).and_then(|cutovers| Ok(Claims::of(cutovers, list(runs)?, own))))
 }
 
 #[cfg(test)]
@@ -104,10 +108,9 @@ mod tests {
 
     #[test]
     fn services_of_all_and_targets_of_others() {
-        let object = |uid: &str, data: Value| {
-            let mut o = DynamicObject::new(uid, &ApiResource::erase::<Cutover>(&())).data(data);
-            o.metadata.uid = Some(uid.into());
-            o
+        let object = |uid: &str, mut data: Value| {
+            data["metadata"] = json!({"name": uid, "uid": uid});
+            data
         };
         let run = |uid: &str, name: &str| {
             let target = json!({"workloads": [{"kind": "Deployment", "name": name}]});

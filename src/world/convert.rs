@@ -1,4 +1,4 @@
-//! PURE. Objects of the API → the views of [`crate::world`]. Total: what is missing in an object is missing in its view.
+//! PURE. Objects of the API → views. Total: what is missing in an object is missing in its view.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,113 @@
+//! Reads and sends what `writes` says: reads as the operator, writes as the account. Each call has its own time limit.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, ListParams, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use serde_json::Value;
+
+use super::call::{CALL_LIMIT, CallError, call, call_within};
+use crate::api::FIELD_MANAGER;
+use crate::effect::protocol::{Answer, As, Found, Heard, Look, Object, Send, Write};
+use crate::world::convert;
+
+/// What an executor needs.
+pub(super) struct Hands {
+    /// The operator, for reads.
+    pub reader: Client,
+    /// The Cutover's ServiceAccount, for writes; it refuses them when this operator's Lease has lapsed.
+    pub writer: Client,
+    /// The same account for a restore, which depends on no Lease.
+    pub always: Client,
+    /// The operator, for writes of its own.
+    pub operator: Client,
+    pub namespace: String,
+}
+
+impl Hands {
+    /// One client for everything: what is written is the operator's own.
+    pub(super) fn of_operator(client: Client, namespace: &str) -> Self {
+        let [reader, writer, always, operator] = [(); 4].map(|()| client.clone());
+        Self { reader, writer, always, operator, namespace: namespace.to_owned() }
+    }
+
+    fn api(&self, client: &Client, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), &self.namespace, resource)
+    }
+
+    /// Reads all of these together.
+    pub(super) async fn look(&self, heard: &mut Heard, looks: Vec<Look>) {
+        let answers = join_all(looks.iter().map(|look| self.read(look))).await;
+        looks.into_iter().zip(answers).for_each(|(look, answer)| heard.read(look, answer));
+    }
+
+    async fn read(&self, look: &Look) -> Answer {
+        match look {
+            Look::Object(Object { resource, name }) => {
+                json(&call(self.api(&self.reader, resource).get(name)).await?).map(Found::Object)
+            }
+            Look::Pods(selector) => {
+                let labels: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let api: Api<Pod> = Api::namespaced(self.reader.clone(), &self.namespace);
+                let params = ListParams::default().labels(&labels.join(","));
+                let list = call_within(Heard::FRESH, api.list(&params)).await?;
+                Ok(Found::Pods(list.items.iter().map(convert::pod).collect()))
+            }
+            Look::List { resource, fields } => {
+                let params = match fields.as_str() {
+                    "" => ListParams::default(),
+                    fields => ListParams::default().fields(fields),
+                };
+                let found = call(self.api(&self.reader, resource).list(&params)).await?;
+                found.items.iter().map(json).collect::<Result<_, _>>().map(Found::List)
+            }
+        }
+    }
+
+    /// Sends a write, once; answered is the object as it is then.
+    pub(super) async fn send(&self, send: &Send) -> Result<Value, CallError> {
+        let client = match send.by {
+            As::Account => &self.writer,
+            As::AccountAlways => &self.always,
+            As::Operator => &self.operator,
+        };
+        let limit = send.limit.unwrap_or(CALL_LIMIT);
+        let post = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
+        match &send.write {
+            Write::Create(object, body) => {
+                let kind = &object.resource.kind;
+                let body: DynamicObject = serde_json::from_value(body.clone())
+                    .map_err(|e| CallError::invalid(format!("not a {kind}: {e}")))?;
+                json(&call_within(limit, self.api(client, &object.resource).create(&post, &body)).await?)
+            }
+            Write::Patch(object, patch) => {
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+                let body = patch.body()?;
+                json(&call_within(limit, self.api(client, &object.resource).patch(&object.name, &params, &body)).await?)
+            }
+            Write::ReplaceStatus(object, body) => {
+                let body: DynamicObject =
+                    serde_json::from_value(body.clone()).map_err(|e| CallError::invalid(e.to_string()))?;
+                let api = self.api(client, &object.resource);
+                json(&call_within(limit, api.replace_status(&object.name, &post, &body)).await?)
+            }
+            Write::Delete { object, uid, resource_version } => {
+                let params = DeleteParams {
+                    propagation_policy: Some(PropagationPolicy::Background),
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: resource_version.clone(),
+                    }),
+                    ..DeleteParams::default()
+                };
+                let api = self.api(client, &object.resource);
+                call_within(limit, api.delete(&object.name, &params)).await.map(|_| Value::Null)
+            }
+        }
+    }
+}
+
+fn json(object: &DynamicObject) -> Result<Value, CallError> {
+    serde_json::to_value(object).map_err(|e| CallError::transient(format!("the answer cannot be read: {e}")))
+}

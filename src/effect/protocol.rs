@@ -1,0 +1,277 @@
+//! PURE. How an effect is carried out: what is read, what is sent, and what has been heard so far. `writes` says what comes
+//! next, as a function of the effect and of what was heard; whoever carries it out only reads and sends.
+
+use std::time::Duration;
+
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+
+use super::{CallError, Outcome, Request};
+use crate::api::run::Selector;
+use crate::world::PodView;
+
+/// An object of the run's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its kind.
+    pub resource: ApiResource,
+    /// Its name.
+    pub name: String,
+}
+
+impl Object {
+    /// An object of a kind that is known when this is compiled.
+    pub fn of<K: kube::Resource<DynamicType = ()>>(name: &str) -> Self {
+        Self { resource: ApiResource::erase::<K>(&()), name: name.to_owned() }
+    }
+}
+
+/// Something to be read live, in the run's namespace and as the operator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Look {
+    /// One object.
+    Object(Object),
+    /// The pods that have all of these labels. They are worth nothing after [`Heard::FRESH`].
+    Pods(Selector),
+    /// The objects of a kind that a field selector selects; all where it is empty.
+    List {
+        /// The kind.
+        resource: ApiResource,
+        /// The field selector.
+        fields: String,
+    },
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// An object, as the API server shows it.
+    Object(Value),
+    /// Pods.
+    Pods(Vec<PodView>),
+    /// The items of a list.
+    List(Vec<Value>),
+}
+
+/// The answer to a [`Look`].
+pub type Answer = Result<Found, CallError>;
+
+/// A write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Creates an object.
+    Create(Object, Value),
+    /// Patches an object.
+    Patch(Object, JsonPatch),
+    /// Replaces the status of an object; the body has uid and resourceVersion, which are tested.
+    ReplaceStatus(Object, Value),
+    /// Deletes an object, and afterwards what it owns.
+    Delete {
+        /// The object.
+        object: Object,
+        /// Precondition.
+        uid: String,
+        /// Precondition.
+        resource_version: Option<String>,
+    },
+}
+
+/// As whom a write is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum As {
+    /// The Cutover's ServiceAccount, while this operator may write.
+    Account,
+    /// The same account, whether this operator may write or not.
+    AccountAlways,
+    /// The operator itself, while it may write.
+    Operator,
+}
+
+/// A write as it is sent, once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Send {
+    /// What is written.
+    pub write: Write,
+    /// As whom.
+    pub by: As,
+    /// How long it may take, where that is another time than for every call.
+    pub limit: Option<Duration>,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq)]
+// One is made at a time; a box would only hide the request.
+#[allow(clippy::large_enum_variant)]
+pub enum Next {
+    /// Read these, together.
+    Look(Vec<Look>),
+    /// Send this.
+    Send(Send),
+    /// Send this request out; its answers are the outcome.
+    Ask(Request),
+    /// It is over.
+    End(Outcome),
+}
+
+impl Next {
+    /// A write as the Cutover's ServiceAccount.
+    pub fn send(write: Write) -> Self {
+        Self::Send(Send { write, by: As::Account, limit: None })
+    }
+}
+
+/// What has been heard so far.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Whether this operator may write, asked after everything that was read.
+    pub leads: bool,
+    /// How long the readings took, from the first on.
+    pub took: Duration,
+    before: Vec<(Look, Answer)>,
+    sent: Option<Result<Value, CallError>>,
+    after: Vec<(Look, Answer)>,
+}
+
+impl Heard {
+    /// A reading older than this is no ground for a switch (P5).
+    pub const FRESH: Duration = Duration::from_secs(1);
+
+    /// Takes in what was read.
+    pub fn read(&mut self, look: Look, answer: Answer) {
+        if self.sent.is_none() { &mut self.before } else { &mut self.after }.push((look, answer));
+    }
+
+    /// Takes in the answer to the write: the object as it is then.
+    pub fn wrote(&mut self, answer: Result<Value, CallError>) {
+        self.sent = Some(answer);
+    }
+
+    /// The answer to the write, once it was sent.
+    pub fn sent(&self) -> Option<&Result<Value, CallError>> {
+        self.sent.as_ref()
+    }
+
+    /// What was read before anything was written, in the order of `looks`.
+    ///
+    /// # Errors
+    /// What is still to be read.
+    pub fn before<const N: usize>(&self, looks: [Look; N]) -> Result<[&Answer; N], Next> {
+        find(&self.before, looks)
+    }
+
+    /// What was read after a write had failed.
+    ///
+    /// # Errors
+    /// What is still to be read.
+    pub fn after(&self, look: Look) -> Result<&Answer, Next> {
+        find(&self.after, [look]).map(|[answer]| answer)
+    }
+}
+
+fn find<const N: usize>(heard: &[(Look, Answer)], looks: [Look; N]) -> Result<[&Answer; N], Next> {
+    let answer = |look: &Look| heard.iter().find(|(of, _)| of == look).map(|(_, answer)| answer);
+    let found: Vec<&Answer> = looks.iter().filter_map(answer).collect();
+    found.try_into().map_err(|_| Next::Look(looks.into_iter().filter(|look| answer(look).is_none()).collect()))
+}
+
+/// The object that was read.
+///
+/// # Errors
+/// Why it was not.
+pub fn object(answer: &Answer) -> Result<&Value, CallError> {
+    match answer {
+        Ok(Found::Object(object)) => Ok(object),
+        Ok(Found::Pods(_) | Found::List(_)) => Err(CallError::transient("a list was read instead of an object")),
+        Err(e) => Err(e.clone()),
+    }
+}
+
+/// The items of the list that was read.
+///
+/// # Errors
+/// Why it was not.
+pub fn list(answer: &Answer) -> Result<&[Value], CallError> {
+    match answer {
+        Ok(Found::List(items)) => Ok(items),
+        Ok(Found::Pods(_) | Found::Object(_)) => Err(CallError::transient("an object was read instead of a list")),
+        Err(e) => Err(e.clone()),
+    }
+}
+
+/// The pods that were read.
+///
+/// # Errors
+/// Why they were not.
+pub fn pods(answer: &Answer) -> Result<&[PodView], CallError> {
+    match answer {
+        Ok(Found::Pods(pods)) => Ok(pods),
+        Ok(Found::List(_) | Found::Object(_)) => Err(CallError::transient("something else was read than pods")),
+        Err(e) => Err(e.clone()),
+    }
+}
+
+/// A JSON patch: its operations take effect together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JsonPatch(Vec<Value>);
+
+impl JsonPatch {
+    /// One that takes effect only on the object of this uid.
+    pub fn of(uid: &str) -> Self {
+        Self::default().test("/metadata/uid", uid)
+    }
+
+    /// And only in this version of it.
+    #[must_use]
+    pub fn version(self, resource_version: &str) -> Self {
+        self.test("/metadata/resourceVersion", resource_version)
+    }
+
+    /// And only where this stands at `path`.
+    #[must_use]
+    pub fn test(self, path: &str, value: impl Into<Value>) -> Self {
+        self.with(json!({"op": "test", "path": path, "value": value.into()}))
+    }
+
+    /// Sets a member, whether it is there already or not; adds to a list at `/-`.
+    #[must_use]
+    pub fn add(self, path: &str, value: impl Into<Value>) -> Self {
+        self.with(json!({"op": "add", "path": path, "value": value.into()}))
+    }
+
+    /// Sets a member that is there.
+    #[must_use]
+    pub fn replace(self, path: &str, value: impl Into<Value>) -> Self {
+        self.with(json!({"op": "replace", "path": path, "value": value.into()}))
+    }
+
+    /// Takes a member away.
+    #[must_use]
+    pub fn remove(self, path: &str) -> Self {
+        self.with(json!({"op": "remove", "path": path}))
+    }
+
+    fn with(mut self, operation: Value) -> Self {
+        self.0.push(operation);
+        self
+    }
+
+    /// As it is sent.
+    pub fn operations(&self) -> Value {
+        Value::Array(self.0.clone())
+    }
+
+    /// As the client sends it.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub fn body(&self) -> Result<kube::api::Patch<()>, CallError> {
+        serde_json::from_value(self.operations())
+            .map(kube::api::Patch::Json)
+            .map_err(|e| CallError::invalid(format!("not a JSON patch: {e}")))
+    }
+}
+
+/// A member of a map as a part of a path.
+pub fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}

@@ -1,0 +1,173 @@
+//! PURE. A change of an object: a patch that tests uid and what the change stands on. Never takes pods away that a Service
+//! selects (P13).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::CronJob;
+use serde_json::Value;
+
+use super::claims::{self, Member};
+use crate::api::run::{ObjectKind, ObjectRef};
+use crate::effect::change::{Edit, Now, patch};
+use crate::effect::env::without_values;
+use crate::effect::protocol::{Heard, Look, Next, Object, Write, object};
+use crate::effect::{CallError, Change, Class, Outcome, hash};
+use crate::endpoints;
+use crate::route::Route;
+
+/// The change, as it was claimed.
+pub struct Wanted<'a> {
+    pub object: &'a ObjectRef,
+    pub uid: &'a str,
+    pub change: &'a Change,
+    pub unless_live: &'a [String],
+}
+
+fn this(object: &ObjectRef) -> Object {
+    match object.kind {
+        ObjectKind::Deployment => Object::of::<Deployment>(&object.name),
+        ObjectKind::StatefulSet => Object::of::<StatefulSet>(&object.name),
+        ObjectKind::CronJob => Object::of::<CronJob>(&object.name),
+    }
+}
+
+fn version(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/resourceVersion")?.as_str()
+}
+
+/// What was made of it: for a pod template, its hash.
+fn made(wanted: &Wanted<'_>, now: &Value) -> Outcome {
+    if !wanted.change.rolls_out() {
+        return Outcome::Done;
+    }
+    Outcome::Changed { template: hash(now.pointer("/spec/template").unwrap_or(&Value::Null)) }
+}
+
+/// What a reading of the object says: the outcome, or what is still to be written.
+fn settled(wanted: &Wanted<'_>, now: &Value) -> Result<Vec<Edit>, Outcome> {
+    let ObjectRef { kind, name } = wanted.object;
+    if now.pointer("/metadata/uid").and_then(Value::as_str) != Some(wanted.uid) {
+        return Err(Outcome::Conflict(format!("{kind:?} {name} was replaced by another of that name")));
+    }
+    match wanted.change.on(now) {
+        Now::Done => Err(made(wanted, now)),
+        Now::Conflict(why) => Err(Outcome::Conflict(format!("{kind:?} {name}: {why}"))),
+        Now::Edit(edits) => Ok(edits),
+    }
+}
+
+/// What comes next of a change that is made for this run.
+pub fn change(run_uid: &str, wanted: &Wanted<'_>, heard: &Heard) -> Result<Outcome, Next> {
+    let ObjectRef { kind, name } = wanted.object;
+    let unreadable = |e: CallError| match e.class {
+        Class::NotFound => Outcome::NotFound,
+        _ => Outcome::Transient(format!("{kind:?} {name} cannot be read: {e}")),
+    };
+    let look = Look::Object(this(wanted.object));
+    let [found] = heard.before([look.clone()])?;
+    let before = match object(found) {
+        Ok(before) => before,
+        Err(e) => return Ok(unreadable(e)),
+    };
+    let edits = match settled(wanted, before) {
+        Ok(edits) => edits,
+        Err(outcome) => return Ok(outcome),
+    };
+    let Some(sent) = heard.sent() else {
+        if wanted.change.takes_away(before)
+            && let Some(outcome) = serves_somebody(run_uid, wanted, before, heard)?
+        {
+            return Ok(outcome);
+        }
+        return Err(Next::send(Write::Patch(this(wanted.object), patch(wanted.uid, version(before), &edits))));
+    };
+    let error = match sent {
+        Ok(now) => return Ok(made(wanted, now)),
+        Err(e) => CallError { text: without_values(&e.text, &edits), ..e.clone() },
+    };
+    if !error.may_be_a_test() {
+        return Ok(error.outcome());
+    }
+    let now = match object(heard.after(look)?) {
+        Ok(now) => now,
+        Err(e) => return Ok(unreadable(e)),
+    };
+    Ok(match settled(wanted, now) {
+        Err(outcome) => outcome,
+        // Written by somebody else in between: the next try stands on the new reading.
+        Ok(_) if error.class == Class::Conflict || version(now) != version(before) => Outcome::Transient(error.text),
+        Ok(_) => error.outcome(),
+    })
+}
+
+/// Refuses to take away pods that a Service selects, one that another Cutover names included, or that another run is
+/// about to make live; and to shrink a workload of a live side that no Service selects.
+fn serves_somebody(run_uid: &str, wanted: &Wanted<'_>, now: &Value, heard: &Heard) -> Result<Option<Outcome>, Next> {
+    let ObjectRef { kind, name } = wanted.object;
+    let what = match wanted.change {
+        Change::Scale { .. } => "is not shrunk",
+        _ => "has the strategy Recreate, which takes all its pods away first, and is left as it is",
+    };
+    let refused =
+        |why: String| Ok(Some(Outcome::Refused { why: format!("{kind:?} {name} {what}: {why}"), forbidden: false }));
+    let mut services = wanted.unless_live.to_vec();
+    let mut sides = vec![];
+    if !services.is_empty() {
+        match claims::claims(run_uid, heard)? {
+            Ok(claims) => {
+                if let Some(why) = claims.activates(wanted.object) {
+                    return refused(why);
+                }
+                if matches!(wanted.change, Change::Scale { .. }) {
+                    sides.extend(claims.listed(wanted.object).cloned());
+                }
+                services.extend(claims.services);
+            }
+            Err(e) => return Ok(Some(Outcome::Transient(format!("what other Cutovers claim cannot be read: {e}")))),
+        }
+    }
+    let labels: BTreeMap<String, String> = now
+        .pointer("/spec/template/metadata/labels")
+        .and_then(|l| serde_json::from_value(l.clone()).ok())
+        .unwrap_or_default();
+    for service in &services {
+        let route = Route::service(service);
+        let [found] = heard.before([Look::Object(route.object())])?;
+        match object(found).and_then(|found| route.live(found)) {
+            Ok(now) if endpoints::matches(&labels, &route.pods(&now.at)) => {
+                return refused(format!("{route} selects its pods"));
+            }
+            // One that no Service selects belongs to what is live all the same, such as a worker.
+            Ok(now) => {
+                let live = |m: &&Member| m.services.contains(service) && now.points_to(&route, &m.selector);
+                if let Some(m) = sides.iter().find(live) {
+                    return refused(format!("it belongs to {}, and {route} points there", m.side));
+                }
+            }
+            Err(e) if e.class == Class::NotFound => {}
+            Err(e) => return Ok(Some(Outcome::Transient(format!("{route} cannot be read: {e}")))),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn another_object_of_that_name_is_left_alone() {
+        let object = ObjectRef { kind: ObjectKind::Deployment, name: "web".into() };
+        let change = Change::Scale { from: 3, to: 0 };
+        let wanted = Wanted { object: &object, uid: "u", change: &change, unless_live: &[] };
+        let live = |uid: &str, replicas: u32| json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
+        assert_eq!(settled(&wanted, &live("u", 3)).map(|e| e.len()), Ok(1));
+        assert_eq!(settled(&wanted, &live("u", 0)), Err(Outcome::Done));
+        assert!(matches!(settled(&wanted, &live("u", 5)), Err(Outcome::Conflict(_))));
+        assert!(matches!(settled(&wanted, &live("v", 3)), Err(Outcome::Conflict(_))));
+        let edits = settled(&wanted, &live("u", 3)).unwrap_or_default();
+        assert!(patch("u", Some("1"), &edits).body().is_ok());
+    }
+}

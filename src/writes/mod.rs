@@ -1,0 +1,62 @@
+//! PURE. What a claimed effect comes to: from the effect and what has been heard of its objects follows what is read or
+//! sent next, or the outcome. `act` and the simulated cluster of the tests only carry that out, so that both judge alike.
+//!
+//! Each effect sends at most one request, with tests of its own, and is not tried again here: the driver decides about
+//! another try. After a failure that may be a failed test the object is read again, which says what the failure means.
+
+use std::time::Duration;
+
+use crate::api::run::CutoverRun;
+use crate::effect::protocol::{Heard, Next, Object};
+use crate::effect::{Effect, Outcome};
+use crate::route;
+
+pub mod answer;
+mod change;
+mod claims;
+mod jobs;
+
+/// The run that an effect belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+}
+
+/// What comes next of an effect.
+pub fn next(run: Run<'_>, effect: &Effect, heard: &Heard) -> Next {
+    match judged(run, effect, heard) {
+        Ok(outcome) => Next::End(outcome),
+        Err(next) => next,
+    }
+}
+
+fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next> {
+    match effect {
+        Effect::CreateJob { name, manifest } => jobs::create(name, manifest, heard),
+        Effect::StartJob { name, uid } => jobs::start(name, uid, heard),
+        Effect::DeleteJob { name, uid, resource_version } => {
+            jobs::delete(name, uid, resource_version.as_deref(), heard)
+        }
+        Effect::OwnJob { name, uid } => jobs::own(run, name, uid, heard),
+        Effect::Answer { decision, uid, resource_version, result, at, accepted } => {
+            let status = answer::status(result, *at, accepted.then(|| run.name.to_owned()));
+            answer::answer(&answer::Seen { name: decision, uid, resource_version }, &status, heard)
+        }
+        // Once: whether an answer came is for the step to judge (P1).
+        Effect::Send { key: _, request } => Err(Next::Ask(request.clone())),
+        Effect::Switch { route, uid, resource_version, from, to, min_ready } => {
+            route::switch(&route::Claim { route, uid, resource_version, from, to }, *min_ready, heard)
+        }
+        Effect::Restore { route, from, to, guard, limit, fence } => {
+            let limit = Duration::from_millis(limit.as_millis());
+            let back = route::Back { route, from, to, guard, limit, fence };
+            route::restore(&Object::of::<CutoverRun>(run.name), run.uid, &back, heard)
+        }
+        Effect::Change { why: _, object, uid, change, unless_live } => {
+            change::change(run.uid, &change::Wanted { object, uid, change, unless_live }, heard)
+        }
+    }
+}

@@ -8,6 +8,8 @@ mod sim;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use cutover::api::decision::Verb;
 use cutover::api::run::RunState;
 use sim::cluster::{Cluster, Who, Wrote};
@@ -360,6 +362,18 @@ scenarios! {
     start_denied
     start_reply_lost
     workload_watch_frozen
+}
+
+#[test]
+fn a_run_that_takes_longer_than_its_timeouts_is_found() {
+    let mut line = play(&load("minimal_release"), None);
+    assert_eq!(line.clock.check(&line.cluster.plan, EPOCH), None);
+    line.cluster.status.state = RunState::Active;
+    line.clock.tick(&line.cluster);
+    line.cluster.now += SignedDuration::from_hours(24);
+    line.clock.tick(&line.cluster);
+    let broken = line.clock.check(&line.cluster.plan, EPOCH);
+    assert!(broken.as_ref().is_some_and(|why| why.starts_with("P10")), "{broken:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::plan::expr;
 use crate::plan::{Action, Kept, PlanStep};
 
 use super::{Cx, Out, Verdict, advance, evidence, expect, http, job};
-use crate::journal::{self, later};
+use crate::journal::{self, later, trail};
 
 /// Takes an execution one move further, beginning it when there is no record. Captures and the records of sub-steps go
 /// into `out`. An execution that is over is returned as it is.
@@ -66,6 +66,7 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             if record.attempt >= step.attempts || next >= deadline {
                 return end(cx, record, StepEvent::Failed, Some(message), out);
             }
+            trail::keep_attempt(&mut record, now, &message);
             let message = format!("attempt {} of {} failed: {message}", record.attempt, step.attempts);
             record.message = Some(journal::short(&message, MAX_MESSAGE));
             record.attempt += 1;

@@ -18,7 +18,7 @@ use super::job_start::{self, Start};
 use super::permissions::remedy;
 use super::request::NoRequest;
 use super::{Cx, Out, Verdict, manifest};
-use crate::journal::later;
+use crate::journal::{later, trail};
 
 /// How long pods may take to end after their Job has.
 pub(super) const PODS_END: Duration = Duration::from_secs(60);
@@ -59,7 +59,11 @@ fn create(
         Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
     };
     let image = manifest.pointer("/spec/template/spec/containers/0/image").and_then(|image| image.as_str());
-    let claim = JobRecord { image: image.map(str::to_owned), ..claim };
+    let words = ["command", "args"].into_iter().filter_map(|list| {
+        manifest.pointer(&format!("/spec/template/spec/containers/0/{list}")).and_then(|words| words.as_array())
+    });
+    let command = trail::command(words.flatten().filter_map(|word| word.as_str()));
+    let claim = JobRecord { image: image.map(str::to_owned), command, ..claim };
     record.message = Some(format!("Job {} is being created", claim.name));
     out.want(cx, Effect::CreateJob { name: claim.name.clone(), manifest });
     record.job = Some(claim);

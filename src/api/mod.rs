@@ -26,6 +26,7 @@ pub mod run;
 pub mod schema;
 pub mod step;
 pub mod template;
+pub mod trail;
 pub mod trial;
 pub mod trigger;
 pub mod unbuilt;

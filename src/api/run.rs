@@ -15,6 +15,7 @@ use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 pub use super::restore::{BlockCause, RestoreBlock};
 use super::schema;
+use super::trail::{AttemptRecord, ImageRecord, Outbox};
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
 pub use super::moment::Moment;
@@ -130,6 +131,16 @@ pub struct RunStatus {
     /// Transitions, newest last, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Moment>,
+    /// What was released on the side that was live when the run began, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_release: Option<String>,
+    /// What the containers of both sides ran, at most 24.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24))]
+    pub images: Vec<ImageRecord>,
+    /// What people are still to hear of.
+    #[serde(default, skip_serializing_if = "Outbox::is_empty")]
+    pub outbox: Outbox,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -190,6 +201,10 @@ pub struct StepRecord {
     /// Jobs of former attempts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_jobs: Vec<JobRecord>,
+    /// Attempts before this one, at most the last five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub earlier: Vec<AttemptRecord>,
     /// Values before a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Before>,
@@ -269,6 +284,10 @@ pub struct JobRecord {
     /// What that image was when the pod ran: a digest where the registry gave one.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
     pub image_id: Option<String>,
+    /// The command that it ran, where the Job names one: shortened, and without what looks like a credential.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub command: Vec<String>,
     /// Deletion was claimed (kill, or a pod that cannot start).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub killed: bool,

@@ -24,6 +24,7 @@ mod restore;
 mod rollback;
 mod steps;
 mod switch;
+mod trail;
 mod undo;
 
 pub use decision::{Decision, Note, Write};
@@ -41,7 +42,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     people::take_in(&mut d);
     changes::apply(&mut d);
     if d.journal.state == RunState::Closed {
-        return d.finish();
+        return told(d.finish(), world);
     }
     observe::watch_triggers(&mut d);
     people::answer_question(&mut d);
@@ -61,7 +62,17 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     }
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
-    d.finish()
+    trail::keep(&mut d);
+    told(d.finish(), world)
+}
+
+/// The decision with its notes in the outbox. They are no reason to write: those of a decision that writes nothing now are
+/// told as they are.
+fn told(mut decision: Decision, world: &World) -> Decision {
+    if decision.write == Write::Now {
+        trail::tell(&mut decision.journal, world, &decision.notes);
+    }
+    decision
 }
 
 fn run_phase(d: &mut Draft) {

@@ -11,9 +11,12 @@ use crate::api::run::{
 };
 use crate::api::trigger::Until;
 
+pub mod outbox;
+pub mod trail;
 pub mod transition;
 pub mod words;
 
+pub use trail::{fit, without_record};
 pub use words::ACCEPTED;
 
 /// Most transitions kept in the timeline.
@@ -184,6 +187,7 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
         t.growth.clear();
         t.most.clear();
         t.unconfirmed_since = None;
+        t.history.clear();
     }
     if let Some(o) = &mut d.observation {
         o.conclusive_ms = 0;
@@ -201,6 +205,8 @@ pub fn durable(journal: &RunStatus) -> RunStatus {
         c.reason.clear();
     }
     d.waiting = None;
+    // Entries come with what they tell of; a receipt that is lost is asked for once more.
+    d.outbox = Default::default();
     for s in &mut d.steps {
         if s.state == StepState::Running {
             s.message = None;

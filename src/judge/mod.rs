@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::actions::{Cx, Out};
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{Trigger, Watched};
-use crate::journal::short;
+use crate::journal::{short, trail};
 use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
@@ -76,6 +76,7 @@ fn in_trials(trigger: &Trigger) -> bool {
 
 /// Takes a verdict into the record. An inconclusive one neither ends a bad time nor adds to it.
 fn judged(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw: &str) {
+    trail::keep_trial(record, at, verdict, saw);
     record.last = Some(verdict);
     record.saw = Some(short(saw, MAX_SAW));
     match verdict {

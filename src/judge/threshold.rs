@@ -7,6 +7,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, Trigger};
 use crate::effect::Read;
+use crate::journal::trail;
 use crate::world::{QueryAnswer, Reading};
 
 use super::trial::{Trials, key};
@@ -110,6 +111,7 @@ fn judge(
         }
     };
     judged(record, at, verdict, &saw);
+    trail::keep_limit(record, at, &format!("{} {}", if bound.above { '>' } else { '<' }, bound.text));
     if verdict != TrialVerdict::Bad {
         return None;
     }

@@ -12,6 +12,7 @@ use crate::api::run::{Growth, TrialVerdict, TriggerRecord};
 use crate::api::step::SideRef;
 use crate::api::trigger::{Above, PodsTrigger, Trigger};
 use crate::effect::Read;
+use crate::journal::trail;
 use crate::plan::quantity;
 use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
 
@@ -127,6 +128,9 @@ fn take_in(
     saw: String,
 ) -> Option<String> {
     judged(record, at, verdict, &saw);
+    if let Usage::Memory(above) | Usage::Cpu(above) = rule {
+        trail::keep_limit(record, at, &format!("> {}", above.above));
+    }
     let since = record.bad_since.filter(|_| verdict == TrialVerdict::Bad)?;
     let bad = span(since, at);
     (bad >= rule.sustained()).then(|| format!("{saw} since {} ({bad})", clock(since)))

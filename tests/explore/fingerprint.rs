@@ -92,6 +92,7 @@ impl State {
         let mut s = status.clone();
         let refreshed = |since: Option<Timestamp>| self.op.world.refreshed.is_some_and(|at| Some(at) >= since);
         let _ = write!(text, "{}{}", refreshed(s.phase_since), refreshed(s.ending.as_ref().map(|e| e.at)));
+        cutover::journal::without_record(&mut s);
         s.timeline.clear();
         s.conditions.clear();
         s.waiting = None;

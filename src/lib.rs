@@ -16,4 +16,5 @@ pub mod operator;
 pub mod plan;
 pub mod spans;
 pub mod status;
+pub mod view;
 pub mod world;

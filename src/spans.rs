@@ -1,4 +1,4 @@
-//! PURE. Journal → the trace of a run: one root span, its phases, in them the steps, their Jobs, the switch, the restore.
+//! PURE. A run as `view` shows it → its trace: one root span, its phases, in them the steps, their Jobs, the switch, the restore.
 //!
 //! A run may last days and outlive the process, so its trace is built from the journal when the run closes. All ids
 //! follow from the run's uid: two operators that export the same run export the same trace. No evidence, no captured
@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::phase::Phase;
-use crate::api::run::{CutoverRun, JobRecord, RunStatus, StepRecord, StepState, SwitchState};
-use crate::plan::{Action, Plan};
+use crate::api::run::{CutoverRun, RunStatus, StepState, SwitchState};
+use crate::plan::Plan;
+use crate::view;
 
 /// What is known of a span or of something that happened in it.
 pub type Attributes = Vec<(&'static str, Value)>;
@@ -45,46 +46,47 @@ pub struct Trace {
     pub spans: Vec<Span>,
 }
 
-/// The trace of a run as its journal tells it.
+/// The trace of a run with a journal that is written.
 pub fn of(run: &CutoverRun, plan: &Plan, journal: &RunStatus) -> Trace {
-    let uid = run.metadata.uid.clone().unwrap_or_default();
-    let mut made = Making { uid: &uid, spans: vec![] };
-    let first = journal.timeline.first().map(|m| m.at).or(journal.phase_since);
-    let created = run.metadata.creation_timestamp.as_ref().map(|t| t.0).or(first).unwrap_or_default();
+    trace(&view::Run::with(run, journal, Some(plan)))
+}
+
+/// The trace of a run.
+pub fn trace(run: &view::Run) -> Trace {
+    let mut made = Making { uid: run.uid, spans: vec![] };
+    let created = run.created.or(run.phases.first().map(|p| p.from)).unwrap_or_default();
     // What was created in the same second as it began has a creation time before it, in whole seconds.
-    let end = last_word(journal).unwrap_or(created).max(created);
+    let end = run.last_word().unwrap_or(created).max(created);
     let root = made.add(None, "run", "run", created, end);
     root.attributes = vec![
-        ("k8s.namespace.name", json!(plan.namespace)),
-        ("cutover.name", json!(plan.cutover)),
-        ("cutover.run", json!(run.metadata.name)),
-        ("cutover.run.uid", json!(uid)),
-        ("cutover.release", json!(crate::status::release_name(&plan.release))),
-        ("cutover.from", json!(plan.old.name)),
-        ("cutover.to", json!(plan.target.name)),
-        ("cutover.outcome", json!(journal.phase.as_str())),
+        ("k8s.namespace.name", json!(run.namespace)),
+        ("cutover.name", json!(run.cutover)),
+        ("cutover.run", json!(run.name)),
+        ("cutover.run.uid", json!(run.uid)),
+        ("cutover.release", json!(run.release.new)),
+        ("cutover.from", json!(run.old.as_ref().map(|side| side.name))),
+        ("cutover.to", json!(run.target.as_ref().map(|side| side.name))),
+        ("cutover.outcome", json!(run.phase.as_str())),
     ];
-    if let Some(ending) = &journal.ending {
+    if let Some(ending) = run.ending {
         root.attributes.push(("cutover.reason", json!(ending.reason)));
         root.error = Some(ending.message.clone());
     }
-    let fired = journal
-        .triggers
-        .iter()
-        .filter_map(|t| Some((t.fired_at?, "trigger fired", vec![("cutover.trigger", json!(t.name))])));
-    let taken = journal
+    let fired =
+        run.triggers.iter().filter_map(|t| Some((t.fired?, "trigger fired", vec![("cutover.trigger", json!(t.name))])));
+    let taken = run
         .decisions
         .iter()
         .map(|d| (d.at, "decision", vec![("cutover.decision", json!(format!("{:?}", d.decision)))]));
     root.events = fired.chain(taken).collect();
     root.events.sort_by_key(|(at, ..)| *at);
     let root = root.id;
-    let phases = phases(&mut made, root, journal, created, end);
-    for record in &journal.steps {
-        step(&mut made, root, &phases, plan, record, end);
+    let phases = phases(&mut made, root, run, end);
+    for execution in &run.executions {
+        step(&mut made, root, &phases, execution, end);
     }
-    switch(&mut made, root, &phases, journal, end);
-    Trace { id: hash(&format!("trace/{uid}")), spans: made.spans }
+    switch(&mut made, root, &phases, run, end);
+    Trace { id: hash(&format!("trace/{}", run.uid)), spans: made.spans }
 }
 
 struct Making<'a> {
@@ -109,25 +111,19 @@ impl Making<'_> {
 type Entered = (Phase, [u8; 8], Timestamp);
 
 /// A span for each phase that the run was in. What it ended in is no stretch of time, unless it was left again.
-fn phases(made: &mut Making, root: [u8; 8], journal: &RunStatus, created: Timestamp, end: Timestamp) -> Vec<Entered> {
-    let mut entered: Vec<(Phase, Timestamp, &str)> = vec![];
-    // Of a very long timeline the beginning is not kept.
-    if journal.timeline.first().is_none_or(|m| m.phase == Phase::Preflight || m.phase.is_over()) {
-        entered.push((Phase::Pending, created, ""));
-    }
-    entered.extend(journal.timeline.iter().map(|m| (m.phase, m.at, m.reason.as_str())));
+fn phases(made: &mut Making, root: [u8; 8], run: &view::Run, end: Timestamp) -> Vec<Entered> {
     let mut found = vec![];
-    for (n, (phase, start, reason)) in entered.iter().enumerate() {
-        let next = entered.get(n + 1).map(|(_, at, _)| *at);
-        if next.is_none() && (phase.is_over() || *phase == Phase::Completed) {
+    for (n, entered) in run.phases.iter().enumerate() {
+        let view::Stretch { phase, from, to, reason, .. } = *entered;
+        if to.is_none() && (phase.is_over() || phase == Phase::Completed) {
             continue;
         }
-        let span = made.add(Some(root), &format!("phase/{n}"), phase.as_str(), *start, next.unwrap_or(end));
+        let span = made.add(Some(root), &format!("phase/{n}"), phase.as_str(), from, to.unwrap_or(end));
         span.attributes = vec![("cutover.phase", json!(phase.as_str()))];
         if !reason.is_empty() {
             span.attributes.push(("cutover.reason", json!(reason)));
         }
-        found.push((*phase, span.id, *start));
+        found.push((phase, span.id, from));
     }
     found
 }
@@ -137,14 +133,10 @@ fn phase_at(phases: &[Entered], at: Timestamp) -> Option<[u8; 8]> {
     phases.iter().rev().find(|(_, _, start)| *start <= at).map(|(_, id, _)| *id)
 }
 
-fn step(made: &mut Making, root: [u8; 8], phases: &[Entered], plan: &Plan, record: &StepRecord, end: Timestamp) {
+fn step(made: &mut Making, root: [u8; 8], phases: &[Entered], record: &view::Step, end: Timestamp) {
     let Some(start) = record.started else { return };
-    let suite = plan
-        .steps
-        .iter()
-        .find(|s| matches!(&s.action, Action::Suite(x) if x.steps.iter().any(|y| y.name == record.name)));
-    let parent = match suite {
-        Some(suite) => hash(&format!("span/{}/step/{}", made.uid, suite.name)),
+    let parent = match record.suite {
+        Some(suite) => hash(&format!("span/{}/step/{suite}", made.uid)),
         None => phase_at(phases, start).unwrap_or(root),
     };
     let span = made.add(
@@ -156,25 +148,24 @@ fn step(made: &mut Making, root: [u8; 8], phases: &[Entered], plan: &Plan, recor
     );
     span.attributes = vec![
         ("cutover.step", json!(record.name)),
-        ("cutover.action", json!(plan.action(&record.name).map(Action::kind))),
-        ("cutover.state", json!(format!("{:?}", record.state))),
+        ("cutover.action", json!(record.kind)),
+        ("cutover.state", json!(record.state.map(|state| format!("{state:?}")))),
         ("cutover.attempts", json!(record.attempt)),
     ];
-    if matches!(record.state, StepState::Failed | StepState::Unknown) {
-        span.error = Some(record.message.clone().unwrap_or_default());
+    if matches!(record.state, Some(StepState::Failed | StepState::Unknown)) {
+        span.error = Some(record.message.unwrap_or_default().to_owned());
     }
     let (id, own_end) = (span.id, span.end);
-    let jobs: Vec<&JobRecord> = record.former_jobs.iter().chain(&record.job).collect();
-    for job in &jobs {
+    for job in &record.jobs {
         let Some(began) = job.started.or(job.created) else { continue };
         let key = format!("job/{}/{}", record.name, job.name);
         let span = made.add(Some(id), &key, "job", began, job.ended.unwrap_or(own_end));
         span.attributes = vec![("k8s.job.name", json!(job.name)), ("k8s.job.uid", json!(job.uid))];
         span.error = job.failure.clone();
     }
-    // Of the attempts without a Job the journal keeps the last.
+    // Of the attempts without a Job the last.
     if let (true, true, Some(began)) =
-        (jobs.is_empty(), record.attempt > 1, record.attempt_at.filter(|at| *at <= own_end))
+        (record.jobs.is_empty(), record.attempt > 1, record.attempt_at.filter(|at| *at <= own_end))
     {
         let key = format!("attempt/{}/{}", record.name, record.attempt);
         let span = made.add(Some(id), &key, "attempt", began, own_end);
@@ -182,24 +173,23 @@ fn step(made: &mut Making, root: [u8; 8], phases: &[Entered], plan: &Plan, recor
     }
 }
 
-fn switch(made: &mut Making, root: [u8; 8], phases: &[Entered], journal: &RunStatus, end: Timestamp) {
-    let Some(switch) = &journal.switch else { return };
-    let patched = switch.services.iter().filter_map(|s| s.switched_at).max();
-    let parent = phase_at(phases, switch.claimed_at).unwrap_or(root);
-    let until = switch.converged_at.or(patched).unwrap_or(switch.claimed_at);
-    let id = made.add(Some(parent), "switch", "switch", switch.claimed_at, until).id;
-    for service in &switch.services {
-        let until = service.switched_at.unwrap_or(switch.claimed_at);
-        let span = made.add(Some(id), &format!("switch/{}", service.name), "switch Service", switch.claimed_at, until);
+fn switch(made: &mut Making, root: [u8; 8], phases: &[Entered], run: &view::Run, end: Timestamp) {
+    let Some(switch) = &run.switch else { return };
+    let parent = phase_at(phases, switch.claimed).unwrap_or(root);
+    let until = switch.converged.or(switch.patched).unwrap_or(switch.claimed);
+    let id = made.add(Some(parent), "switch", "switch", switch.claimed, until).id;
+    for service in switch.services {
+        let until = service.switched_at.unwrap_or(switch.claimed);
+        let span = made.add(Some(id), &format!("switch/{}", service.name), "switch Service", switch.claimed, until);
         span.attributes = vec![("k8s.service.name", json!(service.name))];
         if service.state == SwitchState::Refused {
             span.error = Some(service.message.clone().unwrap_or_else(|| "refused".into()));
         }
     }
-    let Some(ending) = &journal.ending else { return };
+    let Some(ending) = run.ending else { return };
     let parent = phase_at(phases, ending.at).unwrap_or(root);
     let restored = switch.services.iter().filter_map(|s| s.restored_at).max();
-    let span = made.add(Some(parent), "restore", "restore", ending.at, restored.or(switch.restored_at).unwrap_or(end));
+    let span = made.add(Some(parent), "restore", "restore", ending.at, restored.or(switch.restored).unwrap_or(end));
     span.attributes = vec![("cutover.reason", json!(ending.reason)), ("cutover.trigger", json!(ending.trigger))];
     let id = span.id;
     for service in switch.services.iter().filter(|s| s.state != SwitchState::Refused) {
@@ -210,14 +200,6 @@ fn switch(made: &mut Making, root: [u8; 8], phases: &[Entered], journal: &RunSta
             span.error = Some("the Service was gone".into());
         }
     }
-}
-
-/// The latest time that the journal names.
-fn last_word(journal: &RunStatus) -> Option<Timestamp> {
-    let steps = journal.steps.iter().flat_map(|r| [r.started, r.ended]);
-    let switch = journal.switch.iter().flat_map(|s| [s.converged_at, s.restored_at]);
-    let timeline = journal.timeline.iter().map(|m| Some(m.at));
-    steps.chain(switch).chain(timeline).chain([journal.phase_since]).flatten().max()
 }
 
 /// An id that is never all zeros, which would mean none.

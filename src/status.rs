@@ -1,22 +1,24 @@
-//! PURE. Journal → conditions, columns and a message that ends with the next command. Reads no clock, writes nothing.
+//! PURE. What people see of a run: its conditions, from journal and world, and (`project`) the columns of its Cutover and
+//! a message that ends with the next command. Reads no clock, writes nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::condition::{reasons, set, types, unset};
-use crate::api::cutover::{Cutover, CutoverStatus, GateStatus, Release};
 use crate::api::phase::Phase;
-use crate::api::run::{CutoverRun, RunState, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
+use crate::api::run::{Ending, RunStatus, StepRecord, StepState, SwitchState, TrialVerdict};
 use crate::api::trigger::{Trigger, Until};
 use crate::endpoints::way_back::{OldSide, stopped_by};
 use crate::endpoints::{Names, names};
 use crate::journal;
+use crate::plan::Plan;
 use crate::plan::after::RETIRE;
-use crate::plan::{PLAN_VERSION, Plan, Stage, unknown_form};
+pub use crate::view::release_name;
 use crate::world::{Reading, World};
 
-/// Longest part of the refusals that stands in other places than `Accepted`, in characters.
-const SHORT: usize = 512;
+mod project;
+
+pub use project::{Facts, project};
 
 /// Prefix of the read that rehearses a restore.
 pub const REHEARSAL: &str = "rehearse-restore@";
@@ -109,13 +111,26 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
 /// Ready, Reconciling and Stalled, as kstatus reads them (DESIGN §4).
 fn kstatus(journal: &RunStatus, list: &mut Vec<Condition>, now: Timestamp) {
     let phase = journal.phase;
-    let (reason, message) = kstatus_of(journal);
+    let running = journal.steps.iter().filter(|r| r.state == StepState::Running);
+    let says = running.filter_map(|r| Some((r.name.as_str(), r.message.as_deref()?))).next();
+    let (reason, message) = why(phase, journal.ending.as_ref(), journal.waiting.as_deref(), says);
     let (reason, message) = (reason.as_str(), message.as_str());
     let ready = matches!(phase, Phase::Idle | Phase::Completed);
     let stalled = phase.is_over();
     set(list, types::READY, ready, reason, message, now);
     set(list, types::RECONCILING, !ready && !stalled, reason, message, now);
     set(list, types::STALLED, stalled, reason, message, now);
+}
+
+/// Reason and message: why the run ends, else what it waits for, else what the step under way says of itself.
+fn why(phase: Phase, ending: Option<&Ending>, waiting: Option<&str>, says: Option<(&str, &str)>) -> (String, String) {
+    if let Some(e) = ending {
+        let waits = waiting.iter().filter(|_| !phase.is_over());
+        return (e.reason.clone(), waits.fold(e.message.clone(), |text, why| format!("{text}; {why}")));
+    }
+    let step = || says.map(|(name, what)| format!("{name}: {what}"));
+    let message = waiting.map(str::to_owned).or_else(step).unwrap_or_default();
+    (phase.as_str().to_owned(), message)
 }
 
 /// Whether a rollback would work now: the dry run of the restore, and the old side's endpoints (DESIGN §5.5).
@@ -219,231 +234,6 @@ pub fn go_back_anew(plan: &Plan) -> String {
          checks it, then switches",
         side = plan.old.name
     )
-}
-
-/// What the controller knows about a Cutover besides its newest run.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The side that all Services point to, where that is one of the two.
-    pub live: Option<String>,
-    /// What stands in the way of starting a run, as (condition type, reason, message).
-    pub problem: Option<(String, String, String)>,
-}
-
-/// The Cutover's status from its newest run (`None`: there is none, or it is of no interest any more).
-/// Fields that only the controller may write (`started`, `runs`, `run`, `releases`) are kept as they are.
-pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: Timestamp) -> CutoverStatus {
-    let old = cutover.status.clone().unwrap_or_default();
-    let mut conditions = old.conditions.clone();
-    for type_ in [
-        types::AWAITING_DECISION,
-        types::CAN_ROLL_BACK,
-        types::ROLLBACK_BLOCKED,
-        types::SELECTOR_DRIFT,
-        types::SERVICE_CONFLICT,
-        types::OUTCOME_UNKNOWN,
-        types::NODE_LOST,
-        types::METRICS_INCONCLUSIVE,
-        types::SUSPENDED,
-    ] {
-        // Nothing takes a closed run back, whatever its last look at the old side was.
-        let stands =
-            |j: &&RunStatus| j.state != RunState::Closed || type_ != types::CAN_ROLL_BACK || journal::is_retired(j);
-        let journal = run.and_then(|r| r.status.as_ref()).filter(stands);
-        let in_run = journal.and_then(|j| j.conditions.iter().find(|c| c.type_ == type_));
-        match in_run {
-            Some(c) => set(&mut conditions, type_, c.status == "True", &c.reason, &c.message, now),
-            None => unset(&mut conditions, type_),
-        }
-    }
-    let live = facts.live.as_ref().map(|side| at_version(side, old.releases.get(side).map(String::as_str)));
-    let mut status = CutoverStatus {
-        observed_generation: cutover.metadata.generation,
-        live,
-        conditions: vec![],
-        target: None,
-        step: None,
-        gate: None,
-        progress: None,
-        message: None,
-        phase: Some(Phase::Idle),
-        since: old.since,
-        ..old.clone()
-    };
-    let journal = run.and_then(|r| r.status.as_ref());
-    let (reason, message) = match (run, journal, &facts.problem) {
-        (Some(run), Some(journal), _) => {
-            columns(cutover, run, journal, &mut status);
-            kstatus_of(journal)
-        }
-        (_, _, Some((_, reason, message))) => (reason.clone(), message.clone()),
-        _ => (reasons::IDLE.to_owned(), String::new()),
-    };
-    if let Some((type_, reason, message)) = &facts.problem {
-        set(&mut conditions, type_, true, reason, message, now);
-        status.message = Some(message.clone());
-    }
-    let phase = status.phase.unwrap_or_default();
-    // What cannot be carried out as it is written is Stalled, a run of what was written before or not.
-    let refused = conditions.iter().find(|c| c.type_ == types::ACCEPTED && c.status == "False");
-    let refused = refused.map(|c| (c.reason.clone(), c.message.chars().take(SHORT).collect::<String>()));
-    // Nor can the steps of a run whose plan another operator wrote.
-    let open = |r: &&CutoverRun| r.status.as_ref().is_none_or(|s| s.state != RunState::Closed);
-    let foreign = run.filter(open).filter(|r| r.spec.plan_version != PLAN_VERSION);
-    let foreign = foreign.map(|_| (reasons::PLAN_VERSION.to_owned(), unknown_form()));
-    if let Some((_, message)) = &foreign {
-        status.message = Some(message.clone());
-    }
-    let refused = foreign.or(refused);
-    let blocked = facts.problem.is_some() && journal.is_none_or(|j| j.phase.is_over() || j.phase == Phase::Completed);
-    let at_rest = matches!(phase, Phase::Idle | Phase::Completed);
-    let over = phase.is_over() || blocked;
-    let (reason, message) = match (&facts.problem, &refused) {
-        (Some((_, reason, message)), _) if blocked => (reason.clone(), message.clone()),
-        (_, Some(refused)) if at_rest || over => refused.clone(),
-        _ => (reason, message),
-    };
-    if refused.is_some() && facts.problem.is_none() && (at_rest || over) {
-        status.message = Some(message.clone());
-    }
-    let ready = at_rest && !over && refused.is_none();
-    set(&mut conditions, types::READY, ready, &reason, &message, now);
-    set(&mut conditions, types::RECONCILING, !at_rest && !over, &reason, &message, now);
-    let (reason, message) = refused.clone().filter(|_| !over).unwrap_or((reason, message));
-    set(&mut conditions, types::STALLED, over || refused.is_some(), &reason, &message, now);
-    // What was checked is of the generation that was checked.
-    for c in conditions.iter_mut().filter(|c| c.type_ != types::ACCEPTED) {
-        c.observed_generation = cutover.metadata.generation;
-    }
-    if status.phase != old.phase && journal.is_none() {
-        status.since = Some(now);
-    }
-    status.conditions = conditions;
-    status
-}
-
-/// Reason and message: why the run ends, else what it waits for, else what the step under way says of itself.
-fn kstatus_of(journal: &RunStatus) -> (String, String) {
-    if let Some(e) = &journal.ending {
-        let waits = journal.waiting.iter().filter(|_| !journal.phase.is_over());
-        return (e.reason.clone(), waits.fold(e.message.clone(), |text, why| format!("{text}; {why}")));
-    }
-    let step = || {
-        let running = journal.steps.iter().find(|r| r.state == StepState::Running && r.message.is_some());
-        running.map(|r| format!("{}: {}", r.name, r.message.as_deref().unwrap_or_default()))
-    };
-    let message = journal.waiting.clone().or_else(step).unwrap_or_default();
-    (journal.phase.as_str().to_owned(), message)
-}
-
-/// `green@2.4.0`, or the side alone where the release has no version.
-fn at_version(side: &str, version: Option<&str>) -> String {
-    match version {
-        Some(v) if !v.is_empty() => format!("{side}@{v}"),
-        _ => side.to_owned(),
-    }
-}
-
-/// The name of a release: version, else tag, else revision.
-pub fn release_name(release: &Release) -> Option<&str> {
-    release.version.as_deref().or(release.tag.as_deref()).or(release.revision.as_deref())
-}
-
-fn columns(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, status: &mut CutoverStatus) {
-    status.phase = Some(journal.phase);
-    status.since = journal.phase_since;
-    let plan = serde_json::from_value::<Plan>(run.spec.plan.clone()).ok();
-    let target = plan.as_ref().map_or(cutover.spec.activate.as_str(), |p| p.target.name.as_str());
-    let version = plan.as_ref().map(|p| p.release.clone()).or_else(|| cutover.spec.release.clone());
-    status.target = Some(at_version(target, version.as_ref().and_then(release_name)));
-    if !journal.phase.is_over() {
-        let running: Vec<&str> = journal
-            .steps
-            .iter()
-            .filter(|r| matches!(r.state, StepState::Running | StepState::Unknown))
-            .map(|r| r.name.as_str())
-            .take(3)
-            .collect();
-        status.step = (!running.is_empty()).then(|| running.join(","));
-    }
-    if let Some(plan) = &plan {
-        // Up to Completed: what comes after it is told in the message.
-        let forward = |s: Stage| !matches!(s, Stage::Rollback | Stage::RollbackVerify) && !s.after_completed();
-        let all = plan.steps.iter().filter(|s| forward(s.stage)).count();
-        let done = plan
-            .steps
-            .iter()
-            .filter(|s| forward(s.stage))
-            .filter(|s| journal.steps.iter().any(|r| r.name == s.name && crate::journal::is_done(r.state)))
-            .count();
-        status.progress = Some(format!("{done}/{all}"));
-    }
-    status.gate = plan.as_ref().and_then(|plan| gate(plan, journal));
-    status.message = Some(message(cutover, run, journal, plan.as_ref()));
-}
-
-/// The gate that waits for people, if one does.
-fn gate(plan: &Plan, journal: &RunStatus) -> Option<GateStatus> {
-    let record = journal.steps.iter().find(|r| r.state == StepState::Running && r.gate.is_some())?;
-    let (open, approval) = (record.gate.clone()?, plan.gate(&record.name)?);
-    Some(GateStatus {
-        name: record.name.clone(),
-        token: open.token,
-        until: open.until,
-        roles: open.roles,
-        instructions: approval.instructions.clone(),
-        checklist: approval.checklist.clone(),
-    })
-}
-
-/// What goes on, in one line; where a person is needed it ends with the next command.
-fn message(cutover: &Cutover, run: &CutoverRun, journal: &RunStatus, plan: Option<&Plan>) -> String {
-    let name = run.metadata.name.as_deref().unwrap_or_default();
-    let namespace = cutover.metadata.namespace.as_deref().unwrap_or_default();
-    let look = format!("kubectl describe cutoverrun {name} -n {namespace}");
-    let raised = [
-        types::ROLLBACK_BLOCKED,
-        types::OUTCOME_UNKNOWN,
-        types::AWAITING_DECISION,
-        types::NODE_LOST,
-        types::SELECTOR_DRIFT,
-        types::SUSPENDED,
-        types::METRICS_INCONCLUSIVE,
-    ]
-    .into_iter()
-    .find_map(|t| journal.conditions.iter().find(|c| c.type_ == t && c.status == "True"));
-    if let Some(c) = raised.filter(|_| !journal.phase.is_over()) {
-        return format!("{}: {}; next: {look}", c.type_, c.message);
-    }
-    if let Some(e) = &journal.ending {
-        if journal.phase.is_over() {
-            let trouble = if e.incomplete { " (an undo or rollback step failed)" } else { "" };
-            return format!("{}{trouble}; next: {look}", e.message);
-        }
-        let restored = journal.switch.as_ref().is_none_or(|s| s.restored_at.is_some());
-        let doing = match (&journal.waiting, restored) {
-            (Some(why), _) => why.as_str(),
-            (None, true) => "undoing what was done",
-            (None, false) => "the selectors go back",
-        };
-        return format!("{}; {doing}", e.message);
-    }
-    if let Some(why) = &journal.waiting {
-        return format!("waits: {why}");
-    }
-    match journal.phase {
-        Phase::Observing => {
-            let (Some(plan), Some(o)) = (plan, &journal.observation) else { return "observing".into() };
-            format!("observed {}s of {}", o.conclusive_ms / 1000, plan.observe.for_)
-        }
-        Phase::Completed => "done".into(),
-        _ => journal
-            .steps
-            .iter()
-            .find(|r| r.state == StepState::Running)
-            .and_then(|r| r.message.as_ref().map(|m| format!("{}: {m}", r.name)))
-            .unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

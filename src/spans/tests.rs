@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::api::run::{CutoverRunSpec, Ending, ServiceSwitch, SwitchRecord};
+use crate::api::run::{CutoverRunSpec, Ending, JobRecord, ServiceSwitch, StepRecord, SwitchRecord};
 use crate::journal::enter;
 
 fn at(seconds: i64) -> Timestamp {

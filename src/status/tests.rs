@@ -3,6 +3,9 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::cutover::{Cutover, CutoverStatus};
+use crate::api::run::{CutoverRun, RunState};
+use crate::plan::PLAN_VERSION;
 
 fn cutover(conditions: &[Condition]) -> Cutover {
     let mut cutover: Cutover = serde_json::from_value(json!({

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -17,8 +17,9 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("world", &["api", "plan", "effect"]),
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
-    ("status", &["api", "plan", "world", "endpoints", "journal"]),
-    ("spans", &["api", "plan", "status"]),
+    ("view", &["api", "plan", "journal"]),
+    ("status", &["api", "plan", "world", "endpoints", "journal", "view"]),
+    ("spans", &["api", "plan", "view"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge"]),
@@ -63,8 +64,8 @@ const IMPORTS: [(&str, &[&str]); 17] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 11] =
-    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide"];
+const PURE: [&str; 12] =
+    ["api", "plan", "effect", "world", "endpoints", "journal", "view", "status", "spans", "actions", "judge", "decide"];
 
 /// What pure code must not contain.
 const IMPURE: [&str; 17] = [

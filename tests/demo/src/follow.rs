@@ -1,12 +1,12 @@
-//! Follows a run by its journal alone and tells it as a timeline. Nothing is missed between two looks, since the
+//! Follows a run by what `view` shows of it and tells it as a timeline. Nothing is missed between two looks, since the
 //! journal keeps the times.
 
 use anyhow::{Context, Result, bail};
-use cutover::api::run::{StepRecord, StepState, SwitchState, TrialVerdict, TriggerRecord};
+use cutover::api::run::{StepState, SwitchState, TrialVerdict};
 use cutover::api::{Cutover, CutoverRun, Phase, RunStatus};
+use cutover::view;
 use jiff::Timestamp;
 use kube::Api;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -82,27 +82,30 @@ pub async fn follow(
             sleep(POLL).await;
             continue;
         };
-        let journal = run.status.clone().unwrap_or_default();
-        let mut events = events(&journal);
+        let plan = view::plan_of(&run);
+        let Some(seen) = view::Run::of(&run, plan.as_ref()) else {
+            sleep(POLL).await;
+            continue;
+        };
+        let mut events = events(&seen);
         events.retain(|event| !told.contains(&event.key));
         for event in events {
             tell(screen, &event);
             told.insert(event.key);
         }
-        if phase != Some(journal.phase) {
-            phase = Some(journal.phase);
-            if matches!(journal.phase, Phase::Preparing | Phase::Observing | Phase::RollingBack) || ended(journal.phase)
-            {
+        if phase != Some(seen.phase) {
+            phase = Some(seen.phase);
+            if matches!(seen.phase, Phase::Preparing | Phase::Observing | Phase::RollingBack) || ended(seen.phase) {
                 show_cutovers(cluster, screen).await;
             }
             tick = Instant::now() + TICK;
         }
-        if ended(journal.phase) {
-            return Ok((run.metadata.name.unwrap_or_default(), journal));
+        if ended(seen.phase) {
+            return Ok((seen.name.to_owned(), run.status.unwrap_or_default()));
         }
         if Instant::now() >= tick {
             tick = Instant::now() + TICK;
-            show_tick(screen, load, &journal).await;
+            show_tick(screen, load, &seen).await;
         }
         sleep(POLL).await;
     }
@@ -143,33 +146,33 @@ fn tell(screen: &Screen, event: &Event) {
     screen.line(&format!("  {}  {}", screen.paint(Look::Dim, &time.to_string()), screen.paint(look, &event.text)));
 }
 
-/// Everything the journal says, in the order in which it happened.
-pub fn events(journal: &RunStatus) -> Vec<Event> {
+/// Everything that a run shows, in the order in which it happened.
+pub fn events(run: &view::Run) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let mut add = |at: Timestamp, key: String, text: String, look| {
         let rank = if matches!(look, EventLook::Phase | EventLook::BadPhase) { 2 } else { 0 };
         events.push(Event { at, key, text, look, rank });
     };
-    for moment in &journal.timeline {
+    for moment in run.timeline {
         let bad = matches!(moment.phase, Phase::RollingBack | Phase::Failed | Phase::Aborted | Phase::Superseded);
         let look = if bad { EventLook::BadPhase } else { EventLook::Phase };
         let why = if moment.message.is_empty() { String::new() } else { format!("  {}", moment.message) };
         add(moment.at, format!("phase {} {}", moment.at, moment.phase), format!("{}{why}", moment.phase), look);
     }
-    for step in &journal.steps {
-        if let (Some(started), StepState::Running) = (step.started, step.state)
-            && step.job.as_ref().is_some_and(|job| job.started.is_some())
+    for step in &run.executions {
+        if let (Some(started), Some(job), true) = (step.started, step.job, step.is_running())
+            && job.started.is_some()
         {
-            let job = step.job.as_ref().map(|job| job.name.as_str()).unwrap_or_default();
-            add(started, format!("job {}", step.name), format!("  · {:<20} Job {job}", step.name), EventLook::Neutral);
+            let text = format!("  · {:<20} Job {}", step.name, job.name);
+            add(started, format!("job {}", step.name), text, EventLook::Neutral);
         }
         if let Some(ended) = step.ended {
             let (text, look) = step_line(step);
             add(ended, format!("step {} {} {ended}", step.name, step.attempt), text, look);
         }
     }
-    if let Some(switch) = &journal.switch {
-        for service in &switch.services {
+    if let Some(switch) = &run.switch {
+        for service in switch.services {
             if let Some(at) = service.switched_at {
                 let text = format!("  ⇄ {} → {}", service.name, selector(&service.from, &service.to));
                 add(at, format!("switched {}", service.name), text, EventLook::Good);
@@ -179,18 +182,17 @@ pub fn events(journal: &RunStatus) -> Vec<Event> {
                 add(at, format!("restored {}", service.name), text, EventLook::Good);
             }
         }
-        if let Some(at) = switch.converged_at {
+        if let Some(at) = switch.converged {
             add(at, "converged".into(), "  ✓ endpoints: pods of the new side only".into(), EventLook::Good);
         }
     }
-    for trigger in &journal.triggers {
-        if let Some(at) = trigger.fired_at {
+    for trigger in &run.triggers {
+        if let Some(at) = trigger.fired {
             let text = format!("  ! trigger {} fired{}", trigger.name, saw(trigger));
             add(at, format!("fired {}", trigger.name), text, EventLook::Bad);
         }
     }
-    let suites = journal.steps.iter().filter(|step| step.evidence.as_ref().is_some_and(|saw| saw["of"].is_number()));
-    for suite in suites.map(|step| format!("step {} ", step.name)) {
+    for suite in run.executions.iter().filter(|step| step.is_suite()).map(|step| format!("step {} ", step.name)) {
         events.iter_mut().filter(|event| event.key.starts_with(&suite)).for_each(|event| event.rank = 1);
     }
     // At the same time: the steps of a suite end before the suite, and a step before the next phase begins.
@@ -198,49 +200,22 @@ pub fn events(journal: &RunStatus) -> Vec<Event> {
     events
 }
 
-fn step_line(step: &StepRecord) -> (String, EventLook) {
+fn step_line(step: &view::Step) -> (String, EventLook) {
     let (sign, look) = match step.state {
-        StepState::Succeeded => ("✓", EventLook::Good),
-        StepState::Failed => ("✗", EventLook::Bad),
-        StepState::Unknown => ("?", EventLook::Bad),
-        StepState::Skipped | StepState::Running => ("-", EventLook::Neutral),
+        Some(StepState::Succeeded) => ("✓", EventLook::Good),
+        Some(StepState::Failed) => ("✗", EventLook::Bad),
+        Some(StepState::Unknown) => ("?", EventLook::Bad),
+        Some(StepState::Skipped | StepState::Running) | None => ("-", EventLook::Neutral),
     };
-    let took = match (step.started, step.ended) {
-        (Some(started), Some(ended)) => seconds(started, ended),
-        _ => String::new(),
-    };
+    let took = step.took().map(|took| format!("{:.1} s", took.as_secs_f64())).unwrap_or_default();
     let attempts = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
-    let detail = match (&step.message, &step.evidence) {
-        (Some(message), _) if step.state != StepState::Succeeded => message.clone(),
-        (_, Some(evidence)) => brief(evidence),
-        (Some(message), None) => message.clone(),
+    let detail = match (step.message, step.evidence()) {
+        (Some(message), _) if step.state != Some(StepState::Succeeded) => message.to_owned(),
+        (_, Some(evidence)) => evidence,
+        (Some(message), None) => message.to_owned(),
         (None, None) => String::new(),
     };
     (format!("  {sign} {:<20}{took:>7}{attempts}  {}", step.name, shorten(&detail, WIDTH)), look)
-}
-
-/// Evidence that is in the record but says little on a line.
-const LONG: [&str; 4] = ["query", "at", "matrix", "templates"];
-
-/// Evidence in a line: `exitCode=0, bytes=73400320`.
-fn brief(evidence: &Value) -> String {
-    match evidence {
-        Value::Object(fields) => match (fields.get("passed"), fields.get("of")) {
-            (Some(passed), Some(of)) => format!("{passed} of {of} passed"),
-            _ => {
-                let shown = fields.iter().filter(|(name, _)| !LONG.contains(&name.as_str()));
-                let field = |(name, value): (&String, &Value)| match value {
-                    Value::Object(_) => brief(value),
-                    _ => format!("{name}={}", brief(value)),
-                };
-                shown.map(field).collect::<Vec<_>>().join(", ")
-            }
-        },
-        Value::Array(items) if items.len() > 4 => format!("[{} items]", items.len()),
-        Value::Array(items) => format!("[{}]", items.iter().map(brief).collect::<Vec<_>>().join(", ")),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 fn shorten(text: &str, width: usize) -> String {
@@ -257,21 +232,17 @@ fn selector(
     changed.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-fn saw(trigger: &TriggerRecord) -> String {
+fn saw(trigger: &view::Trigger) -> String {
     trigger.saw.as_ref().map(|saw| format!(": {}", shorten(saw, WIDTH))).unwrap_or_default()
 }
 
-fn seconds(from: Timestamp, to: Timestamp) -> String {
-    format!("{:.1} s", to.duration_since(from).as_secs_f64())
-}
-
-async fn show_tick(screen: &Screen, load: &Load, journal: &RunStatus) {
+async fn show_tick(screen: &Screen, load: &Load, run: &view::Run<'_>) {
     let mut parts = Vec::new();
-    if let Some(observation) = journal.observation.as_ref().filter(|_| journal.phase == Phase::Observing) {
+    if let Some(observation) = run.observation.filter(|_| run.phase == Phase::Observing) {
         let watched = Timestamp::now().duration_since(observation.since).as_secs_f64();
         parts.push(format!("watched for {watched:.0} s"));
-        for trigger in journal.triggers.iter().filter(|trigger| trigger.fired_at.is_none()) {
-            let word = match trigger.last {
+        for trigger in run.triggers.iter().filter(|trigger| trigger.fired.is_none()) {
+            let word = match trigger.verdict {
                 Some(TrialVerdict::Good) => "ok",
                 Some(TrialVerdict::Bad) => "BAD",
                 Some(TrialVerdict::Inconclusive) => "unknown",
@@ -280,13 +251,13 @@ async fn show_tick(screen: &Screen, load: &Load, journal: &RunStatus) {
             parts.push(format!("{} {word}", trigger.name));
         }
     } else {
-        parts.push(format!("{} …", journal.phase));
-        let running = journal.steps.iter().find(|step| step.state == StepState::Running);
+        parts.push(format!("{} …", run.phase));
+        let running = run.executions.iter().find(|step| step.is_running());
         parts.extend(running.map(|step| {
-            let what = step.message.as_deref().unwrap_or("under way");
+            let what = step.message.unwrap_or("under way");
             format!("{}: {}", step.name, shorten(what, WIDTH))
         }));
-        parts.extend(journal.waiting.as_ref().map(|why| format!("waits: {why}")));
+        parts.extend(run.waiting.map(|why| format!("waits: {why}")));
     }
     // The load's numbers are an extra here: the end of the release asks again and minds when there is no answer.
     if let Ok(report) = load.report().await {
@@ -339,8 +310,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn journal() -> RunStatus {
-        serde_json::from_value(json!({
+    fn run() -> CutoverRun {
+        let status = json!({
             "phase": "RollingBack",
             "timeline": [
                 {"at": "2026-11-20T22:00:00Z", "phase": "Preflight", "reason": "Progress", "message": ""},
@@ -357,13 +328,21 @@ mod tests {
                 "from": {"app": "shop", "version": "blue"}, "to": {"app": "shop", "version": "green"},
                 "switchedAt": "2026-11-20T22:00:10.1Z"}]},
             "triggers": [{"name": "errors", "saw": "0.11", "firedAt": "2026-11-20T22:00:29.9Z"}],
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "CutoverRun", "metadata": {"name": "shop-1"},
+            "spec": {"cutover": "shop", "cutoverUID": "c", "planVersion": 2, "plan": {}}, "status": status,
         }))
         .unwrap()
     }
 
+    fn all_events() -> Vec<Event> {
+        events(&view::Run::of(&run(), None).unwrap())
+    }
+
     #[test]
     fn the_timeline_is_in_order_and_a_step_ends_before_the_next_phase_begins() {
-        let lines: Vec<_> = events(&journal()).into_iter().map(|event| event.text.trim().to_owned()).collect();
+        let lines: Vec<_> = all_events().into_iter().map(|event| event.text.trim().to_owned()).collect();
         assert_eq!(lines[0], "Preflight");
         assert!(lines[1].starts_with("✓ secrets") && lines[1].ends_with("2.0 s  keys=[A, B], ok=true"), "{}", lines[1]);
         assert_eq!(
@@ -374,16 +353,9 @@ mod tests {
 
     #[test]
     fn each_event_has_a_key_of_its_own() {
-        let events = events(&journal());
+        let events = all_events();
         let keys: BTreeSet<_> = events.iter().map(|event| &event.key).collect();
         assert_eq!(keys.len(), events.len());
-    }
-
-    #[test]
-    fn evidence_is_shortened_to_what_tells() {
-        assert_eq!(brief(&json!({"matrix": {"a": "passed"}, "of": 9, "passed": 8})), "8 of 9 passed");
-        assert_eq!(brief(&json!({"query": "up", "value": 0.5})), "value=0.5");
-        assert_eq!(brief(&json!({"captures": {"id": "x"}, "exitCode": 0})), "id=x, exitCode=0");
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! The triggers of a run: what they saw last, and how far that is from their limits.
+
+use jiff::Timestamp;
+
+use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
+use crate::api::trail::TrialRecord;
+use crate::api::trigger::{self, Severity, Watched};
+use crate::plan::Plan;
+
+/// A trigger that was armed.
+#[derive(Clone, Debug)]
+pub struct Trigger<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it leads to; none for one of the operator's own, or where the plan cannot be read.
+    pub severity: Option<Severity>,
+    /// When it was armed.
+    pub armed: Option<Timestamp>,
+    /// Trials judged so far.
+    pub trials: u64,
+    /// When the last one was due.
+    pub last: Option<Timestamp>,
+    /// How it was judged.
+    pub verdict: Option<TrialVerdict>,
+    /// What it saw.
+    pub saw: Option<&'a str>,
+    /// What a value is measured by, where it is one.
+    pub limit: Option<Limit<'a>>,
+    /// Bad without a good trial between since then.
+    pub bad_since: Option<Timestamp>,
+    /// When it fired.
+    pub fired: Option<Timestamp>,
+    /// The run goes on in spite of it.
+    pub dismissed: bool,
+    /// Trials that were bad, or judged otherwise than the one before.
+    pub history: &'a [TrialRecord],
+}
+
+/// What values are measured by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit<'a> {
+    /// As it is written in the plan.
+    pub text: &'a str,
+    /// Values above are bad, or those below.
+    pub above: bool,
+    bound: f64,
+}
+
+impl<'a> Limit<'a> {
+    fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
+        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
+        let (text, above) = match (&metric.above, &metric.below) {
+            (Some(text), _) => (text, true),
+            (None, Some(text)) => (text, false),
+            (None, None) => return None,
+        };
+        Some(Self { text, above, bound: text.parse().ok()? })
+    }
+}
+
+impl<'a> Trigger<'a> {
+    fn of(record: &'a TriggerRecord, planned: Option<&'a trigger::Trigger>) -> Self {
+        Self {
+            name: &record.name,
+            severity: planned.map(|t| t.severity.unwrap_or_default()),
+            armed: record.armed_at,
+            trials: record.trials,
+            last: record.last_at,
+            verdict: record.last,
+            saw: record.saw.as_deref(),
+            limit: planned.and_then(Limit::of),
+            bad_since: record.bad_since,
+            fired: record.fired_at,
+            dismissed: record.dismissed,
+            history: &record.history,
+        }
+    }
+
+    /// The value that it saw last, where it is one.
+    pub fn value(&self) -> Option<f64> {
+        self.limit.as_ref()?;
+        self.saw?.parse().ok()
+    }
+
+    /// How far the value is from the limit; below zero where it is past it.
+    pub fn distance(&self) -> Option<f64> {
+        let (limit, value) = (self.limit?, self.value()?);
+        Some(if limit.above { limit.bound - value } else { value - limit.bound })
+    }
+}
+
+/// The triggers of a journal.
+pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>> {
+    let planned = |name: &str| plan?.observe.triggers.iter().find(|t| t.name == name);
+    journal.triggers.iter().map(|record| Trigger::of(record, planned(&record.name))).collect()
+}

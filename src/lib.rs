@@ -13,6 +13,7 @@ pub mod judge;
 pub mod net;
 pub mod observe;
 pub mod operator;
+pub mod pilot;
 pub mod plan;
 pub mod spans;
 pub mod status;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -21,6 +21,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("actions", &["api", "plan", "effect", "world", "endpoints", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "journal", "status", "actions", "judge"]),
+    ("pilot", &["api", "plan", "effect", "endpoints", "journal", "status", "decide::Note"]),
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "net"]),
     ("act", &["api", "effect", "world", "endpoints", "net", "observe::Scope", "observe::convert"]),
@@ -41,29 +42,38 @@ const IMPORTS: [(&str, &[&str]); 17] = [
             "act",
         ],
     ),
+    ("controller", &["api", "pilot", "effect", "net", "observe::scope", "act", "driver"]),
     (
-        "controller",
-        &[
-            "api",
-            "plan",
-            "effect",
-            "world",
-            "endpoints",
-            "journal",
-            "status",
-            "decide::Note",
-            "net",
-            "observe",
-            "act",
-            "driver",
-        ],
+        "operator",
+        &["api", "plan", "status", "spans", "decide::Note", "net", "observe", "act", "driver", "controller", "pilot"],
     ),
-    ("operator", &["api", "plan", "status", "spans", "decide::Note", "net", "observe", "act", "driver", "controller"]),
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 11] =
-    ["api", "plan", "effect", "world", "endpoints", "journal", "status", "spans", "actions", "judge", "decide"];
+const PURE: [&str; 12] = [
+    "api",
+    "plan",
+    "effect",
+    "world",
+    "endpoints",
+    "journal",
+    "status",
+    "spans",
+    "actions",
+    "judge",
+    "decide",
+    "pilot",
+];
+
+/// Modules that carry out what a pilot orders, and decide nothing.
+const SHELLS: [&str; 1] = ["controller"];
+
+/// What a shell must not import: whatever a decision is made of.
+const DECIDING: [&str; 9] =
+    ["plan", "journal", "decide", "status", "endpoints", "judge", "actions", "api::phase", "api::condition"];
+
+/// Words by which code of a shell would look into a run.
+const OF_A_RUN: [&str; 3] = ["Phase", "phase", "plan"];
 
 /// What pure code must not contain.
 const IMPURE: [&str; 17] = [
@@ -137,6 +147,33 @@ fn pure_modules_have_no_clock_no_network_and_no_wait() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn shells_carry_out_and_decide_nothing() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        if !file.module().is_some_and(|module| SHELLS.contains(&module.as_str())) {
+            continue;
+        }
+        for path in file.imports() {
+            let deciding = |bad: &&&str| path == **bad || path.starts_with(&format!("{bad}::"));
+            if let Some(bad) = DECIDING.iter().find(deciding) {
+                wrong.push(format!("{}: a shell imports `crate::{path}` ({bad} is for the pilot)", file.path));
+            }
+        }
+        for (number, line) in file.product().lines().enumerate() {
+            for word in OF_A_RUN.iter().filter(|word| source::has_word(line, word)) {
+                wrong.push(format!("{}:{}: `{word}` in a shell", file.path, number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let pilots = code_files("src/pilot");
+    assert!(
+        pilots.iter().any(|file| file.imports().iter().any(|path| path.starts_with("plan"))),
+        "where is it decided?"
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::driver::meter::Meter;
 use crate::driver::publish::{About, Publisher};
 use crate::net::identity::Identity;
 use crate::pilot::cutover::{
-    Class, Digest, Failure, Key, Known, Look, News, Order, Reply, Request, Setup, TemplateKey,
+    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, Sight, key_of,
 };
 
 mod carry;
@@ -133,18 +133,8 @@ pub async fn run(
                 queue.done(key, again);
             }
             Some(seen) = runs.recv() => match seen {
-                RunSeen::Active(run) => {
-                    let key = Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() };
-                    cx.known().active(run);
-                    queue.now(key);
-                }
-                RunSeen::Left(run) => {
-                    let mut known = cx.known();
-                    known.left(&run);
-                    // Decisions that its driver has not answered, whichever Cutover they name.
-                    known.asked().about(&run.uid().unwrap_or_default()).into_iter().for_each(|key| queue.now(key));
-                    queue.now(Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() });
-                }
+                RunSeen::Active(run) => see(&cx, Sight::Active(run), &mut queue, &leads),
+                RunSeen::Left(run) => see(&cx, Sight::Left(run), &mut queue, &leads),
                 RunSeen::Listed => lists_missing.2 = false,
             },
             Some(heard) = watches.next() => match heard {
@@ -156,7 +146,7 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
-                        cutover_seen(&cx, watch, event, &mut queue, *leads.borrow());
+                        see(&cx, of_cutover(watch, event), &mut queue, &leads);
                     }
                     Err(e) => {
                         health.failed("cutovers", &e.to_string());
@@ -171,7 +161,9 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
                         }
-                        decision_seen(&cx, watch, event, &mut queue);
+                        if let Some(sight) = of_decision(watch, event) {
+                            see(&cx, sight, &mut queue, &leads);
+                        }
                     }
                     Err(e) => {
                         health.failed("decisions", &e.to_string());
@@ -179,11 +171,17 @@ pub async fn run(
                     }
                 },
                 Heard::Template(event) => match *event {
-                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::CutoverTemplate, event), &mut queue),
+                    Ok(event) => templates
+                        .changed(TemplateKind::CutoverTemplate, event)
+                        .into_iter()
+                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of templates failed"),
                 },
                 Heard::ClusterTemplate(event) => match *event {
-                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::ClusterCutoverTemplate, event), &mut queue),
+                    Ok(event) => templates
+                        .changed(TemplateKind::ClusterCutoverTemplate, event)
+                        .into_iter()
+                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of cluster templates failed"),
                 },
             },
@@ -213,7 +211,7 @@ async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Option<Duration>) {
     if let Err(failure) = result.as_ref()
         && failure.class != Class::Conflict
     {
-        tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %failure, pause = ?again, "a look failed");
+        tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %failure, pause = ?again.unwrap_or_default(), "a look failed");
     }
     (key, again)
 }
@@ -247,54 +245,38 @@ async fn look(cx: &Controller, key: &Key) -> Result<Option<Duration>, Failure> {
     }
 }
 
-fn decision_seen(cx: &Controller, watch: usize, event: Event<DeserializeGuard<CutoverDecision>>, queue: &mut Queue) {
-    match event {
-        Event::Apply(guard) | Event::InitApply(guard) => {
-            if let Ok(decision) = guard.0
-                && let Some(key) = cx.known().asked_mut().seen(watch, &decision)
-            {
-                queue.now(key);
-            }
+/// Takes in what a watch shows.
+fn see(cx: &Controller, sight: Sight, queue: &mut Queue, leads: &watch::Receiver<bool>) {
+    for due in cx.known().see(sight, *leads.borrow()) {
+        match due {
+            Due::Now(key) => queue.now(key),
+            Due::Never(key) => queue.forget(&key),
         }
+    }
+}
+
+fn of_cutover(watch: usize, event: Event<Digest>) -> Sight {
+    match event {
+        Event::Apply(digest) | Event::InitApply(digest) => Sight::Cutover(watch, Box::new(digest)),
+        Event::Delete(digest) => Sight::CutoverGone(key_of(&digest)),
+        Event::Init => Sight::CutoversBegin(watch),
+        Event::InitDone => Sight::CutoversEnd(watch),
+    }
+}
+
+/// None of a decision that cannot be read.
+fn of_decision(watch: usize, event: Event<DeserializeGuard<CutoverDecision>>) -> Option<Sight> {
+    Some(match event {
+        Event::Apply(guard) | Event::InitApply(guard) => Sight::Decision(watch, Box::new(guard.0.ok()?)),
         // Gone, or answered.
         Event::Delete(guard) => {
             let uid = match guard.0 {
                 Ok(decision) => decision.uid(),
                 Err(unreadable) => unreadable.metadata.uid,
             };
-            cx.known().asked_mut().answered(&uid.unwrap_or_default());
+            Sight::DecisionGone(uid.unwrap_or_default())
         }
-        Event::Init => cx.known().asked_mut().list_begins(watch),
-        Event::InitDone => cx.known().asked_mut().list_ended(watch),
-    }
-}
-
-/// The Cutovers that use a template are looked at.
-fn recheck(cx: &Controller, template: Option<TemplateKey>, queue: &mut Queue) {
-    template.iter().flat_map(|template| cx.known().users_of(template)).for_each(|key| queue.now(key));
-}
-
-fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue, leads: bool) {
-    let digest = match event {
-        Event::Apply(digest) | Event::InitApply(digest) => digest,
-        Event::Delete(digest) => {
-            let key = key_of(&digest);
-            cx.known().cutover_gone(&key);
-            return queue.forget(&key);
-        }
-        Event::Init => return cx.known().list_begins(watch),
-        Event::InitDone => return cx.known().list_ended(watch).iter().for_each(|key| queue.forget(key)),
-    };
-    let key = key_of(&digest);
-    let mut known = cx.known();
-    match known.cutover(watch, &key, digest) {
-        News::Some => queue.now(key),
-        // The leader has looked.
-        News::Quiet if !leads && !known.asked().is_asked(&key) => queue.forget(&key),
-        News::Quiet | News::Ours => {}
-    }
-}
-
-fn key_of(digest: &Digest) -> Key {
-    Key { namespace: digest.namespace().unwrap_or_default(), name: digest.name_any() }
+        Event::Init => Sight::DecisionsBegin(watch),
+        Event::InitDone => Sight::DecisionsEnd(watch),
+    })
 }

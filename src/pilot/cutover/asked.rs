@@ -1,6 +1,6 @@
 //! PURE. Decisions that have no answer yet, as the watch shows them, and what this process has said about them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -32,7 +32,7 @@ struct Open {
 
 /// What a look is told of the decisions that name its Cutover.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Questions {
+pub(super) struct Questions {
     /// One of them waits for an answer.
     pub asked: bool,
     /// What was said about them before.
@@ -49,18 +49,18 @@ pub struct Questions {
 
 /// What is open, by uid.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
-    open: HashMap<String, Open>,
+pub(super) struct Asked {
+    open: BTreeMap<String, Open>,
     /// By watch: what its list under way has named so far.
-    listed: HashMap<usize, HashSet<String>>,
+    listed: BTreeMap<usize, BTreeSet<String>>,
     /// What was said about open ones, until it stands on them.
-    said: HashMap<String, Said>,
+    said: BTreeMap<String, Said>,
     /// Those whose answer the API server would not have.
-    given_up: HashSet<String>,
+    given_up: BTreeSet<String>,
     /// Those for which a run has been opened again.
-    opened: HashSet<String>,
+    opened: BTreeSet<String>,
     /// When a refusal was last told.
-    told: HashMap<Key, Timestamp>,
+    told: BTreeMap<Key, Timestamp>,
     mute: bool,
 }
 
@@ -82,7 +82,7 @@ impl Asked {
 
     /// A watch lists all open decisions anew.
     pub fn list_begins(&mut self, watch: usize) {
-        self.listed.insert(watch, HashSet::new());
+        self.listed.insert(watch, BTreeSet::new());
     }
 
     /// All have been listed: those that were not are gone, or answered.
@@ -107,14 +107,14 @@ impl Asked {
     }
 
     /// The Cutovers that open decisions about a run name.
-    pub fn about(&self, run_uid: &str) -> HashSet<Key> {
+    pub fn about(&self, run_uid: &str) -> BTreeSet<Key> {
         self.open.values().filter(|open| open.run_uid == run_uid).map(|open| open.key.clone()).collect()
     }
 
     /// What a look at a Cutover has to know.
     pub fn about_cutover(&self, key: &Key) -> Questions {
         let open = || self.open.iter().filter(|(_, open)| open.key == *key).map(|(uid, _)| uid);
-        let among = |set: &HashSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
+        let among = |set: &BTreeSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
         Questions {
             asked: self.is_asked(key),
             said: open().filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),

@@ -1,6 +1,6 @@
 //! PURE. What a process remembers between looks: little for each Cutover, more for active runs only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ struct Entry {
 
 /// What a sight of a Cutover says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub(super) enum News {
     /// Nothing about it needs a look.
     Quiet,
     /// It is as we wrote it last, which says nothing new.
@@ -88,17 +88,17 @@ pub enum News {
 /// What a process knows from its watches and from its looks.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    cutovers: HashMap<Key, Entry>,
+    cutovers: BTreeMap<Key, Entry>,
     /// By watch: lists begun.
     lists: Vec<u32>,
     /// By uid of the run.
     active: BTreeMap<String, Arc<CutoverRun>>,
     /// The resourceVersion of our last write.
-    written: HashMap<Key, String>,
+    written: BTreeMap<Key, String>,
     /// Decisions without an answer.
-    asked: Asked,
+    pub(super) asked: Asked,
     /// Looks that failed in a row.
-    failures: HashMap<Key, u32>,
+    failures: BTreeMap<Key, u32>,
 }
 
 impl Seen {
@@ -161,7 +161,7 @@ impl Known {
     }
 
     /// A Cutover was seen.
-    pub fn cutover(&mut self, watch: usize, key: &Key, digest: Digest) -> News {
+    pub(super) fn cutover(&mut self, watch: usize, key: &Key, digest: Digest) -> News {
         let Digest { metadata, services, templates, quiet } = digest;
         let checked = self.cutovers.get(key).and_then(|known| known.checked);
         let entry = Entry {
@@ -188,7 +188,7 @@ impl Known {
     }
 
     /// A template came, changed or went: the Cutovers that use it, all of which have to be checked again.
-    pub fn users_of(&mut self, (kind, namespace, name): &TemplateKey) -> Vec<Key> {
+    pub(super) fn users_of(&mut self, (kind, namespace, name): &TemplateKey) -> Vec<Key> {
         let mut users = vec![];
         for (key, known) in &mut self.cutovers {
             let there = namespace.as_ref().is_none_or(|ns| *ns == key.namespace);
@@ -201,14 +201,14 @@ impl Known {
     }
 
     /// A Cutover is gone.
-    pub fn cutover_gone(&mut self, key: &Key) {
+    pub(super) fn cutover_gone(&mut self, key: &Key) {
         self.cutovers.remove(key);
         self.written.remove(key);
         self.failures.remove(key);
     }
 
     /// A watch lists all of its Cutovers anew.
-    pub fn list_begins(&mut self, watch: usize) {
+    pub(super) fn list_begins(&mut self, watch: usize) {
         if self.lists.len() <= watch {
             self.lists.resize(watch + 1, 0);
         }
@@ -218,7 +218,7 @@ impl Known {
     }
 
     /// All have been listed: those of this watch that were not are gone, and are returned.
-    pub fn list_ended(&mut self, watch: usize) -> Vec<Key> {
+    pub(super) fn list_ended(&mut self, watch: usize) -> Vec<Key> {
         let list = self.list_of(watch);
         let stale = |entry: &Entry| entry.seen.0 == watch && entry.seen.1 != list;
         let gone: Vec<Key> = self.cutovers.iter().filter(|(_, e)| stale(e)).map(|(key, _)| key.clone()).collect();
@@ -229,23 +229,13 @@ impl Known {
     }
 
     /// An active run was seen.
-    pub fn active(&mut self, run: Arc<CutoverRun>) {
+    pub(super) fn active(&mut self, run: Arc<CutoverRun>) {
         self.active.insert(run.uid().unwrap_or_default(), run);
     }
 
     /// A run is not active any more.
-    pub fn left(&mut self, run: &CutoverRun) {
+    pub(super) fn left(&mut self, run: &CutoverRun) {
         self.active.remove(&run.uid().unwrap_or_default());
-    }
-
-    /// What is known of decisions.
-    pub fn asked(&self) -> &Asked {
-        &self.asked
-    }
-
-    /// What is known of decisions, to be changed by what the watch shows.
-    pub fn asked_mut(&mut self) -> &mut Asked {
-        &mut self.asked
     }
 
     /// A Service of the Cutover and the name of the older Cutover of the namespace that names it too.

@@ -22,16 +22,18 @@ mod replay;
 mod retired;
 mod show;
 mod start;
+mod watch;
 mod words;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use asked::{Asked, Said};
+pub use asked::Said;
 pub use digest::Digest;
-pub use known::{Key, Known, Memo, News, Seen, TemplateKey};
+pub use known::{Key, Known, Memo, Seen, TemplateKey};
 pub use order::{Answer, Class, Failure, Order, Reply, Request};
+pub use watch::{Due, Sight, key_of};
 
 use crate::plan::Offered;
 use replay::{Replay, Resolved, Stop};

@@ -44,8 +44,8 @@ struct Play {
     server: Server,
     process: Process,
     log: Vec<String>,
-    /// Requests so far; which are writes.
-    requests: Vec<bool>,
+    /// Requests so far, in words; which are writes.
+    requests: Vec<(String, bool)>,
     trouble: Option<(usize, Trouble)>,
 }
 
@@ -106,7 +106,7 @@ impl Play {
     fn step(&mut self, key: &cutover::pilot::cutover::Key) {
         let Some(running) = self.process.looks.get(key) else { return };
         let write = running.request.is_write();
-        self.requests.push(write);
+        self.requests.push((words::request(&running.request), write));
         let trouble = self.trouble.filter(|(at, _)| *at == self.requests.len()).map(|(_, trouble)| trouble);
         let fate = match trouble {
             Some(Trouble::Lost) => Fate::Lost,
@@ -160,8 +160,12 @@ fn troubled_everywhere(trouble: Trouble) {
         let reference = Play::of(scenario, None);
         let wanted = words::end(&reference.server);
         for at in 1..=reference.requests.len() {
-            let is_write = reference.requests[at - 1];
+            let (request, is_write) = &reference.requests[at - 1];
             if matches!(trouble, Trouble::Lost | Trouble::Conflict) && !is_write {
+                continue;
+            }
+            // There a 409 means that the name is another run's, which stays.
+            if matches!(trouble, Trouble::Conflict) && request.starts_with("DELETE") {
                 continue;
             }
             let play = Play::of(scenario, Some((at, trouble)));

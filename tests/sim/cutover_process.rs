@@ -127,6 +127,11 @@ impl Process {
         }
     }
 
+    /// Whether the watches have shown a run. Its driver, which hears of it by the same watch, begins no sooner.
+    pub fn knows(&self, run: &CutoverRun) -> bool {
+        self.active.contains_key(&run.uid().unwrap_or_default())
+    }
+
     /// Whether the watches have something to show.
     pub fn is_behind(&self, server: &Server) -> bool {
         let mut other = self.clone();

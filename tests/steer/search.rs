@@ -152,7 +152,7 @@ impl State {
                 next.process.due.insert(key.clone());
             }
             Event::Spec => {
-                let (activate, version) = WANTED[WANTED.len() - usize::from(left.specs)];
+                let (activate, version) = WANTED[usize::from(world.left.specs - left.specs)];
                 left.specs -= 1;
                 next.server.want("web", activate, version);
             }
@@ -290,7 +290,7 @@ fn ranked(text: &str) -> String {
 }
 
 /// A search gives up beyond this many states.
-const MOST: usize = 400_000;
+const MOST: usize = 3_000_000;
 
 struct Graph<'a> {
     world: &'a World,
@@ -407,13 +407,13 @@ fn explore(world: &World) {
 const NOTHING: Left = Left { specs: 0, retries: 0, ends: 0, destroyed: 0, deleted: 0, misfortunes: 0 };
 
 #[test]
-fn intents_and_ends_with_two_misfortunes() {
+fn intents_and_ends_with_a_misfortune() {
     explore(&World {
         name: "intents and ends",
-        left: Left { specs: 2, ends: 2, misfortunes: 2, ..NOTHING },
+        left: Left { specs: 2, ends: 2, misfortunes: 1, ..NOTHING },
         lagging: false,
-        at_least: 1000,
-        met: &[],
+        at_least: 2000,
+        met: &["RolledBack", "Completed", "the object has been modified", "the Cutover was changed meanwhile"],
     });
 }
 
@@ -421,10 +421,10 @@ fn intents_and_ends_with_two_misfortunes() {
 fn retries_with_a_misfortune() {
     explore(&World {
         name: "retries",
-        left: Left { specs: 2, retries: 2, ends: 2, misfortunes: 1, ..NOTHING },
+        left: Left { specs: 1, retries: 1, ends: 2, misfortunes: 1, ..NOTHING },
         lagging: false,
-        at_least: 1000,
-        met: &["accepted: run web-2 is started"],
+        at_least: 2000,
+        met: &["accepted: run web-2 is started", "has completed", "the run is under way"],
     });
 }
 
@@ -432,10 +432,10 @@ fn retries_with_a_misfortune() {
 fn deletion_and_loss_with_a_misfortune() {
     explore(&World {
         name: "deletion and loss",
-        left: Left { specs: 2, retries: 1, ends: 1, destroyed: 1, deleted: 1, misfortunes: 1 },
+        left: Left { specs: 1, retries: 1, ends: 1, destroyed: 1, deleted: 1, misfortunes: 1 },
         lagging: false,
-        at_least: 1000,
-        met: &["RunLost"],
+        at_least: 2000,
+        met: &["RunLost", "is being deleted", "there is no Cutover web"],
     });
 }
 
@@ -443,9 +443,22 @@ fn deletion_and_loss_with_a_misfortune() {
 fn watches_that_lag() {
     explore(&World {
         name: "lagging watches",
-        left: Left { specs: 2, retries: 1, ends: 1, deleted: 1, misfortunes: 1, ..NOTHING },
+        left: Left { specs: 2, ends: 1, misfortunes: 1, ..NOTHING },
         lagging: true,
-        at_least: 1000,
-        met: &[],
+        at_least: 2000,
+        met: &["the object has been modified"],
+    });
+}
+
+/// For a night.
+#[test]
+#[ignore = "takes long: cargo test --test steer -- --ignored"]
+fn everything_with_two_misfortunes() {
+    explore(&World {
+        name: "everything",
+        left: Left { specs: 2, retries: 1, ends: 2, destroyed: 1, deleted: 1, misfortunes: 2 },
+        lagging: false,
+        at_least: 100_000,
+        met: &["RunLost", "accepted: run web-2 is started"],
     });
 }

@@ -163,10 +163,12 @@ impl Known {
     /// A Cutover was seen.
     pub(super) fn cutover(&mut self, watch: usize, key: &Key, digest: Digest) -> News {
         let Digest { metadata, services, templates, quiet } = digest;
-        let checked = self.cutovers.get(key).and_then(|known| known.checked);
+        let uid: Box<str> = metadata.uid.unwrap_or_default().into();
+        // What was checked of a former Cutover of this name says nothing about this one.
+        let checked = self.cutovers.get(key).filter(|known| known.uid == uid).and_then(|known| known.checked);
         let entry = Entry {
             seen: (watch, self.list_of(watch)),
-            uid: metadata.uid.unwrap_or_default().into(),
+            uid,
             created: metadata.creation_timestamp.map(|t| t.0),
             services: services.into_iter().map(Into::into).collect(),
             templates: templates.into_iter().map(|(kind, name)| (kind, name.into())).collect(),
@@ -297,6 +299,17 @@ mod tests {
         let template = |ns: &str| (TemplateKind::CutoverTemplate, Some(ns.to_owned()), "smoke".to_owned());
         assert_eq!(known.users_of(&template("b")), []);
         assert_eq!(known.users_of(&template("a")), [key("web")]);
+        assert_eq!(known.seen(&key("web")).checked, None);
+    }
+
+    #[test]
+    fn another_cutover_of_the_same_name_was_not_checked() {
+        let mut known = Known::default();
+        known.cutover(0, &key("web"), digest("web", "1", 1));
+        known.remember(&key("web"), Memo::Checked(Some(1)));
+        let mut other = digest("web", "2", 1);
+        other.metadata.uid = Some("other".into());
+        known.cutover(0, &key("web"), other);
         assert_eq!(known.seen(&key("web")).checked, None);
     }
 

@@ -9,7 +9,7 @@ use super::decisions::{self, Wish};
 use super::intent::{self, Live, Verdict};
 use super::order::{Class, Failure, Reply, Request};
 use super::replay::{Replay, Stop, another_kind};
-use super::show::{Trouble, idle, live_of, settle, show, stuck, write_status};
+use super::show::{Trouble, idle, is_of, live_of, settle, show, stuck, write_status};
 use super::start::{self, Started};
 use super::{accepted, finalizer, prune, reopen};
 use crate::api::FINALIZER;
@@ -124,7 +124,7 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
                 newest = Some(run);
             }
             (None, None) => unborn = true,
-            _ if finished(&cutover, &status) || is_over(status.phase) => {}
+            _ if finished(&cutover, &status) || is_over(&cutover, &status) => {}
             _ => return lost(look, &cutover, &reference.name),
         }
     }
@@ -135,8 +135,11 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
     }
     if let Some(run) = newest {
         finalizer::release(look, run)?;
-        let facts = Facts { live: live_of(&cutover, run), problem: None };
-        cutover = show(look, &cutover, Some(run), facts)?;
+        // One of a former intent is not shown any more.
+        if is_of(run, &status) {
+            let facts = Facts { live: live_of(&cutover, run), problem: None };
+            cutover = show(look, &cutover, Some(run), facts)?;
+        }
         prune::prune(look, &cutover)?;
     }
     // 3. The next one, if it is wanted.
@@ -238,8 +241,11 @@ fn finished(cutover: &Cutover, status: &CutoverStatus) -> bool {
     status.run.as_ref().is_some_and(|r| r.uid.is_some()) && !held
 }
 
-fn is_over(phase: Option<Phase>) -> bool {
-    phase.is_some_and(|p| p.is_over() || p == Phase::Completed || p == Phase::Idle)
+/// Whether the newest run is known to be over by what the status shows. One that was created for what is wanted now, and of
+/// which nothing was shown yet, is not.
+fn is_over(cutover: &Cutover, status: &CutoverStatus) -> bool {
+    let unseen = status.started.as_ref() == Some(&intent::wanted(&cutover.spec));
+    status.phase.is_some_and(|p| p.is_over() || p == Phase::Completed || p == Phase::Idle && !unseen)
 }
 
 /// The journal of a run is gone before it was closed: told, and never repeated.
@@ -248,9 +254,10 @@ fn lost(look: &mut Replay<'_>, cutover: &Cutover, name: &str) -> Result<Option<D
         "run {name} is gone before its end, and with it what it had done: check the Services' selectors, then change \
          spec.release.attempt to start again"
     );
-    finalizer::let_go(look, cutover)?;
     let live = live(look, cutover)?;
     let trouble = Trouble { type_: types::STALLED.into(), reason: reasons::RUN_LOST.into(), message, again: false };
-    let now = look.cutover(Request::Cutover)?;
-    stuck(look, now, None, &live, trouble)
+    // Told before it is let go: a Cutover that is not held is not looked at again.
+    let again = stuck(look, cutover, None, &live, trouble)?;
+    finalizer::let_go(look, cutover)?;
+    Ok(again)
 }

@@ -47,6 +47,14 @@ pub fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
     }
 }
 
+/// Whether a run is the one of what was started last: where the side that was live is wanted again, it is not.
+pub fn is_of(run: &CutoverRun, status: &CutoverStatus) -> bool {
+    let (Some(started), Ok(plan)) = (&status.started, serde_json::from_value::<Plan>(run.spec.plan.clone())) else {
+        return true;
+    };
+    started.activate == plan.target.name && started.release.clone().unwrap_or_default() == plan.release
+}
+
 /// The wanted side is live: remembered, so that the next change starts a run.
 pub fn idle(look: &mut Replay<'_>, cutover: &Cutover, live: &Live) -> Result<Option<Duration>, Stop> {
     let old = cutover.status.clone().unwrap_or_default();
@@ -80,7 +88,7 @@ pub fn settle(look: &mut Replay<'_>, cutover: &Cutover, status: &CutoverStatus) 
     }
     let live = live(look, cutover)?;
     let run = match &status.run {
-        Some(reference) => look.run_opt(&reference.name)?.filter(|r| r.uid() == reference.uid),
+        Some(reference) => look.run_opt(&reference.name)?.filter(|r| r.uid() == reference.uid && is_of(r, status)),
         None => None,
     };
     let mut facts = Facts { live: side_of(&live), problem: None };

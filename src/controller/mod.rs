@@ -1,13 +1,15 @@
-//! The Cutover kind: starts runs, projects the newest one to the Cutover's status, holds finalizers, prunes history.
-//! Never touches a Service. An idle Cutover costs no request: it is looked at only when something about it changes.
+//! The shell of the Cutover kind: watches, remembers what they show, and carries out what each look orders
+//! ([`crate::pilot::cutover`]). Decides nothing. An idle Cutover costs no request: it is looked at only when something about
+//! it changes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt, StreamExt};
-use kube::api::{ListParams, PartialObjectMeta};
+use jiff::Timestamp;
+use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
@@ -16,41 +18,26 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::act::call::{CallError, Class};
-use crate::api::LABEL_CUTOVER;
 use crate::api::decision::CutoverDecision;
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, TemplateKind};
 use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watched};
 use crate::meter::Meter;
 use crate::net::identity::Identity;
-use crate::plan::Offered;
-use crate::publish::Publisher;
+use crate::pilot::cutover::{
+    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, Sight, key_of,
+};
+use crate::publish::{About, Publisher};
 
-mod accepted;
-mod access;
-mod asked;
-mod digest;
-mod hear;
-mod intent;
-mod known;
-mod prune;
+mod carry;
 mod queue;
-mod reconcile;
-mod reopen;
-mod retired;
-mod start;
 mod templates;
-mod words;
 
-pub use access::operator_name;
-use digest::Digest;
-use known::{Known, News};
-use queue::{Key, Queue};
+pub use carry::operator_name;
+use queue::Queue;
+use templates::Templates;
 
 /// Looks under way at the same time.
 const AT_ONCE: usize = 16;
-/// Pauses after looks that failed.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
 /// What all looks share.
 pub struct Controller {
@@ -58,37 +45,27 @@ pub struct Controller {
     identity: Identity,
     publisher: Publisher,
     meter: Meter,
-    /// The operator's own user name.
-    operator: String,
-    /// Sources of metrics of the operator's configuration.
-    offered: Offered,
-    known: Known,
-    starts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    setup: Arc<Setup>,
+    known: Mutex<Known>,
+    /// By namespace: whose turn it is to start a run.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Controller {
     /// With the operator's own client.
-    pub fn new(
-        client: kube::Client,
-        identity: Identity,
-        publisher: Publisher,
-        meter: Meter,
-        operator: String,
-        offered: Offered,
-    ) -> Self {
-        let (known, starts) = (Known::default(), Mutex::default());
-        Self { client, identity, publisher, meter, operator, offered, known, starts }
+    pub fn new(client: kube::Client, identity: Identity, publisher: Publisher, meter: Meter, setup: Setup) -> Self {
+        let (setup, known, turns) = (Arc::new(setup), Mutex::default(), Mutex::default());
+        Self { client, identity, publisher, meter, setup, known, turns }
     }
 
-    fn start_lock(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.entry(namespace.to_owned()).or_default().clone()
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Selects the runs of a Cutover.
-fn runs_of(cutover: &str) -> ListParams {
-    ListParams::default().labels(&format!("{LABEL_CUTOVER}={cutover}"))
+    fn turns_in(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(namespace.to_owned()).or_default().clone()
+    }
 }
 
 enum Heard {
@@ -129,13 +106,12 @@ pub async fn run(
     let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
     let watch = paced(watcher(api, watched()));
     watches.push(watch.map(|event| Heard::ClusterTemplate(Box::new(event))).boxed());
-    let mut templates = accepted::Templates::default();
+    let mut templates = Templates::default();
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
     let mut lists_missing = (cutover_lists, decision_lists, true);
     let mut watches = select_all(watches);
     let mut queue = Queue::default();
-    let mut looks: JoinSet<(Key, Result<Option<Duration>, CallError>)> = JoinSet::new();
-    let mut failures: HashMap<Key, u32> = HashMap::new();
+    let mut looks: JoinSet<(Key, Option<Duration>)> = JoinSet::new();
     loop {
         let may_look = lists_missing == (0, 0, false) && *leads.borrow();
         while may_look && looks.len() < AT_ONCE {
@@ -153,22 +129,12 @@ pub async fn run(
                 }
             }
             Some(ended) = looks.join_next() => {
-                let Ok((key, result)) = ended else { continue };
-                let pause = after(&key, result, &mut failures);
-                queue.done(key, pause);
+                let Ok((key, again)) = ended else { continue };
+                queue.done(key, again);
             }
             Some(seen) = runs.recv() => match seen {
-                RunSeen::Active(run) => {
-                    let key = Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() };
-                    cx.known.active(run);
-                    queue.now(key);
-                }
-                RunSeen::Left(run) => {
-                    cx.known.left(&run);
-                    // Decisions that its driver has not answered, whichever Cutover they name.
-                    cx.known.asked(|a| a.about(&run.uid().unwrap_or_default())).into_iter().for_each(|key| queue.now(key));
-                    queue.now(Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() });
-                }
+                RunSeen::Active(run) => see(&cx, Sight::Active(run), &mut queue, &leads),
+                RunSeen::Left(run) => see(&cx, Sight::Left(run), &mut queue, &leads),
                 RunSeen::Listed => lists_missing.2 = false,
             },
             Some(heard) = watches.next() => match heard {
@@ -180,7 +146,7 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
-                        cutover_seen(&cx, watch, event, &mut queue, *leads.borrow());
+                        see(&cx, of_cutover(watch, event), &mut queue, &leads);
                     }
                     Err(e) => {
                         health.failed("cutovers", &e.to_string());
@@ -195,7 +161,9 @@ pub async fn run(
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
                         }
-                        decision_seen(&cx, watch, event, &mut queue);
+                        if let Some(sight) = of_decision(watch, event) {
+                            see(&cx, sight, &mut queue, &leads);
+                        }
                     }
                     Err(e) => {
                         health.failed("decisions", &e.to_string());
@@ -203,11 +171,17 @@ pub async fn run(
                     }
                 },
                 Heard::Template(event) => match *event {
-                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::CutoverTemplate, event), &mut queue),
+                    Ok(event) => templates
+                        .changed(TemplateKind::CutoverTemplate, event)
+                        .into_iter()
+                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of templates failed"),
                 },
                 Heard::ClusterTemplate(event) => match *event {
-                    Ok(event) => recheck(&cx, templates.changed(TemplateKind::ClusterCutoverTemplate, event), &mut queue),
+                    Ok(event) => templates
+                        .changed(TemplateKind::ClusterCutoverTemplate, event)
+                        .into_iter()
+                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of cluster templates failed"),
                 },
             },
@@ -226,81 +200,83 @@ async fn until(alarm: Option<tokio::time::Instant>) {
     }
 }
 
-/// A look whose panic is an error of that Cutover alone.
-async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Result<Option<Duration>, CallError>) {
-    let look = std::panic::AssertUnwindSafe(reconcile::look(&cx, key.clone())).catch_unwind().await;
+/// A look whose panic is an error of that Cutover alone. When to look again although nothing is heard.
+async fn guarded(cx: Arc<Controller>, key: Key) -> (Key, Option<Duration>) {
+    let look = std::panic::AssertUnwindSafe(look(&cx, &key)).catch_unwind().await;
     let result = look.unwrap_or_else(|_| {
         cx.meter.panicked();
-        Err(CallError::invalid("a defect: looking at the Cutover panicked"))
+        Err(Failure::new(Class::Invalid, "a defect: looking at the Cutover panicked"))
     });
-    (key, result)
+    let again = cx.known().ended(&key, result.as_ref().map(|again| *again).map_err(|failure| failure.class));
+    if let Err(failure) = result.as_ref()
+        && failure.class != Class::Conflict
+    {
+        tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %failure, pause = ?again.unwrap_or_default(), "a look failed");
+    }
+    (key, again)
 }
 
-fn after(key: &Key, result: Result<Option<Duration>, CallError>, failures: &mut HashMap<Key, u32>) -> Option<Duration> {
-    match result {
-        Ok(pause) => {
-            failures.remove(key);
-            pause
-        }
-        // Somebody else wrote: look again with what stands there now.
-        Err(e) if e.class == Class::Conflict => Some(Duration::from_millis(50)),
-        Err(e) => {
-            let count = failures.entry(key.clone()).or_default();
-            *count = count.saturating_add(1);
-            let pause = RETRY.0.saturating_mul(2u32.saturating_pow((*count - 1).min(8))).min(RETRY.1);
-            tracing::warn!(namespace = %key.namespace, cutover = %key.name, error = %e, ?pause, "a look failed");
-            Some(pause)
+/// Carries out what a look orders, until it is over.
+async fn look(cx: &Controller, key: &Key) -> Result<Option<Duration>, Failure> {
+    let seen = cx.known().seen(key);
+    let mut look = Look::begin(cx.setup.clone(), key.clone(), seen);
+    let mut turn: Option<tokio::sync::OwnedMutexGuard<()>> = None;
+    loop {
+        for order in look.next(Timestamp::now()) {
+            match order {
+                Order::Remember(memo) => cx.known().remember(key, memo),
+                Order::Tell { uid, note } => {
+                    let (namespace, cutover) = (key.namespace.clone(), key.name.clone());
+                    let cutover_uid = uid.unwrap_or_default();
+                    cx.publisher.publish(&About { namespace, cutover, cutover_uid, ..About::default() }, &note);
+                }
+                Order::EndTurn => drop(turn.take()),
+                Order::Do(Request::Turn) => {
+                    turn = Some(cx.turns_in(&key.namespace).lock_owned().await);
+                    look.hear(Ok(Reply::Done));
+                }
+                Order::Do(request) => {
+                    let reply = carry::carry(cx, key, request).await;
+                    look.hear(reply);
+                }
+                Order::Done(result) => return result,
+            }
         }
     }
 }
 
-fn decision_seen(cx: &Controller, watch: usize, event: Event<DeserializeGuard<CutoverDecision>>, queue: &mut Queue) {
-    match event {
-        Event::Apply(guard) | Event::InitApply(guard) => {
-            if let Ok(decision) = guard.0
-                && let Some(key) = cx.known.asked(|a| a.seen(watch, &decision))
-            {
-                queue.now(key);
-            }
+/// Takes in what a watch shows.
+fn see(cx: &Controller, sight: Sight, queue: &mut Queue, leads: &watch::Receiver<bool>) {
+    for due in cx.known().see(sight, *leads.borrow()) {
+        match due {
+            Due::Now(key) => queue.now(key),
+            Due::Never(key) => queue.forget(&key),
         }
+    }
+}
+
+fn of_cutover(watch: usize, event: Event<Digest>) -> Sight {
+    match event {
+        Event::Apply(digest) | Event::InitApply(digest) => Sight::Cutover(watch, Box::new(digest)),
+        Event::Delete(digest) => Sight::CutoverGone(key_of(&digest)),
+        Event::Init => Sight::CutoversBegin(watch),
+        Event::InitDone => Sight::CutoversEnd(watch),
+    }
+}
+
+/// None of a decision that cannot be read.
+fn of_decision(watch: usize, event: Event<DeserializeGuard<CutoverDecision>>) -> Option<Sight> {
+    Some(match event {
+        Event::Apply(guard) | Event::InitApply(guard) => Sight::Decision(watch, Box::new(guard.0.ok()?)),
         // Gone, or answered.
         Event::Delete(guard) => {
             let uid = match guard.0 {
                 Ok(decision) => decision.uid(),
                 Err(unreadable) => unreadable.metadata.uid,
             };
-            cx.known.asked(|a| a.answered(&uid.unwrap_or_default()));
+            Sight::DecisionGone(uid.unwrap_or_default())
         }
-        Event::Init => cx.known.asked(|a| a.list_begins(watch)),
-        Event::InitDone => cx.known.asked(|a| a.list_ended(watch)),
-    }
-}
-
-/// The Cutovers that use a template are looked at.
-fn recheck(cx: &Controller, template: Option<accepted::TemplateKey>, queue: &mut Queue) {
-    template.iter().flat_map(|template| cx.known.users_of(template)).for_each(|key| queue.now(key));
-}
-
-fn cutover_seen(cx: &Controller, watch: usize, event: Event<Digest>, queue: &mut Queue, leads: bool) {
-    let digest = match event {
-        Event::Apply(digest) | Event::InitApply(digest) => digest,
-        Event::Delete(digest) => {
-            let key = key_of(&digest);
-            cx.known.cutover_gone(&key);
-            return queue.forget(&key);
-        }
-        Event::Init => return cx.known.list_begins(watch),
-        Event::InitDone => return cx.known.list_ended(watch).iter().for_each(|key| queue.forget(key)),
-    };
-    let key = key_of(&digest);
-    match cx.known.cutover(watch, &key, digest) {
-        News::Some => queue.now(key),
-        // The leader has looked.
-        News::Quiet if !leads && !cx.known.asked(|a| a.is_asked(&key)) => queue.forget(&key),
-        News::Quiet | News::Ours => {}
-    }
-}
-
-fn key_of(digest: &Digest) -> Key {
-    Key { namespace: digest.namespace().unwrap_or_default(), name: digest.name_any() }
+        Event::Init => Sight::DecisionsBegin(watch),
+        Event::InitDone => Sight::DecisionsEnd(watch),
+    })
 }

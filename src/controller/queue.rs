@@ -5,14 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A Cutover by namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
+use crate::pilot::cutover::Key;
 
 /// What waits to be looked at.
 #[derive(Debug, Default)]

@@ -1,65 +1,59 @@
-//! Reads the templates that a Cutover uses, at the moment at which its run starts: what changes later changes the next run.
+//! Which templates the watches have shown, as far as a change of one has to be told from a first sight.
 
-use kube::core::DeserializeGuard;
-use kube::{Api, Client};
+use std::collections::HashMap;
 
-use crate::act::call::{CallError, Class, call};
-use crate::api::cutover::CutoverSpec;
-use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, Template, TemplateKind};
-use crate::plan::Refusal;
-use crate::plan::templates::{Expanded, Found, expand};
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
 
-/// The spec with all of its templates, or why there is none.
-///
-/// # Errors
-/// When a template cannot be read for now.
-pub async fn expanded(
-    client: &Client,
-    namespace: &str,
-    spec: &CutoverSpec,
-) -> Result<Result<Expanded, Vec<Refusal>>, CallError> {
-    let mut found = vec![];
-    for (i, usage) in spec.templates.iter().enumerate() {
-        let read = match usage.kind.unwrap_or_default() {
-            TemplateKind::CutoverTemplate => {
-                let api: Api<DeserializeGuard<CutoverTemplate>> = Api::namespaced(client.clone(), namespace);
-                get(&api, &usage.name)
-                    .await?
-                    .map(|guard| guard.0.map(|t| (t.metadata, t.spec.template)).map_err(Box::new))
+use crate::api::template::TemplateKind;
+use crate::pilot::cutover::TemplateKey;
+
+/// The generation of each template.
+#[derive(Default)]
+pub struct Templates {
+    generations: HashMap<TemplateKey, i64>,
+}
+
+impl Templates {
+    /// What an event of the watch of one kind says: the template that is new, changed or gone.
+    pub fn changed<K: ResourceExt>(&mut self, kind: TemplateKind, event: Event<K>) -> Option<TemplateKey> {
+        let key = |object: &K| (kind, object.namespace(), object.name_any());
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                let generation = object.meta().generation.unwrap_or_default();
+                let known = self.generations.insert(key(&object), generation);
+                (known != Some(generation)).then(|| key(&object))
             }
-            TemplateKind::ClusterCutoverTemplate => {
-                let api: Api<DeserializeGuard<ClusterCutoverTemplate>> = Api::all(client.clone());
-                get(&api, &usage.name)
-                    .await?
-                    .map(|guard| guard.0.map(|t| (t.metadata, t.spec.template)).map_err(Box::new))
+            Event::Delete(object) => {
+                self.generations.remove(&key(&object));
+                Some(key(&object))
             }
-        };
-        match read.transpose() {
-            Ok(read) => found.push(read.map(|(metadata, template)| of(metadata, template))),
-            Err(why) => {
-                let kind = usage.kind.unwrap_or_default().as_str();
-                return Ok(Err(vec![Refusal {
-                    field: format!("spec.templates[{i}].name"),
-                    message: format!("{kind} {} cannot be read: {}", usage.name, why.error),
-                    remedy: "correct the template, or apply the CRDs of this operator's version".into(),
-                }]));
-            }
+            Event::Init | Event::InitDone => None,
         }
     }
-    Ok(expand(namespace, spec, &found))
 }
 
-fn of(metadata: kube::api::ObjectMeta, template: Template) -> Found {
-    Found { uid: metadata.uid.unwrap_or_default(), generation: metadata.generation.unwrap_or_default(), template }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::CutoverTemplate;
 
-async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, CallError>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    match call(api.get(name)).await {
-        Ok(found) => Ok(Some(found)),
-        Err(e) if e.class == Class::NotFound => Ok(None),
-        Err(e) => Err(e),
+    fn template(generation: i64) -> CutoverTemplate {
+        let mut template = CutoverTemplate::new("smoke", Default::default());
+        template.metadata.namespace = Some("prod".into());
+        template.metadata.generation = Some(generation);
+        template
+    }
+
+    #[test]
+    fn a_template_is_told_when_it_comes_changes_and_goes_and_not_when_it_is_listed_again() {
+        let mut known = Templates::default();
+        let key = Some((TemplateKind::CutoverTemplate, Some("prod".to_owned()), "smoke".to_owned()));
+        let mut seen = |event| known.changed(TemplateKind::CutoverTemplate, event);
+        assert_eq!(seen(Event::InitApply(template(1))), key);
+        assert_eq!(seen(Event::InitApply(template(1))), None);
+        assert_eq!(seen(Event::Apply(template(2))), key);
+        assert_eq!(seen(Event::Delete(template(2))), key);
+        assert_eq!(seen(Event::Apply(template(1))), key);
     }
 }

@@ -19,6 +19,7 @@ use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
 use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
+use crate::pilot::cutover::Setup;
 use crate::publish::Publisher;
 
 mod cluster;
@@ -147,8 +148,8 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         meter: meter.clone(),
         traces,
     });
-    let controller =
-        Arc::new(Controller::new(writer, identity, publisher, meter.clone(), operator.clone(), config.offered));
+    let setup = Setup { operator: operator.clone(), offered: config.offered };
+    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), setup));
     let mut checks = preflight::Preflight::new(
         client.clone(),
         &operator,

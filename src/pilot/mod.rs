@@ -1,5 +1,9 @@
-//! PURE. The state machines that drive: one for a run ([`run`]). Each has two functions: `hear` takes in what
-//! happened, `next` says what is to be done. A shell carries the orders out and reports what came of them: the driver on a
-//! real cluster, and the simulation, the search and the crash tests on a simulated one.
+//! PURE. The state machines that drive. Each has two functions: `hear` takes in what happened, `next` says what is to be
+//! done. A shell carries the orders out and reports what came of them: on a real cluster, or on a simulated one in the
+//! simulation, the search and the crash tests.
+//!
+//! - [`run`]: the loop of one run. Its shell is `driver`.
+//! - [`cutover`]: one look at one Cutover. Its shell is `controller`.
 
+pub mod cutover;
 pub mod run;

@@ -35,27 +35,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("traces", &["spans", "meter"]),
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
     ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
-    (
-        "controller",
-        &[
-            "api",
-            "plan",
-            "effect",
-            "world",
-            "endpoints",
-            "route",
-            "journal",
-            "status",
-            "decide::Note",
-            "net",
-            "observe",
-            "act",
-            "driver",
-            "pilot",
-            "meter",
-            "publish",
-        ],
-    ),
+    ("controller", &["api", "effect", "net", "observe::scope", "act", "driver", "pilot", "meter", "publish"]),
     (
         "operator",
         &[
@@ -69,6 +49,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
             "act",
             "driver",
             "controller",
+            "pilot",
             "meter",
             "publish",
             "traces",
@@ -95,10 +76,15 @@ const PURE: [&str; 15] = [
     "pilot",
 ];
 
-/// Modules that carry out what a pilot orders, and what they must not know: each of these is for the pilot to judge.
-const SHELLS: [&str; 1] = ["driver"];
-const UNKNOWN_TO_SHELLS: [&str; 7] =
-    ["api::phase", "Phase", "RunState", "StepState", "SwitchState", "plan_version", "timeline"];
+/// Modules that carry out what a pilot orders, and decide nothing.
+const SHELLS: [&str; 2] = ["controller", "driver"];
+
+/// What a shell must not import: whatever a decision is made of.
+const DECIDING: [&str; 10] =
+    ["plan", "journal", "decide", "status", "endpoints", "route", "judge", "actions", "api::phase", "api::condition"];
+
+/// Words by which code of a shell would look into a run.
+const OF_A_RUN: [&str; 7] = ["Phase", "phase", "RunState", "StepState", "SwitchState", "plan_version", "timeline"];
 
 /// What pure code must not contain.
 const IMPURE: [&str; 17] = [
@@ -175,19 +161,30 @@ fn pure_modules_have_no_clock_no_network_and_no_wait() {
 }
 
 #[test]
-fn shells_know_no_phases_and_no_states() {
+fn shells_carry_out_and_decide_nothing() {
     let mut wrong = Vec::new();
     for file in code_files("src") {
         if !file.module().is_some_and(|module| SHELLS.contains(&module.as_str())) {
             continue;
         }
+        for path in file.imports() {
+            let deciding = |bad: &&&str| path == **bad || path.starts_with(&format!("{bad}::"));
+            if let Some(bad) = DECIDING.iter().find(deciding) {
+                wrong.push(format!("{}: a shell imports `crate::{path}` ({bad} is for the pilot)", file.path));
+            }
+        }
         for (number, line) in file.product().lines().enumerate() {
-            for word in UNKNOWN_TO_SHELLS.iter().filter(|word| source::has_word(line, word)) {
-                wrong.push(format!("{}:{}: `{word}` is for a pilot to judge", file.path, number + 1));
+            for word in OF_A_RUN.iter().filter(|word| source::has_word(line, word)) {
+                wrong.push(format!("{}:{}: `{word}` in a shell", file.path, number + 1));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let pilots = code_files("src/pilot");
+    assert!(
+        pilots.iter().any(|file| file.imports().iter().any(|path| path.starts_with("plan"))),
+        "where is it decided?"
+    );
 }
 
 #[test]

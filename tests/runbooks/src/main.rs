@@ -145,10 +145,12 @@ async fn one(cli: &Cli, screen: &Screen, client: &Client, example: &Example) -> 
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         let row = match played {
-            Ok((row, journal)) => {
+            Ok((row, run)) => {
                 if !row.problems.is_empty() {
                     screen.heading(&format!("{}/{}: what happened", example.name, scenario.name));
-                    for event in demo::follow::events(&journal) {
+                    let plan = cutover::view::plan_of(&run);
+                    let seen = cutover::view::Run::of(&run, plan.as_ref());
+                    for event in seen.iter().flat_map(demo::follow::events) {
                         screen.line(&format!("  {}  {}", event.at.strftime("%H:%M:%S%.3f"), event.text));
                     }
                 }

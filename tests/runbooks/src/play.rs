@@ -107,7 +107,7 @@ impl<'e> Stage<'e> {
     ///
     /// # Errors
     /// What keeps it from being played; a wrong end is a problem of the row instead.
-    pub async fn play(&self, scenario: &Scenario) -> Result<(Row, RunStatus)> {
+    pub async fn play(&self, scenario: &Scenario) -> Result<(Row, CutoverRun)> {
         let started = Instant::now();
         let eve = self.example.eve(scenario)?;
         self.apply(&eve).await?;
@@ -124,12 +124,13 @@ impl<'e> Stage<'e> {
             let text = self.scenery.documents(&cutover.to_string())?;
             self.cluster.apply_all(&text).await?;
         }
-        let journal = self.follow(scenario, people, before).await?;
+        let run = self.follow(scenario, people, before).await?;
+        let journal = run.status.clone().unwrap_or_default();
         let live = self.live().await?;
         let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
         row.problems.extend(self.objects(scenario).await?);
         row.problems.extend(self.promises().await.err().map(|broken| format!("{broken:#}")));
-        Ok((row, journal))
+        Ok((row, run))
     }
 
     /// The promises that are seen from outside, over everything that happened in the namespace so far: what the audit log
@@ -197,7 +198,7 @@ impl<'e> Stage<'e> {
     }
 
     /// Follows the run of a release, another one than `before`; people speak when they are asked.
-    async fn follow(&self, scenario: &Scenario, mut people: People<'_>, before: Option<String>) -> Result<RunStatus> {
+    async fn follow(&self, scenario: &Scenario, mut people: People<'_>, before: Option<String>) -> Result<CutoverRun> {
         let cutovers: Api<Cutover> = self.api();
         let end = Instant::now() + ONE_RELEASE;
         let mut last = "no run".to_owned();
@@ -213,9 +214,9 @@ impl<'e> Stage<'e> {
                     }
                 }
                 Some(run) => {
-                    let journal = run.status.unwrap_or_default();
+                    let journal = run.status.clone().unwrap_or_default();
                     if is_over(&journal, scenario) {
-                        return Ok(journal);
+                        return Ok(run);
                     }
                     last = where_it_stands(&journal);
                     let of_this_run = cutover.status.as_ref().and_then(|s| s.run.as_ref()?.uid.clone());

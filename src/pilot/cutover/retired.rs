@@ -1,20 +1,15 @@
-//! What a retirement took from a side stands in the Cutover's status, so that the next run to that side gives it back
+//! PURE. What a retirement took from a side stands in the Cutover's status, so that the next run to that side gives it back
 //! first, also when the run that retired it has been pruned.
 
 use std::collections::BTreeMap;
 
-use kube::Api;
-use kube::api::DynamicObject;
-use serde_json::Value;
-
-use super::reconcile::Look;
-use crate::act::call::{CallError, Class, call};
+use super::order::{Reply, Request};
+use super::replay::{Replay, Stop, another_kind};
 use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, StepState};
 use crate::api::step::WorkloadRef;
 use crate::journal;
-use crate::observe::scope::resource;
 use crate::plan::after::RETIRE;
 use crate::plan::{Plan, undo_name};
 
@@ -52,24 +47,20 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
 }
 
 /// Lets the plan begin Preparing with scaling its target up to what it had, where it has less now.
-pub async fn scale_up(look: &Look<'_>, cutover: &Cutover, plan: &mut Plan) -> Result<(), CallError> {
+pub fn scale_up(look: &mut Replay<'_>, cutover: &Cutover, plan: &mut Plan) -> Result<(), Stop> {
     let status = cutover.status.as_ref();
     let Some(counts) = status.and_then(|s| s.retired.get(&plan.target.name)) else { return Ok(()) };
     let mut missing = vec![];
     for workload in &plan.target.workloads {
         let Some(&wanted) = counts.get(&key(workload)) else { continue };
-        let kind = resource(workload.kind);
-        let api: Api<DynamicObject> = Api::namespaced_with(look.cx.client.clone(), &look.key.namespace, &kind);
-        match call(api.get(&workload.name)).await {
-            Ok(now) => {
-                let now = now.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
-                if now < u64::from(wanted) {
-                    missing.push((workload.clone(), wanted));
-                }
-            }
+        let now = match look.ask_opt(Request::Replicas(workload.clone()))? {
+            Some(Reply::Replicas(now)) => *now,
             // The run itself says what is missing.
-            Err(e) if e.class == Class::NotFound => {}
-            Err(e) => return Err(e),
+            None => continue,
+            Some(_) => return Err(another_kind()),
+        };
+        if now < u64::from(wanted) {
+            missing.push((workload.clone(), wanted));
         }
     }
     plan.scale_up(&missing);

@@ -1,4 +1,4 @@
-//! What the controller keeps of a Cutover at which nothing happens. It is read straight from the wire: steps, conditions
+//! PURE. What the controller keeps of a Cutover at which nothing happens. It is read straight from the wire: steps, conditions
 //! and managed fields are passed over and never built, so that thousands of idle Cutovers cost little, also at the start.
 
 use std::borrow::Cow;

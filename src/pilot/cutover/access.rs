@@ -1,48 +1,29 @@
-//! Whether the operator may act as a Cutover's ServiceAccount, and the commands that make it so.
+//! PURE. Whether the operator may act as a Cutover's ServiceAccount, and the commands that make it so.
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::Api;
-use kube::api::PostParams;
-
-use crate::act::call::{CallError, Class, call};
-use crate::net::identity::Identity;
-
-/// Who the operator is, for the commands that grant it a right.
-pub async fn operator_name(client: &kube::Client) -> Result<String, CallError> {
-    let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    let answer = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
-    Ok(answer.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())
-}
+use super::order::{Class, Request};
+use super::replay::{Replay, Stop};
 
 /// `None`: the account exists and the operator may act as it. Otherwise what is missing, with the remedy.
-pub async fn missing(
-    client: &kube::Client,
-    identity: &Identity,
-    operator: &str,
-    namespace: &str,
-    account: &str,
-) -> Result<Option<String>, CallError> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    match call(accounts.get(account)).await {
-        Ok(_) => {}
-        Err(e) if e.class == Class::NotFound => {
+pub fn missing(look: &mut Replay<'_>, account: &str) -> Result<Option<String>, Stop> {
+    let (operator, namespace) = (&look.setup().operator, &look.key().namespace);
+    match look.ask_opt(Request::Account(account.to_owned())) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
             let what = format!("ServiceAccount {account} does not exist");
             return Ok(Some(remedy(&what, true, operator, namespace, account)));
         }
         // The operator cannot read ServiceAccounts: whether it may act as this one is still to be seen.
-        Err(e) if e.class == Class::Forbidden => {}
-        Err(e) => return Err(e),
+        Err(Stop::Fails(failure)) if failure.class == Class::Forbidden => {}
+        Err(stop) => return Err(stop),
     }
     // Everybody may ask who he is: a refusal is about impersonation.
-    let reviews: Api<SelfSubjectReview> = Api::all(identity.as_account(namespace, account));
-    match call(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await {
+    match look.ask(Request::ActAs(account.to_owned())) {
         Ok(_) => Ok(None),
-        Err(e) if e.class == Class::Forbidden => {
+        Err(Stop::Fails(failure)) if failure.class == Class::Forbidden => {
             let what = format!("the operator may not act as ServiceAccount {account}");
             Ok(Some(remedy(&what, false, operator, namespace, account)))
         }
-        Err(e) => Err(e),
+        Err(stop) => Err(stop),
     }
 }
 

@@ -1,17 +1,15 @@
-//! Decisions that have no answer yet, as the watch shows them, and what this process has said about them.
+//! PURE. Decisions that have no answer yet, as the watch shows them, and what this process has said about them.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use tokio::time::Instant;
 
-use super::queue::Key;
+use super::known::Key;
 use crate::api::decision::CutoverDecision;
 
 /// Refusals of a Cutover are told with one Event in this time.
-const TELL: Duration = Duration::from_secs(60);
+const TELL: SignedDuration = SignedDuration::from_secs(60);
 
 /// What came of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,26 +23,44 @@ pub struct Said {
 }
 
 /// An open decision.
+#[derive(Clone, Debug, PartialEq)]
 struct Open {
     watch: usize,
     key: Key,
     run_uid: String,
 }
 
-/// What is open, by uid.
-#[derive(Default)]
-pub struct Asked {
-    open: HashMap<String, Open>,
-    /// By watch: what its list under way has named so far.
-    listed: HashMap<usize, HashSet<String>>,
-    /// What was said about open ones, until it stands on them.
-    said: HashMap<String, Said>,
+/// What a look is told of the decisions that name its Cutover.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Questions {
+    /// One of them waits for an answer.
+    pub asked: bool,
+    /// What was said about them before.
+    pub said: BTreeMap<String, Said>,
     /// Those whose answer the API server would not have.
-    given_up: HashSet<String>,
+    pub given_up: BTreeSet<String>,
     /// Those for which a run has been opened again.
-    opened: HashSet<String>,
+    pub opened: BTreeSet<String>,
     /// When a refusal was last told.
-    told: HashMap<Key, Instant>,
+    pub told: Option<Timestamp>,
+    /// That answers cannot be written was told before.
+    pub mute: bool,
+}
+
+/// What is open, by uid.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Asked {
+    open: BTreeMap<String, Open>,
+    /// By watch: what its list under way has named so far.
+    listed: BTreeMap<usize, BTreeSet<String>>,
+    /// What was said about open ones, until it stands on them.
+    said: BTreeMap<String, Said>,
+    /// Those whose answer the API server would not have.
+    given_up: BTreeSet<String>,
+    /// Those for which a run has been opened again.
+    opened: BTreeSet<String>,
+    /// When a refusal was last told.
+    told: BTreeMap<Key, Timestamp>,
     mute: bool,
 }
 
@@ -66,7 +82,7 @@ impl Asked {
 
     /// A watch lists all open decisions anew.
     pub fn list_begins(&mut self, watch: usize) {
-        self.listed.insert(watch, HashSet::new());
+        self.listed.insert(watch, BTreeSet::new());
     }
 
     /// All have been listed: those that were not are gone, or answered.
@@ -91,50 +107,50 @@ impl Asked {
     }
 
     /// The Cutovers that open decisions about a run name.
-    pub fn about(&self, run_uid: &str) -> HashSet<Key> {
+    pub fn about(&self, run_uid: &str) -> BTreeSet<Key> {
         self.open.values().filter(|open| open.run_uid == run_uid).map(|open| open.key.clone()).collect()
     }
 
-    /// What was said about an open decision.
-    pub fn said(&self, uid: &str) -> Option<Said> {
-        self.said.get(uid).cloned()
-    }
-
-    /// This is said about it now. True where nothing was before.
-    pub fn say(&mut self, uid: &str, said: &Said) -> bool {
-        self.said.insert(uid.to_owned(), said.clone()).is_none()
-    }
-
-    /// Its answer cannot be written. True the first time that any cannot.
-    pub fn give_up(&mut self, uid: &str) -> bool {
-        self.given_up.insert(uid.to_owned());
-        !std::mem::replace(&mut self.mute, true)
-    }
-
-    /// Whether its answer cannot be written.
-    pub fn is_given_up(&self, uid: &str) -> bool {
-        self.given_up.contains(uid)
-    }
-
-    /// A run is opened again for it. False where that was done already.
-    pub fn open_for(&mut self, uid: &str) -> bool {
-        self.opened.insert(uid.to_owned())
-    }
-
-    /// Whether a run has been opened again for it.
-    pub fn was_opened_for(&self, uid: &str) -> bool {
-        self.opened.contains(uid)
-    }
-
-    /// Whether a refusal about this Cutover may be told with an Event, which it is then.
-    pub fn may_tell(&mut self, key: &Key) -> bool {
-        self.told.retain(|_, at| at.elapsed() < TELL);
-        let may = !self.told.contains_key(key);
-        if may {
-            self.told.insert(key.clone(), Instant::now());
+    /// What a look at a Cutover has to know.
+    pub fn about_cutover(&self, key: &Key) -> Questions {
+        let open = || self.open.iter().filter(|(_, open)| open.key == *key).map(|(uid, _)| uid);
+        let among = |set: &BTreeSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
+        Questions {
+            asked: self.is_asked(key),
+            said: open().filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),
+            given_up: among(&self.given_up),
+            opened: among(&self.opened),
+            told: self.told.get(key).copied(),
+            mute: self.mute,
         }
-        may
     }
+
+    /// This is said about it now.
+    pub fn say(&mut self, uid: &str, said: Said) {
+        self.said.insert(uid.to_owned(), said);
+    }
+
+    /// Its answer cannot be written.
+    pub fn give_up(&mut self, uid: &str) {
+        self.given_up.insert(uid.to_owned());
+        self.mute = true;
+    }
+
+    /// A run is opened again for it.
+    pub fn open_for(&mut self, uid: &str) {
+        self.opened.insert(uid.to_owned());
+    }
+
+    /// A refusal about this Cutover was told.
+    pub fn told(&mut self, key: &Key, now: Timestamp) {
+        self.told.retain(|_, at| !may_tell(Some(*at), now));
+        self.told.insert(key.clone(), now);
+    }
+}
+
+/// Whether a refusal may be told with an Event, where one was told at that time.
+pub fn may_tell(told: Option<Timestamp>, now: Timestamp) -> bool {
+    told.is_none_or(|at| !(SignedDuration::ZERO..TELL).contains(&now.duration_since(at)))
 }
 
 #[cfg(test)]
@@ -162,10 +178,11 @@ mod tests {
         assert_eq!(asked.seen(0, &decision("2", "api", json!({"state": "Answered"}))), None);
         assert!(asked.is_asked(&key("web")) && !asked.is_asked(&key("api")));
         assert_eq!(asked.about("r"), [key("web")].into());
-        assert!(asked.give_up("1"), "told once");
+        asked.give_up("1");
+        assert!(asked.about_cutover(&key("web")).mute, "told once");
         assert!(!asked.is_asked(&key("web")), "not tried again and again");
         assert_eq!(asked.seen(0, &decision("1", "web", json!({"state": "Answered"}))), None);
-        assert!(!asked.is_given_up("1") && asked.about("r").is_empty());
+        assert!(asked.given_up.is_empty() && asked.about("r").is_empty());
     }
 
     #[test]
@@ -181,12 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_once_is_not_said_otherwise() {
+    fn a_look_knows_what_was_said_and_told_about_its_own_cutover_alone() {
         let mut asked = Asked::default();
         asked.seen(0, &decision("1", "web", json!(null)));
         let said = Said { result: "refused: x".into(), at: Timestamp::UNIX_EPOCH, run: None };
-        assert!(asked.say("1", &said) && !asked.say("1", &said));
-        assert_eq!(asked.said("1"), Some(said));
-        assert!(asked.may_tell(&key("web")) && !asked.may_tell(&key("web")) && asked.may_tell(&key("api")));
+        asked.say("1", said.clone());
+        asked.told(&key("web"), Timestamp::UNIX_EPOCH);
+        let (own, other) = (asked.about_cutover(&key("web")), asked.about_cutover(&key("api")));
+        assert_eq!(own.said, [("1".to_owned(), said)].into());
+        assert!(other.said.is_empty() && !other.asked);
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        assert!(!may_tell(own.told, at(59)) && may_tell(own.told, at(60)) && may_tell(other.told, at(0)));
+        assert!(may_tell(own.told, at(-1)), "a clock that went back mutes nothing");
     }
 }

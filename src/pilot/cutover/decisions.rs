@@ -1,0 +1,236 @@
+//! PURE. Decisions that no driver answers, since their run is closed or is not there: read live, judged by [`super::words`],
+//! answered. What an open one asks for is carried out by the look that hears it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::asked::{Said, may_tell};
+use super::intent;
+use super::known::Memo;
+use super::order::{Answer, Reply, Request};
+use super::replay::{Replay, Stop, another_kind};
+use super::words::{Place, Stand, Word, judge};
+use crate::api::LABEL_CUTOVER;
+use crate::api::condition::reasons;
+use crate::api::cutover::{Cutover, CutoverStatus};
+use crate::api::decision::CutoverDecision;
+use crate::api::run::RunState;
+use crate::decide::Note;
+use crate::effect::Outcome;
+use crate::journal::words::counts;
+
+/// Decisions looked at together; more follow at once.
+const BATCH: usize = 200;
+/// Pause before an answer that did not arrive is written again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What a person wants of a closed run, if it can be had.
+pub enum Wish<'a> {
+    /// Another run.
+    Retry(&'a CutoverDecision),
+    /// The checks of this one.
+    Revalidate(&'a CutoverDecision),
+}
+
+/// What was heard.
+#[derive(Default)]
+pub struct Heard<'a> {
+    /// The first wish, in the order of creation; others are judged once it is carried out.
+    pub wish: Option<Wish<'a>>,
+    /// When to look again for what could not be answered.
+    pub again: Option<Duration>,
+}
+
+/// Answers the open decisions that name this Cutover.
+///
+/// # Errors
+/// When they or a run could not be read.
+pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Heard<'a>, Stop> {
+    let mut heard = Heard::default();
+    let questions = &look.seen().questions;
+    if !questions.asked {
+        return Ok(heard);
+    }
+    let list = open(look)?;
+    let at = look.now();
+    let mut runs = Runs::default();
+    let mut answers = vec![];
+    for decision in list {
+        let uid = decision.uid().unwrap_or_default();
+        // Once judged it stays so, however long it takes to write that on it.
+        if let Some(said) = questions.said.get(&uid) {
+            answers.push((decision, said.clone()));
+            continue;
+        }
+        let place = runs.place(look, cutover, &decision.spec.run_uid)?;
+        match word(decision, cutover, place) {
+            Word::Leave => {}
+            Word::Answer { result, run } => answers.push((decision, Said { result, at, run })),
+            _ if heard.wish.is_some() => {}
+            Word::Retry => heard.wish = Some(Wish::Retry(decision)),
+            Word::Revalidate if questions.opened.contains(&uid) => {
+                let result = "refused: the run was opened for it and has not taken it in".into();
+                answers.push((decision, Said { result, at, run: None }));
+            }
+            Word::Revalidate => heard.wish = Some(Wish::Revalidate(decision)),
+        }
+    }
+    if answers.len() >= BATCH {
+        heard.again = Some(Duration::ZERO);
+    }
+    if !reply(look, answers)? {
+        heard.again = heard.again.max(Some(AGAIN));
+    }
+    Ok(heard)
+}
+
+fn word(decision: &CutoverDecision, cutover: Option<&Cutover>, place: Place<'_>) -> Word {
+    let created = decision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+    let none = CutoverStatus::default();
+    let wanted = cutover.map(|c| intent::wanted(&c.spec));
+    let stand = cutover.zip(wanted.as_ref()).map(|(c, wanted)| Stand {
+        name: &decision.spec.cutover,
+        status: c.status.as_ref().unwrap_or(&none),
+        wanted,
+        deleting: c.metadata.deletion_timestamp.is_some(),
+    });
+    judge(&decision.uid().unwrap_or_default(), created, &decision.spec, stand, place)
+}
+
+/// The open decisions, in the order of their creation.
+fn open<'a>(look: &mut Replay<'a>) -> Result<Vec<&'a CutoverDecision>, Stop> {
+    let given_up = &look.seen().questions.given_up;
+    let list = look.decisions(BATCH as u32)?;
+    // One whose answer cannot be written is not tried again and again.
+    let open = list.iter().filter(|d| d.is_open() && !given_up.contains(&d.uid().unwrap_or_default()));
+    let mut open: Vec<_> = open.collect();
+    open.sort_by_key(|d| (d.creation_timestamp().map(|t| t.0), d.uid()));
+    Ok(open)
+}
+
+/// Refuses what cannot be carried out after all.
+pub fn refuse(look: &mut Replay<'_>, decision: &CutoverDecision, why: &str) -> Result<(), Stop> {
+    let said = Said { result: format!("refused: {why}"), at: look.now(), run: None };
+    reply(look, vec![(decision, said)]).map(drop)
+}
+
+/// Writes answers. False where one is to be tried again.
+fn reply(look: &mut Replay<'_>, answers: Vec<(&CutoverDecision, Said)>) -> Result<bool, Stop> {
+    if answers.is_empty() {
+        return Ok(true);
+    }
+    let questions = &look.seen().questions;
+    let mut request = vec![];
+    for (decision, said) in &answers {
+        let uid = decision.uid().unwrap_or_default();
+        look.remember(Memo::Said(uid.clone(), said.clone()));
+        let resource_version = decision.resource_version().unwrap_or_default();
+        request.push(Answer { name: decision.name_any(), uid, resource_version, said: said.clone() });
+    }
+    let Reply::Answers(outcomes) = look.ask(Request::Answer(request))? else { return Err(another_kind()) };
+    let (mut told, mut mute, mut all) = (questions.told, questions.mute, true);
+    for (i, (decision, said)) in answers.iter().enumerate() {
+        let uid = decision.uid().unwrap_or_default();
+        if !questions.said.contains_key(&uid) {
+            tell(look, &mut told, decision, &said.result);
+        }
+        match outcomes.get(i) {
+            Some(Outcome::Done | Outcome::NotFound) => look.remember(Memo::Answered(uid)),
+            Some(Outcome::Refused { why, .. }) => {
+                look.remember(Memo::GaveUp(uid));
+                if !std::mem::replace(&mut mute, true) {
+                    let message = format!(
+                        "what comes of decisions cannot be written on them, they count all the same: {why}; apply the \
+                         definitions of this version and grant the operator update on cutoverdecisions/status"
+                    );
+                    publish(look, true, reasons::PERMISSION_MISSING, "decisions", message);
+                }
+            }
+            // Read again: it may have been answered, or only its labels have changed.
+            _ => all = false,
+        }
+    }
+    Ok(all)
+}
+
+/// One Event for each decision that counts, and at most one a minute for those that do not.
+fn tell(look: &mut Replay<'_>, told: &mut Option<Timestamp>, decision: &CutoverDecision, result: &str) {
+    let now = look.now();
+    if !counts(result) {
+        if !may_tell(*told, now) {
+            return;
+        }
+        *told = Some(now);
+        look.remember(Memo::Told(now));
+    }
+    let verb = format!("{:?}", decision.spec.decision);
+    let message = format!("{verb} by {}: {result}", decision.spec.by);
+    publish(look, false, reasons::DECISION, &verb, message);
+}
+
+fn publish(look: &mut Replay<'_>, warning: bool, reason: &str, subject: &str, message: String) {
+    look.tell(None, Note { warning, reason: reason.into(), subject: subject.into(), message });
+}
+
+/// Runs as they were read for this look: each once, whatever the number of decisions on it.
+#[derive(Default)]
+struct Runs<'a> {
+    found: BTreeMap<String, Place<'a>>,
+    /// Name and Cutover by uid, of all runs of the namespace.
+    names: Option<BTreeMap<String, (String, Option<String>)>>,
+}
+
+impl<'a> Runs<'a> {
+    fn place(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<Place<'a>, Stop> {
+        if let Some(found) = self.found.get(uid) {
+            return Ok(*found);
+        }
+        let found = self.find(look, cutover, uid)?;
+        self.found.insert(uid.to_owned(), found);
+        Ok(found)
+    }
+
+    fn find(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<Place<'a>, Stop> {
+        if look.seen().is_active(uid) {
+            return Ok(Place::UnderWay);
+        }
+        let own = &look.key().name;
+        let newest = cutover.and_then(|c| c.status.as_ref()?.run.as_ref()).filter(|r| r.uid.as_deref() == Some(uid));
+        let (name, of) = match newest {
+            Some(run) => (run.name.clone(), Some(own.clone())),
+            None => match self.names(look)?.get(uid) {
+                Some(known) => known.clone(),
+                None => return Ok(Place::Gone),
+            },
+        };
+        if of.as_ref() != Some(own) {
+            return Ok(Place::Elsewhere);
+        }
+        let run = match look.run_opt(&name)? {
+            Some(run) if run.metadata.uid.as_deref() == Some(uid) => run,
+            _ => return Ok(Place::Gone),
+        };
+        Ok(match () {
+            () if run.status.as_ref().is_none_or(|s| s.state != RunState::Closed) => Place::UnderWay,
+            // Of a former Cutover of this name.
+            () if cutover.and_then(ResourceExt::uid).is_some_and(|uid| uid != run.spec.cutover_uid) => Place::Elsewhere,
+            () if newest.is_some() => Place::Newest(run),
+            () => Place::Older(run),
+        })
+    }
+
+    fn names(&mut self, look: &mut Replay<'a>) -> Result<&BTreeMap<String, (String, Option<String>)>, Stop> {
+        if self.names.is_none() {
+            let mut names = BTreeMap::new();
+            for run in look.metadata(Request::AllRuns)? {
+                let cutover = run.labels.as_ref().and_then(|labels| labels.get(LABEL_CUTOVER)).cloned();
+                names.insert(run.uid.clone().unwrap_or_default(), (run.name.clone().unwrap_or_default(), cutover));
+            }
+            self.names = Some(names);
+        }
+        Ok(self.names.get_or_insert_default())
+    }
+}

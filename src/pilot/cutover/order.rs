@@ -1,0 +1,220 @@
+//! PURE. What a look wants done, and what may come of it: plain data.
+
+use std::fmt;
+use std::time::Duration;
+
+use kube::core::ObjectMeta;
+use serde_json::Value;
+
+use super::asked::Said;
+use super::known::Memo;
+use crate::api::cutover::Cutover;
+use crate::api::decision::CutoverDecision;
+use crate::api::run::{CutoverRun, Selector};
+use crate::api::step::WorkloadRef;
+use crate::api::template::{Template, TemplateKind};
+use crate::decide::Note;
+use crate::effect::Outcome;
+
+/// One thing to do. The list that [`super::Look::next`] returns is carried out in its order.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// To be remembered by this process ([`super::Known::remember`]).
+    Remember(Memo),
+    /// To be told about the Cutover; its uid, where that is known.
+    Tell {
+        /// The uid of the Cutover.
+        uid: Option<String>,
+        /// What is told.
+        note: Note,
+    },
+    /// The turn ([`Request::Turn`]) is not needed any more. It ends with the look in any case.
+    EndTurn,
+    /// The look waits for what comes of this. Always the last of a list.
+    Do(Request),
+    /// The look is over: when to look again although nothing is heard, or why it failed. Always the last of a list.
+    Done(Result<Option<Duration>, Failure>),
+}
+
+/// One request. All but [`Request::Turn`] and [`Request::OlderHolder`] are calls of the API server, in the namespace of the
+/// Cutover.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Reads the Cutover: [`Reply::Cutover`] or [`Reply::Unreadable`].
+    Cutover,
+    /// Reads a run by name: [`Reply::Run`].
+    Run(String),
+    /// Lists the runs with the label of the Cutover: [`Reply::Runs`].
+    Runs,
+    /// Lists the metadata of closed runs with the label of the Cutover: [`Reply::Metadata`].
+    ClosedRuns,
+    /// Lists all runs of the namespace that are not closed: [`Reply::Runs`].
+    ActiveRuns,
+    /// Lists the metadata of all runs of the namespace: [`Reply::Metadata`].
+    AllRuns,
+    /// Lists open decisions that name the Cutover, at most so many: [`Reply::Decisions`].
+    Decisions(u32),
+    /// Reads the selector of a Service: [`Reply::Selector`].
+    Service(String),
+    /// Reads the namespace: [`Reply::Namespace`].
+    Namespace,
+    /// Reads a template: [`Reply::Template`] or [`Reply::UnreadableTemplate`].
+    Template(TemplateKind, String),
+    /// Reads the wanted replicas of a workload: [`Reply::Replicas`].
+    Replicas(WorkloadRef),
+    /// Reads a ServiceAccount: [`Reply::Done`].
+    Account(String),
+    /// Asks the API server, as a ServiceAccount, who that is: [`Reply::Done`] where the operator may act as it.
+    ActAs(String),
+    /// Waits until no other look of this process starts a run in the namespace: [`Reply::Done`].
+    Turn,
+    /// What the watches show: an older Cutover that names a Service of this one: [`Reply::Holder`].
+    OlderHolder(Box<Cutover>),
+    /// Patches the metadata of the Cutover (JSON Patch): [`Reply::Cutover`].
+    PatchCutover(Value),
+    /// Patches the metadata of a run (JSON Patch): [`Reply::Run`].
+    PatchRun(String, Value),
+    /// Replaces the status of the Cutover, if its resourceVersion is still this one: [`Reply::Cutover`].
+    WriteStatus(Box<Cutover>),
+    /// Replaces the status of a closed run, if its resourceVersion is still this one: [`Reply::Run`].
+    ReopenRun(Box<CutoverRun>),
+    /// Creates a run: [`Reply::Run`].
+    CreateRun(Box<CutoverRun>),
+    /// Deletes a run, if it has this uid: [`Reply::Done`].
+    DeleteRun {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: Option<String>,
+    },
+    /// Writes answers on decisions, some at a time: [`Reply::Answers`] has one outcome for each.
+    Answer(Vec<Answer>),
+}
+
+impl Request {
+    /// Whether it changes something in the cluster.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::PatchCutover(_)
+            | Self::PatchRun(..)
+            | Self::WriteStatus(_)
+            | Self::ReopenRun(_)
+            | Self::CreateRun(_)
+            | Self::DeleteRun { .. }
+            | Self::Answer(_) => true,
+            Self::Cutover
+            | Self::Run(_)
+            | Self::Runs
+            | Self::ClosedRuns
+            | Self::ActiveRuns
+            | Self::AllRuns
+            | Self::Decisions(_)
+            | Self::Service(_)
+            | Self::Namespace
+            | Self::Template(..)
+            | Self::Replicas(_)
+            | Self::Account(_)
+            | Self::ActAs(_)
+            | Self::Turn
+            | Self::OlderHolder(_) => false,
+        }
+    }
+}
+
+/// An answer that is to stand on a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The name of the decision.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion as it was read: one that was answered meanwhile has another.
+    pub resource_version: String,
+    /// The answer.
+    pub said: Said,
+}
+
+/// What came of a request that did not fail.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The Cutover as it is, or as it was written.
+    Cutover(Box<Cutover>),
+    /// There is a Cutover that this version does not understand.
+    Unreadable {
+        /// Its uid.
+        uid: Option<String>,
+        /// Why.
+        error: String,
+    },
+    /// A run as it is, or as it was written.
+    Run(Box<CutoverRun>),
+    /// Runs.
+    Runs(Vec<CutoverRun>),
+    /// The metadata of runs.
+    Metadata(Vec<ObjectMeta>),
+    /// Decisions that this version understands.
+    Decisions(Vec<CutoverDecision>),
+    /// The selector of a Service.
+    Selector(Selector),
+    /// A namespace.
+    Namespace {
+        /// It is being deleted.
+        going: bool,
+    },
+    /// A template.
+    Template {
+        /// Its uid.
+        uid: String,
+        /// Its generation.
+        generation: i64,
+        /// What it says.
+        template: Box<Template>,
+    },
+    /// There is a template that this version does not understand.
+    UnreadableTemplate(String),
+    /// Wanted replicas.
+    Replicas(u64),
+    /// A Service, and the older Cutover that names it too.
+    Holder(Option<(String, String)>),
+    /// What came of each answer.
+    Answers(Vec<Outcome>),
+    /// It is done, or it is there.
+    Done,
+}
+
+/// What a failed request means. Everything that is not certain is `Transient`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The object is not there.
+    NotFound,
+    /// The object is there already, or is not as it was.
+    Conflict,
+    /// A right is missing.
+    Forbidden,
+    /// Refused for good, or a failed `test` of a patch.
+    Invalid,
+    /// Nothing is known: it may have been carried out.
+    Transient,
+}
+
+/// A failed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What it means.
+    pub class: Class,
+    /// What the API server, or the network, said.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure of this class.
+    pub fn new(class: Class, text: impl Into<String>) -> Self {
+        Self { class, text: text.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,107 @@
+//! PURE. What the watches show, and which Cutovers are to be looked at for it.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::Digest;
+use super::known::{Key, Known, News, TemplateKey};
+use crate::api::decision::CutoverDecision;
+use crate::api::run::CutoverRun;
+
+/// Something that a watch shows. Watches of one kind are told apart by number: each knows its own part of the cluster.
+#[derive(Clone, Debug)]
+pub enum Sight {
+    /// A Cutover, new or changed.
+    Cutover(usize, Box<Digest>),
+    /// A Cutover is gone.
+    CutoverGone(Key),
+    /// A watch of Cutovers lists all of them anew.
+    CutoversBegin(usize),
+    /// It has listed all of them.
+    CutoversEnd(usize),
+    /// A decision, new or changed.
+    Decision(usize, Box<CutoverDecision>),
+    /// A decision is gone, or does not wait for an answer any more; its uid.
+    DecisionGone(String),
+    /// A watch of decisions lists all open ones anew.
+    DecisionsBegin(usize),
+    /// It has listed all of them.
+    DecisionsEnd(usize),
+    /// A run that is not closed.
+    Active(Arc<CutoverRun>),
+    /// A run that was closed or is gone.
+    Left(Arc<CutoverRun>),
+    /// A template came, changed or went.
+    Template(TemplateKey),
+}
+
+/// What follows for a Cutover.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// It is to be looked at now.
+    Now(Key),
+    /// It need not be looked at any more, where it was to be.
+    Never(Key),
+}
+
+impl Known {
+    /// Takes in what a watch shows. One that does not lead remembers all the same, so that it can lead at once.
+    pub fn see(&mut self, sight: Sight, leads: bool) -> Vec<Due> {
+        match sight {
+            Sight::Cutover(watch, digest) => {
+                let key = key_of(digest.as_ref());
+                match self.cutover(watch, &key, *digest) {
+                    News::Some => vec![Due::Now(key)],
+                    // The leader has looked.
+                    News::Quiet if !leads && !self.asked.is_asked(&key) => vec![Due::Never(key)],
+                    News::Quiet | News::Ours => vec![],
+                }
+            }
+            Sight::CutoverGone(key) => {
+                self.cutover_gone(&key);
+                vec![Due::Never(key)]
+            }
+            Sight::CutoversBegin(watch) => {
+                self.list_begins(watch);
+                vec![]
+            }
+            Sight::CutoversEnd(watch) => self.list_ended(watch).into_iter().map(Due::Never).collect(),
+            Sight::Decision(watch, decision) => self.asked.seen(watch, &decision).into_iter().map(Due::Now).collect(),
+            Sight::DecisionGone(uid) => {
+                self.asked.answered(&uid);
+                vec![]
+            }
+            Sight::DecisionsBegin(watch) => {
+                self.asked.list_begins(watch);
+                vec![]
+            }
+            Sight::DecisionsEnd(watch) => {
+                self.asked.list_ended(watch);
+                vec![]
+            }
+            Sight::Active(run) => {
+                let key = cutover_of(&run);
+                self.active(run);
+                vec![Due::Now(key)]
+            }
+            Sight::Left(run) => {
+                self.left(&run);
+                // Decisions that its driver has not answered, whichever Cutover they name.
+                let mut keys = self.asked.about(&run.uid().unwrap_or_default());
+                keys.insert(cutover_of(&run));
+                keys.into_iter().map(Due::Now).collect()
+            }
+            Sight::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
+        }
+    }
+}
+
+fn cutover_of(run: &CutoverRun) -> Key {
+    Key { namespace: run.namespace().unwrap_or_default(), name: run.spec.cutover.clone() }
+}
+
+/// The key of an object.
+pub fn key_of(object: &impl ResourceExt) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}

@@ -89,10 +89,12 @@ impl Subject<'_> {
 
     /// Replaces the status of a run.
     async fn status(&mut self, what: &str, uid: &str, resource_version: &str, state: &str) {
-        let mut body = self.now().await.unwrap_or_else(|| json!({
-            "apiVersion": self.object.resource.api_version, "kind": self.object.resource.kind,
-            "metadata": {"name": self.object.name}, "spec": run(),
-        }));
+        let mut body = self.now().await.unwrap_or_else(|| {
+            json!({
+                "apiVersion": self.object.resource.api_version, "kind": self.object.resource.kind,
+                "metadata": {"name": self.object.name}, "spec": run(),
+            })
+        });
         body["metadata"]["uid"] = uid.into();
         body["metadata"]["resourceVersion"] = resource_version.into();
         body["status"] = json!({"state": state});
@@ -133,10 +135,12 @@ async fn service(server: &mut Server, lines: &mut Vec<String>) {
     s.patch("the same patch again", tested.add(at, selector("green"))).await;
     s.patch("a uid that is another", JsonPatch::of("another").add(at, selector("blue"))).await;
     s.patch("a resourceVersion that is over", JsonPatch::of(&uid).version(&first).add(at, selector("blue"))).await;
-    s.patch("a selector that is another", JsonPatch::of(&uid).test(at, selector("red")).add(at, selector("blue"))).await;
+    s.patch("a selector that is another", JsonPatch::of(&uid).test(at, selector("red")).add(at, selector("blue")))
+        .await;
     s.patch("a part of the selector", JsonPatch::of(&uid).test(at, json!({"side": "green"}))).await;
     s.patch("a test of what is not there", JsonPatch::default().test("/spec/nothing", "x")).await;
-    s.patch("a test that fails at the end", JsonPatch::default().add(at, selector("blue")).test(at, selector("red"))).await;
+    s.patch("a test that fails at the end", JsonPatch::default().add(at, selector("blue")).test(at, selector("red")))
+        .await;
     s.patch("what is not there is replaced", JsonPatch::default().replace("/metadata/annotations/a", "b")).await;
     s.patch("what is not there is removed", JsonPatch::default().remove("/metadata/annotations")).await;
     let fence = format!("/metadata/annotations/{}", escaped(ANNOTATION_FENCE));

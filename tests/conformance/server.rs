@@ -40,7 +40,10 @@ impl Real {
     pub async fn open() -> Option<Self> {
         std::env::var_os("KUBECONFIG")?;
         kubectl(&["apply", "--server-side", "--force-conflicts", "-k", "crds"]);
-        kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-k", "crds"]);
+        for kind in ["cutoverruns", "cutoverdecisions"] {
+            let definition = format!("crd/{kind}.cutover.dev");
+            kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &definition]);
+        }
         let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
         let namespace = format!("conformance-{}", std::process::id());
         kubectl(&["create", "namespace", &namespace]);

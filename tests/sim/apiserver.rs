@@ -62,6 +62,11 @@ fn is_going(object: &Value) -> bool {
 }
 
 impl ApiServer {
+    /// One that holds nothing, after so many writes.
+    pub fn after(versions: BTreeMap<String, u64>) -> Self {
+        Self { objects: BTreeMap::new(), versions }
+    }
+
     /// Puts an object in place as it is.
     pub fn hold(&mut self, plural: &str, object: Value) {
         let name = text(&object, "/metadata/name").unwrap_or_default().to_owned();

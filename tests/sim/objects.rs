@@ -116,7 +116,7 @@ impl Cluster {
 
     /// The API server, holding this object as far as it is there.
     fn server(&mut self, resource: &str, name: &str) -> ApiServer {
-        let mut server = ApiServer { versions: std::mem::take(&mut self.versions), ..ApiServer::default() };
+        let mut server = ApiServer::after(std::mem::take(&mut self.versions));
         if let Some(object) = self.shown(resource, name) {
             server.hold(resource, object);
         }

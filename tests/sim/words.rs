@@ -34,7 +34,8 @@ impl Cluster {
     pub fn decided(&mut self, spec: CutoverDecisionSpec) {
         let name = format!("decision-{}", self.decisions.len() + 1);
         let (uid, created) = (name.clone(), self.now);
-        self.decisions.push(DecisionView { name, uid, resource_version: "1".into(), created, spec });
+        let resource_version = self.bump(&format!("cutoverdecisions/{name}"));
+        self.decisions.push(DecisionView { name, uid, resource_version, created, spec });
     }
 
     /// Those that have no answer, as a watch shows them.

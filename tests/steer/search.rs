@@ -114,8 +114,8 @@ impl State {
         if self.left.retries > 0 && shown.is_some() {
             events.push(Event::Retry);
         }
-        let active: Vec<String> =
-            self.server.runs.values().filter(|r| is_active(r)).map(ResourceExt::name_any).collect();
+        let active = self.server.runs.values().filter(|r| is_active(r) && self.process.knows(r));
+        let active: Vec<String> = active.map(ResourceExt::name_any).collect();
         for run in active {
             if self.left.ends > 0 {
                 events.push(Event::End(run.clone(), Phase::RolledBack));

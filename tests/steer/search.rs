@@ -114,14 +114,15 @@ impl State {
         if self.left.retries > 0 && shown.is_some() {
             events.push(Event::Retry);
         }
-        let active: Vec<String> =
-            self.server.runs.values().filter(|r| is_active(r)).map(ResourceExt::name_any).collect();
+        let active = self.server.runs.values().filter(|r| is_active(r) && self.process.knows(r));
+        let active: Vec<String> = active.map(ResourceExt::name_any).collect();
         for run in active {
             if self.left.ends > 0 {
                 events.push(Event::End(run.clone(), Phase::RolledBack));
                 events.push(Event::End(run.clone(), Phase::Completed));
             }
-            if self.left.destroyed > 0 {
+            // One of which no uid was recorded leaves no trace when it is destroyed: it is created again.
+            if self.left.destroyed > 0 && self.server.runs.get(&run).and_then(ResourceExt::uid) == shown {
                 events.push(Event::Destroy(run));
             }
         }

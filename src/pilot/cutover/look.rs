@@ -106,9 +106,12 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
     let mut unborn = false;
     let mut newest = None;
     if let Some(reference) = &status.run {
-        let found = match look.seen().active_of(&uid) {
-            Some(run) if run.name_any() == reference.name && reference.uid == run.uid() => Some(run),
-            _ if finished(&cutover, &status) && wish.is_none() => None,
+        let active = look.seen().active_of(&uid);
+        let active = active.filter(|run| run.name_any() == reference.name && reference.uid == run.uid());
+        let found = match active {
+            // One that was let go is over, whatever a watch that lags still shows.
+            Some(run) if !finished(&cutover, &status) => Some(run),
+            None if finished(&cutover, &status) && wish.is_none() => None,
             _ => look.run_opt(&reference.name)?.filter(|r| r.spec.cutover_uid == uid),
         };
         match (found, &reference.uid) {

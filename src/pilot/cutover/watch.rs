@@ -60,13 +60,16 @@ impl Known {
             }
             Sight::CutoverGone(key) => {
                 self.cutover_gone(&key);
-                vec![Due::Never(key)]
+                vec![self.without(key)]
             }
             Sight::CutoversBegin(watch) => {
                 self.list_begins(watch);
                 vec![]
             }
-            Sight::CutoversEnd(watch) => self.list_ended(watch).into_iter().map(Due::Never).collect(),
+            Sight::CutoversEnd(watch) => {
+                let gone = self.list_ended(watch);
+                gone.into_iter().map(|key| self.without(key)).collect()
+            }
             Sight::Decision(watch, decision) => self.asked.seen(watch, &decision).into_iter().map(Due::Now).collect(),
             Sight::DecisionGone(uid) => {
                 self.asked.answered(&uid);
@@ -95,6 +98,11 @@ impl Known {
             Sight::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
         }
     }
+
+    /// What follows for a Cutover that is gone: decisions that name it are still to be answered.
+    fn without(&self, key: Key) -> Due {
+        if self.asked.is_asked(&key) { Due::Now(key) } else { Due::Never(key) }
+    }
 }
 
 fn cutover_of(run: &CutoverRun) -> Key {
@@ -104,4 +112,26 @@ fn cutover_of(run: &CutoverRun) -> Key {
 /// The key of an object.
 pub fn key_of(object: &impl ResourceExt) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_decision_is_answered_although_its_cutover_is_gone() {
+        let mut known = Known::default();
+        let key = Key { namespace: "a".into(), name: "web".into() };
+        let gone = |known: &mut Known| known.see(Sight::CutoverGone(key.clone()), true);
+        assert_eq!(gone(&mut known), [Due::Never(key.clone())]);
+        let decision = serde_json::from_value(json!({
+            "apiVersion": "cutover.dev/v1alpha1", "kind": "CutoverDecision",
+            "metadata": {"name": "d", "namespace": "a", "uid": "d"},
+            "spec": {"cutover": "web", "runUID": "r", "decision": "Retry", "by": "sre"},
+        }))
+        .expect("a decision");
+        known.see(Sight::Decision(0, Box::new(decision)), true);
+        assert_eq!(gone(&mut known), [Due::Now(key.clone())]);
+    }
 }

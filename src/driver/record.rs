@@ -91,59 +91,20 @@ impl Record {
         }
     }
 
-    /// Takes the run's finalizer away, once it is closed.
-    pub async fn release(&mut self) -> Result<(), CallError> {
-        release(&self.api, &self.run).await
-    }
-}
-
-/// Takes a run's finalizer away, if it has it.
-pub async fn release(api: &Api<CutoverRun>, run: &CutoverRun) -> Result<(), CallError> {
-    take_finalizer(api, run, RUN_FINALIZER).await.map(drop)
-}
-
-/// Takes a finalizer away, and answers with the object as it is then; `None` where there was nothing to take away, or
-/// somebody else has.
-///
-/// # Errors
-/// What the API server says. A list that changed since `object` was read is no error where the finalizer is gone from it.
-pub async fn take_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<Option<K>, CallError>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let Some(patch) = without_finalizer(object.meta().finalizers.as_deref(), finalizer) else { return Ok(None) };
-    let patch = patch.body()?;
-    let name = object.meta().name.as_deref().unwrap_or_default();
-    match call(api.patch(name, &kube::api::PatchParams::default(), &patch)).await {
-        Ok(after) => Ok(Some(after)),
-        Err(e) if e.class == Class::NotFound => Ok(None),
-        Err(e) if e.class == Class::Invalid => match call(api.get_opt(name)).await? {
-            Some(now) if now.meta().finalizers.iter().flatten().any(|f| f == finalizer) => Err(e),
-            _ => Ok(None),
-        },
-        Err(e) => Err(e),
-    }
-}
-
-/// The patch that takes a finalizer away; `None` where it is not there.
-fn without_finalizer(list: Option<&[String]>, finalizer: &str) -> Option<JsonPatch> {
-    let list = list?;
-    let at = list.iter().position(|f| f == finalizer)?;
-    let path = format!("/metadata/finalizers/{at}");
-    Some(JsonPatch::default().test(&path, finalizer).remove(&path))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_finalizer_is_removed_by_a_patch_that_tests_its_place() {
-        let list = vec!["other".to_owned(), RUN_FINALIZER.to_owned()];
-        let patch = without_finalizer(Some(&list), RUN_FINALIZER);
-        assert_eq!(patch.as_ref().map(|p| p.operations()[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
-        assert_eq!(without_finalizer(Some(&list[..1]), RUN_FINALIZER), None);
+    /// Takes the run's finalizer away, if it has it.
+    ///
+    /// # Errors
+    /// What the API server says. A list that changed since the run was read is no error where the finalizer is gone from it.
+    pub async fn release(&self) -> Result<(), CallError> {
+        let Some(patch) = JsonPatch::without_finalizer(&self.run.metadata, RUN_FINALIZER) else { return Ok(()) };
+        match call(self.api.patch(&self.name, &kube::api::PatchParams::default(), &patch.body()?)).await {
+            Ok(_) => Ok(()),
+            Err(e) if e.class == Class::NotFound => Ok(()),
+            Err(e) if e.class == Class::Invalid => match self.live().await? {
+                Some(now) if now.metadata.finalizers.iter().flatten().any(|f| f == RUN_FINALIZER) => Err(e),
+                _ => Ok(()),
+            },
+            Err(e) => Err(e),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
@@ -220,6 +221,13 @@ impl JsonPatch {
         Self::default().test("/metadata/uid", uid)
     }
 
+    /// One that takes a finalizer away, by a test of its place; `None` where it is not there.
+    pub fn without_finalizer(meta: &ObjectMeta, finalizer: &str) -> Option<Self> {
+        let at = meta.finalizers.iter().flatten().position(|f| f == finalizer)?;
+        let path = format!("/metadata/finalizers/{at}");
+        Some(Self::default().test(&path, finalizer).remove(&path))
+    }
+
     /// And only in this version of it.
     #[must_use]
     pub fn version(self, resource_version: &str) -> Self {
@@ -274,4 +282,20 @@ impl JsonPatch {
 /// A member of a map as a part of a path.
 pub fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finalizer_is_removed_by_a_patch_that_tests_its_place() {
+        let with = |list: &[&str]| ObjectMeta {
+            finalizers: Some(list.iter().map(|f| (*f).to_owned()).collect()),
+            ..ObjectMeta::default()
+        };
+        let patch = JsonPatch::without_finalizer(&with(&["other", "ours"]), "ours").map(|p| p.operations());
+        assert_eq!(patch.map(|p| p[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
+        assert_eq!(JsonPatch::without_finalizer(&with(&["other"]), "ours"), None);
+    }
 }

@@ -1,13 +1,14 @@
 //! PURE. Patches that add and take away a finalizer.
 
 use kube::Resource;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::order::{Class, Reply, Request};
 use super::replay::{Replay, Stop, another_kind};
 use crate::api::cutover::Cutover;
 use crate::api::run::CutoverRun;
 use crate::api::{FINALIZER, RUN_FINALIZER};
+use crate::effect::protocol::JsonPatch;
 
 pub fn has(object: &impl Resource, finalizer: &str) -> bool {
     object.meta().finalizers.iter().flatten().any(|f| f == finalizer)
@@ -16,18 +17,16 @@ pub fn has(object: &impl Resource, finalizer: &str) -> bool {
 /// The patch that adds a finalizer to an object that is still as it was read.
 pub fn with(object: &impl Resource, finalizer: &str) -> Value {
     let meta = object.meta();
-    let add = match meta.finalizers.as_deref().unwrap_or_default() {
-        [] => json!({"op": "add", "path": "/metadata/finalizers", "value": [finalizer]}),
-        _ => json!({"op": "add", "path": "/metadata/finalizers/-", "value": finalizer}),
+    let patch = JsonPatch::default().version(meta.resource_version.as_deref().unwrap_or_default());
+    let patch = match meta.finalizers.as_deref().unwrap_or_default() {
+        [] => patch.add("/metadata/finalizers", vec![finalizer]),
+        _ => patch.add("/metadata/finalizers/-", finalizer),
     };
-    json!([{"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}, add])
+    patch.operations()
 }
 
-/// The patch that takes a finalizer away, by a test of its place; `None` where it is not there.
 fn without(object: &impl Resource, finalizer: &str) -> Option<Value> {
-    let at = object.meta().finalizers.iter().flatten().position(|f| f == finalizer)?;
-    let path = format!("/metadata/finalizers/{at}");
-    Some(json!([{"op": "test", "path": path, "value": finalizer}, {"op": "remove", "path": path}]))
+    JsonPatch::without_finalizer(object.meta(), finalizer).map(|patch| patch.operations())
 }
 
 /// Takes the finalizer of a Cutover away. The Cutover as it is then; `None` where there was nothing to take away, or
@@ -72,6 +71,8 @@ fn taken<'a>(look: &mut Replay<'a>, patch: Request, read: Request, finalizer: &s
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn run(finalizers: &[&str]) -> CutoverRun {

@@ -1,14 +1,13 @@
 //! What an event of the search does to the cluster and to the operators.
 
 use cutover::api::decision::{CutoverDecisionSpec, Resolution, Verb};
-use cutover::effect::{Effect, Outcome};
-use cutover::world::{HttpAnswer, HttpError, JobEnd, JobResult, Reading};
+use cutover::world::{JobEnd, JobResult, Reading};
 
 use super::event::{Fate, What};
 use super::{Sent, State, started};
 use crate::sim::actor;
 use crate::sim::cluster::Who;
-use crate::sim::faults::{Fault, Kind, On, on_effect};
+use crate::sim::faults::{Fault, Kind, On};
 
 impl State {
     pub(super) fn happen(&mut self, what: &What) {
@@ -140,26 +139,7 @@ impl State {
             Fate::NotApplied => Some(Kind::Transient),
             Fate::Refused => Some(Kind::Forbidden),
         };
-        let outcome = match (&effect, kind) {
-            // What a request finds is for its step to judge.
-            (Effect::Send { .. }, Some(kind)) => {
-                let why = "the connection broke".to_owned();
-                let lost = kind == Kind::Lost;
-                if lost {
-                    actor::real(&mut self.cluster, &effect);
-                }
-                let result = Err(if lost { HttpError::Lost(why) } else { HttpError::NotSent(why) });
-                Outcome::Answered(vec![HttpAnswer { from: "operator".into(), result }])
-            }
-            (_, None) => actor::real(&mut self.cluster, &effect),
-            (_, Some(kind)) => {
-                let (on, name) = on_effect(&effect);
-                let fault = Fault { on, kind, name: Some(name.to_owned()), times: Some(1), until: None };
-                self.cluster.faults.0.insert(0, fault);
-                actor::act(&mut self.cluster, &effect)
-            }
-        };
-        self.cluster.faults.0.retain(|f| f.times != Some(0));
+        let outcome = actor::with(&mut self.cluster, &effect, kind);
         if let Some(op) = by.and_then(|by| self.ops.get_mut(by)) {
             op.shell.reply(&effect.key(), outcome, &self.cluster);
         }

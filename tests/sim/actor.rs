@@ -4,6 +4,7 @@
 use cutover::effect::protocol::{Heard, Next, Write};
 use cutover::effect::{CallError, Effect, Outcome};
 use cutover::net::call::CALL_LIMIT;
+use cutover::world::{HttpAnswer, HttpError};
 use cutover::writes::{Run, next};
 use kube::core::Status;
 use serde_json::Value;
@@ -57,10 +58,19 @@ fn carry_out(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Out
                 heard.wrote(sent(cluster, effect, &send.write, fault));
             }
             Next::Ask(request) => {
+                let failed =
+                    |error| Outcome::Answered(vec![HttpAnswer { from: "operator".into(), result: Err(error) }]);
+                if fault.is_some_and(|fault| fault != Kind::Lost) {
+                    return failed(HttpError::NotSent("connection refused".into()));
+                }
                 if let Effect::Send { key, .. } = effect {
                     cluster.wrote(Who::Us, Wrote::Sent { key: key.clone() });
                 }
-                return Outcome::Answered(cluster.ask(&request));
+                let answers = cluster.ask(&request);
+                return match fault {
+                    None => Outcome::Answered(answers),
+                    Some(_) => failed(HttpError::Lost("the connection broke".into())),
+                };
             }
         }
     }

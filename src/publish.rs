@@ -9,7 +9,6 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::act::call::{Class, call};
@@ -33,14 +32,17 @@ pub struct About {
     pub run: Option<(String, String)>,
     /// The step or undo, if there is one.
     pub step: Option<String>,
-    /// When the run entered the phase, if this is about that: a transition has one Event, whoever tells it.
-    pub transition: Option<Timestamp>,
+    /// The entry of the run's outbox that is told: it has one Event, whoever tells it, and however often.
+    pub entry: Option<String>,
 }
+
+/// What is called once it is known whether an Event was received.
+pub type Receipt = Box<dyn FnOnce(bool) + Send>;
 
 /// Tells notes.
 #[derive(Clone)]
 pub struct Publisher {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<(Event, Option<Receipt>)>,
     meter: Meter,
     instance: String,
     told: Arc<AtomicU64>,
@@ -49,20 +51,24 @@ pub struct Publisher {
 impl Publisher {
     /// Starts the task that writes Events as the operator.
     pub fn start(client: Client, meter: Meter, instance: String) -> Self {
-        let (queue, mut events) = mpsc::channel::<Event>(ROOM);
+        let (queue, mut events) = mpsc::channel::<(Event, Option<Receipt>)>(ROOM);
         let count = meter.clone();
         tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
+            while let Some((event, receipt)) = events.recv().await {
                 let namespace = event.metadata.namespace.clone().unwrap_or_default();
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-                match call(api.create(&PostParams::default(), &event)).await {
-                    Ok(_) => {}
-                    // Told before, by this operator's predecessor.
-                    Err(e) if e.class == Class::Conflict => {}
+                let received = match call(api.create(&PostParams::default(), &event)).await {
+                    Ok(_) => true,
+                    // Told before, by this process or its predecessor.
+                    Err(e) if e.class == Class::Conflict => true,
                     Err(e) => {
                         count.event_lost("refused");
                         tracing::debug!(error = %e, "an Event was not written");
+                        false
                     }
+                };
+                if let Some(receipt) = receipt {
+                    receipt(received);
                 }
             }
         });
@@ -72,15 +78,18 @@ impl Publisher {
     /// Tells a note once.
     pub fn publish(&self, about: &About, note: &Note) {
         say(about, note);
-        self.send(about, note);
+        self.send(about, note, None);
     }
 
-    /// The Event of a note alone: its log line was written when it was first told.
-    pub fn send(&self, about: &About, note: &Note) {
+    /// The Event of a note alone, without its log line. `receipt` hears what became of it.
+    pub fn send(&self, about: &About, note: &Note, receipt: Option<Receipt>) {
         let now = Timestamp::now();
         let event = event(about, note, &self.instance, now, self.told.fetch_add(1, Ordering::Relaxed));
-        if self.queue.try_send(event).is_err() {
+        if let Err(full) = self.queue.try_send((event, receipt)) {
             self.meter.event_lost("queue_full");
+            if let (_, Some(receipt)) = full.into_inner() {
+                receipt(false);
+            }
         }
     }
 }
@@ -105,16 +114,12 @@ pub fn say(about: &About, note: &Note) {
     });
 }
 
-/// The name of an Event. A transition's follows from the run, the phase and the time, so that a second Event of it is
-/// refused, even another operator's. All others are unique by time and number: no aggregation, so no note is lost.
-fn name_of(about: &About, note: &Note, now: Timestamp, told: u64) -> String {
-    match (&about.run, about.transition) {
-        (Some((_, uid)), Some(at)) => {
-            let digest = Sha256::digest(format!("{uid}/{}/{at}", note.subject).as_bytes());
-            let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-            format!("{}.{hex}", about.cutover)
-        }
-        _ => format!("{}.{:x}.{told:x}", about.cutover, now.as_nanosecond()),
+/// The name of an Event. That of an entry of a run's outbox is the entry's, so that a second Event of it is refused, even
+/// another operator's. All others are unique by time and number: no aggregation, so no note is lost.
+fn name_of(about: &About, now: Timestamp, told: u64) -> String {
+    match &about.entry {
+        Some(entry) => format!("{}.{entry}", about.cutover),
+        None => format!("{}.{:x}.{told:x}", about.cutover, now.as_nanosecond()),
     }
 }
 
@@ -130,7 +135,7 @@ fn event(about: &About, note: &Note, instance: &str, now: Timestamp, told: u64) 
     let cut = |text: &str, max: usize| crate::journal::short(text, max);
     Event {
         metadata: ObjectMeta {
-            name: Some(name_of(about, note, now, told)),
+            name: Some(name_of(about, now, told)),
             namespace: Some(about.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -162,22 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_has_one_event_whoever_tells_it_and_a_note_one_each_time() {
-        let note = Note { warning: false, reason: "Progress".into(), subject: "Observing".into(), message: "m".into() };
-        let about = About {
-            cutover: "web".into(),
-            run: Some(("web-1".into(), "uid".into())),
-            transition: Some(Timestamp::UNIX_EPOCH),
-            ..About::default()
-        };
+    fn an_entry_of_the_outbox_has_one_event_whoever_tells_it_and_a_note_one_each_time() {
+        let about = About { cutover: "web".into(), entry: Some("abc-2".into()), ..About::default() };
         let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-        let name = |about: &About, note: &Note, now, told| name_of(about, note, now, told);
-        assert_eq!(name(&about, &note, early, 0), name(&about, &note, late, 7));
-        let later = About { transition: Some(Timestamp::MAX), ..about.clone() };
-        assert_ne!(name(&about, &note, early, 0), name(&later, &note, early, 0), "entered again at another time");
-        let other = Note { subject: "RollingBack".into(), ..note.clone() };
-        assert_ne!(name(&about, &note, early, 0), name(&about, &other, early, 0), "two phases in one write");
-        let plain = About { transition: None, ..about };
-        assert_ne!(name(&plain, &note, early, 0), name(&plain, &note, early, 1));
+        assert_eq!(name_of(&about, early, 0), name_of(&about, late, 7));
+        let other = About { entry: Some("abd".into()), ..about.clone() };
+        assert_ne!(name_of(&about, early, 0), name_of(&other, early, 0));
+        let plain = About { entry: None, ..about };
+        assert_ne!(name_of(&plain, early, 0), name_of(&plain, early, 1));
     }
 }

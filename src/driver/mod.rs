@@ -18,7 +18,7 @@ use crate::observe::Observer;
 use crate::pilot::run::{End, Ground, Heard, Now, Order, Pace, Pilot, Put, Telling, Then};
 
 use crate::meter::Meter;
-use crate::publish::{About, Publisher};
+use crate::publish::{About, Publisher, Receipt, say};
 use crate::traces::Traces;
 
 mod hands;
@@ -212,12 +212,16 @@ impl Driver {
     }
 
     fn tell(&self, telling: &Telling) {
-        let about = About { step: telling.step.clone(), transition: telling.transition, ..self.about.clone() };
-        if telling.again {
-            self.cx.publisher.send(&about, &telling.note);
-        } else {
-            self.cx.publisher.publish(&about, &telling.note);
+        let about = About { step: telling.step.clone(), entry: telling.entry.clone(), ..self.about.clone() };
+        if !telling.again {
+            say(&about, &telling.note);
         }
+        let receipt = telling.entry.clone().map(|entry| -> Receipt {
+            let post = self.post.letters.clone();
+            // Without room it is not heard, and the entry is told again later.
+            Box::new(move |received| drop(post.try_send(Heard::Told { entry, received })))
+        });
+        self.cx.publisher.send(&about, &telling.note, receipt);
     }
 
     fn count(&self, put: &Put) {

@@ -83,12 +83,6 @@ pub fn enter(
     Ok(())
 }
 
-/// The transition that these words tell, if they tell one: the newest.
-pub fn moment<'a>(journal: &'a RunStatus, phase: &str, reason: &str, message: &str) -> Option<&'a Moment> {
-    let message = short(message, MOMENT_MESSAGE);
-    journal.timeline.iter().rev().find(|m| m.phase.as_str() == phase && m.reason == reason && m.message == message)
-}
-
 /// `at` + `d`; the end of time where that is past it.
 pub fn later(at: Timestamp, d: Duration) -> Timestamp {
     at.checked_add(d.signed()).unwrap_or(Timestamp::MAX)

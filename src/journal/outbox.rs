@@ -94,6 +94,13 @@ pub fn pending(journal: &RunStatus, sink: Sink) -> impl Iterator<Item = &OutboxE
     journal.outbox.entries.iter().filter(move |e| row.is_some_and(|row| is_pending(e, row)))
 }
 
+/// Whether an entry says these words.
+pub fn tells(entry: &OutboxEntry, subject: &str, reason: &str, message: &str) -> bool {
+    entry.subject == short(subject, MAX_SUBJECT)
+        && entry.reason == short(reason, MAX_REASON)
+        && entry.message == short(message, MAX_MESSAGE)
+}
+
 /// A sink has received an entry. That need not be written at once: without it the entry is told once more, under its id.
 pub fn received(journal: &mut RunStatus, sink: Sink, id: &str, at: Timestamp) {
     if let Some(entry) = journal.outbox.entries.iter_mut().find(|e| e.id == id) {

@@ -27,7 +27,7 @@ mod triggers;
 pub use after::{Checks, FollowUp, Retirement};
 pub use phases::Stretch;
 pub use steps::{Branch, Node, Step};
-pub use subject::{Subject, subject};
+pub use subject::step_of;
 pub use triggers::{Limit, Trigger};
 
 /// A run.

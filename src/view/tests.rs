@@ -179,14 +179,3 @@ fn the_most_pressing_condition_is_raised() {
     let seen = Run::of(&run, None).expect("a journal");
     assert_eq!(seen.raised().map(|c| c.type_.as_str()), Some("AwaitingDecision"));
 }
-
-#[test]
-fn words_that_tell_a_transition_are_known_by_it() {
-    let run = run(json!({"phase": "Preflight", "timeline": [moment(1, "Preflight")]}));
-    let plan = plan_of(&run).expect("a plan");
-    let journal = run.status.as_ref().expect("a journal");
-    let of = |about: &'static str, message| subject(journal, &plan, about, "Progress", message);
-    assert_eq!(of("Preflight", "m"), Subject { step: None, transition: Some(time(1)) });
-    assert_eq!(of("Preflight", "another"), Subject::default());
-    assert_eq!(of("undo/migrate", "m"), Subject { step: Some("undo/migrate"), transition: None });
-}

@@ -29,7 +29,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
     ("act", &["api", "effect", "world", "writes", "net", "observe::Scope"]),
-    ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "decide"]),
+    ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),

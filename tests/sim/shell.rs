@@ -91,8 +91,13 @@ impl Shell {
                     }
                     Order::Read(key, read) => turn.looks.push(Look::Read(key, read)),
                     Order::Refresh { key, jobs } => turn.looks.push(Look::Refresh(key, jobs)),
-                    Order::Tell(telling) if !telling.again => turn.notes.push(telling.note),
-                    Order::Tell(_) | Order::Drop(_) | Order::Measure(_) | Order::Cut => {}
+                    Order::Tell(telling) => {
+                        if let Some(entry) = telling.entry {
+                            self.pilot.hear(Heard::Told { entry, received: true }, now(cluster));
+                        }
+                        turn.notes.extend((!telling.again).then_some(telling.note));
+                    }
+                    Order::Drop(_) | Order::Measure(_) | Order::Cut => {}
                     Order::Panicked => cluster.broken.push("a decision panicked".into()),
                 }
             }

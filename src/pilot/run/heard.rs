@@ -16,6 +16,8 @@ impl Pilot {
                 Heard::Answer(key, reading) => self.answered(key, reading),
                 Heard::Broken(key) => drop(self.reading.remove(&key)),
                 Heard::Ended(key, outcome) => self.ended(key, outcome, at),
+                Heard::Told { entry, received: true } => self.receipts.push((entry, at.wall)),
+                Heard::Told { entry, received: false } => drop(self.told.remove(&entry)),
                 // Taken in at once by `hear`.
                 Heard::Put(_) | Heard::Read(_) | Heard::Authority(_) | Heard::Released(_) | Heard::Stopping => {}
             }

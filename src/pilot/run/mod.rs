@@ -17,7 +17,6 @@ use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
 use crate::plan::Plan;
 use crate::world::{Seen, World};
 
-mod fit;
 mod form;
 mod heard;
 mod merge;
@@ -64,6 +63,10 @@ pub struct Pilot {
     measured: RunStatus,
     /// Told once the journal is written.
     notes: Vec<Note>,
+    /// Entries of the outbox that the shell has been told to tell.
+    told: BTreeSet<String>,
+    /// Received, and not written yet: that goes along with the next write.
+    receipts: Vec<(String, jiff::Timestamp)>,
     /// Outcomes taken into the journal that is not written yet: put back if it never will be.
     consumed: Vec<(EffectKey, Seen<Outcome>)>,
     /// Since when a restore waits for its record, in ticks.
@@ -134,7 +137,7 @@ impl Pilot {
     /// A note for people: the plan cannot be read, not even its sides. Nothing can be known of such a run; a newer
     /// operator may.
     pub fn open(run: &CutoverRun, now: Now, pace: Pace) -> Result<Self, Telling> {
-        let telling = |note| Telling { note, step: None, transition: None, again: false };
+        let telling = |note| Telling { note, step: None, entry: None, again: false };
         let (plan, form) = form::plan_of(run).map_err(|why| telling(form::unreadable(&why)))?;
         let uid = run.metadata.uid.clone().unwrap_or_default();
         let journal = run.status.clone().unwrap_or_default();
@@ -158,6 +161,8 @@ impl Pilot {
             unanswered: None,
             urgent: false,
             notes: vec![],
+            told: BTreeSet::new(),
+            receipts: vec![],
             consumed: vec![],
             restore_wanted: None,
             reading: BTreeSet::new(),
@@ -172,7 +177,7 @@ impl Pilot {
         if form == Form::Other {
             pilot.outgoing.push(Order::Tell(telling(form::other())));
         }
-        pilot.tell_the_last_again(now);
+        pilot.tell_what_stands_open();
         Ok(pilot)
     }
 
@@ -234,7 +239,12 @@ impl Pilot {
             Heard::Stopping => {
                 self.stopping.get_or_insert(now.ticks + LAST_WORDS);
             }
-            Heard::Seen(_) | Heard::Refreshed { .. } | Heard::Answer(..) | Heard::Broken(_) | Heard::Ended(..) => {
+            Heard::Seen(_)
+            | Heard::Refreshed { .. }
+            | Heard::Answer(..)
+            | Heard::Broken(_)
+            | Heard::Ended(..)
+            | Heard::Told { .. } => {
                 // Taken in when the next pass begins: what a decision rests on does not change while it is carried out.
                 self.mail.push((now, heard));
             }
@@ -262,7 +272,7 @@ impl Pilot {
                 Stage::Rereading(decision) => Flow::Stop(Stage::AwaitsRead(Some(decision)), Then::Reread),
                 Stage::RereadingToRelease => Flow::Stop(Stage::AwaitsRead(None), Then::Reread),
                 Stage::LastWritten => {
-                    self.tell(&mut orders);
+                    self.tell(Ground::Written, &mut orders);
                     Flow::Go(Stage::Over(End::Stopped))
                 }
                 Stage::Pausing => self.rest(now),

@@ -84,6 +84,13 @@ pub enum Heard {
     Authority(Reread),
     /// Whether [`Then::Release`] succeeded.
     Released(bool),
+    /// Whether an entry of the outbox has been received.
+    Told {
+        /// The entry.
+        entry: String,
+        /// It was received, now or before.
+        received: bool,
+    },
     /// The operator stops: what is under way is recorded, nothing new is begun.
     Stopping,
 }
@@ -176,8 +183,9 @@ pub struct Telling {
     pub note: Note,
     /// The step or undo that it is about.
     pub step: Option<String>,
-    /// When the run entered the phase, if this is about that: a transition has one Event, whoever tells it.
-    pub transition: Option<Timestamp>,
+    /// Its entry in the outbox: what it is told under, so that whoever tells it again tells the same. The shell lets
+    /// [`Heard::Told`] be heard.
+    pub entry: Option<String>,
     /// It may have been told before, and its log line was written then.
     pub again: bool,
 }

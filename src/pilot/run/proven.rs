@@ -15,7 +15,7 @@ impl Pilot {
         now: Now,
         orders: &mut Vec<Order>,
     ) -> Flow {
-        self.tell(orders);
+        self.tell(ground, orders);
         self.start_reads(&decision, true, orders);
         if ground == Ground::Written {
             self.act_on(decision.effects.into_iter(), ground, orders);

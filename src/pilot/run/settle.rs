@@ -2,10 +2,11 @@
 
 use super::orders::{Now, Order, Put, Reread, Then};
 use super::rescue::{self, AfterRescue};
-use super::{End, Flow, Ground, Pilot, Stage, fit, is_restore};
+use super::{End, Flow, Ground, Pilot, Stage, is_restore};
 use crate::api::run::{RunState, RunStatus};
 use crate::decide::Decision;
 use crate::journal;
+use crate::journal::outbox::{self, Sink};
 
 /// Pause before a finalizer is tried again.
 const RELEASE_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
@@ -43,7 +44,10 @@ impl Pilot {
         if !self.wake.may_write(now.ticks) {
             return Flow::Go(Stage::Waiting(decision));
         }
-        if fit::fit(&mut self.journal, self.spec_size) {
+        for (entry, at) in &self.receipts {
+            outbox::received(&mut self.journal, Sink::Events, entry, *at);
+        }
+        if journal::fit(&mut self.journal, self.spec_size) {
             orders.push(Order::Cut);
         }
         let restores = decision.effects.iter().any(is_restore);
@@ -65,6 +69,7 @@ impl Pilot {
         if put == Put::Written {
             self.record = Some(self.journal.clone());
             self.unanswered = None;
+            self.receipts.clear();
         }
         self.stage = match (decision, put) {
             (None, Put::Written) => Stage::LastWritten,

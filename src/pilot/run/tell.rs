@@ -1,17 +1,16 @@
 //! What people are told, and what is measured: after the write that it is about.
 
 use std::any::Any;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use super::Pilot;
-use super::orders::{Now, Order, Progress, Telling};
-use crate::api::phase::Phase;
+use super::orders::{Ground, Order, Progress, Telling};
 use crate::api::run::RunState;
+use crate::api::trail::OutboxEntry;
 use crate::decide::Note;
 use crate::journal;
-
-/// A transition older than this has been told, or is of no interest any more: Events are kept for an hour.
-const RECENT: Duration = Duration::from_secs(600);
+use crate::journal::outbox::{self, Sink};
+use crate::view;
 
 /// What a panic said.
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
@@ -20,23 +19,30 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Pilot {
-    /// A process that ended between writing a transition and telling it leaves that to the next one. The Event's name is
-    /// the transition's, so one that was told already is not told twice.
-    pub(super) fn tell_the_last_again(&mut self, now: Now) {
-        let last = self.journal.timeline.last().map(|m| m.at);
-        let recent = |at| now.wall.duration_since(at).as_secs() <= RECENT.as_secs().cast_signed();
-        let moments = self.journal.timeline.iter().filter(|m| Some(m.at) == last && recent(m.at));
-        self.outgoing.extend(moments.map(|moment| {
-            let note = Note {
-                warning: moment.phase == Phase::RollingBack || moment.phase.is_over(),
-                reason: moment.reason.clone(),
-                subject: moment.phase.as_str().into(),
-                message: moment.message.clone(),
-            };
-            Order::Tell(Telling { note, step: None, transition: Some(moment.at), again: true })
-        }));
+    /// What a process before this one has written and perhaps not told.
+    pub(super) fn tell_what_stands_open(&mut self) {
+        let mut orders = vec![];
+        self.tell_again(&mut orders);
+        self.outgoing.append(&mut orders);
         // What stands in the run's way stood there before this process, too.
         self.outgoing.push(self.progress(self.measured.clone(), false));
+    }
+
+    /// Tells what the outbox still holds and nobody is telling.
+    fn tell_again(&mut self, orders: &mut Vec<Order>) {
+        for entry in outbox::pending(&self.measured, Sink::Events) {
+            if !self.told.insert(entry.id.clone()) {
+                continue;
+            }
+            let note = Note {
+                warning: entry.warning,
+                reason: entry.reason.clone(),
+                subject: entry.subject.clone(),
+                message: entry.message.clone(),
+            };
+            let step = view::step_of(&self.plan, &note.subject).map(str::to_owned);
+            orders.push(Order::Tell(Telling { note, step, entry: Some(entry.id.clone()), again: true }));
+        }
     }
 
     fn progress(&self, after: crate::api::run::RunStatus, closed: bool) -> Order {
@@ -45,14 +51,22 @@ impl Pilot {
     }
 
     /// What follows a write: everything up to it is told and done with.
-    pub(super) fn tell(&mut self, orders: &mut Vec<Order>) {
+    pub(super) fn tell(&mut self, ground: Ground, orders: &mut Vec<Order>) {
         let ahead = self.ahead();
         self.measure(orders);
         for note in std::mem::take(&mut self.notes) {
-            let moment = journal::moment(&self.measured, &note.subject, &note.reason, &note.message);
-            let transition = moment.map(|m| m.at);
-            let step = self.plan.action(&note.subject).map(|_| note.subject.clone());
-            orders.push(Order::Tell(Telling { note, step, transition, again: false }));
+            let says = |e: &&OutboxEntry| outbox::tells(e, &note.subject, &note.reason, &note.message);
+            let mut open = outbox::pending(&self.measured, Sink::Events).filter(|e| !self.told.contains(&e.id));
+            let entry = open.find(says).map(|e| e.id.clone());
+            self.told.extend(entry.clone());
+            let step = view::step_of(&self.plan, &note.subject).map(str::to_owned);
+            orders.push(Order::Tell(Telling { note, step, entry, again: false }));
+        }
+        if ground == Ground::Written {
+            // What could not be told is tried again with each write: no loop of its own while the API server is away.
+            self.tell_again(orders);
+            let kept: BTreeSet<&String> = self.measured.outbox.entries.iter().map(|e| &e.id).collect();
+            self.told.retain(|id| kept.contains(id));
         }
         if !ahead {
             self.consumed.clear();
@@ -77,7 +91,7 @@ impl Pilot {
             self.complaint = Some(message.to_owned());
             let note =
                 Note { warning: true, reason: reason.into(), subject: "journal".into(), message: message.to_owned() };
-            self.outgoing.push(Order::Tell(Telling { note, step: None, transition: None, again: false }));
+            self.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
         }
     }
 }

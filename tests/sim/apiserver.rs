@@ -140,6 +140,9 @@ impl ApiServer {
         let mut after = before.clone();
         json_patch::patch(&mut after, &operations)
             .map_err(|_| invalid("the server rejected our request due to an error in our request"))?;
+        if after["metadata"]["uid"] != before["metadata"]["uid"] {
+            return Err(invalid(&format!("{} is invalid: metadata.uid: field is immutable", said(resource, name))));
+        }
         // The status has an address of its own.
         after["status"] = before["status"].clone();
         self.update(resource, name, &before, after)

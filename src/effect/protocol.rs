@@ -101,15 +101,13 @@ pub struct Send {
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq)]
-// One is made at a time; a box would only hide the request.
-#[allow(clippy::large_enum_variant)]
 pub enum Next {
     /// Read these, together.
     Look(Vec<Look>),
     /// Send this.
-    Send(Send),
+    Send(Box<Send>),
     /// Send this request out; its answers are the outcome.
-    Ask(Request),
+    Ask(Box<Request>),
     /// It is over.
     End(Outcome),
 }
@@ -117,7 +115,7 @@ pub enum Next {
 impl Next {
     /// A write as the Cutover's ServiceAccount.
     pub fn send(write: Write) -> Self {
-        Self::Send(Send { write, by: As::Account, limit: None })
+        Self::Send(Box::new(Send { write, by: As::Account, limit: None }))
     }
 }
 

@@ -75,6 +75,35 @@ pub async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Re
     call_within(CALL_LIMIT, future).await
 }
 
+/// Why a reading has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// What the client, or the API server, said.
+    #[error(transparent)]
+    Error(#[from] kube::Error),
+    /// Nobody said anything.
+    #[error("no answer within {}s", CALL_LIMIT.as_secs())]
+    Late,
+}
+
+impl Unanswered {
+    /// The code of the API server's refusal.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Error(kube::Error::Api(status)) => Some(status.code),
+            Self::Error(_) | Self::Late => None,
+        }
+    }
+}
+
+/// Reads within [`CALL_LIMIT`], where more than the class of a failure is of interest.
+///
+/// # Errors
+/// The client's error as it is, or that nothing was answered.
+pub async fn answered<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unanswered> {
+    tokio::time::timeout(CALL_LIMIT, future).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
+}
+
 /// Makes one call within a limit of its own, for those whose answer is worth nothing later.
 pub async fn call_within<T>(
     limit: Duration,

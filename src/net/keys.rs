@@ -1,15 +1,13 @@
 //! Reads Secrets and ConfigMaps as a Cutover's ServiceAccount. Errors name objects and keys, never values.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client};
 
-/// No read of the API lasts longer.
-pub const CALL_LIMIT: Duration = Duration::from_secs(2);
+use super::call::Unanswered;
 
 /// A Secret or a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,17 +72,18 @@ pub async fn read(account: &Client, namespace: &str, source: &Source) -> Result<
             }
         }
     };
-    match tokio::time::timeout(CALL_LIMIT, got).await {
-        Ok(Ok(data)) => Ok(data),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+    match super::call::answered(got).await {
+        Ok(data) => Ok(data),
+        Err(Unanswered::Error(kube::Error::Api(status))) if status.code == 404 => {
             Err(Unread::NotFound(format!("{source} is not there")))
         }
-        Ok(Err(kube::Error::Api(status))) if status.code == 401 || status.code == 403 => Err(Unread::Refused(format!(
-            "{source} may not be read: {}; bind the ServiceAccount to a Role with verb get on it",
-            brief(&status.message)
-        ))),
-        Ok(Err(error)) => Err(Unread::Transient(format!("{source} cannot be read: {}", brief(&error.to_string())))),
-        Err(_) => Err(Unread::Transient(format!("{source} cannot be read: no answer within 2s"))),
+        Err(Unanswered::Error(kube::Error::Api(status))) if status.code == 401 || status.code == 403 => {
+            Err(Unread::Refused(format!(
+                "{source} may not be read: {}; bind the ServiceAccount to a Role with verb get on it",
+                brief(&status.message)
+            )))
+        }
+        Err(error) => Err(Unread::Transient(format!("{source} cannot be read: {}", brief(&error.to_string())))),
     }
 }
 

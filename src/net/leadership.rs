@@ -7,7 +7,7 @@
 //!   Lease meanwhile: a compare-and-swap proves it) lets them write again.
 //! - One write is exempt: a restore that is due. It stands on the claim of the switch, not on a Lease, so a lapsed operator
 //!   makes it after the usual patience with its own record, if a live reading of the run, made *after* that of the Service
-//!   whose resourceVersion the patch tests, says that the switch stands and the run is not over (see `act::restore`).
+//!   whose resourceVersion the patch tests, says that the switch stands and the run is not over (see `route::restore`).
 //! - An operator that sees another holder stops its drivers without waiting for anything, restores too.
 //!
 //! One that its start checks found unfit (definitions of an older version, somebody else's cluster) is treated as a lapsed one.

@@ -10,15 +10,15 @@ use kube::core::ApiResource;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::net::keys::CALL_LIMIT;
+use crate::net::call::{Unanswered, answered};
 use crate::world::{CronJobView, Revision, RevisionsView};
 
 /// One call within its time.
 async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(CALL_LIMIT, future).await {
-        Ok(answer) => answer.map_err(|e| e.to_string()),
-        Err(_) => Err("the API server did not answer within 2s".into()),
-    }
+    answered(future).await.map_err(|e| match e {
+        Unanswered::Error(e) => e.to_string(),
+        Unanswered::Late => "the API server did not answer within 2s".into(),
+    })
 }
 
 /// A CronJob; `None`: there is none.

@@ -19,7 +19,8 @@ use crate::effect::change::{Edit, Now, patch, seen};
 use crate::effect::env::without_values;
 use crate::effect::protocol::JsonPatch;
 use crate::effect::{Change, DryRun};
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::{Unanswered, answered};
+use crate::net::keys::brief;
 use crate::route::Route;
 use crate::world::{DryRunRefusal, ResourceAnswer};
 
@@ -172,11 +173,10 @@ impl Tries<'_> {
         let object: DynamicObject = serde_json::from_value(manifest.clone())
             .map_err(|e| Refusal::last(format!("the manifest is not an object: {e}")))?;
         let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
-        match tokio::time::timeout(CALL_LIMIT, api.create(&params, &object)).await {
+        match answered(api.create(&params, &object)).await {
             // The Job of a former try, which says that it is admitted.
-            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
-            Ok(answer) => answer.map(drop).map_err(refusal),
-            Err(_) => Err(late()),
+            Err(Unanswered::Error(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
+            answer => answer.map(drop).map_err(refusal),
         }
     }
 
@@ -235,18 +235,15 @@ fn body(patch: &JsonPatch) -> Result<Patch<()>, Refusal> {
 }
 
 async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Refusal> {
-    match tokio::time::timeout(CALL_LIMIT, future).await {
-        Ok(answer) => answer.map_err(refusal),
-        Err(_) => Err(late()),
-    }
+    answered(future).await.map_err(refusal)
 }
 
-fn late() -> Refusal {
-    Refusal::transient("the API server did not answer within 2s".into())
-}
-
-fn refusal(error: kube::Error) -> Refusal {
-    let kube::Error::Api(status) = error else { return Refusal::transient(error.to_string()) };
+fn refusal(error: Unanswered) -> Refusal {
+    let status = match error {
+        Unanswered::Error(kube::Error::Api(status)) => status,
+        Unanswered::Error(other) => return Refusal::transient(other.to_string()),
+        Unanswered::Late => return Refusal::transient("the API server did not answer within 2s".into()),
+    };
     let why = status.message.clone();
     match status.code {
         // RBAC's own wording; a quota or a policy says 403 too, and is no missing right.
@@ -264,7 +261,7 @@ mod tests {
     use kube::core::Status;
 
     fn said(code: u16, message: &str) -> Refusal {
-        refusal(kube::Error::Api(Box::new(Status::failure(message, "").with_code(code))))
+        refusal(kube::Error::Api(Box::new(Status::failure(message, "").with_code(code))).into())
     }
 
     #[test]

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::world::EventView;
 
 /// Events asked for of one object; each try of a controller may leave one of its own.
@@ -18,10 +19,9 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &[String]) -> Res
     let mut found = vec![];
     for uid in of {
         let params = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(PAGE);
-        match tokio::time::timeout(CALL_LIMIT, api.list(&params)).await {
-            Ok(Ok(list)) => found.extend(list.items),
-            Ok(Err(error)) => return Err(format!("Events: {}", brief(&error.to_string()))),
-            Err(_) => return Err("Events: no answer within 2s".into()),
+        match answered(api.list(&params)).await {
+            Ok(list) => found.extend(list.items),
+            Err(error) => return Err(format!("Events: {}", brief(&error.to_string()))),
         }
     }
     found.sort_by_key(last_seen);

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, ResourceExt};
 
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::world::JobResult;
 
 /// For reading a log.
@@ -24,10 +25,9 @@ pub(super) async fn read(client: &Client, namespace: &str, job: &str, uid: &str,
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
     let problem = |text: String| JobResult { problem: Some(text), ..JobResult::default() };
-    let list = match tokio::time::timeout(CALL_LIMIT, pods.list(&params)).await {
-        Ok(Ok(list)) => list.items,
-        Ok(Err(error)) => return problem(format!("pods of Job {job}: {}", brief(&error.to_string()))),
-        Err(_) => return problem(format!("pods of Job {job}: no answer within 2s")),
+    let list = match answered(pods.list(&params)).await {
+        Ok(list) => list.items,
+        Err(error) => return problem(format!("pods of Job {job}: {}", brief(&error.to_string()))),
     };
     let Some(pod) = newest(list, uid) else { return problem(format!("Job {job} has left no pod")) };
     let end = end(&pod);

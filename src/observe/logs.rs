@@ -19,7 +19,8 @@ use regex::Regex;
 
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::effect::{LogsOf, PodsOf};
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::plan::select;
 use crate::world::LogsAnswer;
 
@@ -88,10 +89,9 @@ async fn pods_of(client: &Client, pods: &Api<Pod>, namespace: &str, of: &PodsOf)
     let mut found: Vec<Pod> = vec![];
     for selector in selectors {
         let params = ListParams::default().labels(&selector);
-        let list = match tokio::time::timeout(CALL_LIMIT, pods.list(&params)).await {
-            Ok(Ok(list)) => list.items,
-            Ok(Err(error)) => return Err(format!("the pods cannot be listed: {}", brief(&error.to_string()))),
-            Err(_) => return Err("the pods cannot be listed: no answer within 2s".into()),
+        let list = match answered(pods.list(&params)).await {
+            Ok(list) => list.items,
+            Err(error) => return Err(format!("the pods cannot be listed: {}", brief(&error.to_string()))),
         };
         for pod in list {
             if found.iter().all(|p| p.metadata.uid != pod.metadata.uid) {
@@ -118,10 +118,9 @@ async fn selector_of(client: &Client, namespace: &str, workload: &WorkloadRef) -
             }
         })
     };
-    let selector = match tokio::time::timeout(CALL_LIMIT, get).await {
-        Ok(Ok(found)) => found.ok_or_else(|| format!("{what} does not exist"))?,
-        Ok(Err(error)) => return Err(format!("{what} cannot be read: {}", brief(&error.to_string()))),
-        Err(_) => return Err(format!("{what} cannot be read: no answer within 2s")),
+    let selector = match answered(get).await {
+        Ok(found) => found.ok_or_else(|| format!("{what} does not exist"))?,
+        Err(error) => return Err(format!("{what} cannot be read: {}", brief(&error.to_string()))),
     };
     let text = Selector::try_from(selector).map_err(|e| format!("{what}: its selector is not understood: {e}"))?;
     // An empty selector would be everybody's pods.

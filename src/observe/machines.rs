@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use crate::net::keys::CALL_LIMIT;
+use crate::net::call::CALL_LIMIT;
 
 /// Longest list of nodes read at once.
 const PAGE: u32 = 500;

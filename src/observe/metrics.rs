@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::convert;
 use crate::api::prometheus::Prometheus;
 use crate::api::step::Scheme;
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::net::prometheus::{Access, Place};
 use crate::net::sources::{Sources, Spot};
 
@@ -79,10 +80,9 @@ impl Places {
         }
         let api = Api::<Service>::namespaced(client.clone(), namespace);
         let name = format!("{namespace}/{name}");
-        let found = match tokio::time::timeout(CALL_LIMIT, api.get_opt(&key.1)).await {
-            Ok(Ok(found)) => found.ok_or_else(|| format!("Service {name} does not exist"))?,
-            Ok(Err(error)) => return Err(format!("Service {name} cannot be read: {}", brief(&error.to_string()))),
-            Err(_) => return Err(format!("Service {name} cannot be read: no answer within 2s")),
+        let found = match answered(api.get_opt(&key.1)).await {
+            Ok(found) => found.ok_or_else(|| format!("Service {name} does not exist"))?,
+            Err(error) => return Err(format!("Service {name} cannot be read: {}", brief(&error.to_string()))),
         };
         let view = convert::service(&found);
         if view.external_name {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::scope;
 use super::watch::Pause;
-use crate::net::keys::CALL_LIMIT;
+use crate::net::call::answered;
 use crate::world::{NodeState, NodeView, NodesAnswer};
 
 /// Looked at live at a time.
@@ -158,10 +158,9 @@ pub(super) async fn read(client: &Client, names: &[String]) -> Result<NodesAnswe
     let look = async |name: &String| {
         // The right to list is enough for one node, too.
         let params = ListParams::default().fields(&scope::name(name));
-        match tokio::time::timeout(CALL_LIMIT, api.list(&params)).await {
-            Ok(Ok(list)) => Ok((name.clone(), list.items.first().map_or(NodeState::Gone, |node| ready(node).0))),
-            Ok(Err(error)) => Err(format!("node {name}: {error}")),
-            Err(_) => Err(format!("node {name}: no answer within 2s")),
+        match answered(api.list(&params)).await {
+            Ok(list) => Ok((name.clone(), list.items.first().map_or(NodeState::Gone, |node| ready(node).0))),
+            Err(error) => Err(format!("node {name}: {error}")),
         }
     };
     let mut answers = futures::stream::iter(names.iter().map(look)).buffer_unordered(AT_ONCE);

@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use super::{Observer, Scope, convert, scope, watch};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
-use crate::net::keys::CALL_LIMIT;
+use crate::net::call::answered;
 use crate::plan::Plan;
 use crate::world::Sighting;
 
@@ -23,11 +23,7 @@ type Part = Result<Vec<Sighting>, String>;
 
 /// One call within its time.
 async fn call<T>(what: &str, future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(CALL_LIMIT, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(format!("{what}: {error}")),
-        Err(_) => Err(format!("{what}: no answer within 2s")),
-    }
+    answered(future).await.map_err(|error| format!("{what}: {error}"))
 }
 
 pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {

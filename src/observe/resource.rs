@@ -7,7 +7,8 @@ use kube::core::discovery::Scope;
 use kube::{Api, Client};
 
 use crate::effect::ResourceOf;
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::CALL_LIMIT;
+use crate::net::keys::brief;
 use crate::world::ResourceAnswer;
 
 /// Largest object, as JSON: what is evaluated must stay bounded.

@@ -10,7 +10,8 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::world::{LabelRule, SelectorView};
 
 /// Objects of one kind looked at.
@@ -67,11 +68,8 @@ impl Lists<'_> {
             + DeserializeOwned,
     {
         let api = Api::<K>::namespaced(self.client.clone(), self.namespace);
-        match tokio::time::timeout(CALL_LIMIT, api.list(&ListParams::default().limit(PAGE))).await {
-            Ok(Ok(list)) => Ok(list.items),
-            Ok(Err(error)) => Err(format!("{what}: {}", brief(&error.to_string()))),
-            Err(_) => Err(format!("{what}: no answer within 2s")),
-        }
+        let list = answered(api.list(&ListParams::default().limit(PAGE))).await;
+        list.map(|list| list.items).map_err(|error| format!("{what}: {}", brief(&error.to_string())))
     }
 }
 

@@ -7,7 +7,8 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 use crate::api::run::Selector;
-use crate::net::keys::{CALL_LIMIT, brief};
+use crate::net::call::answered;
+use crate::net::keys::brief;
 use crate::plan::quantity;
 use crate::world::{PodUsage, UsageAnswer};
 
@@ -23,16 +24,15 @@ pub(super) async fn read(client: &Client, namespace: &str, selectors: &[Selector
     let mut found: Vec<PodUsage> = vec![];
     for selector in selectors {
         let selector = selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
-        let list = match tokio::time::timeout(CALL_LIMIT, api.list(&ListParams::default().labels(&selector))).await {
-            Ok(Ok(list)) => list.items,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+        let list = match answered(api.list(&ListParams::default().labels(&selector))).await {
+            Ok(list) => list.items,
+            Err(error) if error.code() == Some(404) => {
                 let why = "the cluster has no metrics API (metrics.k8s.io): install metrics-server";
                 return UsageAnswer::Inconclusive(why.into());
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 return UsageAnswer::Inconclusive(format!("the metrics API: {}", brief(&error.to_string())));
             }
-            Err(_) => return UsageAnswer::Inconclusive("the metrics API: no answer within 2s".into()),
         };
         for object in list {
             match usage(&object) {

@@ -28,7 +28,7 @@ use super::waits::Waits;
 use super::{Scope, convert, scope};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
-use crate::net::keys::CALL_LIMIT;
+use crate::net::call::answered;
 use crate::plan::Plan;
 use crate::world::Sighting;
 
@@ -307,10 +307,10 @@ impl Watches {
     async fn selects_open(&self, api: &Api<DeserializeGuard<CutoverDecision>>) -> bool {
         let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid, false)).limit(1);
         for pause in Pause::up_to(Pause::LONGEST) {
-            match tokio::time::timeout(CALL_LIMIT, api.list(&params)).await {
-                Ok(Ok(_)) => return true,
-                Ok(Err(kube::Error::Api(status))) if status.code == 400 => return false,
-                Ok(Err(_)) | Err(_) => tokio::time::sleep(pause).await,
+            match answered(api.list(&params)).await {
+                Ok(_) => return true,
+                Err(error) if error.code() == Some(400) => return false,
+                Err(_) => tokio::time::sleep(pause).await,
             }
         }
         true
@@ -337,7 +337,7 @@ impl Watches {
             }
             for name in std::mem::take(&mut known.missed) {
                 // Still there without its label, or not to be read now: the next live reading will tell.
-                if let Ok(Ok(None)) = tokio::time::timeout(CALL_LIMIT, self.api::<Job>().get_opt(&name)).await {
+                if let Ok(None) = answered(self.api::<Job>().get_opt(&name)).await {
                     self.send(Sighting::Job(name, None)).await?;
                 }
             }
@@ -360,10 +360,9 @@ pub(super) fn readable(decision: DeserializeGuard<CutoverDecision>) -> Option<cr
 /// Whether the namespace is being deleted.
 pub(super) async fn going(client: &Client, namespace: &str) -> Result<bool, String> {
     let api = Api::<Namespace>::all(client.clone());
-    match tokio::time::timeout(CALL_LIMIT, api.get_opt(namespace)).await {
-        Ok(Ok(found)) => Ok(found.is_none_or(|n| n.metadata.deletion_timestamp.is_some())),
-        Ok(Err(error)) => Err(format!("Namespace {namespace}: {error}")),
-        Err(_) => Err(format!("Namespace {namespace}: no answer within 2s")),
+    match answered(api.get_opt(namespace)).await {
+        Ok(found) => Ok(found.is_none_or(|n| n.metadata.deletion_timestamp.is_some())),
+        Err(error) => Err(format!("Namespace {namespace}: {error}")),
     }
 }
 

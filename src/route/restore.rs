@@ -120,7 +120,7 @@ pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Heard) -> R
         }
     }
     let write = Write::Patch(back.route.object(), back.patch(&before, points));
-    Err(Next::Send(Send { write, by: As::AccountAlways, limit: Some(back.limit) }))
+    Err(Next::Send(Box::new(Send { write, by: As::AccountAlways, limit: Some(back.limit) })))
 }
 
 /// Asks the run itself whether it may.

@@ -43,7 +43,7 @@ pub fn answer(seen: &Seen<'_>, status: &DecisionStatus, heard: &Heard) -> Result
                 "status": status,
             });
             let write = Write::ReplaceStatus(Object::of::<CutoverDecision>(seen.name), body);
-            Err(Next::Send(Send { write, by: As::Operator, limit: None }))
+            Err(Next::Send(Box::new(Send { write, by: As::Operator, limit: None })))
         }
         Some(Ok(written)) if answered(written) => Ok(Outcome::Done),
         Some(Ok(_)) => Ok(Outcome::Refused {

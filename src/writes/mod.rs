@@ -46,7 +46,7 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
             answer::answer(&answer::Seen { name: decision, uid, resource_version }, &status, heard)
         }
         // Once: whether an answer came is for the step to judge (P1).
-        Effect::Send { key: _, request } => Err(Next::Ask(request.clone())),
+        Effect::Send { key: _, request } => Err(Next::Ask(Box::new(request.clone()))),
         Effect::Switch { route, uid, resource_version, from, to, min_ready } => {
             route::switch(&route::Claim { route, uid, resource_version, from, to }, *min_ready, heard)
         }

@@ -33,7 +33,7 @@ pub fn explore(world: World) {
     let World { name, plan, mut scope, states, reaches } = world;
     let (plan, mut most) = (&plan, MOST);
     if night {
-        (scope.budget, scope.only, most) = (2, &[], MOST_AT_NIGHT);
+        (scope.budget, scope.only, scope.free_triggers, most) = (2, &[], true, MOST_AT_NIGHT);
     }
     let began = std::time::Instant::now();
     let mut reached = Reached::default();

@@ -30,6 +30,9 @@ pub struct Scope {
     pub only: &'static [&'static str],
     /// Kinds whose watches tell nothing by themselves: what changed is told by an event of its own, or by a live read.
     pub lagging: &'static [&'static str],
+    /// A trigger that fires costs nothing of the budget, so that misfortune meets the way back. Dear in large worlds: there
+    /// it is left to the night.
+    pub free_triggers: bool,
     /// A second operator may start while the first one lives, as if there were no Lease.
     pub two_operators: bool,
 }
@@ -157,7 +160,7 @@ impl State {
         if self.closed() {
             return all;
         }
-        self.replies(&mut all);
+        self.replies(scope, &mut all);
         self.environment(&mut all);
         self.people(&mut all);
         if !scope.lagging.is_empty() && self.behind() {
@@ -181,7 +184,7 @@ impl State {
         all
     }
 
-    fn replies(&self, all: &mut Vec<Event>) {
+    fn replies(&self, scope: &Scope, all: &mut Vec<Event>) {
         for (i, sent) in self.sent.iter().enumerate() {
             let key = sent.effect.key();
             if sent.by.is_none() {
@@ -196,9 +199,9 @@ impl State {
         }
         for (by, op) in self.ops.iter().enumerate() {
             for i in 0..op.queries.len() {
-                // A release that turns bad is what the product is for: it costs nothing, so that misfortune meets it.
+                let bad = if scope.free_triggers { Class::Free } else { Class::Misfortune };
                 push(all, "metric good", Class::Free, What::Query(by, i, QueryAnswer::Value(0.0)));
-                push(all, "metric bad", Class::Free, What::Query(by, i, QueryAnswer::Value(1.0)));
+                push(all, "metric bad", bad, What::Query(by, i, QueryAnswer::Value(1.0)));
                 let nothing = QueryAnswer::Inconclusive("no data".into());
                 push(all, "metric inconclusive", Class::Misfortune, What::Query(by, i, nothing));
             }

@@ -81,7 +81,7 @@ worlds! {
     one_service_two_misfortunes {
         plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
         scope: one_of(&["crashes", "lost", "die", "bad", "old side"], 2),
-        states: 0,
+        states: 26000,
         reaches: &[SWITCH, ERRORS]
     }
     others_write_the_service_between_claim_and_patch {
@@ -111,7 +111,7 @@ worlds! {
     two_services_one_restore_fails {
         plan: small::plan(&["web", "api"], vec![], vec![small::errors(Severity::Rollback)]),
         scope: Scope { budget: 2, ..after_a_trigger(&["503 to restore", "403 to restore", "reply to restore", "next claim"]) },
-        states: 0,
+        states: 3500,
         reaches: &[SWITCH, ERRORS, &["condition RollbackBlocked"]]
     }
     a_job_with_an_undo_any_misfortune {
@@ -167,7 +167,7 @@ worlds! {
     two_operators_at_once {
         plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
         scope: Scope { two_operators: true, budget: 2, ..after_a_trigger(&["second operator", "lost", "503", "old side"]) },
-        states: 0,
+        states: 3000,
         reaches: &[SWITCH, ERRORS]
     }
     a_request_that_changes_something {

@@ -100,13 +100,10 @@ impl Driver {
 
     /// A read that is answered is not under way any more.
     pub(super) fn take_off(&mut self, heard: &Heard) {
+        let complete = |sightings: &[Sighting]| sightings.iter().any(|s| matches!(s, Sighting::Refreshed(_)));
         match heard {
             Heard::Answer(key, _) | Heard::Broken(key) => drop(self.reads.remove(key)),
-            Heard::Refreshed { key: Some(key), sightings, .. } => {
-                if sightings.iter().any(|s| matches!(s, Sighting::Refreshed(_))) {
-                    self.reads.remove(key);
-                }
-            }
+            Heard::Refreshed { key: Some(key), sightings, .. } if complete(sightings) => drop(self.reads.remove(key)),
             _ => {}
         }
     }

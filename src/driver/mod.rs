@@ -94,7 +94,7 @@ pub async fn drive(cx: Arc<Context>, namespace: &str, name: &str, uid: &str, sto
     match Pilot::open(record.run(), clock.now(), Pace::of(uid)) {
         Ok(pilot) => Driver::new(cx, stop, clock, record, about, pilot).run().await,
         Err(unreadable) => {
-            cx.publisher.publish(&about, &unreadable.note);
+            cx.publisher.publish(&about, &unreadable);
             stop.cancelled().await;
             End::Stopped
         }

@@ -33,6 +33,7 @@ pub struct Shell {
 
 /// Something to be looked at.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // few live at a time
 pub enum Look {
     Read(ReadKey, Read),
     /// Everything, with these Jobs.

@@ -136,9 +136,8 @@ impl Pilot {
     /// # Errors
     /// A note for people: the plan cannot be read, not even its sides. Nothing can be known of such a run; a newer
     /// operator may.
-    pub fn open(run: &CutoverRun, now: Now, pace: Pace) -> Result<Self, Telling> {
-        let telling = |note| Telling { note, step: None, entry: None, again: false };
-        let (plan, form) = form::plan_of(run).map_err(|why| telling(form::unreadable(&why)))?;
+    pub fn open(run: &CutoverRun, now: Now, pace: Pace) -> Result<Self, Note> {
+        let (plan, form) = form::plan_of(run).map_err(|why| form::unreadable(&why))?;
         let uid = run.metadata.uid.clone().unwrap_or_default();
         let journal = run.status.clone().unwrap_or_default();
         let scope = Scope {
@@ -175,7 +174,8 @@ impl Pilot {
             stopping: None,
         };
         if form == Form::Other {
-            pilot.outgoing.push(Order::Tell(telling(form::other())));
+            let note = form::other();
+            pilot.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
         }
         pilot.tell_what_stands_open();
         Ok(pilot)

@@ -1,6 +1,5 @@
 //! The child tasks of a driver: effects, reads, refreshes. Each answers into the mailbox, whatever happens to it.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -11,19 +10,13 @@ use tracing::Instrument;
 use super::Driver;
 use crate::effect::{Claimed, Effect, Outcome, Read, ReadKey};
 use crate::meter::labels;
-use crate::pilot::run::Heard;
+use crate::pilot::run::{Heard, panic_text};
 use crate::world::{HttpAnswer, HttpError, Sighting};
 
 /// Pause before a refresh that was asked for is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Pause after a read that panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
-
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
-}
 
 impl Driver {
     /// Carries out a claimed effect.

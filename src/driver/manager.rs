@@ -17,7 +17,7 @@ use tracing::Instrument;
 
 use super::{Context, drive};
 use crate::api::run::CutoverRun;
-use crate::pilot::run::End;
+use crate::pilot::run::{End, panic_text};
 
 /// A watch ends and begins anew at least this often, so that a dead connection is noticed.
 pub const WATCH_SECONDS: u32 = 60;
@@ -211,7 +211,7 @@ fn start(
         tracing::info!("driving");
         let task =
             futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(drive(cx, &namespace, &name, &uid, stop)));
-        let end = task.await.map_err(|panic| super::hands::panic_text(panic.as_ref()));
+        let end = task.await.map_err(|panic| panic_text(panic.as_ref()));
         tracing::info!(?end, "driver ended");
         (uid, end)
     };

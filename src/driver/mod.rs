@@ -218,7 +218,7 @@ impl Driver {
         }
         let receipt = telling.entry.clone().map(|entry| -> Receipt {
             let post = self.post.letters.clone();
-            // Without room it is not heard, and the entry is told again later.
+            // Without room it is not heard: the entry stays open, and the next process tells it again under the same name.
             Box::new(move |received| drop(post.try_send(Heard::Told { entry, received })))
         });
         self.cx.publisher.send(&about, &telling.note, receipt);

@@ -126,7 +126,7 @@ pub fn rollout() -> PlanStep {
     step("green-ready", Stage::Prepare, Action::Rollout(rollout))
 }
 
-/// A request that changes something, with one that takes it back.
+/// A request that changes something, with one that undoes it.
 pub fn request(name: &str) -> PlanStep {
     let post =
         |path: &str| Action::Http(Http { method: Some(Method::Post), path: Some(path.into()), ..Http::default() });

@@ -16,8 +16,12 @@ impl Pilot {
                 Heard::Answer(key, reading) => self.answered(key, reading),
                 Heard::Broken(key) => drop(self.reading.remove(&key)),
                 Heard::Ended(key, outcome) => self.ended(key, outcome, at),
-                Heard::Told { entry, received: true } => self.receipts.push((entry, at.wall)),
-                Heard::Told { entry, received: false } => drop(self.told.remove(&entry)),
+                Heard::Told { entry, received } => {
+                    if !received {
+                        self.told.remove(&entry);
+                    }
+                    self.receipts.push((entry, received.then_some(at.wall)));
+                }
                 // Taken in at once by `hear`.
                 Heard::Put(_) | Heard::Read(_) | Heard::Authority(_) | Heard::Released(_) | Heard::Stopping => {}
             }

@@ -28,6 +28,7 @@ mod tell;
 mod wake;
 
 pub use orders::{End, Ground, Heard, Next, Now, Order, Progress, Put, Reread, Telling, Then};
+pub(crate) use tell::panic_text;
 pub use wake::Pace;
 
 use form::Form;
@@ -65,8 +66,8 @@ pub struct Pilot {
     notes: Vec<Note>,
     /// Entries of the outbox that the shell has been told to tell.
     told: BTreeSet<String>,
-    /// Received, and not written yet: that goes along with the next write.
-    receipts: Vec<(String, jiff::Timestamp)>,
+    /// Entries that were received, with the time, or were not: noted in the journal with the next write.
+    receipts: Vec<(String, Option<jiff::Timestamp>)>,
     /// Outcomes taken into the journal that is not written yet: put back if it never will be.
     consumed: Vec<(EffectKey, Seen<Outcome>)>,
     /// Since when a restore waits for its record, in ticks.
@@ -330,7 +331,7 @@ impl Pilot {
             }
             Err(panic) => {
                 orders.push(Order::Panicked);
-                self.complain("Defect", &format!("deciding failed: {}", tell::panic_text(panic.as_ref())));
+                self.complain("Defect", &format!("deciding failed: {}", panic_text(panic.as_ref())));
                 self.wake.decided(None, now);
                 self.wake.retry_after(now.ticks, AFTER_PANIC);
                 None

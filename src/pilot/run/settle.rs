@@ -45,7 +45,10 @@ impl Pilot {
             return Flow::Go(Stage::Waiting(decision));
         }
         for (entry, at) in &self.receipts {
-            outbox::received(&mut self.journal, Sink::Events, entry, *at);
+            match at {
+                Some(at) => outbox::received(&mut self.journal, Sink::Events, entry, *at),
+                None => outbox::not_received(&mut self.journal, entry),
+            }
         }
         if journal::fit(&mut self.journal, self.spec_size) {
             orders.push(Order::Cut);

@@ -383,3 +383,6 @@ impl Pilot {
 fn is_restore(effect: &Effect) -> bool {
     matches!(effect, Effect::Restore { .. })
 }
+
+#[cfg(test)]
+mod tests;

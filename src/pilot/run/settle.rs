@@ -50,6 +50,8 @@ impl Pilot {
                 None => outbox::not_received(&mut self.journal, entry),
             }
         }
+        // A try is counted once, however often the journal is written; a receipt counts until it is known to be written.
+        self.receipts.retain(|(_, at)| at.is_some());
         if journal::fit(&mut self.journal, self.spec_size) {
             orders.push(Order::Cut);
         }

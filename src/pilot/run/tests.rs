@@ -1,0 +1,66 @@
+//! The outbox, from a journal that a former process has left.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+use crate::api::run::CutoverRunSpec;
+use crate::journal::outbox::{self, Happened, Sink};
+use crate::plan::PLAN_VERSION;
+
+fn now() -> Now {
+    Now { wall: Timestamp::from_second(1000).expect("a time"), ticks: Duration::ZERO }
+}
+
+/// The pilot of a run whose journal holds an entry that nobody has received, and the entry's id.
+fn pilot() -> (Pilot, String) {
+    let side = |name: &str| json!({"name": name, "selector": {"side": name}, "workloads": []});
+    let plan = json!({
+        "cutover": "web", "namespace": "a", "serviceAccount": "cutover", "services": ["web"],
+        "target": side("green"), "old": side("blue"), "steps": [],
+        "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "60s"},
+        "observe": {"for": "5m", "every": "15s", "timeout": "15m", "triggers": []},
+    });
+    let spec = CutoverRunSpec { cutover: "web".into(), cutover_uid: "u".into(), plan_version: PLAN_VERSION, plan };
+    let mut run = CutoverRun::new("web-1", spec);
+    let mut journal = RunStatus::default();
+    let happened = Happened { reason: "Progress", subject: "Observing", message: "confirm is done", warning: false };
+    outbox::append(&mut journal, "uid", Timestamp::UNIX_EPOCH, happened);
+    let id = journal.outbox.entries.first().map(|e| e.id.clone()).expect("an entry");
+    run.status = Some(journal);
+    (Pilot::open(&run, now(), Pace::of("uid")).expect("a plan"), id)
+}
+
+fn told(next: &Next) -> Vec<&str> {
+    let tellings = next.orders.iter().filter_map(|o| if let Order::Tell(t) = o { Some(t) } else { None });
+    tellings.filter(|t| t.again).filter_map(|t| t.entry.as_deref()).collect()
+}
+
+fn written(next: &Next) -> &RunStatus {
+    match &next.then {
+        Then::Put { journal, .. } => journal,
+        other => panic!("nothing is written: {other:?}"),
+    }
+}
+
+#[test]
+fn what_a_former_process_left_is_told_again_and_its_receipt_is_written() {
+    let (mut pilot, id) = pilot();
+    pilot.hear(Heard::Told { entry: id.clone(), received: true }, now());
+    let next = pilot.next(now());
+    assert_eq!(told(&next), [id.as_str()]);
+    assert_eq!(outbox::pending(written(&next), Sink::Events).filter(|e| e.id == id).count(), 0);
+}
+
+#[test]
+fn what_nobody_received_stays_open_and_is_told_again_with_the_next_write() {
+    let (mut pilot, id) = pilot();
+    pilot.hear(Heard::Told { entry: id.clone(), received: false }, now());
+    let next = pilot.next(now());
+    let entry = written(&next).outbox.entries.iter().find(|e| e.id == id).expect("it stays");
+    assert_eq!((entry.attempts, entry.receipts.len()), (1, 0));
+    pilot.hear(Heard::Put(Put::Written), now());
+    assert_eq!(told(&pilot.next(now())), [id.as_str()]);
+}

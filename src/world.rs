@@ -15,9 +15,11 @@ use crate::effect::{EffectKey, Outcome, ReadKey};
 mod answers;
 pub mod convert;
 
+pub(crate) use answers::LabelRule;
+pub(crate) use answers::SelectorView;
 pub use answers::{
-    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LabelRule,
-    LogsAnswer, NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, SelectorView, TlsAnswer, UsageAnswer,
+    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
+    NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 /// A value and when it was seen.
@@ -69,7 +71,6 @@ pub struct World {
 /// The Cutover as the table of changes needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutoverView {
-    /// Its uid.
     pub uid: String,
     /// It is being deleted.
     pub deleting: bool,
@@ -90,15 +91,12 @@ pub struct CutoverView {
 /// A person's word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionView {
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion: the answer is written to the object that was seen.
     pub resource_version: String,
     /// When it was created.
     pub created: Timestamp,
-    /// What it says.
     pub spec: CutoverDecisionSpec,
 }
 
@@ -111,7 +109,7 @@ pub struct Said {
     /// When a refusal was last told with an Event.
     pub told: Option<Timestamp>,
     /// Refusals since then that stand on their decisions alone.
-    pub untold: usize,
+    pub(crate) untold: usize,
     /// Why answers cannot be written on decisions, once that is known.
     pub mute: Option<String>,
 }
@@ -119,13 +117,10 @@ pub struct Said {
 /// A Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
-    /// The whole selector.
     pub selector: Selector,
-    /// Its ports.
     pub ports: Vec<PortView>,
     /// Its address, if it has one.
     pub cluster_ip: Option<String>,
@@ -140,9 +135,7 @@ pub struct ServiceView {
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortView {
-    /// Its name.
     pub name: Option<String>,
-    /// Its number.
     pub port: u16,
     /// The pods' port, by number or name.
     pub target: TargetPort,
@@ -150,7 +143,6 @@ pub struct PortView {
 
 /// The pods' port.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub enum TargetPort {
     Number(u16),
     Name(String),
@@ -159,7 +151,6 @@ pub enum TargetPort {
 /// A Deployment or StatefulSet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
@@ -190,17 +181,13 @@ pub struct WorkloadView {
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodView {
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The Deployment or StatefulSet that it belongs to, by its owner.
     pub workload: Option<WorkloadRef>,
     /// The node that it runs on, once it is scheduled.
     pub node: Option<String>,
-    /// Its address.
     pub ip: Option<String>,
     /// Condition Ready.
     pub ready: bool,
@@ -216,14 +203,12 @@ pub struct PodView {
     pub unschedulable: Option<String>,
     /// Named container ports.
     pub ports: BTreeMap<String, u16>,
-    /// Its containers.
     pub containers: Vec<ContainerView>,
 }
 
 /// A container of a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerView {
-    /// Its name.
     pub name: String,
     /// Restarts so far.
     pub restarts: u32,
@@ -246,7 +231,6 @@ pub struct ContainerView {
 /// A node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeView {
-    /// Where it stands.
     pub state: NodeState,
     /// When the operator saw it change to that.
     pub since: Timestamp,
@@ -280,7 +264,6 @@ pub struct EndpointView {
 /// A Job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
@@ -336,7 +319,6 @@ pub struct RevisionsView {
 /// One revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Its number.
     pub number: i64,
     /// Its pod template, without what the ReplicaSet has added.
     pub template: Value,
@@ -344,7 +326,6 @@ pub struct Revision {
 
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum JobEnd {
     Complete,
     Failed { reason: String, message: String },

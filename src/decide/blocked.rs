@@ -8,7 +8,7 @@ use crate::decide::{execution, interrupt, undo};
 use crate::journal::{self, later};
 
 /// The subject of the question whether the undos run first, and the step that `Resolve` names to answer it.
-pub const RESTORE: &str = "restore";
+pub(crate) const RESTORE: &str = "restore";
 
 /// Runs while the restore is blocked: lets the undos run first where that is decided. The restore is tried all the while.
 pub fn run(d: &mut Draft) {
@@ -50,7 +50,7 @@ pub fn is_open(d: &Draft) -> bool {
 }
 
 /// Whether an undo has begun before the restore.
-pub fn has_begun(d: &Draft) -> bool {
+pub(crate) fn has_begun(d: &Draft) -> bool {
     d.journal.steps.iter().any(|r| r.name.starts_with("undo/"))
 }
 

@@ -169,7 +169,7 @@ pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mu
 }
 
 /// Reads `3` or `80%`.
-pub fn count_or_percent(text: &str) -> Option<MinReady> {
+pub(crate) fn count_or_percent(text: &str) -> Option<MinReady> {
     let digits =
         |s: &str| (!s.is_empty() && s.len() <= 5 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok())?;
     match text.strip_suffix('%') {

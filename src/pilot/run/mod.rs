@@ -27,7 +27,8 @@ mod settle;
 mod tell;
 mod wake;
 
-pub use orders::{End, Ground, Heard, Next, Now, Order, Progress, Put, Reread, Telling, Then};
+pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
+pub(crate) use orders::{Ground, Telling};
 pub(crate) use tell::panic_text;
 pub use wake::Pace;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::cutover::Release;
@@ -36,6 +36,8 @@ pub struct Seen<T> {
 pub struct World {
     /// The time of this decision.
     pub now: Timestamp,
+    /// By how much the clock on the wall is ahead of `now`: zero unless it was set while the run was driven.
+    pub ahead: SignedDuration,
     /// The uid of the run.
     pub run_uid: String,
     /// The last time everything below was read live.
@@ -361,6 +363,7 @@ impl World {
     pub fn new(now: Timestamp, run_uid: &str) -> Self {
         Self {
             now,
+            ahead: SignedDuration::ZERO,
             run_uid: run_uid.to_owned(),
             refreshed: None,
             cutover: None,
@@ -377,6 +380,16 @@ impl World {
             in_flight: BTreeSet::new(),
             tried: BTreeMap::new(),
         }
+    }
+
+    /// What the clock on the wall shows.
+    pub fn wall(&self) -> Timestamp {
+        self.now.checked_add(self.ahead).unwrap_or(self.now)
+    }
+
+    /// A time on the wall, in the time of the run.
+    pub fn of_the_wall(&self, wall: Timestamp) -> Timestamp {
+        wall.checked_sub(self.ahead).unwrap_or(wall)
     }
 
     /// Takes in what was seen at `at`.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::actions::{self, Cx, Out};
+use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, Question, RunStatus, ServiceSwitch};
@@ -89,7 +90,7 @@ impl<'a> Draft<'a> {
                 let warning = to == Phase::RollingBack || to.is_over();
                 self.note(warning, reason, to.as_str(), message);
             }
-            Err(e) => self.note(true, "Defect", to.as_str(), e.to_string()),
+            Err(e) => self.note(true, reasons::DEFECT, to.as_str(), e.to_string()),
         }
     }
 
@@ -99,7 +100,7 @@ impl<'a> Draft<'a> {
         match change {
             Ok(()) => true,
             Err(e) => {
-                self.note(true, "Defect", &e.what, e.to_string());
+                self.note(true, reasons::DEFECT, &e.what, e.to_string());
                 false
             }
         }

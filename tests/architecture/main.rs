@@ -261,6 +261,29 @@ fn only_routes_know_how_a_service_is_switched() {
     assert!(wrong.is_empty(), "a route is asked where it points:\n{}", wrong.join("\n"));
 }
 
+/// `docs/conditions.md` is made from the table of reasons: a word that is not in it would be explained nowhere.
+#[test]
+fn reasons_are_words_of_the_table() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let product = file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (number, line) in product.lines().enumerate() {
+            let literal = |start: &str| {
+                let rest = line.split(start).nth(1).and_then(|rest| rest.trim_start().strip_prefix('"'));
+                rest.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
+            };
+            let starts = ["complain(", "note(true,", "note(false,", "reason:"];
+            if !file.path.ends_with("tests.rs")
+                && file.module().is_some_and(|m| !["observe", "effect", "world"].contains(&m.as_str()))
+                && starts.into_iter().any(literal)
+            {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "add the reason to src/api/condition/reasons.rs:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_json_patch_is_made_in_one_place() {
     let makers: Vec<String> = code_files("src")

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::condition::reasons;
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
 use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
@@ -264,7 +265,8 @@ impl Pilot {
     pub fn next(&mut self, now: Now) -> Next {
         let now = self.clock.read(now);
         if let Some(jump) = self.clock.jumped() {
-            let note = Note { warning: true, reason: "ClockJumped".into(), subject: "clock".into(), message: jump };
+            let note =
+                Note { warning: true, reason: reasons::CLOCK_JUMPED.into(), subject: "clock".into(), message: jump };
             self.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
         }
         let mut orders = std::mem::take(&mut self.outgoing);
@@ -344,7 +346,7 @@ impl Pilot {
             }
             Err(panic) => {
                 orders.push(Order::Panicked);
-                self.complain("Defect", &format!("deciding failed: {}", panic_text(panic.as_ref())));
+                self.complain(reasons::DEFECT, &format!("deciding failed: {}", panic_text(panic.as_ref())));
                 self.wake.decided(None, now);
                 self.wake.retry_after(now.ticks, AFTER_PANIC);
                 None

@@ -20,9 +20,6 @@ mod project;
 
 pub use project::{Facts, project};
 
-/// Prefix of the read that rehearses a restore.
-pub const REHEARSAL: &str = "rehearse-restore@";
-
 /// Services of the run whose selector is neither side's.
 pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
@@ -153,7 +150,7 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         unset(list, types::CAN_ROLL_BACK);
         return;
     }
-    let refusal = world.readings.iter().filter(|(k, _)| k.starts_with(REHEARSAL)).find_map(|(_, r)| match r {
+    let refusal = world.readings.iter().filter(|(k, _)| k.is_rehearsal()).find_map(|(_, r)| match r {
         Reading::DryRun(refusals) => refusals.iter().find(|r| !r.transient).map(|r| (r.forbidden, r.why.clone())),
         _ => None,
     });

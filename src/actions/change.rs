@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::api::run::{Before, ObjectKind, ObjectRef, StepRecord, TemplateChange};
 use crate::api::step::{SideRef, WorkloadRef};
 use crate::effect::change::Now;
-use crate::effect::{Change, Effect, Outcome, Read};
+use crate::effect::{Attempt, Change, Effect, Outcome, Read};
 use crate::world::{PodView, Reading, WorkloadView};
 
 use super::permissions::{remedy, try_of};
@@ -235,7 +235,7 @@ pub fn answer<'a>(
     cx: &Cx<'a>,
     record: &mut StepRecord,
     out: &mut Out,
-    key: &str,
+    (attempt, what): (&Attempt, &str),
     read: &Read,
     known: impl Fn(&Reading) -> Result<(), String>,
 ) -> Option<&'a Reading> {
@@ -243,7 +243,7 @@ pub fn answer<'a>(
     let (n, next) = try_of(span(began, cx.world.now));
     let mut found = None;
     for n in [Some(n), n.checked_sub(1)].into_iter().flatten() {
-        let key = format!("{key}/{n}");
+        let key = attempt.part(format!("{what}/{n}"));
         match cx.world.readings.get(&key).map(|r| (r, known(r))) {
             Some((reading, Ok(()))) => found = found.or(Some(reading)),
             Some((_, Err(why))) => record.message = Some(format!("to be read again: {why}")),
@@ -252,7 +252,7 @@ pub fn answer<'a>(
         out.reads.insert(key, read.clone());
     }
     if found.is_none() {
-        record.message.get_or_insert_with(|| format!("{key} is being read"));
+        record.message.get_or_insert_with(|| format!("{attempt}/{what} is being read"));
         out.wake_at(later(began, next));
     }
     found

@@ -84,7 +84,7 @@ pub fn all(plan: &Plan) -> BTreeSet<ResourceOf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::effect::DryRun;
     use crate::plan::Stage;
@@ -116,8 +116,8 @@ mod tests {
             let mut f = Fixture::new();
             let s = resource(true);
             let (r, out) = f.drive(&s, None);
-            assert!(matches!(out.reads.get("volume#1"), Some(Read::Resource(of)) if of.name == "data"));
-            f.world.readings.insert("volume#1".into(), Reading::Resource(answer.clone()));
+            assert!(matches!(out.reads.get(&read("volume#1")), Some(Read::Resource(of)) if of.name == "data"));
+            f.world.readings.insert(read("volume#1"), Reading::Resource(answer.clone()));
             let (r, _) = f.drive(&s, Some(&r));
             assert!(r.state == wanted && r.message.clone().unwrap_or_default().contains(text), "{answer:?}: {r:?}");
             if wanted == StepState::Succeeded {
@@ -135,7 +135,7 @@ mod tests {
         f.pods(vec![]);
         f.plan.steps = vec![first.clone(), resource(false)];
         let (_, out) = f.drive(&first, None);
-        let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };
+        let Some(Read::DryRun(runs)) = out.reads.get(&read("permissions#1/0")) else { panic!("{:?}", out.reads) };
         assert!(runs.iter().any(|r| matches!(r, DryRun::Look(of) if of.name == "data")), "{runs:?}");
     }
 }

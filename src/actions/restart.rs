@@ -7,7 +7,7 @@ use crate::effect::Change;
 use crate::plan::PlanStep;
 
 use super::change::{self, Look, Made, Wanted, look, shown};
-use super::{Cx, Out, Verdict, rollout};
+use super::{Cx, Out, Verdict, attempt_of, rollout};
 
 /// The workloads that a step restarts.
 pub fn workloads(cx: &Cx, restart: &Restart) -> Vec<WorkloadRef> {
@@ -17,7 +17,7 @@ pub fn workloads(cx: &Cx, restart: &Restart) -> Vec<WorkloadRef> {
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
     let workloads = workloads(cx, restart);
-    let stamp = format!("{}/{}#{}", cx.world.run_uid, step.name, record.attempt);
+    let stamp = format!("{}/{}", cx.world.run_uid, attempt_of(step, record));
     let mut changing = false;
     for workload in &workloads {
         let view = match look(cx, workload, record) {

@@ -128,7 +128,7 @@ fn evidence(record: &StepRecord, scale: &Scale) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, pod, step, workload};
+    use crate::actions::fixtures::{Fixture, effect, pod, step, workload};
     use crate::api::run::StepState;
     use crate::effect::{Effect, Outcome};
     use crate::plan::{Stage, undo_name};
@@ -164,7 +164,10 @@ mod tests {
         );
         f.outcome(KEY, Outcome::Done);
         let (r, out) = f.drive(&s, Some(&r));
-        assert!(r.before[0].done && out.consumed == [KEY] && r.state == StepState::Running, "not rolled out yet");
+        assert!(
+            r.before[0].done && out.consumed == [effect(KEY)] && r.state == StepState::Running,
+            "not rolled out yet"
+        );
         f.world.outcomes.clear();
         set(&mut f, 5);
         let (r, _) = f.drive(&s, Some(&r));

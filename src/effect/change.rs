@@ -3,6 +3,7 @@
 //! judge alike.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -89,17 +90,55 @@ pub struct Edit {
     pub value: Value,
 }
 
-impl Change {
-    /// What kind of change it is, in keys, logs and metrics.
-    pub const fn kind(&self) -> &'static str {
+/// The kinds of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Scale,
+    Suspend,
+    SetEnv,
+    UnsetEnv,
+    ForgetEnv,
+    Restart,
+    Template,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Scale, Self::Suspend, Self::SetEnv, Self::UnsetEnv, Self::ForgetEnv, Self::Restart, Self::Template];
+
+    /// Its name in keys, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Scale { .. } => "scale",
-            Self::Suspend { .. } => "suspend",
-            Self::SetEnv { .. } => "set_env",
-            Self::UnsetEnv { .. } => "unset_env",
-            Self::ForgetEnv { .. } => "forget_env",
-            Self::Restart { .. } => "restart",
-            Self::Template { .. } => "template",
+            Self::Scale => "scale",
+            Self::Suspend => "suspend",
+            Self::SetEnv => "set_env",
+            Self::UnsetEnv => "unset_env",
+            Self::ForgetEnv => "forget_env",
+            Self::Restart => "restart",
+            Self::Template => "template",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Change {
+    /// What kind of change it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Scale { .. } => Kind::Scale,
+            Self::Suspend { .. } => Kind::Suspend,
+            Self::SetEnv { .. } => Kind::SetEnv,
+            Self::UnsetEnv { .. } => Kind::UnsetEnv,
+            Self::ForgetEnv { .. } => Kind::ForgetEnv,
+            Self::Restart { .. } => Kind::Restart,
+            Self::Template { .. } => Kind::Template,
         }
     }
 

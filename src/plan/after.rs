@@ -11,6 +11,7 @@ use crate::api::step::{OnFailure, Scale, SideRef, Step, StepAction, SuiteStep, U
 use crate::api::trigger::Until;
 
 use super::actions;
+use super::execution::{Execution, Round};
 use super::refuse::label;
 use super::resolve::inserted;
 use super::scope::{Usage, refers_to};
@@ -23,10 +24,6 @@ pub const RETIRE: &str = "cutover-retire";
 const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.
 const RETIRE_ATTEMPTS: u32 = 3;
-/// Between a step's name and the round of a further execution; neither stands in a name.
-const ROUND: char = '@';
-/// What the rounds of a revalidation are called.
-const REVALIDATE: &str = "revalidate-";
 
 /// When steps of `phases.followUp` run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,16 +237,6 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
     PlanStep { undo: Some(undo), ..step }
 }
 
-/// The step that an execution is one of.
-pub fn step_of(execution: &str) -> &str {
-    execution.split_once(ROUND).map_or(execution, |(step, _)| step)
-}
-
-/// Whether an execution is one of a later round of a follow-up.
-pub fn is_round(execution: &str) -> bool {
-    execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE) || round.contains('.'))
-}
-
 impl Plan {
     /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
     pub fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
@@ -280,8 +267,8 @@ impl Plan {
         let first = |step: &str| self.follow_up.iter().find(|g| g.run.iter().any(|n| n == step)).map(|g| &g.name);
         executions(&steps, |step| match (first(step) == Some(&f.name), round) {
             (true, 0 | 1) => None,
-            (true, n) => Some(n.to_string()),
-            (false, n) => Some(format!("{}.{n}", f.name)),
+            (true, n) => Some(Round::Nth(n)),
+            (false, n) => Some(Round::Of(f.name.clone(), n)),
         })
     }
 
@@ -293,14 +280,13 @@ impl Plan {
             .filter(|s| matches!(s.stage, Stage::Verify | Stage::Confirm))
             .filter_map(only_reading)
             .collect();
-        executions(&kept.iter().collect::<Vec<_>>(), |_| Some(format!("{REVALIDATE}{n}")))
+        executions(&kept.iter().collect::<Vec<_>>(), |_| Some(Round::Revalidation(n)))
     }
 
     /// The step as it is executed under this name, if it is a further execution.
     pub fn execution(&self, name: &str) -> Option<PlanStep> {
-        let (_, round) = name.split_once(ROUND)?;
-        let step = self.step(name)?;
-        executions(&[step], |_| Some(round.to_owned())).pop()
+        let Execution::Again(step, round) = name.parse().ok()? else { return None };
+        executions(&[self.step(&step)?], |_| Some(round.clone())).pop()
     }
 }
 
@@ -322,8 +308,8 @@ fn only_reading(step: &PlanStep) -> Option<PlanStep> {
 
 /// These steps under the names of an execution; `round` says which one it is of a step, `None` for the first. What they need
 /// of one another is that of the same execution.
-fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<String>) -> Vec<PlanStep> {
-    let mut rounds: BTreeMap<&str, String> = BTreeMap::new();
+fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<Round>) -> Vec<PlanStep> {
+    let mut rounds: BTreeMap<&str, Round> = BTreeMap::new();
     for step in steps {
         let Some(round) = round(&step.name) else { continue };
         if let Action::Suite(suite) = &step.action {
@@ -332,7 +318,7 @@ fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<String>) -> Ve
         rounds.insert(&step.name, round);
     }
     let named = |name: &String| match rounds.get(name.as_str()) {
-        Some(round) => format!("{name}{ROUND}{round}"),
+        Some(round) => Execution::Again(name.clone(), round.clone()).to_string(),
         None => name.clone(),
     };
     let renamed = |step: &PlanStep| PlanStep {
@@ -382,8 +368,9 @@ mod tests {
 
     #[test]
     fn names_of_executions() {
-        assert_eq!((step_of("a"), step_of("a@3"), step_of("a@revalidate-1")), ("a", "a", "a"));
-        assert!(is_round("a@3") && !is_round("a") && !is_round("a@revalidate-1"));
-        assert!(is_round("a@day-1.2") && is_round("a@revalidate-1.1"), "of a second follow-up that runs it");
+        let round_of = |name: &str| name.parse::<Execution>().ok().and_then(Execution::into_round_of);
+        assert_eq!((round_of("a@3"), round_of("a"), round_of("a@revalidate-1")), (Some("a".into()), None, None));
+        assert_eq!(round_of("a@day-1.2"), Some("a".into()), "of a second follow-up that runs it");
+        assert_eq!(round_of("a@revalidate-1.1"), Some("a".into()), "a follow-up may have that name");
     }
 }

@@ -3,6 +3,7 @@
 mod actions;
 pub mod after;
 mod changes;
+pub mod execution;
 pub mod expr;
 mod expr_check;
 pub mod keep;
@@ -21,6 +22,7 @@ mod types;
 pub mod vars;
 
 pub use actions::{Action, PlanSuite};
+pub use execution::{Execution, Round, approval_name, undo_name};
 pub use metrics::Offered;
 pub use refuse::Refusal;
 pub use resolve::{MAX_SPEC, MAX_STEPS, resolve};

@@ -8,6 +8,7 @@ use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Sch
 
 pub mod change;
 mod claimed;
+mod edit;
 pub mod env;
 mod failure;
 mod key;

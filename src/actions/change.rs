@@ -9,8 +9,8 @@ use crate::effect::change::Now;
 use crate::effect::{Attempt, Change, Effect, Outcome, Read};
 use crate::world::{PodView, Reading, WorkloadView};
 
-use super::permissions::{remedy, try_of};
-use super::{Cx, Out, Verdict, span};
+use super::rights::remedy;
+use super::{Cx, Out, Verdict, span, try_of};
 use crate::journal::{self, later};
 use crate::plan::PlanStep;
 

@@ -13,15 +13,13 @@ use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::world::{JobEnd, JobView};
 
-use super::job_result;
+use super::job_result::{self, PODS_END};
 use super::job_start::{self, Start};
-use super::permissions::remedy;
 use super::request::NoRequest;
+use super::rights::remedy;
 use super::{Cx, Out, Verdict, attempt_of, manifest};
 use crate::journal::{later, trail};
 
-/// How long pods may take to end after their Job has.
-pub(super) const PODS_END: Duration = Duration::from_secs(60);
 /// A Job that was created and not seen for this long is looked for live.
 const NOT_SEEN: Duration = Duration::from_secs(5);
 

@@ -12,10 +12,11 @@ use crate::plan::expr::Var;
 use crate::plan::select;
 use crate::world::{JobResult, JobView, Reading};
 
-use super::job::PODS_END;
 use super::{Cx, Out, Verdict, attempt_of, expect, job_start, manifest, span};
 use crate::journal::later;
 
+/// How long pods may take to end after their Job has.
+pub(super) const PODS_END: Duration = Duration::from_secs(60);
 /// A result that cannot be read is asked for again after this long.
 const AGAIN: Duration = Duration::from_secs(10);
 /// So many times.

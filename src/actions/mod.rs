@@ -37,6 +37,7 @@ mod ports;
 pub mod request;
 pub mod resource;
 mod restart;
+pub mod rights;
 mod rollout;
 mod scale;
 pub mod set_env;
@@ -226,4 +227,16 @@ pub fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
 /// From `from` to `to`; nothing when that is negative, as after a step of the clock.
 pub fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
+}
+
+/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
+/// API server gets its time.
+pub fn try_of(elapsed: Duration) -> (u64, Duration) {
+    let mut end = 2000;
+    let mut n = 0;
+    while elapsed.as_millis() >= end {
+        n += 1;
+        end += end.min(30_000);
+    }
+    (n, Duration::from_millis(end))
 }

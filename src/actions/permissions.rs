@@ -19,7 +19,8 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, attempt_of, ports, set_env, span};
+use super::rights::{may_act_as, remedy};
+use super::{Cx, Out, Verdict, attempt_of, ports, set_env, span, try_of};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -162,18 +163,6 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
     if waiting { Err(()) } else { Ok(None) }
 }
 
-/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
-/// API server gets its time.
-pub fn try_of(elapsed: Duration) -> (u64, Duration) {
-    let mut end = 2000;
-    let mut n = 0;
-    while elapsed.as_millis() >= end {
-        n += 1;
-        end += end.min(30_000);
-    }
-    (n, Duration::from_millis(end))
-}
-
 fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Vec<DryRun>, NoRequest> {
     let job = |((step, _), manifest): (&(PlanStep, Job), &Value)| {
         let (step, manifest) = (step.name.clone(), manifest.clone());
@@ -279,27 +268,6 @@ fn verb_and_resource(what: &str) -> (&str, &str) {
     let mut words = what.split_whitespace();
     let verb = words.next().unwrap_or("patch");
     (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
-}
-
-/// What to type where the ServiceAccount lacks a right.
-pub fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
-    let role = format!("{account}-{verb}-{}", resource.split('.').next().unwrap_or(resource));
-    format!(
-        "grant ServiceAccount {account} the verb {verb} on {resource}: kubectl create role {role} -n {ns} --verb={verb} \
-         --resource={resource} && kubectl create rolebinding {role} -n {ns} --role={role} --serviceaccount={ns}:{account}"
-    )
-}
-
-/// What to type where the operator may not act as the ServiceAccount.
-fn may_act_as(cx: &Cx) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
-    let role = format!("{account}-act-as");
-    format!(
-        "let the operator act as ServiceAccount {account}: kubectl create role {role} -n {ns} --verb=impersonate \
-         --resource=serviceaccounts --resource-name={account} && kubectl create rolebinding {role} -n {ns} --role={role} \
-         --serviceaccount=cutover-system:cutover-operator"
-    )
 }
 
 #[cfg(test)]

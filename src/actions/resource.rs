@@ -13,7 +13,8 @@ use crate::plan::expr::{self, Var};
 use crate::plan::{Action, Plan, PlanStep};
 use crate::world::{Reading, ResourceAnswer};
 
-use super::{Cx, Out, Verdict, expect, permissions, read_key};
+use super::rights::remedy;
+use super::{Cx, Out, Verdict, expect, read_key};
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, of: &Resource, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
@@ -58,7 +59,7 @@ pub fn judge<'a>(cx: &Cx, of: &Resource, answer: &'a ResourceAnswer) -> Result<(
         }
         ResourceAnswer::NotFound => Err(format!("{what} does not exist")),
         ResourceAnswer::Forbidden { resource, why } => {
-            Err(format!("{}; {what} cannot be read: {why}", permissions::remedy(cx, "get", resource)))
+            Err(format!("{}; {what} cannot be read: {why}", remedy(cx, "get", resource)))
         }
         ResourceAnswer::Unread(why) => Err(format!("inconclusive: {why}")),
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::actions::permissions::remedy;
+use crate::actions::rights::remedy;
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};

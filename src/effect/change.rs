@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::edit::member;
 use super::env;
 use super::protocol::JsonPatch;
+
+pub use super::edit::{Edit, Now};
 
 /// On a pod template: which attempt of which step restarted it last.
 pub const RESTARTED_BY: &str = "cutover.dev/restarted-by";
@@ -66,28 +69,6 @@ pub enum Change {
         /// The new one.
         template: Value,
     },
-}
-
-/// What a reading of the object says about a change.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Now {
-    /// The object has it.
-    Done,
-    /// It can never be made: somebody else changed the object.
-    Conflict(String),
-    /// To be written.
-    Edit(Vec<Edit>),
-}
-
-/// One member of an object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Edit {
-    /// JSON pointer.
-    pub path: String,
-    /// What must stand there; `None`: nothing else of the object may have changed since it was read.
-    pub test: Option<Value>,
-    /// The new value.
-    pub value: Value,
 }
 
 /// The kinds of changes.
@@ -220,16 +201,6 @@ fn tested(path: &str, has: &Value, from: &Value, to: &Value, text: impl Fn() -> 
     } else {
         Now::Edit(vec![Edit { path: path.into(), test: Some(from.clone()), value: to.clone() }])
     }
-}
-
-/// A map of an object anew, or `metadata` around it where that is missing too.
-pub(super) fn member(object: &Value, path: &str, map: Map<String, Value>) -> Edit {
-    let (parent, key) = path.rsplit_once('/').unwrap_or(("", path));
-    let value = Value::Object(map);
-    if object.pointer(parent).is_some() {
-        return Edit { path: path.into(), test: None, value };
-    }
-    Edit { path: parent.into(), test: None, value: json!({ key: value }) }
 }
 
 /// The patch that makes the edits on the object as it was read.

@@ -13,9 +13,8 @@ use crate::api::trigger::Until;
 use super::actions;
 use super::execution::{Execution, Round};
 use super::refuse::label;
-use super::resolve::inserted;
+use super::resolving::Cx;
 use super::scope::{Usage, refers_to};
-use super::steps::{self, Cx};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
@@ -159,17 +158,17 @@ fn uses<'a>(spec: &'a CutoverSpec, steps: &'a [PlanStep], step: &'a PlanStep) ->
 
 fn usages_of(step: &Step) -> Vec<Usage> {
     let mut all: Vec<Usage> = Usage::condition(step.when.as_deref(), "").into_iter().collect();
-    all.extend(steps::texts(&step.action, actions::of_step, ""));
+    all.extend(actions::texts(&step.action, actions::of_step, ""));
     for inner in suite_of(step) {
         all.extend(Usage::condition(inner.when.as_deref(), ""));
-        all.extend(steps::texts(&inner.action, actions::anywhere, ""));
+        all.extend(actions::texts(&inner.action, actions::anywhere, ""));
     }
     all
 }
 
 fn captured_by(step: &Step) -> Vec<String> {
-    let inner = suite_of(step).flat_map(|s| steps::captures(&s.action, actions::anywhere, ""));
-    steps::captures(&step.action, actions::of_step, "").into_iter().chain(inner).map(|c| c.name).collect()
+    let inner = suite_of(step).flat_map(|s| actions::captures(&s.action, actions::anywhere, ""));
+    actions::captures(&step.action, actions::of_step, "").into_iter().chain(inner).map(|c| c.name).collect()
 }
 
 fn suite_of(step: &Step) -> impl Iterator<Item = &SuiteStep> {
@@ -227,7 +226,7 @@ fn retire(replicas: u32) -> PlanStep {
 
 /// A step that scales, with the undo that every such step has.
 fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
-    let step = inserted(name, stage, attempts, Action::Scale(scale));
+    let step = PlanStep::inserted(name, stage, attempts, Action::Scale(scale));
     let undo = PlanUndo {
         when: UndoWhen::Attempted,
         timeout: step.timeout,

@@ -13,6 +13,7 @@ pub mod quantity;
 mod refuse;
 mod request;
 mod resolve;
+mod resolving;
 mod scope;
 pub mod select;
 mod steps;

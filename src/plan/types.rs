@@ -259,6 +259,25 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
+    /// A step of the operator's own.
+    pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> Self {
+        let every = Duration::from_secs(5);
+        Self {
+            name: name.to_owned(),
+            stage,
+            critical: true,
+            when: None,
+            timeout: action.time(attempts, every),
+            attempts,
+            every,
+            needs: vec![],
+            after: vec![],
+            on_failure: OnFailure::Fail,
+            action,
+            undo: None,
+        }
+    }
+
     /// The steps of which each has an action of its own: those of a suite, else the step itself.
     pub fn parts(&self) -> &[Self] {
         if let Action::Suite(suite) = &self.action { &suite.steps } else { std::slice::from_ref(self) }

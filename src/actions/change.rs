@@ -63,6 +63,23 @@ pub fn journaled(record: &mut StepRecord, object: ObjectRef, uid: &str, fill: im
     record.before.len() - 1
 }
 
+/// What was journaled of a workload, with its place; journals it now where it is new.
+///
+/// # Errors
+/// It is another one of that name by now.
+pub fn known(
+    record: &mut StepRecord,
+    workload: &WorkloadRef,
+    view: &WorkloadView,
+    fill: impl FnOnce(&mut Before),
+) -> Result<(usize, Before), String> {
+    let i = journaled(record, workload.into(), &view.uid, fill);
+    match record.before.get(i).filter(|before| before.uid == view.uid) {
+        Some(before) => Ok((i, before.clone())),
+        None => Err(format!("{} was replaced by another of that name", shown(&workload.into()))),
+    }
+}
+
 /// A change that a step wants.
 pub struct Wanted<'a> {
     /// The step.

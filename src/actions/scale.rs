@@ -27,11 +27,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
             Look::Wait => return None,
             Look::Missing(why) => return Some(Verdict::fail(why)),
         };
-        let i = change::journaled(record, workload.into(), &view.uid, |b| b.replicas = Some(view.wanted));
-        let Some(before) = record.before.get(i).cloned() else { continue };
-        if before.uid != view.uid {
-            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(&before.object))));
-        }
+        let (i, before) = match change::known(record, workload, view, |b| b.replicas = Some(view.wanted)) {
+            Ok(known) => known,
+            Err(why) => return Some(Verdict::fail(why)),
+        };
         let from = before.replicas.unwrap_or(view.wanted);
         if from == scale.replicas || before.done {
             continue;

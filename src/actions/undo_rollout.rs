@@ -72,14 +72,7 @@ pub fn advance(
             Made::Conflict(why) | Made::Gone(why) | Made::Never(why) => return Some(Verdict::fail(why)),
         }
     }
-    let workloads = [workload];
-    let other = |w: &WorkloadRef, view: &WorkloadView| change::other_template(&record.before, w, view);
-    if let Some(why) = change::unsettled(cx, &workloads, other) {
-        record.message = Some(why);
-        return None;
-    }
-    match rollout::judge(cx, &workloads, None, false, record)? {
-        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+    match rollout::after_change(cx, &[workload], record)? {
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(&name, revision))),
         other => Some(other),
     }

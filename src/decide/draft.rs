@@ -163,12 +163,10 @@ impl<'a> Draft<'a> {
 
     /// The result of an effect, if there is one not yet taken in. Taking it consumes it.
     pub fn outcome(&mut self, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
-        if self.out.consumed.contains(key) {
-            return None;
-        }
-        let seen = self.world.outcomes.get(key)?;
-        self.out.consumed.push(key.clone());
-        Some((seen.at, seen.value.clone()))
+        let mut out = std::mem::take(&mut self.out);
+        let outcome = out.outcome(&self.cx(), key);
+        self.out = out;
+        outcome
     }
 
     /// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.

@@ -6,6 +6,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
 use crate::decide::draft::Draft;
+use crate::decide::execution;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal;
 use crate::journal::transition::{self, StepEvent};
@@ -161,16 +162,6 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
 
 /// Judges the attempt under way, and no further one.
 fn drive_once(d: &mut Draft, step: &PlanStep) -> bool {
-    let last = PlanStep { attempts: 1, ..step.clone() };
-    let former = journal::record(&d.journal, &step.name).cloned();
-    let mut out = std::mem::take(&mut d.out);
-    let record = actions::drive(&d.cx(), &last, former.as_ref(), &mut out);
-    d.journal.captures.extend(std::mem::take(&mut out.captures));
-    for defect in std::mem::take(&mut out.defects) {
-        d.legal(Err(defect));
-    }
-    d.out = out;
-    let over = record.state != StepState::Running;
-    journal::put(&mut d.journal, record);
-    over
+    execution::drive(d, &PlanStep { attempts: 1, ..step.clone() });
+    journal::record(&d.journal, &step.name).is_none_or(|r| r.state != StepState::Running)
 }

@@ -13,15 +13,16 @@ use crate::journal;
 use crate::plan::Plan;
 use crate::plan::after::RETIRE;
 use crate::route::{Names, Seen};
-pub use crate::view::release_name;
+pub(crate) use crate::view::release_name;
 use crate::world::{Reading, World};
 
 mod project;
 
-pub use project::{Facts, project};
+pub use project::project;
+pub(crate) use project::{Facts, side_of};
 
 /// Services of the run whose selector is neither side's.
-pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
+pub(crate) fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
         world.service(name).is_some_and(|v| Seen::from(v).names(&plan.old, &plan.target) == Names::Foreign)
     };
@@ -225,7 +226,7 @@ fn live_side_lost(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Ve
 }
 
 /// What to do where the old side is retired.
-pub fn go_back_anew(plan: &Plan) -> String {
+pub(crate) fn go_back_anew(plan: &Plan) -> String {
     format!(
         "{side} is retired (scaled down), so this run cannot go back; set spec.activate to {side}: a new run scales it up, \
          checks it, then switches",

@@ -3,7 +3,7 @@
 use super::Cx;
 
 /// What to type where the ServiceAccount lacks a right.
-pub fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
+pub(crate) fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
     let (ns, account) = (&cx.plan.namespace, cx.account());
     let role = format!("{account}-{verb}-{}", resource.split('.').next().unwrap_or(resource));
     format!(
@@ -13,7 +13,7 @@ pub fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
 }
 
 /// What to type where the operator may not act as the ServiceAccount.
-pub fn may_act_as(cx: &Cx) -> String {
+pub(crate) fn may_act_as(cx: &Cx) -> String {
     let (ns, account) = (&cx.plan.namespace, cx.account());
     let role = format!("{account}-act-as");
     format!(

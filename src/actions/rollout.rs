@@ -179,7 +179,7 @@ fn unfinished(cx: &Cx, workload: &WorkloadRef, view: &WorkloadView, labelled: bo
 
 /// After the pod templates of workloads were changed: whether the cluster shows what was written, the pods of it are ready
 /// and those of the former templates are gone.
-pub fn after_change(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> Option<Verdict> {
+pub(crate) fn after_change(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> Option<Verdict> {
     let other = |w: &WorkloadRef, view: &WorkloadView| change::other_template(&record.before, w, view);
     if let Some(why) = change::unsettled(cx, workloads, other) {
         record.message = Some(why);

@@ -68,7 +68,6 @@ pub struct TriggerRecord {
 
 /// How a trial was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub enum TrialVerdict {
     Good,
     Bad,

@@ -10,7 +10,7 @@ use crate::journal::{self, later};
 use crate::plan::Execution;
 
 /// The step that `Resolve` names to answer whether the undos run first.
-pub const RESTORE: &str = "restore";
+pub(crate) const RESTORE: &str = "restore";
 
 /// Runs while the restore is blocked: lets the undos run first where that is decided. The restore is tried all the while.
 pub fn run(d: &mut Draft) {
@@ -52,7 +52,7 @@ pub fn is_open(d: &Draft) -> bool {
 }
 
 /// Whether an undo has begun before the restore.
-pub fn has_begun(d: &Draft) -> bool {
+pub(crate) fn has_begun(d: &Draft) -> bool {
     d.journal.steps.iter().any(|r| matches!(r.name.parse(), Ok(Execution::Undo(_))))
 }
 

@@ -15,7 +15,7 @@ use super::protocol::JsonPatch;
 pub use super::edit::{Edit, Now};
 
 /// On a pod template: which attempt of which step restarted it last.
-pub const RESTARTED_BY: &str = "cutover.dev/restarted-by";
+pub(crate) const RESTARTED_BY: &str = "cutover.dev/restarted-by";
 
 /// A change of one object. Each is made at most once, whoever carries it out and how often: the object itself shows
 /// whether it has been made.
@@ -42,19 +42,12 @@ pub enum Change {
         container: Option<String>,
         /// As in a container: `name` and `value` or `valueFrom`.
         env: Vec<Value>,
-        /// The annotation.
         keep: String,
     },
     /// Takes [`Change::SetEnv`] back: each variable that is still the run's, and the annotation.
-    UnsetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    UnsetEnv { keep: String },
     /// Drops the annotation of [`Change::SetEnv`] and leaves the environment as it is.
-    ForgetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    ForgetEnv { keep: String },
     /// New pods of the same template, by an annotation on it.
     Restart {
         /// `run/step#attempt`.
@@ -66,7 +59,6 @@ pub enum Change {
         from: String,
         /// Hash of the new one.
         to: String,
-        /// The new one.
         template: Value,
     },
 }
@@ -86,7 +78,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Scale, Self::Suspend, Self::SetEnv, Self::UnsetEnv, Self::ForgetEnv, Self::Restart, Self::Template];
 
     /// Its name in keys, logs and metrics.
@@ -124,7 +116,7 @@ impl Change {
     }
 
     /// Whether it changes the pod template, so that new pods replace the old ones.
-    pub const fn rolls_out(&self) -> bool {
+    pub(crate) const fn rolls_out(&self) -> bool {
         match self {
             Self::Scale { .. } | Self::Suspend { .. } | Self::ForgetEnv { .. } => false,
             Self::SetEnv { .. } | Self::UnsetEnv { .. } | Self::Restart { .. } | Self::Template { .. } => true,
@@ -133,7 +125,7 @@ impl Change {
 
     /// Whether it takes pods away before new ones are there (P13): fewer replicas, or a new template where the strategy
     /// is `Recreate`.
-    pub fn takes_away(&self, object: &Value) -> bool {
+    pub(crate) fn takes_away(&self, object: &Value) -> bool {
         match self {
             Self::Scale { from, to } => to < from,
             _ => self.rolls_out() && object.pointer("/spec/strategy/type").is_some_and(|s| s == "Recreate"),

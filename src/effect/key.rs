@@ -91,7 +91,7 @@ impl Attempt {
     }
 
     /// The key of one of several things that it reads.
-    pub fn part(&self, part: impl fmt::Display) -> ReadKey {
+    pub(crate) fn part(&self, part: impl fmt::Display) -> ReadKey {
         ReadKey::Part(self.clone(), part.to_string())
     }
 
@@ -104,7 +104,7 @@ impl Attempt {
 
 impl ReadKey {
     /// Whether it belongs to a step: such a one begins only after what led to it is recorded (P2).
-    pub fn is_of_a_step(&self) -> bool {
+    pub(crate) fn is_of_a_step(&self) -> bool {
         match self {
             Self::Attempt(_) | Self::Part(..) => true,
             Self::Trial(..)
@@ -171,12 +171,12 @@ const LOSS: &str = "loss";
 
 impl EffectKey {
     /// The key of the answer to a decision.
-    pub fn answer(uid: &str) -> Self {
+    pub(crate) fn answer(uid: &str) -> Self {
         Self::Answer(uid.to_owned())
     }
 
     /// Whether it is a change that this execution makes of this object.
-    pub fn changes(&self, by: &str, what: &ObjectRef) -> bool {
+    pub(crate) fn changes(&self, by: &str, what: &ObjectRef) -> bool {
         matches!(self, Self::Change { why, object, .. } if why == by && object == what)
     }
 

@@ -74,7 +74,7 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
 }
 
 /// A Service that selects nothing, in words.
-pub fn without_selector(service: &str, live: &str) -> String {
+pub(crate) fn without_selector(service: &str, live: &str) -> String {
     format!(
         "spec.services: Service {service} has no selector, so there is nothing to switch; give it one that selects {live}"
     )

@@ -9,7 +9,7 @@ use crate::plan::execution::is_name;
 
 /// What a question is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// `trigger/NAME`: it has fired.
     Trigger(String),
     /// `step/EXECUTION`: it has failed.
@@ -27,16 +27,16 @@ pub enum Subject {
 /// A text that names no subject of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no subject of a question")]
-pub struct NoSubject(String);
+pub(crate) struct NoSubject(String);
 
 impl Subject {
     /// Whether this is what a question is about.
-    pub fn is_of(&self, question: Option<&Question>) -> bool {
+    pub(crate) fn is_of(&self, question: Option<&Question>) -> bool {
         question.is_some_and(|q| q.subject.parse().as_ref() == Ok(self))
     }
 
     /// The trigger that has fired.
-    pub fn into_trigger(self) -> Option<String> {
+    pub(crate) fn into_trigger(self) -> Option<String> {
         match self {
             Self::Trigger(name) => Some(name),
             Self::Step(_) | Self::Observation | Self::Template | Self::Undo | Self::Restore => None,

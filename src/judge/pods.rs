@@ -48,7 +48,7 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
 }
 
 /// No ready endpoint of the target on a switched Service: see [`BuiltInTrigger::Ready`].
-pub fn no_endpoint(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+pub(crate) fn no_endpoint(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     let now = cx.world.now;
     record.armed_at.get_or_insert(now);
     let (verdict, saw) = ready::advance(cx, MinReady::Count(1), Counted::Services, record, out);
@@ -86,7 +86,7 @@ pub fn crash_loop(cx: &Cx, record: &mut TriggerRecord) -> Option<String> {
 }
 
 /// Takes the restarts that have happened by now as known, whatever caused them.
-pub fn excuse_restarts(cx: &Cx, record: &mut TriggerRecord) {
+pub(crate) fn excuse_restarts(cx: &Cx, record: &mut TriggerRecord) {
     for p in target(cx).into_iter().flatten() {
         for c in &p.containers {
             if let Some(known) = record.restarts.get_mut(&format!("{}/{}", p.uid, c.name)) {

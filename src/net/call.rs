@@ -100,7 +100,7 @@ impl Unanswered {
 ///
 /// # Errors
 /// That nothing was answered.
-pub async fn in_time<T>(future: impl Future<Output = T>) -> Result<T, Unanswered> {
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> Result<T, Unanswered> {
     tokio::time::timeout(CALL_LIMIT, future).await.map_err(|_| Unanswered::Late)
 }
 
@@ -113,7 +113,7 @@ pub async fn answered<T>(future: impl Future<Output = Result<T, kube::Error>>) -
 }
 
 /// Makes one call within a limit of its own, for those whose answer is worth nothing later.
-pub async fn call_within<T>(
+pub(crate) async fn call_within<T>(
     limit: Duration,
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {

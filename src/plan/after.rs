@@ -18,7 +18,7 @@ use super::scope::{Usage, refers_to};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
-pub const RETIRE: &str = "cutover-retire";
+pub(crate) const RETIRE: &str = "cutover-retire";
 /// Begin of the names of the steps that scale a retired target up.
 const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.
@@ -27,7 +27,6 @@ const RETIRE_ATTEMPTS: u32 = 3;
 /// When steps of `phases.followUp` run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFollowUp {
-    /// Its name.
     pub name: String,
     /// First due this long after Completed.
     pub after: Duration,
@@ -55,7 +54,7 @@ impl PlanFollowUp {
     }
 
     /// How many rounds are due by then.
-    pub fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
+    pub(crate) fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
         let since = later(completed, self.after);
         if at < since {
             return 0;
@@ -238,7 +237,7 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
 
 impl Plan {
     /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
-    pub fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
+    pub(crate) fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
         let mut groups: BTreeMap<u32, Vec<WorkloadRef>> = BTreeMap::new();
         for (workload, count) in counts {
             groups.entry(*count).or_default().push(workload.clone());
@@ -252,7 +251,7 @@ impl Plan {
     }
 
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
-    pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
+    pub(crate) fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
         self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
             let scale = if let Action::Scale(scale) = &s.action { Some(scale) } else { None };
             scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
@@ -283,7 +282,7 @@ impl Plan {
     }
 
     /// The step as it is executed under this name, if it is a further execution.
-    pub fn execution(&self, name: &str) -> Option<PlanStep> {
+    pub(crate) fn execution(&self, name: &str) -> Option<PlanStep> {
         let Execution::Again(step, round) = name.parse().ok()? else { return None };
         executions(&[self.step(&step)?], |_| Some(round.clone())).pop()
     }

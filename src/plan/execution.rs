@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// One execution of a step, or of what belongs to it. A step's own name has none of `/`, `@` and `#`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Execution {
+pub(crate) enum Execution {
     /// `STEP`: the first one, and in most runs the only one.
     First(String),
     /// `STEP@ROUND`: a further one.
@@ -19,7 +19,7 @@ pub enum Execution {
 
 /// Which further execution of a step it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Round {
+pub(crate) enum Round {
     /// `N`: the round of the follow-up that runs the step first.
     Nth(u32),
     /// `FOLLOW-UP.N`: the round of another follow-up.
@@ -31,7 +31,7 @@ pub enum Round {
 /// A text that names no execution: nothing that this version has written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no execution of a step")]
-pub struct NoExecution(String);
+pub(crate) struct NoExecution(String);
 
 const UNDO: &str = "undo/";
 const APPROVE: &str = "approve/";
@@ -40,14 +40,14 @@ const REVALIDATE: &str = "revalidate-";
 
 impl Execution {
     /// The name of the step.
-    pub fn step(&self) -> &str {
+    pub(crate) fn step(&self) -> &str {
         match self {
             Self::First(step) | Self::Again(step, _) | Self::Undo(step) | Self::Approval(step) => step,
         }
     }
 
     /// The name of the step, if it is executed in a further round of a follow-up.
-    pub fn into_round_of(self) -> Option<String> {
+    pub(crate) fn into_round_of(self) -> Option<String> {
         match self {
             Self::Again(step, Round::Nth(_) | Round::Of(..)) => Some(step),
             Self::First(_) | Self::Again(_, Round::Revalidation(_)) | Self::Undo(_) | Self::Approval(_) => None,
@@ -55,7 +55,7 @@ impl Execution {
     }
 
     /// Whether it is the step itself that is executed, and not what belongs to its undo.
-    pub fn is_of_step(&self) -> bool {
+    pub(crate) fn is_of_step(&self) -> bool {
         match self {
             Self::First(_) | Self::Again(..) => true,
             Self::Undo(_) | Self::Approval(_) => false,
@@ -69,7 +69,7 @@ pub fn undo_name(step: &str) -> String {
 }
 
 /// The name of the gate before a step's undo.
-pub fn approval_name(step: &str) -> String {
+pub(crate) fn approval_name(step: &str) -> String {
     Execution::Approval(step.to_owned()).to_string()
 }
 
@@ -130,7 +130,7 @@ impl fmt::Display for Round {
 }
 
 /// Whether it can be the name of a step, a trigger or a follow-up, as far as the texts of executions and keys rest on it.
-pub fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', ROUND, '#'])
 }
 

@@ -158,7 +158,7 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
 }
 
 /// Reads `3` or `80%`.
-pub fn count_or_percent(text: &str) -> Option<MinReady> {
+pub(crate) fn count_or_percent(text: &str) -> Option<MinReady> {
     let digits =
         |s: &str| (!s.is_empty() && s.len() <= 5 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok())?;
     match text.strip_suffix('%') {

@@ -279,7 +279,7 @@ pub fn cannot_start(pod: &Pod) -> bool {
 }
 
 /// Whether a pod belongs to this Job and not to another of the same name.
-pub fn is_of(pod: &Pod, job: &ObjectMeta) -> bool {
+pub(crate) fn is_of(pod: &Pod, job: &ObjectMeta) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     job.uid.as_ref().is_some_and(|uid| owners.clone().any(|o| o.uid == *uid))
 }

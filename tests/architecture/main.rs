@@ -291,6 +291,31 @@ fn files_are_short_and_say_what_they_are() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Fields and variants have a comment where their name does not say it all; what the API server shows of a field is
+/// checked where the definitions are.
+#[test]
+fn public_items_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let lines: Vec<&str> = file.product().lines().collect();
+        let text: Vec<&str> = file.text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let item = line.trim_start().strip_prefix("pub ").map(|rest| rest.trim_start_matches("async "));
+            let kinds = ["fn ", "struct ", "enum ", "trait ", "type ", "const "];
+            if !item.is_some_and(|item| !item.contains('$') && kinds.iter().any(|kind| item.starts_with(kind))) {
+                continue;
+            }
+            // Between an item and its comment stand attributes, some of several lines.
+            let above = text[..number].iter().rev().map(|line| line.trim_start());
+            let first = above.take_while(|line| !line.is_empty() && *line != "}").find(|line| line.starts_with("///"));
+            if first.is_none() {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "say in a doc comment what they are:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn the_product_does_not_panic_on_what_comes_from_outside() {
     let mut wrong = Vec::new();

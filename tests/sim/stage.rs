@@ -1,6 +1,7 @@
 //! Carries out the cues of a script: what people, the kubelet and misfortune do.
 
 use cutover::api::step::WorkloadRef;
+use jiff::SignedDuration;
 
 use super::cluster::Who;
 use super::script::Act;
@@ -136,6 +137,9 @@ impl Timeline {
         if let (Some(kind), Some(until)) = (&act.freeze, until) {
             self.frozen.insert(kind.clone(), until);
             self.thaw_at(until);
+        }
+        if let Some(seconds) = act.clock {
+            self.cluster.clock_ahead = SignedDuration::from_secs(seconds);
         }
         if act.crash {
             self.log.line(now, "operator", "dies");

@@ -226,8 +226,17 @@ pub struct ContainerView {
     pub waiting: Option<String>,
     /// What the kubelet says of that reason.
     pub waiting_message: Option<String>,
-    /// Last end, such as `OOMKilled` or `Error`, and when.
-    pub terminated: Option<(String, Option<Timestamp>)>,
+    /// Its last end.
+    pub terminated: Option<ContainerEnd>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerEnd {
+    /// Such as `OOMKilled` or `Error`.
+    pub reason: String,
+    /// The id of the container that ended: each restart makes a new one.
+    pub id: String,
 }
 
 /// A node.

@@ -69,7 +69,7 @@ pub fn not_ready(pod: &PodView) -> Option<Cause> {
     let unready = || {
         let container = pod.containers.iter().find(|c| !c.ready && (c.running || c.terminated.is_some()))?;
         let how = match &container.terminated {
-            Some((reason, _)) => format!("is not ready; it ended before: {reason}"),
+            Some(end) => format!("is not ready; it ended before: {}", end.reason),
             None => "is not ready yet".to_owned(),
         };
         let text = format!("pod {}: container {} of {} {how}", pod.name, container.name, container.image);
@@ -162,7 +162,7 @@ fn waits(container: &ContainerView) -> Option<(Patience, String)> {
             (Patience::Short, with(reason.to_owned(), message))
         }
         "CrashLoopBackOff" => {
-            let how = container.terminated.as_ref().map(|(how, _)| format!("it ended: {how}")).unwrap_or_default();
+            let how = container.terminated.as_ref().map(|end| format!("it ended: {}", end.reason)).unwrap_or_default();
             (Patience::Deadline, with(reason.to_owned(), &how))
         }
         "ContainerCreating" | "PodInitializing" => {

@@ -10,6 +10,7 @@ pub mod keep;
 pub mod metrics;
 mod names;
 pub(crate) mod quantity;
+pub(crate) mod reach;
 mod refuse;
 mod request;
 mod resolve;

@@ -1,6 +1,7 @@
 //! Carries out the cues of a script: what people, the kubelet and misfortune do.
 
 use cutover::api::step::WorkloadRef;
+use cutover::world::ContainerEnd;
 use jiff::SignedDuration;
 
 use super::cluster::Who;
@@ -115,7 +116,8 @@ impl Timeline {
                 for c in &mut pod.containers {
                     c.restarts += r.count;
                     c.waiting.clone_from(&r.waiting);
-                    c.terminated = r.reason.clone().map(|reason| (reason, Some(now)));
+                    c.terminated =
+                        r.reason.clone().map(|reason| ContainerEnd { reason, id: format!("{}-{now}", c.name) });
                 }
             }
         }

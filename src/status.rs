@@ -19,7 +19,7 @@ use crate::world::{Reading, World};
 mod project;
 
 pub use project::project;
-pub(crate) use project::{Facts, side_of};
+pub(crate) use project::{Facts, without_version};
 
 /// Services of the run whose selector is neither side's.
 pub(crate) fn drifted(plan: &Plan, world: &World) -> Vec<String> {

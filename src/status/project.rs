@@ -124,7 +124,7 @@ fn at_version(side: &str, version: Option<&str>) -> String {
 }
 
 /// The side of `green@2.4.0`.
-pub(crate) fn side_of(at_version: &str) -> &str {
+pub(crate) fn without_version(at_version: &str) -> &str {
     at_version.split_once('@').map_or(at_version, |(side, _)| side)
 }
 

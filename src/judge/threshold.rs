@@ -250,7 +250,7 @@ mod tests {
                     'g' => QueryAnswer::Value(0.05),
                     _ => QueryAnswer::Inconclusive("no series".into()),
                 };
-                f.world.readings.insert(format!("errors@{n}"), Reading::Query(answer));
+                f.world.readings.insert(read(&format!("errors@{n}")), Reading::Query(answer));
                 if judge(&f, &t, &mut record).0.is_some() {
                     at = Some(n);
                     break;

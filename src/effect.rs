@@ -8,20 +8,18 @@ use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Sch
 
 pub mod change;
 mod claimed;
+mod edit;
 pub mod env;
 mod failure;
+mod key;
 pub mod protocol;
 mod scope;
 
 pub use change::{Change, hash};
 pub use claimed::Claimed;
 pub use failure::{CallError, Class};
+pub use key::{Attempt, EffectKey, ReadKey};
 pub use scope::Scope;
-
-/// Names a read, so that its answer finds the step or trial that asked. `step#attempt`, `trigger@trial`.
-pub type ReadKey = String;
-/// Names an effect; the same key is never under way twice.
-pub type EffectKey = String;
 
 /// Something to be looked at. Long ones run beside the driver and answer into its mailbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -211,6 +209,13 @@ pub struct Route {
     pub name: String,
 }
 
+impl Route {
+    /// The key of its switch, as it was claimed.
+    pub(crate) fn switch_key(&self, resource_version: &str) -> EffectKey {
+        EffectKey::Switch { route: self.name.clone(), resource_version: resource_version.to_owned() }
+    }
+}
+
 /// The kinds of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
@@ -256,8 +261,9 @@ pub enum Effect {
     },
     /// Send a request that may change something, once.
     Send {
-        /// `step#attempt`.
-        key: String,
+        /// The attempt that sends it.
+        key: Attempt,
+        /// The request.
         request: Request,
     },
     /// Point a route to the target. Ready endpoints are counted live first (P5), then it is patched with tests of uid,
@@ -329,32 +335,19 @@ impl Effect {
     /// The effect's key.
     pub fn key(&self) -> EffectKey {
         match self {
-            Self::CreateJob { name, .. } => format!("create/{name}"),
-            Self::StartJob { name, .. } => format!("start/{name}"),
-            Self::DeleteJob { name, .. } => format!("delete/{name}"),
-            Self::OwnJob { name, .. } => format!("own/{name}"),
-            Self::Answer { uid, .. } => answer_key(uid),
-            Self::Send { key, .. } => format!("send/{key}"),
-            Self::Switch { route, resource_version, .. } => switch_key(route, resource_version),
-            Self::Restore { route, .. } => format!("restore/{}", route.name),
-            Self::Change { why, object, change, .. } => change_key(change.kind(), why, object),
+            Self::CreateJob { name, .. } => EffectKey::CreateJob(name.clone()),
+            Self::StartJob { name, .. } => EffectKey::StartJob(name.clone()),
+            Self::DeleteJob { name, .. } => EffectKey::DeleteJob(name.clone()),
+            Self::OwnJob { name, .. } => EffectKey::OwnJob(name.clone()),
+            Self::Answer { uid, .. } => EffectKey::answer(uid),
+            Self::Send { key, .. } => EffectKey::Send(key.clone()),
+            Self::Switch { route, resource_version, .. } => route.switch_key(resource_version),
+            Self::Restore { route, .. } => EffectKey::Restore(route.name.clone()),
+            Self::Change { why, object, change, .. } => {
+                EffectKey::Change { change: change.kind(), why: why.clone(), object: object.clone() }
+            }
         }
     }
-}
-
-/// The key of the switch of a route, as it was claimed.
-pub(crate) fn switch_key(route: &Route, resource_version: &str) -> EffectKey {
-    format!("switch/{}/{resource_version}", route.name)
-}
-
-/// The key of the answer to a decision.
-pub(crate) fn answer_key(uid: &str) -> EffectKey {
-    format!("answer/{uid}")
-}
-
-/// The key of a change of this kind of this object.
-pub(crate) fn change_key(kind: &str, why: &str, object: &ObjectRef) -> EffectKey {
-    format!("{kind}/{why}/{:?}/{}", object.kind, object.name)
 }
 
 /// What came of an effect.

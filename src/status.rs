@@ -18,11 +18,8 @@ use crate::world::{Reading, World};
 
 mod project;
 
-pub(crate) use project::Facts;
 pub use project::project;
-
-/// Prefix of the read that rehearses a restore.
-pub(crate) const REHEARSAL: &str = "rehearse-restore@";
+pub(crate) use project::{Facts, without_version};
 
 /// Services of the run whose selector is neither side's.
 pub(crate) fn drifted(plan: &Plan, world: &World) -> Vec<String> {
@@ -154,7 +151,7 @@ fn can_roll_back(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Vec
         unset(list, types::CAN_ROLL_BACK);
         return;
     }
-    let refusal = world.readings.iter().filter(|(k, _)| k.starts_with(REHEARSAL)).find_map(|(_, r)| match r {
+    let refusal = world.readings.iter().filter(|(k, _)| k.is_rehearsal()).find_map(|(_, r)| match r {
         Reading::DryRun(refusals) => refusals.iter().find(|r| !r.transient).map(|r| (r.forbidden, r.why.clone())),
         _ => None,
     });

@@ -10,7 +10,7 @@ use crate::api::cutover::Release;
 use crate::api::decision::CutoverDecisionSpec;
 use crate::api::run::Selector;
 use crate::api::step::WorkloadRef;
-use crate::effect::{EffectKey, Outcome, ReadKey};
+use crate::effect::{Attempt, EffectKey, Outcome, ReadKey};
 
 mod answers;
 pub mod convert;
@@ -281,7 +281,7 @@ pub struct JobView {
     /// Its label `cutover.dev/run`.
     pub run: Option<String>,
     /// Its label `cutover.dev/step` and annotation `cutover.dev/attempt`, as `step#attempt`.
-    pub step: Option<String>,
+    pub step: Option<Attempt>,
     /// `spec.suspend`.
     pub suspended: bool,
     /// `status.startTime`.

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use crate::api::run::{Before, ObjectKind, ObjectRef, StepRecord, TemplateChange};
 use crate::api::step::{SideRef, WorkloadRef};
 use crate::effect::change::Now;
-use crate::effect::{Change, Effect, Outcome, Read};
+use crate::effect::{Attempt, Change, Effect, Outcome, Read};
 use crate::world::{PodView, Reading, WorkloadView};
 
-use super::permissions::{remedy, try_of};
-use super::{Cx, Out, Verdict, span};
+use super::rights::remedy;
+use super::{Cx, Out, Verdict, span, try_of};
 use crate::journal::{self, later};
 use crate::plan::PlanStep;
 
@@ -61,6 +61,23 @@ pub fn journaled(record: &mut StepRecord, object: ObjectRef, uid: &str, fill: im
     fill(&mut before);
     record.before.push(before);
     record.before.len() - 1
+}
+
+/// What was journaled of a workload, with its place; journals it now where it is new.
+///
+/// # Errors
+/// It is another one of that name by now.
+pub(crate) fn known(
+    record: &mut StepRecord,
+    workload: &WorkloadRef,
+    view: &WorkloadView,
+    fill: impl FnOnce(&mut Before),
+) -> Result<(usize, Before), String> {
+    let i = journaled(record, workload.into(), &view.uid, fill);
+    match record.before.get(i).filter(|before| before.uid == view.uid) {
+        Some(before) => Ok((i, before.clone())),
+        None => Err(format!("{} was replaced by another of that name", shown(&workload.into()))),
+    }
 }
 
 /// A change that a step wants.
@@ -237,7 +254,7 @@ pub fn answer<'a>(
     cx: &Cx<'a>,
     record: &mut StepRecord,
     out: &mut Out,
-    key: &str,
+    (attempt, what): (&Attempt, &str),
     read: &Read,
     known: impl Fn(&Reading) -> Result<(), String>,
 ) -> Option<&'a Reading> {
@@ -245,7 +262,7 @@ pub fn answer<'a>(
     let (n, next) = try_of(span(began, cx.world.now));
     let mut found = None;
     for n in [Some(n), n.checked_sub(1)].into_iter().flatten() {
-        let key = format!("{key}/{n}");
+        let key = attempt.part(format!("{what}/{n}"));
         match cx.world.readings.get(&key).map(|r| (r, known(r))) {
             Some((reading, Ok(()))) => found = found.or(Some(reading)),
             Some((_, Err(why))) => record.message = Some(format!("to be read again: {why}")),
@@ -254,7 +271,7 @@ pub fn answer<'a>(
         out.reads.insert(key, read.clone());
     }
     if found.is_none() {
-        record.message.get_or_insert_with(|| format!("{key} is being read"));
+        record.message.get_or_insert_with(|| format!("{attempt}/{what} is being read"));
         out.wake_at(later(began, next));
     }
     found

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
-use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
+use crate::effect::{Attempt, Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal::later;
 use crate::journal::transition::IllegalEvent;
 use crate::plan::{Action, Plan, PlanStep};
@@ -37,6 +37,7 @@ mod ports;
 pub mod request;
 pub mod resource;
 mod restart;
+pub(crate) mod rights;
 mod rollout;
 mod scale;
 pub mod set_env;
@@ -105,12 +106,12 @@ impl Out {
     }
 
     /// The result of an effect and when it came, if there is one not yet taken in. Taking it consumes it.
-    pub fn outcome(&mut self, cx: &Cx, key: &str) -> Option<(Timestamp, Outcome)> {
-        if self.consumed.iter().any(|k| k == key) {
+    pub fn outcome(&mut self, cx: &Cx, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
+        if self.consumed.contains(key) {
             return None;
         }
         let seen = cx.world.outcomes.get(key)?;
-        self.consumed.push(key.to_owned());
+        self.consumed.push(key.clone());
         Some((seen.at, seen.value.clone()))
     }
 
@@ -204,12 +205,29 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     }
 }
 
-/// The key of the read that an attempt makes.
+/// The attempt that a record is about, after which reads and requests are named.
+pub(crate) fn attempt_of(step: &PlanStep, record: &StepRecord) -> Attempt {
+    Attempt::of(&step.name, record.attempt)
+}
+
+/// The key of the one read that an attempt makes.
 pub(crate) fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
-    format!("{}#{}", step.name, record.attempt)
+    ReadKey::Attempt(attempt_of(step, record))
 }
 
 /// From `from` to `to`; nothing when that is negative, as after a step of the clock.
 pub fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
+}
+
+/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
+/// API server gets its time.
+pub(crate) fn try_of(elapsed: Duration) -> (u64, Duration) {
+    let mut end = 2000;
+    let mut n = 0;
+    while elapsed.as_millis() >= end {
+        n += 1;
+        end += end.min(30_000);
+    }
+    (n, Duration::from_millis(end))
 }

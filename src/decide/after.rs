@@ -13,7 +13,7 @@ use crate::decide::{close, execution, interrupt, steps};
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
-use crate::plan::{PlanStep, Stage};
+use crate::plan::{Execution, PlanStep, Stage};
 pub(crate) use crate::status::go_back_anew;
 use crate::status::release_name;
 use crate::world::CutoverView;
@@ -319,7 +319,10 @@ fn checks(d: &mut Draft) -> bool {
     let bad: Vec<String> = records
         .iter()
         .filter(|r| r.state == StepState::Failed)
-        .map(|r| format!("{}: {}", crate::plan::after::step_of(&r.name), r.message.as_deref().unwrap_or("failed")))
+        .map(|r| {
+            let step = r.name.parse().map_or_else(|_| r.name.clone(), |of: Execution| of.step().to_owned());
+            format!("{step}: {}", r.message.as_deref().unwrap_or("failed"))
+        })
         .collect();
     let counted = records.iter().filter(|r| r.state != StepState::Skipped).count();
     let mut text = format!("{} of {counted} checks passed", counted.saturating_sub(bad.len()));

@@ -8,7 +8,9 @@ use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, Question, RunStatus, ServiceSwitch};
 use crate::decide::decision::{Decision, Note, urgency};
+use crate::effect::change::Kind;
 use crate::effect::{Effect, EffectKey, Outcome};
+use crate::journal::question::Subject;
 use crate::journal::transition::{self, IllegalEvent, SwitchEvent};
 use crate::journal::{self, later};
 use crate::plan::Plan;
@@ -67,8 +69,8 @@ impl<'a> Draft<'a> {
 
     /// Whether a change of replicas by this step is under way.
     pub(crate) fn scaling(&self, step: &str) -> bool {
-        let prefix = format!("scale/{step}/");
-        self.world.in_flight.iter().any(|key| key.starts_with(&prefix))
+        let scales = |key: &EffectKey| matches!(key, EffectKey::Change { change: Kind::Scale, why, .. } if why == step);
+        self.world.in_flight.iter().any(scales)
     }
 
     pub(crate) fn cx<'b>(&'b self) -> Cx<'b>
@@ -145,29 +147,27 @@ impl<'a> Draft<'a> {
     }
 
     /// Asks people, unless they are being asked something already.
-    pub(crate) fn ask(&mut self, subject: &str, text: &str, within: Option<Duration>, default_rollback: bool) {
+    pub(crate) fn ask(&mut self, subject: &Subject, text: &str, within: Option<Duration>, default_rollback: bool) {
         if self.journal.question.is_some() {
             return;
         }
         let now = self.now();
         self.journal.question = Some(Question {
-            subject: subject.into(),
+            subject: subject.to_string(),
             text: journal::short(text, 512),
             at: now,
             until: within.map(|w| later(now, w)),
             default_rollback,
         });
-        self.note(true, crate::api::condition::types::AWAITING_DECISION, subject, text);
+        self.note(true, crate::api::condition::types::AWAITING_DECISION, &subject.to_string(), text);
     }
 
     /// The result of an effect, if there is one not yet taken in. Taking it consumes it.
     pub(crate) fn outcome(&mut self, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
-        if self.out.consumed.contains(key) {
-            return None;
-        }
-        let seen = self.world.outcomes.get(key)?;
-        self.out.consumed.push(key.clone());
-        Some((seen.at, seen.value.clone()))
+        let mut out = std::mem::take(&mut self.out);
+        let outcome = out.outcome(&self.cx(), key);
+        self.out = out;
+        outcome
     }
 
     /// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.

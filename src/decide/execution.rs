@@ -4,7 +4,7 @@ use crate::actions;
 use crate::api::condition::reasons;
 use crate::api::run::StepState;
 use crate::decide::draft::Draft;
-use crate::effect::Read;
+use crate::effect::{Read, ReadKey};
 use crate::journal;
 use crate::journal::transition::{self, StepEvent};
 use crate::plan::{Action, PlanStep};
@@ -13,7 +13,7 @@ use crate::plan::{Action, PlanStep};
 /// look like one that does not exist.
 pub(crate) fn everything_is_known(d: &mut Draft) -> bool {
     if d.world.refreshed.is_none() {
-        d.out.reads.insert("refresh".into(), Read::Refresh);
+        d.out.reads.insert(ReadKey::Refresh, Read::Refresh);
     }
     d.world.refreshed.is_some()
 }

@@ -69,13 +69,13 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::Outcome;
+    use crate::effect::{EffectKey, Outcome};
 
     #[tokio::test]
     async fn nothing_is_lost_when_a_wait_is_given_up() {
         let (post, mut mailbox) = mailbox();
         for n in 0..10 {
-            post.letters.send(Heard::Ended(format!("e{n}"), Outcome::Done)).await.expect("open");
+            post.letters.send(Heard::Ended(EffectKey::answer(&format!("e{n}")), Outcome::Done)).await.expect("open");
             post.sightings.send(Sighting::Pods(vec![])).await.expect("open");
         }
         mailbox.wait().await;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::change::{Edit, Now, member};
+use super::edit::{Edit, Now, member};
 
 const ANNOTATIONS: &str = "/metadata/annotations";
 

@@ -177,7 +177,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::actions::fixtures::{Fixture, labels, pod};
+    use crate::actions::fixtures::{Fixture, labels, pod, read};
     use crate::api::run::{Before, StepRecord, SwitchRecord};
     use crate::world::NodesAnswer;
 
@@ -301,7 +301,7 @@ mod tests {
         let mut f = run(&BOTH);
         let now = f.world.now;
         let answer = |state| Reading::Nodes(Ok(NodesAnswer { at: now, nodes: [("n1".to_owned(), state)].into() }));
-        f.world.readings.insert("nodes@1".into(), answer(NodeState::NotReady));
+        f.world.readings.insert(read("nodes@1"), answer(NodeState::NotReady));
         assert_eq!(seen(&f).2, ["n1"], "the watch is behind");
         node(&mut f, "n1", NodeState::Ready, 0);
         assert_eq!(seen(&f).2, ["n1"], "looked at in that moment");

@@ -12,6 +12,7 @@ use crate::api::run::{
 use crate::api::trigger::Until;
 
 pub(crate) mod outbox;
+pub(crate) mod question;
 pub mod trail;
 pub mod transition;
 pub mod words;

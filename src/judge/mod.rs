@@ -117,6 +117,7 @@ mod fixtures {
     use serde_json::Value;
 
     use super::*;
+    pub use crate::actions::fixtures::read;
     use crate::actions::fixtures::{Fixture, labels};
     use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 

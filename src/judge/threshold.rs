@@ -177,9 +177,10 @@ fn judge(
 mod tests {
     use serde_json::json;
 
-    use super::super::fixtures::{armed, judge, trigger};
+    use super::super::fixtures::{armed, judge, read, trigger};
     use super::*;
     use crate::actions::fixtures::Fixture;
+    use crate::effect::ReadKey;
 
     fn errors(sustained: Option<&str>) -> Trigger {
         let mut metric = json!({"query": "errors", "above": "0.05"});
@@ -249,7 +250,7 @@ mod tests {
                     'g' => QueryAnswer::Value(0.05),
                     _ => QueryAnswer::Inconclusive("no series".into()),
                 };
-                f.world.readings.insert(format!("errors@{n}"), Reading::Query(answer));
+                f.world.readings.insert(read(&format!("errors@{n}")), Reading::Query(answer));
                 if judge(&f, &t, &mut record).0.is_some() {
                     at = Some(n);
                     break;
@@ -296,7 +297,9 @@ mod tests {
         assert!(out.reads.is_empty() && out.wake == "2026-01-01T00:00:01Z".parse().ok());
         f.after(1);
         let (_, out) = judge(&f, &errors(None), &mut record);
-        let Some(Read::Query { at: Some(at), timeout, .. }) = out.reads.get("errors@1") else { panic!("{out:?}") };
+        let Some(Read::Query { at: Some(at), timeout, .. }) = out.reads.get(&read("errors@1")) else {
+            panic!("{out:?}")
+        };
         assert_eq!((at.to_string(), *timeout), ("2026-01-01T00:00:01Z".into(), Duration::from_secs(2)));
     }
 
@@ -308,12 +311,15 @@ mod tests {
         record.trials = 2;
         f.after(6);
         let (_, out) = judge(&f, &t, &mut record);
-        assert_eq!(out.reads.keys().collect::<Vec<_>>(), ["errors@3", "errors@4", "errors@5", "errors@6"]);
+        assert_eq!(
+            out.reads.keys().cloned().collect::<Vec<_>>(),
+            [3, 4, 5, 6].map(|n| ReadKey::Trial("errors".into(), n))
+        );
         // Answers may come in any order; they are judged in theirs.
-        f.world.readings.insert("errors@4".into(), Reading::Query(QueryAnswer::Value(1.0)));
+        f.world.readings.insert(read("errors@4"), Reading::Query(QueryAnswer::Value(1.0)));
         assert_eq!((judge(&f, &t, &mut record).0, record.trials), (None, 2));
         for n in [3, 5, 6] {
-            f.world.readings.insert(format!("errors@{n}"), Reading::Query(QueryAnswer::Value(1.0)));
+            f.world.readings.insert(read(&format!("errors@{n}")), Reading::Query(QueryAnswer::Value(1.0)));
         }
         assert!(judge(&f, &t, &mut record).0.is_some_and(|why| why.contains("since 00:00:03Z (3s)")));
     }
@@ -329,7 +335,7 @@ mod tests {
         f.after(100);
         let (fired, out) = judge(&f, &t, &mut record);
         assert!(fired.is_none() && record.bad_in_a_row == 0 && record.bad_since.is_none());
-        assert_eq!(out.reads.keys().next().map(String::as_str), Some("errors@100"));
+        assert_eq!(out.reads.keys().next_back(), Some(&read("errors@100")));
         assert_eq!((out.reads.len(), record.last), (5, Some(TrialVerdict::Inconclusive)));
     }
 
@@ -342,6 +348,6 @@ mod tests {
         judge(&f, &t, &mut record);
         f.world.now += jiff::SignedDuration::from_millis(1000);
         let (_, out) = judge(&f, &t, &mut record);
-        assert!(out.reads.contains_key("t@1") && out.reads.len() == 11, "{:?}", out.reads.keys());
+        assert!(out.reads.contains_key(&read("t@1")) && out.reads.len() == 11, "{:?}", out.reads.keys());
     }
 }

@@ -126,7 +126,7 @@ pub fn advance<R: Rule>(
 
 /// The key of the read of a trial.
 pub fn key(trigger: &Trigger, n: u64) -> ReadKey {
-    format!("{}@{n}", trigger.name)
+    ReadKey::Trial(trigger.name.clone(), n)
 }
 
 /// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of

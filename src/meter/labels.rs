@@ -146,7 +146,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::Send { .. } => "send",
         Effect::Switch { .. } => "switch",
         Effect::Restore { .. } => "restore",
-        Effect::Change { change, .. } => change.kind(),
+        Effect::Change { change, .. } => change.kind().as_str(),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::api::duration::Duration;
 
 use super::expr_check::{self, Chain};
 
-/// Longest expression.
-pub(crate) const MAX_LEN: usize = 512;
+pub use super::expr_check::MAX_LEN;
+
 /// Steps of loops that one evaluation may take, estimated from the sizes of what is looped over.
 const MAX_COST: u128 = 2_000_000;
 

@@ -1,12 +1,14 @@
-//! PURE. What a CEL expression is made of, and whether it stays within the bounds of [`super::expr`].
+//! PURE. What a CEL expression is made of, and whether it stays within the bounds of expressions.
 
 use std::collections::BTreeSet;
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 
-use super::{expr::MAX_LEN, select};
+use super::select;
 
+/// Longest expression.
+pub const MAX_LEN: usize = 512;
 /// Deepest bracket in the text; the parser descends some ten calls for each.
 const MAX_BRACKETS: usize = 12;
 /// Deepest expression.

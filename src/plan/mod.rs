@@ -3,6 +3,7 @@
 mod actions;
 pub mod after;
 mod changes;
+pub(crate) mod execution;
 pub mod expr;
 mod expr_check;
 pub mod keep;
@@ -13,6 +14,7 @@ pub(crate) mod reach;
 mod refuse;
 mod request;
 mod resolve;
+mod resolving;
 mod scope;
 pub mod select;
 mod steps;
@@ -23,6 +25,8 @@ pub mod vars;
 
 pub use actions::Action;
 pub(crate) use actions::PlanSuite;
+pub use execution::undo_name;
+pub(crate) use execution::{Execution, Round};
 pub use metrics::Offered;
 pub use refuse::Refusal;
 pub use resolve::resolve;

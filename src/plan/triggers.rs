@@ -8,8 +8,8 @@ use crate::api::one_of::Tagged;
 use crate::api::trigger::{Trigger, Watched};
 
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::scope::{self, Scope, Usage};
-use super::steps::Cx;
+use super::resolving::Cx;
+use super::scope::Usage;
 use super::{MinReady, PlanObserve};
 
 mod logs;
@@ -160,17 +160,6 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
         ),
     }
     out
-}
-
-/// Refuses empty queries and variables, which are never put into a query language.
-pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mut Refusals) {
-    refusals.require(!query.trim().is_empty(), field, "the query is empty", "write PromQL that gives one number");
-    refusals.require(
-        !scope::holds_variable(query, scope),
-        field,
-        "variables are not expanded in queries",
-        "write the value out, or compare with captures.<name> in expect",
-    );
 }
 
 /// Reads `3` or `80%`.

@@ -11,7 +11,8 @@ use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;
 
 use super::actions::Action;
-use super::after::{PlanFollowUp, step_of};
+use super::after::PlanFollowUp;
+use super::execution::{Execution, approval_name, undo_name};
 use super::triggers::BuiltInTrigger;
 
 /// The form of plan this operator writes and knows.
@@ -247,6 +248,25 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
+    /// A step of the operator's own.
+    pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> Self {
+        let every = Duration::from_secs(5);
+        Self {
+            name: name.to_owned(),
+            stage,
+            critical: true,
+            when: None,
+            timeout: action.time(attempts, every),
+            attempts,
+            every,
+            needs: vec![],
+            after: vec![],
+            on_failure: OnFailure::Fail,
+            action,
+            undo: None,
+        }
+    }
+
     /// The steps of which each has an action of its own: those of a suite, else the step itself.
     pub fn parts(&self) -> &[Self] {
         if let Action::Suite(suite) = &self.action { &suite.steps } else { std::slice::from_ref(self) }
@@ -293,15 +313,20 @@ impl Plan {
 
     /// A step by name, those of suites included; of a further execution of it (`STEP@ROUND`), the step.
     pub fn step(&self, name: &str) -> Option<&PlanStep> {
-        let name = step_of(name);
+        let execution: Execution = name.parse().ok().filter(Execution::is_of_step)?;
+        self.named_step(execution.step())
+    }
+
+    fn named_step(&self, name: &str) -> Option<&PlanStep> {
         self.steps.iter().find_map(|s| if s.name == name { Some(s) } else { s.parts().iter().find(|x| x.name == name) })
     }
 
     /// What the execution of this name does: a step, or a step's undo (`undo/NAME`).
     pub fn action(&self, name: &str) -> Option<&Action> {
-        match name.strip_prefix(UNDO) {
-            Some(undone) => self.step(undone)?.undo.as_ref().map(|u| &u.action),
-            None => self.step(name).map(|s| &s.action),
+        match name.parse().ok()? {
+            Execution::Undo(step) => self.named_step(&step)?.undo.as_ref().map(|u| &u.action),
+            Execution::First(step) | Execution::Again(step, _) => self.named_step(&step).map(|s| &s.action),
+            Execution::Approval(_) => None,
         }
     }
 
@@ -334,10 +359,14 @@ impl Plan {
 
     /// The approval that a gate of this name waits for.
     pub fn gate(&self, name: &str) -> Option<&Approval> {
-        if let Some(of) = name.strip_prefix(APPROVE) {
-            return self.step(of)?.undo.as_ref()?.approval.as_ref();
+        match name.parse().ok()? {
+            Execution::Approval(step) => self.named_step(&step)?.undo.as_ref()?.approval.as_ref(),
+            Execution::First(step) | Execution::Again(step, _) => match &self.named_step(&step)?.action {
+                Action::Approval(approval) => Some(approval),
+                _ => None,
+            },
+            Execution::Undo(_) => None,
         }
-        if let Action::Approval(approval) = &self.step(name)?.action { Some(approval) } else { None }
     }
 
     /// With how many ready endpoints, of so many that it had, the old side is restored at once.
@@ -352,21 +381,6 @@ impl Plan {
             SideRef::Old => &self.old,
         }
     }
-}
-
-/// The name of the execution of a step's undo.
-pub fn undo_name(step: &str) -> String {
-    format!("{UNDO}{step}")
-}
-
-/// What the names of undos begin with; a step's own name has no slash.
-const UNDO: &str = "undo/";
-/// What the names of gates before undos begin with.
-const APPROVE: &str = "approve/";
-
-/// The name of the gate before a step's undo.
-pub(crate) fn approval_name(step: &str) -> String {
-    format!("{APPROVE}{step}")
 }
 
 /// How long an approval may take: `within`, else a day.

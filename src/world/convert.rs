@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
-use crate::effect::hash;
+use crate::effect::{Attempt, hash};
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
     ServiceView, TargetPort, WorkloadView,
@@ -307,7 +307,7 @@ pub fn job<'a>(
         resource_version: version(meta),
         owned: meta.owner_references.iter().flatten().any(|o| o.kind == "CutoverRun" && Some(&o.uid) == run.as_ref()),
         run,
-        step: label(LABEL_STEP).zip(attempt).map(|(step, attempt)| format!("{step}#{attempt}")),
+        step: label(LABEL_STEP).zip(attempt).and_then(|(step, n)| Some(Attempt::of(&step, n.parse().ok()?))),
         suspended: job.spec.as_ref().and_then(|s| s.suspend).unwrap_or(false),
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         end: job_end(job),

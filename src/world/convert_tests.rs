@@ -171,7 +171,7 @@ fn a_job_shows_whose_it_is_and_its_pods() {
     let since = |_: &str| at("2026-11-20T00:00:00Z");
     let status = json!({"startTime": "2026-11-20T00:00:01Z", "active": 1, "terminating": 1});
     let view = job(&a_job(status), &[job_pod("j", "Pending", "ImagePullBackOff")], since);
-    assert_eq!(view.step.as_deref(), Some("migrate#2"));
+    assert_eq!(view.step, Some(Attempt::of("migrate", 2)));
     assert_eq!(view.run.as_deref(), Some("r"));
     assert!(view.owned && view.suspended && view.end.is_none());
     assert_eq!(view.started, Some(at("2026-11-20T00:00:01Z")));

@@ -16,6 +16,8 @@ use crate::api::template::{Template, TemplateKind};
 use crate::decide::Note;
 use crate::effect::Outcome;
 
+pub use crate::effect::Class;
+
 /// One thing to do. The list that [`super::Look::next`] returns is carried out in its order.
 #[derive(Clone, Debug)]
 pub enum Order {
@@ -166,21 +168,6 @@ pub enum Reply {
     Answers(Vec<Outcome>),
     /// It is done, or it is there.
     Done,
-}
-
-/// What a failed request means. Everything that is not certain is `Transient`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The object is not there.
-    NotFound,
-    /// The object is there already, or is not as it was.
-    Conflict,
-    /// A right is missing.
-    Forbidden,
-    /// Refused for good, or a failed `test` of a patch.
-    Invalid,
-    /// Nothing is known: it may have been carried out.
-    Transient,
 }
 
 /// A failed request.

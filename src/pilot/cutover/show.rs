@@ -15,7 +15,7 @@ use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::run::{CutoverRun, SwitchState};
 use crate::decide::Note;
 use crate::plan::Plan;
-use crate::status::{Facts, project};
+use crate::status::{Facts, project, without_version};
 
 /// What stands in the way of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
     } else {
         // Under way: shown as it was before.
         let before = cutover.status.as_ref().and_then(|s| s.live.clone())?;
-        Some(before.split('@').next().unwrap_or_default().to_owned())
+        Some(without_version(&before).to_owned())
     }
 }
 

@@ -6,15 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::duration::Duration;
+use crate::api::one_of::{OneOf, Tagged};
 use crate::api::run::ObjectRef;
 use crate::api::step::{
-    self, Approval, Config, CronJobs, Http, Job, Logs, Metric, Resource, Restart, Rollout, Scale, SetEnv, Step,
-    StepAction, Tls, UndoRollout, Wait, WorkloadRef,
+    self, Approval, Config, CronJobs, Http, Job, Logs, Metric, Resource, Restart, Rollout, Scale, SetEnv, StepAction,
+    Tls, UndoRollout, Wait, WorkloadRef,
 };
 
+use super::Plan;
+use super::resolving::{Cx, Part, Place};
 use super::scope::{Captured, Usage};
-use super::steps::Cx;
-use super::{Plan, Stage};
 
 pub(super) mod approval;
 mod config;
@@ -72,36 +73,6 @@ pub(super) trait Planned {
     /// The undo that follows from it by itself, as that of this step.
     fn automatic_undo(&self, _step: &str) -> Option<Action> {
         None
-    }
-}
-
-/// Where an action stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    pub stage: Stage,
-    /// As a part of what.
-    pub part: Part<'a>,
-    /// What that says of its time.
-    pub timeout: Option<Duration>,
-    /// The field of that.
-    pub field: &'a str,
-}
-
-/// As a part of what an action stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Part<'a> {
-    /// A step of a phase.
-    Step(&'a Step),
-    /// A step of a suite.
-    Suite,
-    /// The undo of a step.
-    Undo,
-}
-
-impl Place<'_> {
-    /// Whether nothing may be changed here.
-    fn read_only(&self) -> bool {
-        self.stage == Stage::Preflight && !matches!(self.part, Part::Undo)
     }
 }
 
@@ -247,6 +218,25 @@ impl Action {
     pub(super) fn automatic_undo(&self, step: &str) -> Option<Self> {
         self.planned().automatic_undo(step)
     }
+}
+
+/// What is known of an action, by its enum.
+type Known<T> = fn(&T) -> &dyn Given;
+
+/// Every text of an action that may refer to something. Of several actions, which are refused, those of all.
+pub(super) fn texts<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Usage> {
+    action.all().iter().flat_map(|a| known(a).texts(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// What an action captures.
+pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Captured> {
+    action.all().iter().flat_map(|a| known(a).captures(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
+pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
+    let action = action.one().ok()?;
+    Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
 }
 
 /// The time of an action that waits for workloads, and the least of a suite.

@@ -4,10 +4,10 @@ use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::metrics;
 use crate::plan::reach::reach;
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
-use crate::plan::steps::Cx;
 
-use super::{Rule, check_query};
+use super::Rule;
 
 impl Rule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
@@ -25,7 +25,7 @@ impl Rule for MetricTrigger {
 
 fn check(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) {
     if let Some(query) = &metric.query {
-        check_query(query, &format!("{at}.query"), scope, refusals);
+        metrics::check_query(query, &format!("{at}.query"), scope, refusals);
         refusals.require(
             metric.above.is_some() != metric.below.is_some() || metric.relative_to.is_some(),
             at,

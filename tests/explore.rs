@@ -10,6 +10,8 @@
 
 #[path = "explore/graph.rs"]
 mod graph;
+#[path = "explore/night.rs"]
+mod night;
 #[path = "explore/reached.rs"]
 mod reached;
 mod sim;

@@ -4,17 +4,7 @@ use cutover::api::decision::{Resolution, Verb};
 use cutover::world::QueryAnswer;
 
 use crate::sim::faults::Kind;
-
-/// What may happen next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// The way of things.
-    Free,
-    /// A person or a named condition does what is waited for.
-    Awaited,
-    /// Costs one of the budget.
-    Misfortune,
-}
+use crate::sim::search::Class;
 
 /// An event, by name and class.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,6 @@
 //! The fingerprint of a state: times as offsets from now (capped), counters saturated, texts for people dropped.
 
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cutover::api::Duration;
 use cutover::api::phase::Phase;
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{Operator, State, shell};
 use crate::sim::promises;
+use crate::sim::search::hash;
 
 /// Offsets beyond this are all the same.
 const CAP_MS: i64 = 12_000;
@@ -213,14 +213,4 @@ fn offsets(text: &str, now: Timestamp) -> String {
     }
     out.push_str(rest);
     out
-}
-
-fn hash(text: &str) -> u128 {
-    let half = |salt: u64| {
-        let mut h = DefaultHasher::new();
-        salt.hash(&mut h);
-        text.hash(&mut h);
-        u128::from(h.finish())
-    };
-    half(1) << 64 | half(2)
 }

@@ -112,7 +112,7 @@ impl State {
     fn word(&self, decision: Verb) -> CutoverDecisionSpec {
         CutoverDecisionSpec {
             cutover: self.cluster.plan.cutover.clone(),
-            run_uid: crate::sim::cluster::RUN.into(),
+            run_uid: self.cluster.run.1.clone(),
             decision,
             gate: None,
             role: None,

@@ -7,18 +7,19 @@ mod fingerprint;
 #[path = "happen.rs"]
 mod happen;
 
-pub use event::{Class, Event};
+pub use event::Event;
 use event::{Fate, What};
 
 use cutover::api::decision::{Resolution, Verb};
 use cutover::api::run::{RunState, StepState};
 use cutover::effect::{Effect, Read, ReadKey};
 use cutover::endpoints::carries;
-use cutover::world::{QueryAnswer, Sighting, World};
+use cutover::world::{QueryAnswer, Sighting};
 
 use crate::sim::cluster::Cluster;
 use crate::sim::faults::Kind;
 use crate::sim::promises;
+use crate::sim::search::Class;
 use crate::sim::shell::{self, Look, Shell};
 
 /// What may go wrong in a search.
@@ -86,12 +87,11 @@ impl State {
     fn see(&mut self, lagging: &[&str]) {
         for op in &mut self.ops {
             let pilot = &op.shell.pilot;
-            for sighting in self.cluster.sightings(&mut pilot.known_jobs().into_iter()) {
+            for sighting in self.cluster.news(pilot.world(), pilot.known_jobs()) {
                 // A watch cannot tell of a Job that it never told of.
-                let pilot = &op.shell.pilot;
-                let absent = matches!(&sighting, Sighting::Job(name, None) if !pilot.world().jobs.contains_key(name));
-                let mute = lagging.contains(&kind(&sighting));
-                if !absent && !mute && !same(pilot.world(), &sighting) {
+                let known = &op.shell.pilot.world().jobs;
+                let absent = matches!(&sighting, Sighting::Job(name, None) if !known.contains_key(name));
+                if !absent && !lagging.contains(&kind(&sighting)) {
                     op.shell.watched(sighting, &self.cluster);
                 }
             }
@@ -345,8 +345,7 @@ impl State {
     fn behind(&self) -> bool {
         self.ops.iter().any(|op| {
             let world = op.shell.pilot.world();
-            let known: Vec<String> = world.jobs.keys().cloned().collect();
-            self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(world, s))
+            !self.cluster.news(world, world.jobs.keys().cloned().collect()).is_empty()
         })
     }
 
@@ -375,19 +374,4 @@ fn kind(sighting: &Sighting) -> &'static str {
 
 fn push(all: &mut Vec<Event>, name: impl Into<String>, class: Class, what: What) {
     all.push(Event { name: name.into(), class, what });
-}
-
-/// Whether a world holds what a sighting tells.
-fn same(world: &World, sighting: &Sighting) -> bool {
-    match sighting {
-        Sighting::Cutover(v) => world.cutover.as_ref().is_some_and(|s| &s.value == v),
-        Sighting::Decisions(v) => &world.decisions == v,
-        Sighting::Service(n, v) => world.services.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Workload(n, v) => world.workloads.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Pods(v) => world.pods.as_ref().is_some_and(|s| &s.value == v),
-        Sighting::Nodes(v) => &world.nodes == v,
-        Sighting::Endpoints(n, v) => world.endpoints.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Job(n, v) => world.jobs.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Refreshed(_) => true,
-    }
 }

@@ -20,8 +20,9 @@ use super::answers::Web;
 use super::faults::{Faults, Kind, On};
 use super::knife::{Cut, Knife};
 use super::setting::Setting;
+use super::shared::Shared;
 
-/// The uid of the run.
+/// The uid of the run, where there is only one.
 pub const RUN: &str = "run-uid";
 /// Its name.
 pub const RUN_NAME: &str = "run";
@@ -90,37 +91,39 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
-    pub setting: Setting,
+    pub setting: Shared<Setting>,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
     pub decisions: Vec<DecisionView>,
     /// What was written on decisions, by uid.
     pub answers: BTreeMap<String, String>,
-    pub services: BTreeMap<String, Service>,
-    pub workloads: BTreeMap<WorkloadRef, WorkloadView>,
+    pub services: Shared<BTreeMap<String, Service>>,
+    pub workloads: Shared<BTreeMap<WorkloadRef, WorkloadView>>,
     /// Pods by name, with the workload they belong to.
-    pub pods: BTreeMap<String, (WorkloadRef, PodView)>,
-    pub nodes: BTreeMap<String, NodeView>,
+    pub pods: Shared<BTreeMap<String, (WorkloadRef, PodView)>>,
+    pub nodes: Shared<BTreeMap<String, NodeView>>,
     /// Nodes that the pods of a side are put on, by turns; `node-1` where the side is not named.
-    pub places: BTreeMap<String, Vec<String>>,
+    pub places: Shared<BTreeMap<String, Vec<String>>>,
     /// Workloads whose pods never become ready.
     pub sick: Vec<WorkloadRef>,
     /// What the EndpointSlices say; follows the pods after [`Cluster::converge`].
-    pub endpoints: BTreeMap<String, Vec<EndpointView>>,
-    pub jobs: BTreeMap<String, Job>,
-    pub cron_jobs: BTreeMap<String, CronJobView>,
+    pub endpoints: Shared<BTreeMap<String, Vec<EndpointView>>>,
+    pub jobs: Shared<BTreeMap<String, Job>>,
+    pub cron_jobs: Shared<BTreeMap<String, CronJobView>>,
     /// What Events say of an object, by its uid.
-    pub events: BTreeMap<String, Vec<EventView>>,
+    pub events: Shared<BTreeMap<String, Vec<EventView>>>,
     /// How long the pods of a side take to end, by the side's name; at once where it is not named.
-    pub drains: BTreeMap<String, SignedDuration>,
+    pub drains: Shared<BTreeMap<String, SignedDuration>>,
     /// Annotations of workloads.
-    pub annotations: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
+    pub annotations: Shared<BTreeMap<WorkloadRef, BTreeMap<String, String>>>,
     /// Workloads whose pods are being replaced.
     pub rolling: BTreeSet<WorkloadRef>,
+    /// Name and uid of the run.
+    pub run: (String, String),
     pub status: RunStatus,
     pub status_version: u64,
     /// HTTP, Prometheus, Secrets.
-    pub web: Web,
+    pub web: Shared<Web>,
     pub faults: Faults,
     /// Where the operator is stopped, in the tests of crashes.
     pub knife: Knife,
@@ -131,7 +134,7 @@ pub struct Cluster {
     pub counts: BTreeMap<String, u8>,
     /// Others changed what our promises are about: a selector, a Service, a workload's count.
     pub touched: bool,
-    pub(super) versions: BTreeMap<String, u64>,
+    pub(super) versions: Shared<BTreeMap<String, u64>>,
 }
 
 impl Cluster {
@@ -145,10 +148,10 @@ impl Cluster {
         let places = setting.places.clone();
         let names = places.values().flatten().cloned().chain(["node-1".to_owned()]);
         let since = now - jiff::SignedDuration::from_hours(24);
-        let nodes = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
+        let nodes: BTreeMap<_, _> = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
-            setting,
+            setting: setting.into(),
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {
                 uid: "cutover-uid".into(),
@@ -162,29 +165,30 @@ impl Cluster {
             }),
             decisions: vec![],
             answers: BTreeMap::new(),
-            services: BTreeMap::new(),
-            workloads: BTreeMap::new(),
-            pods: BTreeMap::new(),
-            nodes,
-            places,
+            services: Shared::default(),
+            workloads: Shared::default(),
+            pods: Shared::default(),
+            nodes: nodes.into(),
+            places: places.into(),
             sick: vec![],
-            endpoints: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            cron_jobs: BTreeMap::new(),
-            events: BTreeMap::new(),
-            drains: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            endpoints: Shared::default(),
+            jobs: Shared::default(),
+            cron_jobs: Shared::default(),
+            events: Shared::default(),
+            drains: Shared::default(),
+            annotations: Shared::default(),
             rolling: BTreeSet::new(),
+            run: (RUN_NAME.to_owned(), RUN.to_owned()),
             status: RunStatus::default(),
             status_version: 1,
-            web: Web::default(),
+            web: Shared::default(),
             faults: Faults::default(),
             knife: Knife::default(),
             audit: vec![],
             broken: vec![],
             counts: BTreeMap::new(),
             touched: false,
-            versions: BTreeMap::new(),
+            versions: Shared::default(),
         };
         for side in [&plan.old, &plan.target] {
             for w in &side.workloads {
@@ -418,7 +422,7 @@ impl Cluster {
                 all.push(Sighting::Workload(w.clone(), self.workloads.get(w).cloned()));
             }
         }
-        all.push(Sighting::Nodes(Arc::new(self.nodes.clone())));
+        all.push(Sighting::Nodes(Arc::new((*self.nodes).clone())));
         all.push(Sighting::Pods(self.pods.values().map(|(_, p)| p.clone()).collect()));
         for (name, job) in &self.jobs {
             all.push(Sighting::Job(name.clone(), Some(job.view.clone())));

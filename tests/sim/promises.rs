@@ -16,9 +16,8 @@ use cutover::effect::{Change, Effect};
 use cutover::endpoints::{carries, matches};
 use cutover::plan::after::PlanFollowUp;
 use cutover::plan::{Action, Plan, Stage, undo_name};
-use cutover::world::DecisionView;
 
-use super::cluster::{Cluster, RUN, Who, Wrote};
+use super::cluster::{Cluster, Who, Wrote};
 
 fn record<'a>(status: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
     status.steps.iter().find(|r| r.name == name)
@@ -101,17 +100,18 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
             && passed(after)
             && !passed(before)
         {
-            quorum(&cluster.decisions, &step.name, approval, &mut broken);
+            quorum(cluster, &step.name, approval, &mut broken);
         }
     }
     cluster.broken.append(&mut broken);
 }
 
 /// P6: counted from what people said, not from what the journal says of it.
-fn quorum(said: &[DecisionView], gate: &str, approval: &Approval, broken: &mut Vec<String>) {
+fn quorum(cluster: &Cluster, gate: &str, approval: &Approval, broken: &mut Vec<String>) {
     let on_gate = |verb: Verb| {
-        let words = said.iter().filter(move |d| d.spec.decision == verb && d.spec.gate.as_deref() == Some(gate));
-        words.filter(|d| d.spec.run_uid == RUN)
+        let words =
+            cluster.decisions.iter().filter(move |d| d.spec.decision == verb && d.spec.gate.as_deref() == Some(gate));
+        words.filter(|d| d.spec.run_uid == cluster.run.1)
     };
     for role in &approval.roles {
         let people: BTreeSet<_> = on_gate(Verb::Approve)

@@ -56,7 +56,7 @@ const ANY: &[&str] = &["condition RollbackBlocked", "condition Suspended", "swit
 const ERRORS: &[&str] = &["cause TriggerFired"];
 
 fn one_of(misfortunes: &'static [&'static str], budget: u8) -> Scope {
-    Scope { budget, only: misfortunes, lagging: &[], free_triggers: false, two_operators: false }
+    Scope { budget, only: misfortunes, lagging: &[], free_triggers: false, two_operators: false, reads: false }
 }
 
 /// The same where a trigger that fires costs nothing.
@@ -182,6 +182,30 @@ worlds! {
         plan: small::plan(&["web"], vec![small::scale("grow")], vec![small::errors(Severity::Rollback)]),
         scope: after_a_trigger(&["crashes", "reply", "lost", "Abort"]),
         states: 580,
+        reaches: &[SWITCH, ERRORS]
+    }
+    follow_ups_and_a_retirement {
+        plan: small::with_an_afterwards(small::plan(&["web"], vec![], vec![])),
+        scope: one_of(&["crashes", "lost", "503", "read", "old side", "Rollback", "reverted", "release", "deleted"], 1),
+        states: 1,
+        reaches: &[&["phase Completed", "phase RolledBack", "follow-up Succeeded", "retired", "called off"]]
+    }
+    a_window {
+        plan: small::within_a_window(small::plan(&["web"], vec![], vec![])),
+        scope: one_of(&["crashes", "lost", "suspend", "Suspend", "reverted", "Abort"], 2),
+        states: 1,
+        reaches: &[&["phase Completed", "phase Aborted", "missed window"]]
+    }
+    a_suite_whose_reads_fail {
+        plan: small::plan(&["web"], vec![small::undoable("migrate"), small::suite("smoke")], vec![]),
+        scope: Scope { reads: true, ..one_of(&["read", "crashes", "fails"], 2) },
+        states: 1,
+        reaches: &[&["phase Completed", "step Failed", "phase Failed"]]
+    }
+    reads_that_fail {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: Scope { reads: true, budget: 2, ..after_a_trigger(&["read", "inconclusive", "crashes"]) },
+        states: 1,
         reaches: &[SWITCH, ERRORS]
     }
     an_approval {

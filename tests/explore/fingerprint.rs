@@ -72,7 +72,7 @@ impl State {
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);
         let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
         let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
-        let _ = write!(text, "|{:?}{}", op.queries, op.shell.is_current(&self.cluster));
+        let _ = write!(text, "|{:?}{}{}", op.queries, op.again.len(), op.shell.is_current(&self.cluster));
         text.push_str(&op.shell.pilot.memory(shell::now(&self.cluster)));
         for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
             let _ = write!(text, "|{key}={reading:?}");
@@ -106,7 +106,10 @@ impl State {
         s.timeline.clear();
         s.conditions.clear();
         s.waiting = None;
-        if s.phase != Phase::Switching && !s.phase.is_over() {
+        // What comes after Completed is due by it.
+        let due_by = s.phase == Phase::Completed
+            && (self.cluster.plan.retire.is_some() || !self.cluster.plan.follow_up.is_empty());
+        if s.phase != Phase::Switching && !s.phase.is_over() && !due_by {
             s.phase_since = None;
         }
         for step in &mut s.steps {

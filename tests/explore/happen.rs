@@ -64,6 +64,15 @@ impl State {
                 let fault = Fault { on: On::Status, kind: *kind, name: None, times: Some(1), until: None };
                 self.cluster.faults.0.push(fault);
             }
+            What::Unread(on) => {
+                let fault = Fault { on: *on, kind: Kind::Transient, name: None, times: Some(1), until: None };
+                self.cluster.faults.0.push(fault);
+            }
+            What::Again(by) => {
+                for look in std::mem::take(&mut self.ops[*by].again) {
+                    self.look(*by, look);
+                }
+            }
             What::Crash => {
                 self.sent.iter_mut().for_each(|s| s.by = None);
                 self.ops = vec![started(&self.cluster)];

@@ -17,7 +17,7 @@ use cutover::endpoints::carries;
 use cutover::world::{QueryAnswer, Sighting};
 
 use crate::sim::cluster::Cluster;
-use crate::sim::faults::Kind;
+use crate::sim::faults::{Kind, On};
 use crate::sim::promises;
 use crate::sim::search::Class;
 use crate::sim::shell::{self, Look, Shell};
@@ -36,6 +36,8 @@ pub struct Scope {
     pub free_triggers: bool,
     /// A second operator may start while the first one lives, as if there were no Lease.
     pub two_operators: bool,
+    /// Reads may fail.
+    pub reads: bool,
 }
 
 /// All kinds that are watched.
@@ -57,6 +59,8 @@ pub struct State {
 pub struct Operator {
     pub shell: Shell,
     pub queries: Vec<ReadKey>,
+    /// Readings of everything that failed, and that somebody waits for.
+    pub again: Vec<Look>,
 }
 
 /// A request under way.
@@ -113,6 +117,8 @@ impl State {
                 }
                 let op = &mut self.ops[by];
                 op.queries.retain(|key| op.shell.pilot.reading().contains(key));
+                let wanted = |key: &ReadKey| op.shell.pilot.reading().contains(key);
+                op.again.retain(|look| matches!(look, Look::Refresh(Some(key), _) if wanted(key)));
             }
             // The shortest of sleeps: nothing else happens meanwhile.
             let shortest = self.cluster.now + jiff::SignedDuration::from_millis(5);
@@ -137,6 +143,12 @@ impl State {
     fn look(&mut self, by: usize, look: Look) -> bool {
         let op = &mut self.ops[by];
         match look {
+            Look::Refresh(key, jobs) if self.cluster.faults.strike(On::Refresh, "", self.cluster.now).is_some() => {
+                op.shell.refreshed(key.clone(), self.cluster.now, None, &self.cluster);
+                // One that was asked for is made again until it is complete; any other the pilot itself asks for again.
+                op.again.extend(key.map(|key| Look::Refresh(Some(key), jobs)));
+                true
+            }
             Look::Refresh(key, jobs) => {
                 let seen = self.cluster.sightings(&mut jobs.into_iter());
                 op.shell.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
@@ -205,6 +217,13 @@ impl State {
                 let nothing = QueryAnswer::Inconclusive("no data".into());
                 push(all, "metric inconclusive", Class::Misfortune, What::Query(by, i, nothing));
             }
+        }
+        for by in (0..self.ops.len()).filter(|by| !self.ops[*by].again.is_empty()) {
+            push(all, "everything is read again", Class::Free, What::Again(by));
+        }
+        if scope.reads && self.cluster.faults.0.is_empty() {
+            push(all, "next read fails", Class::Misfortune, What::Unread(On::Read));
+            push(all, "next read of everything fails", Class::Misfortune, What::Unread(On::Refresh));
         }
         for (on, name) in [(Kind::Transient, "503"), (Kind::Lost, "reply lost"), (Kind::Conflict, "409")] {
             if self.cluster.faults.0.is_empty() {
@@ -295,7 +314,10 @@ impl State {
         let said = |v: Verb| self.cluster.decisions.iter().any(|d| d.spec.decision == v);
         for verb in [Verb::Abort, Verb::Rollback, Verb::Suspend] {
             if !said(verb) {
-                push(all, format!("decision {verb:?}"), Class::Misfortune, What::Decide(verb, None));
+                // Of a run that has missed its window people are told to abort it.
+                let awaited = verb == Verb::Abort && promises::missed_its_window(&self.cluster);
+                let class = if awaited { Class::Awaited } else { Class::Misfortune };
+                push(all, format!("decision {verb:?}"), class, What::Decide(verb, None));
             }
         }
         if status.suspended.is_some() {
@@ -364,7 +386,7 @@ impl State {
 
 /// A driver that has just started; what it knows is told by the search, not by a clock.
 fn started(cluster: &Cluster) -> Operator {
-    Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![] }
+    Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![], again: vec![] }
 }
 
 /// The kind that a sighting is about.

@@ -186,13 +186,13 @@ worlds! {
     }
     follow_ups_and_a_retirement {
         plan: small::with_an_afterwards(small::plan(&["web"], vec![], vec![])),
-        scope: one_of(&["crashes", "lost", "503", "read", "old side", "Rollback", "reverted", "release", "deleted"], 1),
+        scope: one_of(&["old side", "reverted", "release", "deleted"], 1),
         states: 1,
         reaches: &[&["phase Completed", "phase RolledBack", "follow-up Succeeded", "retired", "called off"]]
     }
     a_window {
         plan: small::within_a_window(small::plan(&["web"], vec![], vec![])),
-        scope: one_of(&["crashes", "lost", "suspend", "Suspend", "reverted", "Abort"], 2),
+        scope: one_of(&["crashes", "Suspend", "reverted", "Abort"], 2),
         states: 1,
         reaches: &[&["phase Completed", "phase Aborted", "missed window"]]
     }

@@ -29,14 +29,6 @@ pub fn explore(world: World) {
     if limit.is_some() {
         (scope.budget, scope.only, scope.free_triggers, scope.reads) = (2, &[], true, true);
     }
-    // TEMPORARY
-    if let Ok(only) = std::env::var("ONLY") {
-        let list: Vec<&'static str> = only.split(',').map(|s| &*Box::leak(s.to_owned().into_boxed_str())).collect();
-        scope.only = Box::leak(list.into_boxed_slice());
-    }
-    if let Ok(b) = std::env::var("BUDGET") {
-        scope.budget = b.parse().unwrap();
-    }
     let mut world = Search { name, plan, scope, reached: Reached::default() };
     let found = search(&mut world, limit.unwrap_or(Limit::Small(MOST)));
     if found.left > 0 {

@@ -17,6 +17,8 @@ mod reached;
 mod sim;
 #[path = "explore/state.rs"]
 mod state;
+#[path = "explore/together.rs"]
+mod together;
 
 use cutover::api::trigger::Severity;
 use cutover::plan::{BuiltInTrigger, Plan};

@@ -33,7 +33,7 @@ impl State {
         let said = c.decisions.iter().map(|d| d.spec.decision);
         let _ = write!(
             text,
-            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}|{:?}",
+            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{:?}",
             services.collect::<Vec<_>>(),
             workloads.collect::<Vec<_>>(),
             jobs.collect::<Vec<_>>(),
@@ -44,7 +44,7 @@ impl State {
             c.cutover.as_ref().map(|c| (c.deleting, &c.activate, &c.release.version, c.suspend)),
             c.faults,
             c.counts,
-            c.touched,
+            (c.touched, c.unwritten),
             self.budget,
             promises::waits_for(c).is_some(),
         );

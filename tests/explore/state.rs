@@ -7,10 +7,11 @@ mod fingerprint;
 #[path = "happen.rs"]
 mod happen;
 
-pub use event::Event;
-use event::{Fate, What};
+use event::Fate;
+pub use event::{Event, What};
 
 use cutover::api::decision::{Resolution, Verb};
+use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, StepState};
 use cutover::effect::{Effect, Read, ReadKey};
 use cutover::endpoints::carries;
@@ -88,7 +89,7 @@ impl State {
     }
 
     /// The watches tell everything, but for those that lag.
-    fn see(&mut self, lagging: &[&str]) {
+    pub fn see(&mut self, lagging: &[&str]) {
         for op in &mut self.ops {
             let pilot = &op.shell.pilot;
             for sighting in self.cluster.news(pilot.world(), pilot.known_jobs()) {
@@ -103,7 +104,7 @@ impl State {
     }
 
     /// The operators' loops until nothing moves; reads but queries are answered at once.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for round in 0.. {
             let mut heard = false;
             for by in 0..self.ops.len() {
@@ -284,7 +285,9 @@ impl State {
         let on = |side: &cutover::plan::PlanSide| carries(&service.view.selector, &side.selector);
         let plan = &self.cluster.plan;
         if !on(&plan.old) {
-            let class = if on(&plan.target) { Class::Misfortune } else { Class::Awaited };
+            // A run that has not begun waits for that.
+            let begun = !matches!(self.cluster.status.phase, Phase::Idle | Phase::Pending);
+            let class = if begun && on(&plan.target) { Class::Misfortune } else { Class::Awaited };
             push(all, format!("somebody points {name} to the old side"), class, What::Point(name.into(), false));
         }
         if !on(&plan.target) {
@@ -303,7 +306,7 @@ impl State {
                 What::Foreign(name.into()),
             );
         }
-        if self.cluster.status.phase == cutover::api::phase::Phase::Switching {
+        if self.cluster.status.phase == Phase::Switching {
             push(all, format!("others write an annotation of {name}"), Class::Misfortune, What::Annotate(name.into()));
         }
         push(all, format!("somebody deletes {name}"), Class::Misfortune, What::DeleteService(name.into()));
@@ -385,7 +388,7 @@ impl State {
 }
 
 /// A driver that has just started; what it knows is told by the search, not by a clock.
-fn started(cluster: &Cluster) -> Operator {
+pub fn started(cluster: &Cluster) -> Operator {
     Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![], again: vec![] }
 }
 

@@ -122,6 +122,8 @@ pub struct Cluster {
     pub run: (String, String),
     pub status: RunStatus,
     pub status_version: u64,
+    /// A write of the status has failed since the last one: what one write shows may then be two decisions, one after another.
+    pub unwritten: bool,
     /// HTTP, Prometheus, Secrets.
     pub web: Shared<Web>,
     pub faults: Faults,
@@ -181,6 +183,7 @@ impl Cluster {
             run: (RUN_NAME.to_owned(), RUN.to_owned()),
             status: RunStatus::default(),
             status_version: 1,
+            unwritten: false,
             web: Shared::default(),
             faults: Faults::default(),
             knife: Knife::default(),
@@ -386,6 +389,7 @@ impl Cluster {
     /// The operator's status write.
     pub fn put_status(&mut self, version: u64, status: &RunStatus) -> Result<u64, PutError> {
         let cut = self.knife.strike();
+        let failed = std::mem::replace(&mut self.unwritten, true);
         if cut == Some(Cut::Before) {
             return Err(PutError::Transient);
         }
@@ -401,7 +405,9 @@ impl Cluster {
         let before = std::mem::replace(&mut self.status, status.clone());
         self.status_version += 1;
         self.wrote(Who::Us, Wrote::Status);
+        self.unwritten = failed;
         super::promises::at_status(self, &before);
+        self.unwritten = false;
         if struck == Some(Kind::Lost) || cut == Some(Cut::Applied) {
             Err(PutError::Transient)
         } else {

@@ -72,7 +72,7 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
     for new in begun {
         match new.name.strip_prefix("undo/") {
             Some(step) => undo_in_order(plan, after, step, &mut broken),
-            None => step_in_order(plan, after, new, &mut broken),
+            None => step_in_order(cluster, new, &mut broken),
         }
     }
     for (old, new) in before.switch.iter().zip(&after.switch).flat_map(|(a, b)| a.services.iter().zip(&b.services)) {
@@ -130,7 +130,8 @@ fn quorum(cluster: &Cluster, gate: &str, approval: &Approval, broken: &mut Vec<S
 }
 
 /// P2: every step before a new one is recorded as over.
-fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut Vec<String>) {
+fn step_in_order(cluster: &Cluster, new: &StepRecord, broken: &mut Vec<String>) {
+    let (plan, after) = (&*cluster.plan, &cluster.status);
     let Some(position) = plan.steps.iter().position(|s| s.name == new.name) else { return };
     let rollback = |s: Stage| matches!(s, Stage::Rollback | Stage::RollbackVerify);
     let Some(stage) = plan.steps.get(position).map(|s| s.stage) else { return };
@@ -151,7 +152,7 @@ fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut 
                 broken.push(format!("§5.3: {} began while the undo of {} ran", new.name, step.name));
             }
         }
-    } else if after.ending.is_some() && new.state == StepState::Running {
+    } else if after.ending.is_some() && new.state == StepState::Running && !cluster.unwritten {
         broken.push(format!("§4: {} began although the run is ending", new.name));
     }
 }
@@ -346,6 +347,10 @@ pub fn waits_for(cluster: &Cluster) -> Option<String> {
     }
     if status.suspended.is_some() || cluster.cutover.as_ref().is_some_and(|c| c.suspend) {
         return Some("resume".into());
+    }
+    // It stays, and says why (DESIGN §4).
+    if let (Phase::Pending, Some(why)) = (status.phase, &status.waiting) {
+        return Some(why.clone());
     }
     if missed_its_window(cluster) {
         return Some("a person's Abort, or a new release: spec.window is over".into());

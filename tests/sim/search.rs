@@ -4,6 +4,8 @@
 //! large is searched up to a number of states, breadth first: what was found is then all that a shortest path leads to, and
 //! what lies beyond is counted and said, and may lead anywhere.
 
+#![allow(dead_code)] // not every world waits for somebody
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hasher;
 

@@ -29,6 +29,8 @@ pub struct Shell {
     /// When to look again though nothing is heard.
     alarm: Option<Timestamp>,
     ended: bool,
+    /// The run is closed, and its finalizer is taken away.
+    pub released: bool,
 }
 
 /// Something to be looked at.
@@ -68,7 +70,7 @@ impl Shell {
         run.metadata.uid = Some(cluster.run.1.clone());
         run.status = Some(cluster.status.clone());
         let pilot = Pilot::open(&run, now(cluster), Pace { refresh }).expect("a plan of this version");
-        Self { pilot, version: cluster.status_version, alarm: Some(cluster.now), ended: false }
+        Self { pilot, version: cluster.status_version, alarm: Some(cluster.now), ended: false, released: false }
     }
 
     /// When to look again though nothing is heard; never where the run is closed.
@@ -120,7 +122,10 @@ impl Shell {
                     let same = self.version == cluster.status_version;
                     Heard::Authority(Reread::Found { journal: Box::new(cluster.status.clone()), same })
                 }
-                Then::Release => Heard::Released(true),
+                Then::Release => {
+                    self.released = true;
+                    Heard::Released(true)
+                }
                 Then::Sleep(ticks) => {
                     let at = SignedDuration::try_from(ticks).ok().and_then(|d| EPOCH.checked_add(d).ok());
                     self.alarm = at.filter(|at| at.duration_since(cluster.now) < NEVER);

@@ -3,7 +3,7 @@
 use super::sim::search::Limit;
 
 /// So many states a world, unless `EXPLORE_STATES` says another number.
-const STATES: usize = 40_000;
+const STATES: usize = 20_000;
 
 /// How far the search of a night goes; none by day.
 pub fn limit() -> Option<Limit> {

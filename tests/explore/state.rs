@@ -171,6 +171,15 @@ impl State {
     pub fn events(&self, scope: &Scope) -> Vec<Event> {
         let mut all = vec![];
         if self.closed() {
+            // What was sent before may still arrive.
+            for (i, sent) in self.sent.iter().enumerate() {
+                push(
+                    &mut all,
+                    format!("the late {} arrives", sent.effect.key()),
+                    Class::Free,
+                    What::Reply(i, Fate::Applied),
+                );
+            }
             return all;
         }
         self.replies(scope, &mut all);

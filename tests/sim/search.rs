@@ -168,7 +168,7 @@ impl Graph {
                 panic!("{name}: P10: {count} states have no end in reach {what}, first:\n{path}");
             }
         }
-        assert!(self.ends.iter().any(|e| e.awaited), "{name}: no end was found at all");
+        assert!(ends.iter().any(|e| e.awaited), "{name}: no end was found at all");
     }
 
     /// Which states lead to a goal, by these edges.

@@ -3,18 +3,23 @@
 //! reach, or the run waits for a named person or condition.
 //!
 //! Time advances only to the operator's own `wake`. A trigger that fires costs nothing of the budget where the
-//! world is small enough, and at night everywhere. Each world names what
-//! it must have reached and at least how many states it has, so that a search that shrinks in silence fails. By default a
-//! world's misfortunes are limited so that all worlds together take minutes; `EXPLORE=night` lets two misfortunes of any
-//! kind happen in each.
+//! world is small enough, and at night everywhere. Each world names what it must have reached and at least how many states
+//! it has, so that a search that shrinks in silence fails. By default a world's misfortunes are limited so that all worlds
+//! together take minutes. `EXPLORE=night` lets two misfortunes of any kind happen in each, reads that fail among them; no
+//! such world ends, so each is searched up to a number of states (`EXPLORE_STATES`), breadth first, and what was left is
+//! said.
 
 #[path = "explore/graph.rs"]
 mod graph;
+#[path = "explore/night.rs"]
+mod night;
 #[path = "explore/reached.rs"]
 mod reached;
 mod sim;
 #[path = "explore/state.rs"]
 mod state;
+#[path = "explore/together.rs"]
+mod together;
 
 use cutover::api::trigger::Severity;
 use cutover::plan::{BuiltInTrigger, Plan};
@@ -54,7 +59,7 @@ const ANY: &[&str] = &["condition RollbackBlocked", "condition Suspended", "swit
 const ERRORS: &[&str] = &["cause TriggerFired"];
 
 fn one_of(misfortunes: &'static [&'static str], budget: u8) -> Scope {
-    Scope { budget, only: misfortunes, lagging: &[], free_triggers: false, two_operators: false }
+    Scope { budget, only: misfortunes, lagging: &[], free_triggers: false, two_operators: false, reads: false }
 }
 
 /// The same where a trigger that fires costs nothing.
@@ -180,6 +185,30 @@ worlds! {
         plan: small::plan(&["web"], vec![small::scale("grow")], vec![small::errors(Severity::Rollback)]),
         scope: after_a_trigger(&["crashes", "reply", "lost", "Abort"]),
         states: 580,
+        reaches: &[SWITCH, ERRORS]
+    }
+    follow_ups_and_a_retirement {
+        plan: small::with_an_afterwards(small::plan(&["web"], vec![], vec![])),
+        scope: one_of(&["old side", "reverted", "release", "deleted"], 1),
+        states: 8800,
+        reaches: &[&["phase Completed", "phase RolledBack", "follow-up Succeeded", "retired", "called off"]]
+    }
+    a_window {
+        plan: small::within_a_window(small::plan(&["web"], vec![], vec![])),
+        scope: one_of(&["crashes", "suspend", "Suspend", "Abort"], 2),
+        states: 2000,
+        reaches: &[&["phase Completed", "phase Aborted", "missed window"]]
+    }
+    a_suite_whose_reads_fail {
+        plan: small::plan(&["web"], vec![small::undoable("migrate"), small::suite("smoke")], vec![]),
+        scope: Scope { reads: true, ..one_of(&["read", "crashes", "fails"], 2) },
+        states: 9200,
+        reaches: &[&["phase Completed", "step Failed", "phase Failed"]]
+    }
+    reads_that_fail {
+        plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),
+        scope: Scope { reads: true, budget: 2, ..after_a_trigger(&["read", "inconclusive", "crashes"]) },
+        states: 780,
         reaches: &[SWITCH, ERRORS]
     }
     an_approval {

@@ -345,6 +345,7 @@ scenarios! {
     words_other_cutover
     words_retry_under_way
     words_valid_flood
+    words_while_closing
     words_void_flood
     create_503
     create_reply_lost

@@ -6,6 +6,8 @@
 
 #[path = "sim/cutover.rs"]
 mod api_server;
+#[path = "sim/search.rs"]
+mod breadth;
 #[path = "sim/cutover_process.rs"]
 mod process;
 #[path = "steer/scenarios.rs"]

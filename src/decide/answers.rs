@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::condition::reasons;
 use crate::api::decision::Verb;
 use crate::api::duration::Duration;
+use crate::api::run::RunState;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::journal::later;
@@ -42,6 +43,10 @@ pub fn tell(d: &mut Draft, refused: Vec<(Verb, String)>) {
 /// Writes answers on decisions that have none.
 pub fn write(d: &mut Draft) {
     take_in(d);
+    // A run that closes now writes nothing more (P7): what it could not answer in time stays without an answer of its.
+    if d.journal.state == RunState::Closed {
+        return;
+    }
     let world = d.world;
     let due = due(d);
     let mut room = AT_ONCE.saturating_sub(world.in_flight.iter().filter(|key| is_answer(key)).count());
@@ -128,7 +133,6 @@ mod tests {
     use crate::actions::fixtures::Fixture;
     use crate::api::decision::CutoverDecisionSpec;
     use crate::api::phase::Phase;
-    use crate::api::run::RunState;
     use crate::decide::{Decision, decide};
     use crate::world::{DecisionView, Seen};
 

@@ -167,10 +167,11 @@ fn follow(d: &mut Draft) {
     let deadline = later(switch.claimed_at, d.plan.switch.timeout);
     let mut refused = None;
     for s in &mut switch.services {
+        let mut may_arrive = false;
         if s.state == SwitchState::Claimed {
-            settle(d, s);
+            may_arrive = settle(d, s);
         }
-        if s.state == SwitchState::Refused {
+        if s.state == SwitchState::Refused || may_arrive {
             let route = Route::of(s);
             let same = route.seen(d.world).is_some_and(|seen| seen.uid == s.uid);
             let reason = if same { reasons::SWITCH_FAILED } else { reasons::SERVICE_REPLACED };
@@ -222,8 +223,10 @@ fn follow(d: &mut Draft) {
     }
 }
 
-/// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself.
-fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
+/// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself. True where it is
+/// refused although one before it was not answered and may still arrive: the run ends, and the claim stays open for the
+/// restore, whose fence makes that one fail (P4).
+fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
     let route = Route::of(s);
     let key = route.switch_key(&s.resource_version);
     // A claim of which this process knows nothing was made by another one, whose patch may have been sent.
@@ -234,21 +237,23 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
             d.switch_event(s, SwitchEvent::Switched);
             s.switched_at = Some(at);
             s.message = None;
-            return;
+            return false;
         }
         Some((_, Outcome::Guarded { ready, .. })) => {
             let wanted = min_ready(d, s);
             s.message = Some(format!("{ready} ready endpoints, wanted {wanted}; nothing was sent"));
         }
         Some((_, Outcome::Refused { why, .. })) => {
-            d.switch_event(s, SwitchEvent::Refused);
             s.message = Some(why);
-            return;
+            if !s.unanswered {
+                d.switch_event(s, SwitchEvent::Refused);
+            }
+            return s.unanswered;
         }
         Some((_, Outcome::NotFound)) => {
             d.switch_event(s, SwitchEvent::Refused);
             s.message = Some("it does not exist any more".into());
-            return;
+            return false;
         }
         Some((at, Outcome::Conflict(why))) => {
             s.message = Some(why);
@@ -273,17 +278,17 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
         | None => {}
     }
     if d.world.in_flight.contains(&key) {
-        return;
+        return false;
     }
     let Some(seen) = d.world.services.get(&s.name) else {
         d.out.reads.insert(ReadKey::After(key.clone()), Read::Refresh);
-        return;
+        return false;
     };
     let at = seen.at;
     let Some(view) = route.seen(d.world) else {
         d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("it does not exist any more".into());
-        return;
+        return false;
     };
     if view.uid != s.uid {
         d.switch_event(s, SwitchEvent::Refused);
@@ -301,6 +306,7 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) {
         d.switch_event(s, SwitchEvent::Refused);
         s.message = Some("its selector is neither side's".into());
     }
+    false
 }
 
 /// Somebody else wrote the Service after the claim, so the claimed patch can never succeed any more.

@@ -198,3 +198,22 @@ fn the_journal_of_an_older_operator_counts_live() {
     f.after(1);
     assert_eq!(sent(&turn(&mut f)), [("1".to_owned(), 1)]);
 }
+
+#[test]
+fn a_refusal_closes_no_claim_of_which_another_patch_may_still_arrive() {
+    let refused = || Outcome::Refused { why: "no right".into(), forbidden: true };
+    let restores = |d: &Decision| d.effects.iter().any(|e| matches!(e, Effect::Restore { .. }));
+    let mut f = switching();
+    turn(&mut f);
+    ended(&mut f, refused());
+    let decision = turn(&mut f);
+    assert_eq!((claimed(&f).state, restores(&decision)), (SwitchState::Refused, false));
+    let mut f = switching();
+    turn(&mut f);
+    ended(&mut f, Outcome::Transient("no answer".into()));
+    turn(&mut f);
+    ended(&mut f, refused());
+    let decision = turn(&mut f);
+    assert!(decision.journal.ending.is_some());
+    assert_eq!((claimed(&f).state, restores(&decision)), (SwitchState::Claimed, true), "the restore moves the fence");
+}

@@ -116,7 +116,7 @@ pub(crate) fn was_completed(journal: &RunStatus) -> bool {
 }
 
 /// Whether the old side has been scaled down for good: a rollback of this run is no longer possible.
-pub(crate) fn is_retired(journal: &RunStatus) -> bool {
+pub fn is_retired(journal: &RunStatus) -> bool {
     record(journal, crate::plan::after::RETIRE).is_some_and(|r| r.state == StepState::Succeeded)
 }
 

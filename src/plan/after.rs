@@ -18,7 +18,7 @@ use super::scope::{Usage, refers_to};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
-pub(crate) const RETIRE: &str = "cutover-retire";
+pub const RETIRE: &str = "cutover-retire";
 /// Begin of the names of the steps that scale a retired target up.
 const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.

@@ -24,7 +24,7 @@ mod types;
 pub mod vars;
 
 pub use actions::Action;
-pub(crate) use actions::PlanSuite;
+pub use actions::PlanSuite;
 pub use execution::undo_name;
 pub(crate) use execution::{Execution, Round};
 pub use metrics::Offered;

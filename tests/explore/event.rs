@@ -3,18 +3,8 @@
 use cutover::api::decision::{Resolution, Verb};
 use cutover::world::QueryAnswer;
 
-use crate::sim::faults::Kind;
-
-/// What may happen next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// The way of things.
-    Free,
-    /// A person or a named condition does what is waited for.
-    Awaited,
-    /// Costs one of the budget.
-    Misfortune,
-}
+use crate::sim::faults::{Kind, On};
+use crate::sim::search::Class;
 
 /// An event, by name and class.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +12,13 @@ pub struct Event {
     pub name: String,
     pub class: Class,
     pub what: What,
+}
+
+impl Event {
+    /// Whether it is the alarm of an operator that sleeps.
+    pub fn is_time(&self) -> bool {
+        self.what == What::Time
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +45,10 @@ pub enum What {
     Template(bool),
     Suspend(bool),
     Claim(Kind),
+    /// The next read fails, of everything or of one thing.
+    Unread(On),
+    /// A reading of everything that failed is made again, by an operator.
+    Again(usize),
     Crash,
     Second,
     Tell,

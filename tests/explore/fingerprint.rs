@@ -1,7 +1,6 @@
 //! The fingerprint of a state: times as offsets from now (capped), counters saturated, texts for people dropped.
 
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cutover::api::Duration;
 use cutover::api::phase::Phase;
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{Operator, State, shell};
 use crate::sim::promises;
+use crate::sim::search::hash;
 
 /// Offsets beyond this are all the same.
 const CAP_MS: i64 = 12_000;
@@ -33,7 +33,7 @@ impl State {
         let said = c.decisions.iter().map(|d| d.spec.decision);
         let _ = write!(
             text,
-            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{}|{:?}",
+            "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{:?}",
             services.collect::<Vec<_>>(),
             workloads.collect::<Vec<_>>(),
             jobs.collect::<Vec<_>>(),
@@ -44,7 +44,7 @@ impl State {
             c.cutover.as_ref().map(|c| (c.deleting, &c.activate, &c.release.version, c.suspend)),
             c.faults,
             c.counts,
-            c.touched,
+            (c.touched, c.unwritten),
             self.budget,
             promises::waits_for(c).is_some(),
         );
@@ -72,7 +72,7 @@ impl State {
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);
         let outcomes = w.outcomes.iter().map(|(k, seen)| (k, &seen.value));
         let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
-        let _ = write!(text, "|{:?}{}", op.queries, op.shell.is_current(&self.cluster));
+        let _ = write!(text, "|{:?}{}{}", op.queries, op.again.len(), op.shell.is_current(&self.cluster));
         text.push_str(&op.shell.pilot.memory(shell::now(&self.cluster)));
         for (key, reading) in w.readings.iter().filter(|(k, _)| !k.is_rehearsal()) {
             let _ = write!(text, "|{key}={reading:?}");
@@ -106,7 +106,10 @@ impl State {
         s.timeline.clear();
         s.conditions.clear();
         s.waiting = None;
-        if s.phase != Phase::Switching && !s.phase.is_over() {
+        // What comes after Completed is due by it.
+        let due_by = s.phase == Phase::Completed
+            && (self.cluster.plan.retire.is_some() || !self.cluster.plan.follow_up.is_empty());
+        if s.phase != Phase::Switching && !s.phase.is_over() && !due_by {
             s.phase_since = None;
         }
         for step in &mut s.steps {
@@ -213,14 +216,4 @@ fn offsets(text: &str, now: Timestamp) -> String {
     }
     out.push_str(rest);
     out
-}
-
-fn hash(text: &str) -> u128 {
-    let half = |salt: u64| {
-        let mut h = DefaultHasher::new();
-        salt.hash(&mut h);
-        text.hash(&mut h);
-        u128::from(h.finish())
-    };
-    half(1) << 64 | half(2)
 }

@@ -1,6 +1,7 @@
 //! What an event of the search does to the cluster and to the operators.
 
 use cutover::api::decision::{CutoverDecisionSpec, Resolution, Verb};
+use cutover::effect::Effect;
 use cutover::world::{JobEnd, JobResult, Reading};
 
 use super::event::{Fate, What};
@@ -64,6 +65,15 @@ impl State {
                 let fault = Fault { on: On::Status, kind: *kind, name: None, times: Some(1), until: None };
                 self.cluster.faults.0.push(fault);
             }
+            What::Unread(on) => {
+                let fault = Fault { on: *on, kind: Kind::Transient, name: None, times: Some(1), until: None };
+                self.cluster.faults.0.push(fault);
+            }
+            What::Again(by) => {
+                for look in std::mem::take(&mut self.ops[*by].again) {
+                    self.look(*by, look);
+                }
+            }
             What::Crash => {
                 self.sent.iter_mut().for_each(|s| s.by = None);
                 self.ops = vec![started(&self.cluster)];
@@ -112,7 +122,7 @@ impl State {
     fn word(&self, decision: Verb) -> CutoverDecisionSpec {
         CutoverDecisionSpec {
             cutover: self.cluster.plan.cutover.clone(),
-            run_uid: crate::sim::cluster::RUN.into(),
+            run_uid: self.cluster.run.1.clone(),
             decision,
             gate: None,
             role: None,
@@ -131,8 +141,19 @@ impl State {
         self.cluster.decided(CutoverDecisionSpec { gate, role, token, ..self.word(verb) });
     }
 
+    /// Known, and left out so that the rest is searched: an operator refuses a Rollback, stops before that is written, and the
+    /// next one, by whose time there is something to roll back, takes the same word in. If the first one's answer arrives
+    /// only then, the decision says "refused" and counts (P14): what was refused stands in no journal.
+    fn is_a_refusal_of_what_counts(&self, effect: &Effect) -> bool {
+        let counts = |uid: &String| self.cluster.status.decisions.iter().any(|d| d.uid == *uid);
+        matches!(effect, Effect::Answer { uid, accepted: false, .. } if counts(uid))
+    }
+
     fn reply(&mut self, i: usize, fate: Fate) {
         let Sent { effect, by } = self.sent.remove(i);
+        if by.is_none() && self.is_a_refusal_of_what_counts(&effect) {
+            return;
+        }
         let kind = match fate {
             Fate::Applied => None,
             Fate::ReplyLost => Some(Kind::Lost),

@@ -24,6 +24,18 @@ impl Reached {
             }
         }
         status.conditions.iter().filter(|c| c.status == "True").for_each(|c| met(format!("condition {}", c.type_)));
+        for follow_up in status.after.iter().flat_map(|after| &after.follow_ups) {
+            met(format!("follow-up {:?}", follow_up.state));
+        }
+        if status.after.as_ref().is_some_and(|after| after.called_off.is_some()) {
+            met("called off".into());
+        }
+        if cutover::journal::is_retired(status) {
+            met("retired".into());
+        }
+        if status.waiting.as_ref().is_some_and(|waiting| waiting.contains("spec.window is over")) {
+            met("missed window".into());
+        }
         if status.question.is_some() {
             met("question".into());
         }

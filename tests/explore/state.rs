@@ -7,18 +7,20 @@ mod fingerprint;
 #[path = "happen.rs"]
 mod happen;
 
-pub use event::{Class, Event};
-use event::{Fate, What};
+use event::Fate;
+pub use event::{Event, What};
 
 use cutover::api::decision::{Resolution, Verb};
+use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, StepState};
 use cutover::effect::{Effect, Read, ReadKey};
 use cutover::endpoints::carries;
-use cutover::world::{QueryAnswer, Sighting, World};
+use cutover::world::{QueryAnswer, Sighting};
 
 use crate::sim::cluster::Cluster;
-use crate::sim::faults::Kind;
+use crate::sim::faults::{Kind, On};
 use crate::sim::promises;
+use crate::sim::search::Class;
 use crate::sim::shell::{self, Look, Shell};
 
 /// What may go wrong in a search.
@@ -35,6 +37,8 @@ pub struct Scope {
     pub free_triggers: bool,
     /// A second operator may start while the first one lives, as if there were no Lease.
     pub two_operators: bool,
+    /// Reads may fail.
+    pub reads: bool,
 }
 
 /// All kinds that are watched.
@@ -56,6 +60,8 @@ pub struct State {
 pub struct Operator {
     pub shell: Shell,
     pub queries: Vec<ReadKey>,
+    /// Readings of everything that failed, and that somebody waits for.
+    pub again: Vec<Look>,
 }
 
 /// A request under way.
@@ -83,15 +89,14 @@ impl State {
     }
 
     /// The watches tell everything, but for those that lag.
-    fn see(&mut self, lagging: &[&str]) {
+    pub fn see(&mut self, lagging: &[&str]) {
         for op in &mut self.ops {
             let pilot = &op.shell.pilot;
-            for sighting in self.cluster.sightings(&mut pilot.known_jobs().into_iter()) {
+            for sighting in self.cluster.news(pilot.world(), pilot.known_jobs()) {
                 // A watch cannot tell of a Job that it never told of.
-                let pilot = &op.shell.pilot;
-                let absent = matches!(&sighting, Sighting::Job(name, None) if !pilot.world().jobs.contains_key(name));
-                let mute = lagging.contains(&kind(&sighting));
-                if !absent && !mute && !same(pilot.world(), &sighting) {
+                let known = &op.shell.pilot.world().jobs;
+                let absent = matches!(&sighting, Sighting::Job(name, None) if !known.contains_key(name));
+                if !absent && !lagging.contains(&kind(&sighting)) {
                     op.shell.watched(sighting, &self.cluster);
                 }
             }
@@ -99,7 +104,7 @@ impl State {
     }
 
     /// The operators' loops until nothing moves; reads but queries are answered at once.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for round in 0.. {
             let mut heard = false;
             for by in 0..self.ops.len() {
@@ -113,6 +118,8 @@ impl State {
                 }
                 let op = &mut self.ops[by];
                 op.queries.retain(|key| op.shell.pilot.reading().contains(key));
+                let wanted = |key: &ReadKey| op.shell.pilot.reading().contains(key);
+                op.again.retain(|look| matches!(look, Look::Refresh(Some(key), _) if wanted(key)));
             }
             // The shortest of sleeps: nothing else happens meanwhile.
             let shortest = self.cluster.now + jiff::SignedDuration::from_millis(5);
@@ -137,6 +144,12 @@ impl State {
     fn look(&mut self, by: usize, look: Look) -> bool {
         let op = &mut self.ops[by];
         match look {
+            Look::Refresh(key, jobs) if self.cluster.faults.strike(On::Refresh, "", self.cluster.now).is_some() => {
+                op.shell.refreshed(key.clone(), self.cluster.now, None, &self.cluster);
+                // One that was asked for is made again until it is complete; any other the pilot itself asks for again.
+                op.again.extend(key.map(|key| Look::Refresh(Some(key), jobs)));
+                true
+            }
             Look::Refresh(key, jobs) => {
                 let seen = self.cluster.sightings(&mut jobs.into_iter());
                 op.shell.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
@@ -158,6 +171,15 @@ impl State {
     pub fn events(&self, scope: &Scope) -> Vec<Event> {
         let mut all = vec![];
         if self.closed() {
+            // What was sent before may still arrive.
+            for (i, sent) in self.sent.iter().enumerate() {
+                push(
+                    &mut all,
+                    format!("the late {} arrives", sent.effect.key()),
+                    Class::Free,
+                    What::Reply(i, Fate::Applied),
+                );
+            }
             return all;
         }
         self.replies(scope, &mut all);
@@ -205,6 +227,13 @@ impl State {
                 let nothing = QueryAnswer::Inconclusive("no data".into());
                 push(all, "metric inconclusive", Class::Misfortune, What::Query(by, i, nothing));
             }
+        }
+        for by in (0..self.ops.len()).filter(|by| !self.ops[*by].again.is_empty()) {
+            push(all, "everything is read again", Class::Free, What::Again(by));
+        }
+        if scope.reads && self.cluster.faults.0.is_empty() {
+            push(all, "next read fails", Class::Misfortune, What::Unread(On::Read));
+            push(all, "next read of everything fails", Class::Misfortune, What::Unread(On::Refresh));
         }
         for (on, name) in [(Kind::Transient, "503"), (Kind::Lost, "reply lost"), (Kind::Conflict, "409")] {
             if self.cluster.faults.0.is_empty() {
@@ -265,7 +294,9 @@ impl State {
         let on = |side: &cutover::plan::PlanSide| carries(&service.view.selector, &side.selector);
         let plan = &self.cluster.plan;
         if !on(&plan.old) {
-            let class = if on(&plan.target) { Class::Misfortune } else { Class::Awaited };
+            // A run that has not begun waits for that.
+            let begun = !matches!(self.cluster.status.phase, Phase::Idle | Phase::Pending);
+            let class = if begun && on(&plan.target) { Class::Misfortune } else { Class::Awaited };
             push(all, format!("somebody points {name} to the old side"), class, What::Point(name.into(), false));
         }
         if !on(&plan.target) {
@@ -284,7 +315,7 @@ impl State {
                 What::Foreign(name.into()),
             );
         }
-        if self.cluster.status.phase == cutover::api::phase::Phase::Switching {
+        if self.cluster.status.phase == Phase::Switching {
             push(all, format!("others write an annotation of {name}"), Class::Misfortune, What::Annotate(name.into()));
         }
         push(all, format!("somebody deletes {name}"), Class::Misfortune, What::DeleteService(name.into()));
@@ -295,7 +326,10 @@ impl State {
         let said = |v: Verb| self.cluster.decisions.iter().any(|d| d.spec.decision == v);
         for verb in [Verb::Abort, Verb::Rollback, Verb::Suspend] {
             if !said(verb) {
-                push(all, format!("decision {verb:?}"), Class::Misfortune, What::Decide(verb, None));
+                // Of a run that has missed its window people are told to abort it.
+                let awaited = verb == Verb::Abort && promises::missed_its_window(&self.cluster);
+                let class = if awaited { Class::Awaited } else { Class::Misfortune };
+                push(all, format!("decision {verb:?}"), class, What::Decide(verb, None));
             }
         }
         if status.suspended.is_some() {
@@ -345,8 +379,7 @@ impl State {
     fn behind(&self) -> bool {
         self.ops.iter().any(|op| {
             let world = op.shell.pilot.world();
-            let known: Vec<String> = world.jobs.keys().cloned().collect();
-            self.cluster.sightings(&mut known.into_iter()).iter().any(|s| !same(world, s))
+            !self.cluster.news(world, world.jobs.keys().cloned().collect()).is_empty()
         })
     }
 
@@ -364,8 +397,8 @@ impl State {
 }
 
 /// A driver that has just started; what it knows is told by the search, not by a clock.
-fn started(cluster: &Cluster) -> Operator {
-    Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![] }
+pub fn started(cluster: &Cluster) -> Operator {
+    Operator { shell: Shell::start(cluster, std::time::Duration::MAX), queries: vec![], again: vec![] }
 }
 
 /// The kind that a sighting is about.
@@ -375,19 +408,4 @@ fn kind(sighting: &Sighting) -> &'static str {
 
 fn push(all: &mut Vec<Event>, name: impl Into<String>, class: Class, what: What) {
     all.push(Event { name: name.into(), class, what });
-}
-
-/// Whether a world holds what a sighting tells.
-fn same(world: &World, sighting: &Sighting) -> bool {
-    match sighting {
-        Sighting::Cutover(v) => world.cutover.as_ref().is_some_and(|s| &s.value == v),
-        Sighting::Decisions(v) => &world.decisions == v,
-        Sighting::Service(n, v) => world.services.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Workload(n, v) => world.workloads.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Pods(v) => world.pods.as_ref().is_some_and(|s| &s.value == v),
-        Sighting::Nodes(v) => &world.nodes == v,
-        Sighting::Endpoints(n, v) => world.endpoints.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Job(n, v) => world.jobs.get(n).is_some_and(|s| &s.value == v),
-        Sighting::Refreshed(_) => true,
-    }
 }

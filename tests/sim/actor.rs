@@ -9,7 +9,7 @@ use cutover::writes::{Run, next};
 use kube::core::Status;
 use serde_json::Value;
 
-use super::cluster::{Cluster, RUN, RUN_NAME, Who, Wrote};
+use super::cluster::{Cluster, Who, Wrote};
 use super::faults::{Kind, on_effect};
 use super::promises;
 
@@ -39,7 +39,8 @@ pub fn with(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Outc
 }
 
 fn carry_out(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Outcome {
-    let run = Run { name: RUN_NAME, uid: RUN };
+    let (name, uid) = cluster.run.clone();
+    let run = Run { name: &name, uid: &uid };
     let mut heard = Heard::default();
     heard.leads = true;
     loop {

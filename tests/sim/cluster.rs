@@ -20,8 +20,9 @@ use super::answers::Web;
 use super::faults::{Faults, Kind, On};
 use super::knife::{Cut, Knife};
 use super::setting::Setting;
+use super::shared::Shared;
 
-/// The uid of the run.
+/// The uid of the run, where there is only one.
 pub const RUN: &str = "run-uid";
 /// Its name.
 pub const RUN_NAME: &str = "run";
@@ -92,37 +93,41 @@ pub struct Cluster {
     pub now: Timestamp,
     /// By how much the operator's clock is ahead.
     pub clock_ahead: SignedDuration,
-    pub setting: Setting,
+    pub setting: Shared<Setting>,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
     pub decisions: Vec<DecisionView>,
     /// What was written on decisions, by uid.
     pub answers: BTreeMap<String, String>,
-    pub services: BTreeMap<String, Service>,
-    pub workloads: BTreeMap<WorkloadRef, WorkloadView>,
+    pub services: Shared<BTreeMap<String, Service>>,
+    pub workloads: Shared<BTreeMap<WorkloadRef, WorkloadView>>,
     /// Pods by name, with the workload they belong to.
-    pub pods: BTreeMap<String, (WorkloadRef, PodView)>,
-    pub nodes: BTreeMap<String, NodeView>,
+    pub pods: Shared<BTreeMap<String, (WorkloadRef, PodView)>>,
+    pub nodes: Shared<BTreeMap<String, NodeView>>,
     /// Nodes that the pods of a side are put on, by turns; `node-1` where the side is not named.
-    pub places: BTreeMap<String, Vec<String>>,
+    pub places: Shared<BTreeMap<String, Vec<String>>>,
     /// Workloads whose pods never become ready.
     pub sick: Vec<WorkloadRef>,
     /// What the EndpointSlices say; follows the pods after [`Cluster::converge`].
-    pub endpoints: BTreeMap<String, Vec<EndpointView>>,
-    pub jobs: BTreeMap<String, Job>,
-    pub cron_jobs: BTreeMap<String, CronJobView>,
+    pub endpoints: Shared<BTreeMap<String, Vec<EndpointView>>>,
+    pub jobs: Shared<BTreeMap<String, Job>>,
+    pub cron_jobs: Shared<BTreeMap<String, CronJobView>>,
     /// What Events say of an object, by its uid.
-    pub events: BTreeMap<String, Vec<EventView>>,
+    pub events: Shared<BTreeMap<String, Vec<EventView>>>,
     /// How long the pods of a side take to end, by the side's name; at once where it is not named.
-    pub drains: BTreeMap<String, SignedDuration>,
+    pub drains: Shared<BTreeMap<String, SignedDuration>>,
     /// Annotations of workloads.
-    pub annotations: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
+    pub annotations: Shared<BTreeMap<WorkloadRef, BTreeMap<String, String>>>,
     /// Workloads whose pods are being replaced.
     pub rolling: BTreeSet<WorkloadRef>,
+    /// Name and uid of the run.
+    pub run: (String, String),
     pub status: RunStatus,
     pub status_version: u64,
+    /// A write of the status has failed since the last one: what one write shows may then be two decisions, one after another.
+    pub unwritten: bool,
     /// HTTP, Prometheus, Secrets.
-    pub web: Web,
+    pub web: Shared<Web>,
     pub faults: Faults,
     /// Where the operator is stopped, in the tests of crashes.
     pub knife: Knife,
@@ -133,7 +138,7 @@ pub struct Cluster {
     pub counts: BTreeMap<String, u8>,
     /// Others changed what our promises are about: a selector, a Service, a workload's count.
     pub touched: bool,
-    pub(super) versions: BTreeMap<String, u64>,
+    pub(super) versions: Shared<BTreeMap<String, u64>>,
 }
 
 impl Cluster {
@@ -147,11 +152,11 @@ impl Cluster {
         let places = setting.places.clone();
         let names = places.values().flatten().cloned().chain(["node-1".to_owned()]);
         let since = now - jiff::SignedDuration::from_hours(24);
-        let nodes = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
+        let nodes: BTreeMap<_, _> = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
             clock_ahead: SignedDuration::ZERO,
-            setting,
+            setting: setting.into(),
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {
                 uid: "cutover-uid".into(),
@@ -165,29 +170,31 @@ impl Cluster {
             }),
             decisions: vec![],
             answers: BTreeMap::new(),
-            services: BTreeMap::new(),
-            workloads: BTreeMap::new(),
-            pods: BTreeMap::new(),
-            nodes,
-            places,
+            services: Shared::default(),
+            workloads: Shared::default(),
+            pods: Shared::default(),
+            nodes: nodes.into(),
+            places: places.into(),
             sick: vec![],
-            endpoints: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            cron_jobs: BTreeMap::new(),
-            events: BTreeMap::new(),
-            drains: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            endpoints: Shared::default(),
+            jobs: Shared::default(),
+            cron_jobs: Shared::default(),
+            events: Shared::default(),
+            drains: Shared::default(),
+            annotations: Shared::default(),
             rolling: BTreeSet::new(),
+            run: (RUN_NAME.to_owned(), RUN.to_owned()),
             status: RunStatus::default(),
             status_version: 1,
-            web: Web::default(),
+            unwritten: false,
+            web: Shared::default(),
             faults: Faults::default(),
             knife: Knife::default(),
             audit: vec![],
             broken: vec![],
             counts: BTreeMap::new(),
             touched: false,
-            versions: BTreeMap::new(),
+            versions: Shared::default(),
         };
         for side in [&plan.old, &plan.target] {
             for w in &side.workloads {
@@ -385,6 +392,7 @@ impl Cluster {
     /// The operator's status write.
     pub fn put_status(&mut self, version: u64, status: &RunStatus) -> Result<u64, PutError> {
         let cut = self.knife.strike();
+        let failed = std::mem::replace(&mut self.unwritten, true);
         if cut == Some(Cut::Before) {
             return Err(PutError::Transient);
         }
@@ -400,7 +408,9 @@ impl Cluster {
         let before = std::mem::replace(&mut self.status, status.clone());
         self.status_version += 1;
         self.wrote(Who::Us, Wrote::Status);
+        self.unwritten = failed;
         super::promises::at_status(self, &before);
+        self.unwritten = false;
         if struck == Some(Kind::Lost) || cut == Some(Cut::Applied) {
             Err(PutError::Transient)
         } else {
@@ -421,7 +431,7 @@ impl Cluster {
                 all.push(Sighting::Workload(w.clone(), self.workloads.get(w).cloned()));
             }
         }
-        all.push(Sighting::Nodes(Arc::new(self.nodes.clone())));
+        all.push(Sighting::Nodes(Arc::new((*self.nodes).clone())));
         all.push(Sighting::Pods(self.pods.values().map(|(_, p)| p.clone()).collect()));
         for (name, job) in &self.jobs {
             all.push(Sighting::Job(name.clone(), Some(job.view.clone())));

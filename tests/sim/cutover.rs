@@ -79,7 +79,8 @@ impl Server {
         }
     }
 
-    fn next_version(&mut self) -> String {
+    /// The next resourceVersion.
+    pub fn next_version(&mut self) -> String {
         self.version += 1;
         format!("rv{}", self.version)
     }

@@ -1,13 +1,16 @@
 //! Requests, replies and objects in words: short ones for a log, whole ones for telling states apart.
 #![allow(dead_code)] // the scenarios and the search use their parts
 
+use std::collections::BTreeMap;
+
+use cutover::api::condition::types;
 use cutover::api::cutover::{Cutover, CutoverStatus};
 use cutover::api::run::CutoverRun;
 use cutover::pilot::cutover::{Failure, Reply, Request};
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::api_server::Server;
+use super::api_server::{Server, is_active};
 
 /// A request in short.
 pub fn request(request: &Request) -> String {
@@ -172,4 +175,92 @@ pub fn end(server: &Server) -> String {
         lines.push(format!("decision {} {:?} {:?} {:?}", decision.name_any(), status.state, status.result, status.run));
     }
     lines.join("\n")
+}
+
+/// What is wrong with a state in which the controller rests.
+pub fn wrong_at_rest(server: &Server) -> Option<String> {
+    for decision in server.decisions.values().filter(|d| d.is_open()) {
+        // The driver of the run answers.
+        let driven = server.runs.values().any(|r| is_active(r) && r.uid().as_deref() == Some(&decision.spec.run_uid));
+        if !driven {
+            return Some(format!("decision {} has no answer", decision.name_any()));
+        }
+    }
+    let cutover = server.cutovers.get("web")?;
+    let uid = cutover.uid().unwrap_or_default();
+    let mut runs = server.runs.values().filter(|r| r.spec.cutover_uid == uid);
+    let active = runs.any(is_active);
+    let held = !cutover.finalizers().is_empty();
+    let status = cutover.status.clone().unwrap_or_default();
+    let true_ = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+    let waits = [types::STALLED, types::SERVICE_CONFLICT, types::SELECTOR_DRIFT].into_iter().any(true_);
+    if cutover.metadata.deletion_timestamp.is_some() {
+        return (!active).then(|| "the deleted Cutover stays although no run of it is active".into());
+    }
+    if held && !active {
+        return Some("the finalizer stays although no run is active".into());
+    }
+    if active {
+        return None;
+    }
+    let wanted = (&cutover.spec.activate, &cutover.spec.release);
+    let started = status.started.as_ref().map(|s| (&s.activate, &s.release));
+    let on = server.services.get("web").and_then(|s| s.get("version"));
+    if started != Some(wanted) && !waits {
+        return Some(format!("{wanted:?} is wanted, {started:?} was started, and nothing says why"));
+    }
+    if on != Some(&cutover.spec.activate) && !waits {
+        return Some(format!("{on:?} is live, {} is wanted, and nothing says why", cutover.spec.activate));
+    }
+    None
+}
+
+/// The text with each resourceVersion replaced by its rank among all of them.
+pub fn ranked(text: &str) -> String {
+    let mut versions = BTreeMap::new();
+    let parts: Vec<&str> = text.split("rv").collect();
+    let number = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
+    for part in parts.iter().skip(1) {
+        if let Ok(version) = number(part).parse::<u32>() {
+            versions.insert(version, 0);
+        }
+    }
+    versions.values_mut().enumerate().for_each(|(i, rank)| *rank = i);
+    let mut out = String::with_capacity(text.len());
+    for (i, part) in parts.iter().enumerate() {
+        if i == 0 {
+            out.push_str(part);
+            continue;
+        }
+        let digits = number(part);
+        match digits.parse::<u32>().ok().and_then(|v| versions.get(&v)) {
+            Some(rank) => out.push_str(&format!("v#{rank}{}", &part[digits.len()..])),
+            None => out.push_str(&format!("rv{part}")),
+        }
+    }
+    out
+}
+
+/// The text without its times.
+pub fn without_times(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Such as 2026-11-20T22:00:00.25Z: the T stands ten characters after its begin.
+    while let Some(at) = rest.find("-") {
+        let begin = at.checked_sub(4).and_then(|begin| rest.get(begin..));
+        let looks = begin.is_some_and(|b| b.as_bytes().get(10) == Some(&b'T') && b.as_bytes().get(7) == Some(&b'-'));
+        let end = begin.filter(|_| looks).and_then(|b| b.find('Z'));
+        match end.filter(|end| *end < 32) {
+            Some(end) => {
+                out.push_str(&rest[..at - 4]);
+                rest = &rest[at - 4 + end + 1..];
+            }
+            None => {
+                out.push_str(&rest[..=at]);
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }

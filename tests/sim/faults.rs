@@ -21,6 +21,8 @@ pub enum On {
     Status,
     DryRun,
     Refresh,
+    /// Any other read.
+    Read,
 }
 
 /// What becomes of the request.

@@ -1,5 +1,6 @@
 //! Scenario files: reading them, and setting them up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -58,9 +59,10 @@ pub fn stage(scenario: &Scenario, seed: Option<u64>) -> Timeline {
     plan.kept = scenario.kept.clone();
     let setting = Setting { places: scenario.places.clone(), ..scenario.setting.clone() };
     let mut cluster = Cluster::set(&plan, scenario.replicas, EPOCH, setting);
-    cluster.web = scenario.web.clone();
-    cluster.cron_jobs = scenario.cron_jobs.clone();
-    cluster.drains = scenario.drains.iter().map(|(side, drain)| (side.clone(), drain.signed())).collect();
+    cluster.web = scenario.web.clone().into();
+    cluster.cron_jobs = scenario.cron_jobs.clone().into();
+    cluster.drains =
+        scenario.drains.iter().map(|(side, drain)| (side.clone(), drain.signed())).collect::<BTreeMap<_, _>>().into();
     let mut line = Timeline::new(scenario.clone(), cluster, seed);
     line.set_clock_cues();
     line

@@ -12,7 +12,7 @@ use cutover::endpoints::matches;
 use cutover::world::{JobResult, JobView, PortView, TargetPort};
 
 use super::apiserver::{ApiServer, Refused};
-use super::cluster::{Cluster, Job, RUN, RUN_NAME, Service, Who, Wrote, metadata};
+use super::cluster::{Cluster, Job, Service, Who, Wrote, metadata};
 use super::jobs::pod_of;
 
 /// The plural of a kind of workload.
@@ -56,7 +56,7 @@ fn service(name: &str, Service { view, fence }: &Service) -> Value {
     })
 }
 
-fn job(name: &str, view: &JobView) -> Value {
+fn job(name: &str, view: &JobView, run_uid: &str) -> Value {
     let mut meta = json!({"name": name, "uid": view.uid, "resourceVersion": view.resource_version});
     if let Some(run) = &view.run {
         meta["labels"][LABEL_RUN] = run.as_str().into();
@@ -66,7 +66,7 @@ fn job(name: &str, view: &JobView) -> Value {
         meta["annotations"][ANNOTATION_ATTEMPT] = attempt.number.to_string().into();
     }
     if view.owned {
-        meta["ownerReferences"] = json!([{"kind": "CutoverRun", "uid": RUN}]);
+        meta["ownerReferences"] = json!([{"kind": "CutoverRun", "uid": run_uid}]);
     }
     let template = view.template.as_deref().cloned().unwrap_or_default();
     json!({"metadata": meta, "spec": {"suspend": view.suspended, "template": template}})
@@ -85,7 +85,7 @@ impl Cluster {
         }
         match resource {
             "services" => self.services.get(name).map(|found| service(name, found)),
-            "jobs" => self.jobs.get(name).map(|found| job(name, &found.view)),
+            "jobs" => self.jobs.get(name).map(|found| job(name, &found.view, &self.run.1)),
             "cronjobs" => self.cron_jobs.get(name).map(|found| {
                 let version = self.versions.get(&format!("cronjobs/{name}")).copied().unwrap_or(0).to_string();
                 let meta = json!({"name": name, "uid": found.uid, "resourceVersion": version});
@@ -105,8 +105,8 @@ impl Cluster {
                 let meta = json!({"name": name, "uid": found.uid, "resourceVersion": "1"});
                 json!({"metadata": meta, "spec": {"services": services, "sides": sides}})
             }),
-            "cutoverruns" if name == RUN_NAME => {
-                let meta = json!({"name": name, "uid": RUN, "resourceVersion": self.status_version.to_string()});
+            "cutoverruns" if name == self.run.0 => {
+                let meta = json!({"name": name, "uid": self.run.1, "resourceVersion": self.status_version.to_string()});
                 let target = json!({"workloads": self.plan.target.workloads});
                 Some(json!({"metadata": meta, "spec": {"plan": {"target": target}}, "status": self.status}))
             }
@@ -116,7 +116,7 @@ impl Cluster {
 
     /// The API server, holding this object as far as it is there.
     fn server(&mut self, resource: &str, name: &str) -> ApiServer {
-        let mut server = ApiServer::after(std::mem::take(&mut self.versions));
+        let mut server = ApiServer::after(std::mem::take(&mut *self.versions));
         if let Some(object) = self.shown(resource, name) {
             server.hold(resource, object);
         }
@@ -140,7 +140,7 @@ impl Cluster {
             Look::List { resource, fields } => {
                 let names: Vec<&str> = match resource.plural.as_str() {
                     "cutovers" => vec![&self.plan.cutover],
-                    "cutoverruns" => vec![RUN_NAME],
+                    "cutoverruns" => vec![&self.run.0],
                     "cutoverdecisions" => self.decisions.iter().map(|d| d.name.as_str()).collect(),
                     _ => vec![],
                 };
@@ -162,7 +162,7 @@ impl Cluster {
         let answer = server.send(write);
         server.controllers();
         let after = server.get(resource, name).ok().cloned();
-        self.versions = std::mem::take(&mut server.versions);
+        *self.versions = std::mem::take(&mut server.versions);
         if before != after {
             self.written(&resource.plural, name, after.as_ref(), &server);
         }
@@ -232,7 +232,7 @@ impl Cluster {
         let Some(Job { view, .. }) = self.jobs.get_mut(name) else { return };
         view.resource_version = version;
         let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        let owned = owners.into_iter().any(|o| o["uid"] == RUN);
+        let owned = owners.into_iter().any(|o| o["uid"] == self.run.1.as_str());
         let handed_over = owned && !std::mem::replace(&mut view.owned, owned);
         let suspended = object["spec"]["suspend"].as_bool().unwrap_or(false);
         if std::mem::replace(&mut view.suspended, suspended) && !suspended {

@@ -16,9 +16,8 @@ use cutover::effect::{Attempt, Change, Effect};
 use cutover::endpoints::{carries, matches};
 use cutover::plan::after::PlanFollowUp;
 use cutover::plan::{Action, Plan, Stage, undo_name};
-use cutover::world::DecisionView;
 
-use super::cluster::{Cluster, RUN, Who, Wrote};
+use super::cluster::{Cluster, Who, Wrote};
 
 fn record<'a>(status: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
     status.steps.iter().find(|r| r.name == name)
@@ -73,7 +72,7 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
     for new in begun {
         match new.name.strip_prefix("undo/") {
             Some(step) => undo_in_order(plan, after, step, &mut broken),
-            None => step_in_order(plan, after, new, &mut broken),
+            None => step_in_order(cluster, new, &mut broken),
         }
     }
     for (old, new) in before.switch.iter().zip(&after.switch).flat_map(|(a, b)| a.services.iter().zip(&b.services)) {
@@ -101,17 +100,18 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
             && passed(after)
             && !passed(before)
         {
-            quorum(&cluster.decisions, &step.name, approval, &mut broken);
+            quorum(cluster, &step.name, approval, &mut broken);
         }
     }
     cluster.broken.append(&mut broken);
 }
 
 /// P6: counted from what people said, not from what the journal says of it.
-fn quorum(said: &[DecisionView], gate: &str, approval: &Approval, broken: &mut Vec<String>) {
+fn quorum(cluster: &Cluster, gate: &str, approval: &Approval, broken: &mut Vec<String>) {
     let on_gate = |verb: Verb| {
-        let words = said.iter().filter(move |d| d.spec.decision == verb && d.spec.gate.as_deref() == Some(gate));
-        words.filter(|d| d.spec.run_uid == RUN)
+        let words =
+            cluster.decisions.iter().filter(move |d| d.spec.decision == verb && d.spec.gate.as_deref() == Some(gate));
+        words.filter(|d| d.spec.run_uid == cluster.run.1)
     };
     for role in &approval.roles {
         let people: BTreeSet<_> = on_gate(Verb::Approve)
@@ -130,7 +130,8 @@ fn quorum(said: &[DecisionView], gate: &str, approval: &Approval, broken: &mut V
 }
 
 /// P2: every step before a new one is recorded as over.
-fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut Vec<String>) {
+fn step_in_order(cluster: &Cluster, new: &StepRecord, broken: &mut Vec<String>) {
+    let (plan, after) = (&*cluster.plan, &cluster.status);
     let Some(position) = plan.steps.iter().position(|s| s.name == new.name) else { return };
     let rollback = |s: Stage| matches!(s, Stage::Rollback | Stage::RollbackVerify);
     let Some(stage) = plan.steps.get(position).map(|s| s.stage) else { return };
@@ -151,7 +152,7 @@ fn step_in_order(plan: &Plan, after: &RunStatus, new: &StepRecord, broken: &mut 
                 broken.push(format!("§5.3: {} began while the undo of {} ran", new.name, step.name));
             }
         }
-    } else if after.ending.is_some() && new.state == StepState::Running {
+    } else if after.ending.is_some() && new.state == StepState::Running && !cluster.unwritten {
         broken.push(format!("§4: {} began although the run is ending", new.name));
     }
 }
@@ -350,11 +351,26 @@ pub fn waits_for(cluster: &Cluster) -> Option<String> {
     if status.suspended.is_some() || cluster.cutover.as_ref().is_some_and(|c| c.suspend) {
         return Some("resume".into());
     }
+    // It stays, and says why (DESIGN §4).
+    if let (Phase::Pending, Some(why)) = (status.phase, &status.waiting) {
+        return Some(why.clone());
+    }
+    if missed_its_window(cluster) {
+        return Some("a person's Abort, or a new release: spec.window is over".into());
+    }
     let named = ["RollbackBlocked", "SelectorDrift", "ServiceConflict"];
     if let Some(c) = status.conditions.iter().find(|c| named.contains(&c.type_.as_str()) && c.status == "True") {
         return Some(format!("condition {}: {}", c.type_, c.reason));
     }
     None
+}
+
+/// Whether a run has come to its switch after its window: nothing is switched any more, and the run says what to do.
+pub fn missed_its_window(cluster: &Cluster) -> bool {
+    let (plan, status) = (&cluster.plan, &cluster.status);
+    let over = plan.window.as_ref().is_some_and(|window| window.end < cluster.now);
+    let told = status.waiting.as_ref().is_some_and(|waiting| waiting.contains("spec.window is over"));
+    over && told && status.phase == Phase::Switching && status.switch.is_none() && status.ending.is_none()
 }
 
 /// P10: how long a run takes, without the time in which it waits for a person or a condition with a name.

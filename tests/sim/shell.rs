@@ -13,7 +13,7 @@ use cutover::pilot::run::{Heard, Now, Order, Pace, Pilot, Put, Reread, Then};
 use cutover::plan::PLAN_VERSION;
 use cutover::world::{Reading, Sighting};
 
-use super::cluster::{Cluster, PutError, RUN};
+use super::cluster::{Cluster, PutError};
 use super::promises;
 use super::timeline::EPOCH;
 
@@ -29,6 +29,8 @@ pub struct Shell {
     /// When to look again though nothing is heard.
     alarm: Option<Timestamp>,
     ended: bool,
+    /// The run is closed, and its finalizer is taken away.
+    pub released: bool,
 }
 
 /// Something to be looked at.
@@ -60,13 +62,15 @@ impl Shell {
     /// A driver that has just started: it knows the stored run and nothing else.
     pub fn start(cluster: &Cluster, refresh: Duration) -> Self {
         let plan = serde_json::to_value(&*cluster.plan).expect("a plan is JSON");
-        let (cutover, cutover_uid) = (cluster.plan.cutover.clone(), "cutover-uid".into());
-        let mut run = CutoverRun::new("run", CutoverRunSpec { cutover, cutover_uid, plan_version: PLAN_VERSION, plan });
+        let cutover_uid = cluster.cutover.as_ref().map_or_else(String::new, |c| c.uid.clone());
+        let cutover = cluster.plan.cutover.clone();
+        let mut run =
+            CutoverRun::new(&cluster.run.0, CutoverRunSpec { cutover, cutover_uid, plan_version: PLAN_VERSION, plan });
         run.metadata.namespace = Some(cluster.plan.namespace.clone());
-        run.metadata.uid = Some(RUN.into());
+        run.metadata.uid = Some(cluster.run.1.clone());
         run.status = Some(cluster.status.clone());
         let pilot = Pilot::open(&run, now(cluster), Pace { refresh }).expect("a plan of this version");
-        Self { pilot, version: cluster.status_version, alarm: Some(cluster.now), ended: false }
+        Self { pilot, version: cluster.status_version, alarm: Some(cluster.now), ended: false, released: false }
     }
 
     /// When to look again though nothing is heard; never where the run is closed.
@@ -118,7 +122,10 @@ impl Shell {
                     let same = self.version == cluster.status_version;
                     Heard::Authority(Reread::Found { journal: Box::new(cluster.status.clone()), same })
                 }
-                Then::Release => Heard::Released(true),
+                Then::Release => {
+                    self.released = true;
+                    Heard::Released(true)
+                }
                 Then::Sleep(ticks) => {
                     let at = SignedDuration::try_from(ticks).ok().and_then(|d| EPOCH.checked_add(d).ok());
                     self.alarm = at.filter(|at| at.duration_since(cluster.now) < NEVER);

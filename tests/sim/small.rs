@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use cutover::api::Duration;
-use cutover::api::cutover::{DriftPolicy, Release};
+use cutover::api::cutover::{DriftPolicy, Release, Retire, Window};
 use cutover::api::http::Http;
 use cutover::api::restore::{BlockedAction, BlockedDefault};
 use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
+use cutover::plan::after::{PlanFollowUp, RETIRE};
 use cutover::plan::{
-    Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage,
+    Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSuite, PlanSwitch, PlanUndo, Stage,
 };
 
 use super::cluster::deployment;
+use super::timeline::EPOCH;
 
 fn side(name: &str) -> PlanSide {
     PlanSide {
@@ -153,4 +155,36 @@ pub fn approval(name: &str) -> PlanStep {
         checklist: vec![],
     };
     step(name, Stage::Verify, Action::Approval(approval))
+}
+
+/// A request that reads only.
+pub fn check(name: &str, stage: Stage) -> PlanStep {
+    step(name, stage, Action::Http(Http { path: Some("/health".into()), ..Http::default() }))
+}
+
+/// Two checks of the target, both of which must pass.
+pub fn suite(name: &str) -> PlanStep {
+    let steps = vec![check("one", Stage::Verify), check("other", Stage::Verify)];
+    step(name, Stage::Verify, Action::Suite(PlanSuite { pass_rate: 100, max_critical_failures: 0, steps }))
+}
+
+/// The plan with a check that is made twice after Completed, and a retirement of the old side.
+pub fn with_an_afterwards(mut plan: Plan) -> Plan {
+    let scale = Scale { side: Some(SideRef::Old), workloads: vec![], replicas: 0, allow_downtime: false };
+    let undo = Action::Unscale { step: RETIRE.into() };
+    let undo = PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: undo };
+    let retire = step(RETIRE, Stage::Retire, Action::Scale(scale));
+    plan.steps.push(check("healthy", Stage::FollowUp));
+    plan.steps.push(PlanStep { attempts: 3, on_failure: OnFailure::Decide, undo: Some(undo), ..retire });
+    let (every, until) = (Some(Duration::from_secs(3)), Some(Duration::from_secs(5)));
+    let (name, run) = ("soon".into(), vec!["healthy".into()]);
+    plan.follow_up = vec![PlanFollowUp { name, after: Duration::from_secs(2), every, until, run }];
+    plan.retire = Some(Retire { after: Duration::from_secs(6), scale_to: 0 });
+    plan
+}
+
+/// The plan with a window that opens soon, and not for long.
+pub fn within_a_window(plan: Plan) -> Plan {
+    let at = |seconds| EPOCH + jiff::SignedDuration::from_secs(seconds);
+    Plan { window: Some(Window { start: at(2), end: at(4) }), ..plan }
 }

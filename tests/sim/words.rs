@@ -5,7 +5,7 @@ use cutover::journal::words::{counts, taken_in};
 use cutover::observe::convert;
 use cutover::world::DecisionView;
 
-use super::cluster::{Cluster, RUN};
+use super::cluster::Cluster;
 use super::script::Word;
 
 impl Cluster {
@@ -15,7 +15,7 @@ impl Cluster {
         let token = word.gate.as_ref().and_then(open).map(|g| g.token.clone());
         let spec = CutoverDecisionSpec {
             cutover: word.cutover.clone().unwrap_or_else(|| self.plan.cutover.clone()),
-            run_uid: RUN.into(),
+            run_uid: self.run.1.clone(),
             decision: word.decision,
             gate: word.gate.clone(),
             role: word.role.clone(),
@@ -48,7 +48,7 @@ impl Cluster {
     /// P14: what counts was said about this run of this Cutover, and was never refused.
     pub fn words_count_once(&self, broken: &mut Vec<String>) {
         for record in &self.status.decisions {
-            let ours = |d: &&DecisionView| d.spec.run_uid == RUN && d.spec.cutover == self.plan.cutover;
+            let ours = |d: &&DecisionView| d.spec.run_uid == self.run.1 && d.spec.cutover == self.plan.cutover;
             if !self.decisions.iter().filter(ours).any(|d| d.uid == record.uid) {
                 broken.push(format!("P14: {} counts, but was not said about this run", record.uid));
             }

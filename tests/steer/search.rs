@@ -3,15 +3,15 @@
 //! every state the controller comes to rest by itself; and where it rests, everything that was said has an answer and what
 //! is wanted is under way, live, or waits for a reason with a name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cutover::api::condition::types;
 use cutover::api::phase::Phase;
 use cutover::pilot::cutover::Key;
 use kube::ResourceExt;
 
 use crate::api_server::{Server, is_active, spec};
+use crate::breadth::{self, Class, Ends, Limit};
 use crate::process::{Fate, Process};
 use crate::words;
 
@@ -198,45 +198,6 @@ impl State {
             && !(world.lagging && self.process.is_behind(&self.server))
     }
 
-    /// What is wrong with a state in which the controller rests.
-    fn wrong_at_rest(&self) -> Option<String> {
-        for decision in self.server.decisions.values().filter(|d| d.is_open()) {
-            // The driver of the run answers.
-            let driven =
-                self.server.runs.values().any(|r| is_active(r) && r.uid().as_deref() == Some(&decision.spec.run_uid));
-            if !driven {
-                return Some(format!("decision {} has no answer", decision.name_any()));
-            }
-        }
-        let cutover = self.server.cutovers.get("web")?;
-        let uid = cutover.uid().unwrap_or_default();
-        let mut runs = self.server.runs.values().filter(|r| r.spec.cutover_uid == uid);
-        let active = runs.any(is_active);
-        let held = !cutover.finalizers().is_empty();
-        let status = cutover.status.clone().unwrap_or_default();
-        let true_ = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
-        let waits = [types::STALLED, types::SERVICE_CONFLICT, types::SELECTOR_DRIFT].into_iter().any(true_);
-        if cutover.metadata.deletion_timestamp.is_some() {
-            return (!active).then(|| "the deleted Cutover stays although no run of it is active".into());
-        }
-        if held && !active {
-            return Some("the finalizer stays although no run is active".into());
-        }
-        if active {
-            return None;
-        }
-        let wanted = (&cutover.spec.activate, &cutover.spec.release);
-        let started = status.started.as_ref().map(|s| (&s.activate, &s.release));
-        let on = self.server.services.get("web").and_then(|s| s.get("version"));
-        if started != Some(wanted) && !waits {
-            return Some(format!("{wanted:?} is wanted, {started:?} was started, and nothing says why"));
-        }
-        if on != Some(&cutover.spec.activate) && !waits {
-            return Some(format!("{on:?} is live, {} is wanted, and nothing says why", cutover.spec.activate));
-        }
-        None
-    }
-
     /// What tells states apart: versions and uids by their order, not by their number.
     fn fingerprint(&self) -> u128 {
         let mut text = format!("{:?}", self.left);
@@ -252,65 +213,63 @@ impl State {
         for (key, running) in &p.looks {
             text.push_str(&format!("{key:?}{:?}", running.trail));
         }
-        let text = ranked(&text);
-        let half = |seed: u64| {
-            use std::hash::{Hash, Hasher};
-            let mut hasher = std::collections::hash_map::DefaultHasher::new();
-            seed.hash(&mut hasher);
-            text.hash(&mut hasher);
-            hasher.finish()
-        };
-        (u128::from(half(1)) << 64) | u128::from(half(2))
+        breadth::hash(&words::ranked(&text))
     }
-}
-
-/// The text with each resourceVersion replaced by its rank among all of them.
-fn ranked(text: &str) -> String {
-    let mut versions = BTreeMap::new();
-    let parts: Vec<&str> = text.split("rv").collect();
-    let number = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
-    for part in parts.iter().skip(1) {
-        if let Ok(version) = number(part).parse::<u32>() {
-            versions.insert(version, 0);
-        }
-    }
-    versions.values_mut().enumerate().for_each(|(i, rank)| *rank = i);
-    let mut out = String::with_capacity(text.len());
-    for (i, part) in parts.iter().enumerate() {
-        if i == 0 {
-            out.push_str(part);
-            continue;
-        }
-        let digits = number(part);
-        match digits.parse::<u32>().ok().and_then(|v| versions.get(&v)) {
-            Some(rank) => out.push_str(&format!("v#{rank}{}", &part[digits.len()..])),
-            None => out.push_str(&format!("rv{part}")),
-        }
-    }
-    out
 }
 
 /// A search gives up beyond this many states.
-const MOST: usize = 3_000_000;
+const MOST: usize = 200_000;
+/// The search of a night ends there, unless `EXPLORE_STATES` says another number.
+const AT_NIGHT: usize = 150_000;
 
-struct Graph<'a> {
+/// A world, and what was met in it.
+struct Search<'a> {
     world: &'a World,
-    ids: HashMap<u128, u32>,
-    /// By state: the state it was first reached from, and by which event.
-    parents: Vec<(u32, u16)>,
-    free: Vec<(u32, u32)>,
-    rests: Vec<bool>,
-    transitions: usize,
     met: BTreeSet<String>,
 }
 
-impl Graph<'_> {
-    fn add(&mut self, state: &State, print: u128, from: (u32, u16)) -> u32 {
-        let id = self.parents.len() as u32;
-        self.ids.insert(print, id);
-        self.parents.push(from);
+impl breadth::World for Search<'_> {
+    type State = State;
+    type Event = Event;
+
+    fn name(&self) -> &str {
+        self.world.name
+    }
+
+    fn root(&self) -> State {
+        State::new(self.world.left)
+    }
+
+    fn events(&self, state: &State) -> Vec<Event> {
+        state.events(self.world)
+    }
+
+    fn step(&self, state: &State, event: &Event) -> State {
+        state.step(event, self.world)
+    }
+
+    fn class(&self, event: &Event) -> Class {
+        if event.is_free() { Class::Free } else { Class::Misfortune }
+    }
+
+    fn fingerprint(&self, state: &State) -> u128 {
+        state.fingerprint()
+    }
+
+    fn ends(&self, state: &State) -> Ends {
         let rests = state.rests(self.world);
-        self.rests.push(rests);
+        Ends { free: rests, awaited: rests }
+    }
+
+    fn wrong(&self, state: &State) -> Option<String> {
+        let broken = &state.server.broken;
+        if !broken.is_empty() {
+            return Some(format!("{broken:#?}"));
+        }
+        if state.rests(self.world) { words::wrong_at_rest(&state.server) } else { None }
+    }
+
+    fn take_in(&mut self, state: &State) {
         for cutover in state.server.cutovers.values() {
             let conditions = cutover.status.iter().flat_map(|s| &s.conditions).filter(|c| c.status == "True");
             self.met.extend(conditions.map(|c| c.reason.clone()));
@@ -319,147 +278,103 @@ impl Graph<'_> {
             self.met.extend(decision.status.as_ref().and_then(|s| s.result.clone()));
         }
         self.met.extend(state.process.failures.iter().cloned());
-        if let Some(wrong) = state.wrong_at_rest().filter(|_| rests) {
-            panic!("{}: {wrong}, after\n{}", self.world.name, self.path(id, None));
-        }
-        id
     }
 
-    /// How a state is reached, event by event.
-    fn path(&self, id: u32, then: Option<usize>) -> String {
-        let mut events: Vec<usize> = then.into_iter().collect();
-        let mut at = id;
-        while at != 0 {
-            let (parent, event) = self.parents[at as usize];
-            events.push(event.into());
-            at = parent;
-        }
-        let mut state = State::new(self.world.left);
-        let mut text = String::new();
-        for i in events.into_iter().rev() {
-            let event = state.events(self.world)[i].clone();
-            let request = match &event {
-                Event::Serve(key, _) => state.process.looks.get(key).map(|r| words::request(&r.request)),
-                _ => None,
-            };
-            state = state.step(&event, self.world);
-            text.push_str(&format!("  {event:?} {}\n", request.unwrap_or_default()));
-        }
-        text + &words::end(&state.server)
+    fn line(&self, before: &State, event: &Event, _: &State) -> String {
+        let request = match event {
+            Event::Serve(key, _) => before.process.looks.get(key).map(|r| words::request(&r.request)),
+            _ => None,
+        };
+        format!("{event:?} {}", request.unwrap_or_default())
     }
 
-    /// From every state the controller comes to rest by itself.
-    fn all_come_to_rest(&self) {
-        let mut into: Vec<Vec<u32>> = vec![vec![]; self.rests.len()];
-        for (from, to) in &self.free {
-            into[*to as usize].push(*from);
-        }
-        let mut reached = self.rests.clone();
-        let mut stack: Vec<u32> = (0..self.rests.len() as u32).filter(|i| self.rests[*i as usize]).collect();
-        while let Some(to) = stack.pop() {
-            for &from in &into[to as usize] {
-                if !std::mem::replace(&mut reached[from as usize], true) {
-                    stack.push(from);
-                }
-            }
-        }
-        if let Some(lost) = reached.iter().position(|r| !r) {
-            panic!("{}: a state that never comes to rest:\n{}", self.world.name, self.path(lost as u32, None));
-        }
+    fn describe(&self, state: &State) -> String {
+        words::end(&state.server)
     }
 }
 
-fn explore(world: &World) {
-    let root = State::new(world.left);
-    let (ids, parents, free, rests, met) = (HashMap::new(), vec![], vec![], vec![], BTreeSet::new());
-    let mut graph = Graph { world, ids, parents, free, rests, transitions: 0, met };
-    graph.add(&root, root.fingerprint(), (0, 0));
-    let mut queue = VecDeque::from([(0u32, root)]);
-    while let Some((id, state)) = queue.pop_front() {
-        for (i, event) in state.events(world).iter().enumerate() {
-            let next = state.step(event, world);
-            let broken = &next.server.broken;
-            assert!(broken.is_empty(), "{}: {broken:#?}, after\n{}", world.name, graph.path(id, Some(i)));
-            let print = next.fingerprint();
-            let known = graph.ids.get(&print).copied();
-            let to = known.unwrap_or_else(|| graph.add(&next, print, (id, i as u16)));
-            graph.transitions += 1;
-            if event.is_free() {
-                graph.free.push((id, to));
-            }
-            if known.is_none() {
-                queue.push_back((to, next));
-            }
-        }
-        let count = graph.parents.len();
-        assert!(count < MOST, "{}: more than {MOST} states: make the world smaller", world.name);
-        if count.is_multiple_of(10_000) {
-            eprintln!("{}: {count} states, {} waiting", world.name, queue.len());
-        }
+fn explore(world: &World, limit: Limit) {
+    let mut search = Search { world, met: BTreeSet::new() };
+    let found = breadth::search(&mut search, limit);
+    if found.left > 0 {
+        return;
     }
-    graph.all_come_to_rest();
-    let count = graph.parents.len();
-    println!("{}: {count} states, {} transitions", world.name, graph.transitions);
-    let missed: Vec<_> = world.met.iter().filter(|m| !graph.met.iter().any(|met| met.contains(**m))).collect();
-    assert!(missed.is_empty(), "{}: never met {missed:?}; met {:#?}", world.name, graph.met);
-    assert!(count >= world.at_least, "{}: {count} states only: an event is lost", world.name);
+    let missed: Vec<_> = world.met.iter().filter(|m| !search.met.iter().any(|met| met.contains(**m))).collect();
+    assert!(missed.is_empty(), "{}: never met {missed:?}; met {:#?}", world.name, search.met);
+    assert!(found.states >= world.at_least, "{}: {} states only: an event is lost", world.name, found.states);
 }
 
 const NOTHING: Left = Left { specs: 0, retries: 0, ends: 0, destroyed: 0, deleted: 0, misfortunes: 0 };
 
 #[test]
 fn intents_and_ends_with_a_misfortune() {
-    explore(&World {
-        name: "intents and ends",
-        left: Left { specs: 2, ends: 2, misfortunes: 1, ..NOTHING },
-        lagging: false,
-        at_least: 15_000,
-        met: &["RolledBack", "Completed", "the object has been modified", "the Cutover was changed meanwhile"],
-    });
+    explore(
+        &World {
+            name: "intents and ends",
+            left: Left { specs: 2, ends: 2, misfortunes: 1, ..NOTHING },
+            lagging: false,
+            at_least: 15_000,
+            met: &["RolledBack", "Completed", "the object has been modified", "the Cutover was changed meanwhile"],
+        },
+        Limit::Small(MOST),
+    );
 }
 
 #[test]
 fn retries_with_a_misfortune() {
-    explore(&World {
-        name: "retries",
-        left: Left { specs: 1, retries: 1, ends: 2, misfortunes: 1, ..NOTHING },
-        lagging: false,
-        at_least: 12_000,
-        met: &["accepted: run web-2 is started", "has completed", "the run is under way"],
-    });
+    explore(
+        &World {
+            name: "retries",
+            left: Left { specs: 1, retries: 1, ends: 2, misfortunes: 1, ..NOTHING },
+            lagging: false,
+            at_least: 12_000,
+            met: &["accepted: run web-2 is started", "has completed", "the run is under way"],
+        },
+        Limit::Small(MOST),
+    );
 }
 
 #[test]
 fn deletion_and_loss_with_a_misfortune() {
-    explore(&World {
-        name: "deletion and loss",
-        left: Left { specs: 1, retries: 1, ends: 1, destroyed: 1, deleted: 1, misfortunes: 1 },
-        lagging: false,
-        at_least: 40_000,
-        met: &["RunLost", "is being deleted", "there is no Cutover web"],
-    });
+    explore(
+        &World {
+            name: "deletion and loss",
+            left: Left { specs: 1, retries: 1, ends: 1, destroyed: 1, deleted: 1, misfortunes: 1 },
+            lagging: false,
+            at_least: 40_000,
+            met: &["RunLost", "is being deleted", "there is no Cutover web"],
+        },
+        Limit::Small(MOST),
+    );
 }
 
 #[test]
 fn watches_that_lag() {
-    explore(&World {
-        name: "lagging watches",
-        left: Left { specs: 1, ends: 1, misfortunes: 1, ..NOTHING },
-        lagging: true,
-        at_least: 6_000,
-        met: &["the object has been modified", "RolledBack", "Completed"],
-    });
+    explore(
+        &World {
+            name: "lagging watches",
+            left: Left { specs: 1, ends: 1, misfortunes: 1, ..NOTHING },
+            lagging: true,
+            at_least: 6_000,
+            met: &["the object has been modified", "RolledBack", "Completed"],
+        },
+        Limit::Small(MOST),
+    );
 }
 
 /// For a night.
 #[test]
 #[ignore = "takes long: cargo test --test steer -- --ignored"]
 fn everything_with_two_misfortunes() {
-    explore(&World {
-        name: "everything",
-        left: Left { specs: 2, retries: 1, ends: 2, destroyed: 1, deleted: 1, misfortunes: 2 },
-        lagging: false,
-        at_least: 100_000,
-        met: &["RunLost", "accepted: run web-2 is started"],
-    });
+    let states = std::env::var("EXPLORE_STATES").ok().and_then(|n| n.parse().ok()).unwrap_or(AT_NIGHT);
+    explore(
+        &World {
+            name: "everything",
+            left: Left { specs: 2, retries: 1, ends: 2, destroyed: 1, deleted: 1, misfortunes: 2 },
+            lagging: false,
+            at_least: 100_000,
+            met: &["RunLost", "accepted: run web-2 is started"],
+        },
+        Limit::Bound(states),
+    );
 }

@@ -35,7 +35,7 @@ mod tls;
 mod undo_rollout;
 mod wait;
 
-pub(crate) use suite::PlanSuite;
+pub use suite::PlanSuite;
 
 /// An action as a manifest gives it.
 pub(super) trait Given {

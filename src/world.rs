@@ -66,6 +66,10 @@ pub struct World {
     pub outcomes: BTreeMap<EffectKey, Seen<Outcome>>,
     /// Effects under way.
     pub in_flight: BTreeSet<EffectKey>,
+    /// Effects that this process has decided on and not begun, since the journal that claims them is not written yet.
+    pub not_begun: BTreeSet<EffectKey>,
+    /// The process stops: what was begun is recorded, and nothing new is claimed.
+    pub stopping: bool,
     /// When an effect last ended without success, for the pace of tries.
     pub tried: BTreeMap<EffectKey, Timestamp>,
 }
@@ -387,6 +391,8 @@ impl World {
             readings: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             in_flight: BTreeSet::new(),
+            not_begun: BTreeSet::new(),
+            stopping: false,
             tried: BTreeMap::new(),
         }
     }

@@ -202,6 +202,7 @@ scenarios! {
     completed_deleted
     completed_new_release
     completed_reverted
+    claim_on_a_live_reading
     clock_set_back
     clock_set_forward
     confirm_fails
@@ -362,6 +363,7 @@ scenarios! {
     request_idempotent
     request_sent
     send_reply_lost
+    send_waits_for_its_record
     start_denied
     start_reply_lost
     workload_watch_frozen

@@ -22,6 +22,15 @@ pub(crate) fn everything_is_known(d: &mut Draft) -> bool {
 pub fn drive(d: &mut Draft, step: &PlanStep) {
     let former = journal::record(&d.journal, &step.name).cloned();
     let mut out = std::mem::take(&mut d.out);
+    if d.world.stopping {
+        let mut tried = actions::Out::default();
+        actions::drive(&d.cx(), step, former.as_ref(), &mut tried);
+        if !tried.effects.is_empty() {
+            // What would be claimed now, nobody would do: it is left to the process that takes over.
+            d.out = out;
+            return;
+        }
+    }
     let record = actions::drive(&d.cx(), step, former.as_ref(), &mut out);
     for sub in std::mem::take(&mut out.records) {
         journal::put(&mut d.journal, sub);

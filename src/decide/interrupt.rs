@@ -74,6 +74,10 @@ fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
     if d.world.outcomes.contains_key(&key) {
         return drive_once(d, step);
     }
+    if d.world.not_begun.contains(&key) {
+        interrupted(d, record, "interrupted before its request was sent");
+        return true;
+    }
     let mut record = record;
     let lost = transition::step(&mut record, StepEvent::Lost, d.now());
     d.legal(lost);

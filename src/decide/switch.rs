@@ -14,6 +14,8 @@ use crate::journal::later;
 use crate::journal::transition::SwitchEvent;
 use crate::route::{self, Names, Route, Seen};
 
+/// How old the reading may be that a switch is claimed on.
+const CLAIM_ON: Duration = Duration::from_secs(1);
 /// Pause between two tries of a patch that was guarded, in conflict or unanswered.
 const PACE: Duration = Duration::from_millis(250);
 
@@ -30,7 +32,7 @@ pub fn run(d: &mut Draft) {
 fn claim(d: &mut Draft) {
     let since = d.journal.phase_since.unwrap_or(d.now());
     let fresh = d.world.refreshed.is_some_and(|at| at >= since);
-    if d.suspended() {
+    if d.suspended() || d.world.stopping {
         return;
     }
     if !fresh {
@@ -81,6 +83,9 @@ fn claim(d: &mut Draft) {
         let claim = route.claim(&seen, &d.plan.target);
         services.push(ServiceSwitch { wanted, old_wanted: old_wanted(d, &route.name), ..claim });
     }
+    if !read_right_now(d) {
+        return;
+    }
     let replicas = [&d.plan.old, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
     d.journal.replicas = replicas
         .filter_map(|w| {
@@ -95,6 +100,23 @@ fn claim(d: &mut Draft) {
     for s in &services {
         send(d, s);
     }
+}
+
+/// Whether everything has just been read live, run, Cutover and decisions included: a switch is claimed on nothing older
+/// (DESIGN §4). Asks for it if not.
+fn read_right_now(d: &mut Draft) -> bool {
+    let young = d.world.refreshed.is_some_and(|at| later(at, CLAIM_ON) >= d.now());
+    if young {
+        return true;
+    }
+    if d.world.readings.contains_key(&ReadKey::BeforeClaim) {
+        // An answer that is too old by now is dropped, so that the next one can be asked for.
+        d.journal.waiting = Some(format!("the API server takes longer than {CLAIM_ON} to answer"));
+        d.out.wake_at(d.now());
+    } else {
+        d.out.reads.insert(ReadKey::BeforeClaim, Read::Refresh);
+    }
+    false
 }
 
 /// How many ready endpoints a route wants of the target, if enough of them are there.
@@ -230,7 +252,8 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
     let route = Route::of(s);
     let key = route.switch_key(&s.resource_version);
     // A claim of which this process knows nothing was made by another one, whose patch may have been sent.
-    let known = d.world.outcomes.contains_key(&key) || d.world.tried.contains_key(&key);
+    let known =
+        d.world.outcomes.contains_key(&key) || d.world.tried.contains_key(&key) || d.world.not_begun.contains(&key);
     s.unanswered |= !known && !d.world.in_flight.contains(&key);
     match d.outcome(&key) {
         Some((at, Outcome::Done)) => {

@@ -362,6 +362,8 @@ impl Pilot {
                 self.consumed.push((key.clone(), outcome));
             }
         }
+        let claimed = decision.effects.iter().filter(|e| !is_restore(e)).map(Effect::key);
+        self.world.not_begun.extend(claimed.filter(|key| !self.world.in_flight.contains(key)));
         self.world.said = decision.said.clone();
         self.journal = decision.journal.clone();
         self.urgent |= decision.write == Write::Now;
@@ -382,6 +384,7 @@ impl Pilot {
         if !self.world.in_flight.is_empty() && now.ticks < until {
             return Flow::Stop(Stage::Resting, Then::Sleep(until));
         }
+        self.world.stopping = true;
         if self.form != Form::Other
             && let Some(decision) = self.decide(now, orders)
         {

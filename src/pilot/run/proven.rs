@@ -32,6 +32,7 @@ impl Pilot {
             let key = effect.key();
             if self.world.in_flight.insert(key.clone()) {
                 self.world.outcomes.remove(&key);
+                self.world.not_begun.remove(&key);
                 orders.push(Order::Act(Claimed::written(effect), ground));
             }
         }

@@ -135,6 +135,7 @@ impl Pilot {
     pub(super) fn begin_anew(&mut self) {
         self.world.outcomes.extend(self.consumed.drain(..));
         self.notes.clear();
+        self.world.not_begun.clear();
         self.world.said.refused.clear();
         self.journal = self.record.clone().unwrap_or_default();
         // Measured by whoever wrote it.

@@ -14,7 +14,7 @@ use crate::journal::{ACCEPTED, later};
 use crate::plan::{PlanStep, approval_limit};
 use crate::world::Reading;
 
-use super::{Cx, Out, Verdict, read_key};
+use super::{Cx, Out, Verdict, attempt_of, read_key};
 
 /// How long an answer to the question whether a forged decision is denied stands.
 const PROVEN_FOR: i64 = 30;
@@ -106,7 +106,7 @@ fn evidence(words: &[&DecisionRecord]) -> Value {
 /// decision in another's name.
 fn shut(cx: &Cx, step: &PlanStep, record: &StepRecord, token: &str, out: &mut Out) -> Option<String> {
     let slot = cx.world.now.as_second().div_euclid(PROVEN_FOR);
-    let key = |slot: i64| format!("{}/forged/{slot}", read_key(step, record));
+    let key = |slot: i64| attempt_of(step, record).part(format!("forged/{slot}"));
     let probe = Read::DryRun(vec![DryRun::ForgedDecision {
         cutover: cx.plan.cutover.clone(),
         run_uid: cx.world.run_uid.clone(),

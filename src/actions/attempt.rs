@@ -194,7 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::actions::fixtures::{Fixture, answer, http as get, pod, step};
+    use crate::actions::fixtures::{Fixture, answer, http as get, pod, read, step};
     use crate::api::run::Ending;
     use crate::api::step::Wait;
     use crate::plan::Stage;
@@ -207,7 +207,7 @@ mod tests {
     fn answered(status: u16) -> Fixture {
         let mut f = Fixture::new();
         f.pods(vec![pod("green-a", "green")]);
-        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(status, "")]));
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![answer(status, "")]));
         f
     }
 
@@ -246,10 +246,10 @@ mod tests {
         assert_eq!(out.wake, Some(later(f.world.now, s.every)));
         assert_eq!(f.drive(&s, Some(&r)).0, r, "nothing happens in the pause");
         f.after(5);
-        f.world.readings.insert("check#2".into(), Reading::Http(vec![answer(500, "")]));
+        f.world.readings.insert(read("check#2"), Reading::Http(vec![answer(500, "")]));
         let (over, _) = f.drive(&s, Some(&r));
         assert_eq!((over.state, over.attempt), (StepState::Failed, 2));
-        f.world.readings.insert("check#2".into(), Reading::Http(vec![answer(200, "")]));
+        f.world.readings.insert(read("check#2"), Reading::Http(vec![answer(200, "")]));
         assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
         assert_eq!(f.drive(&s, Some(&over)).0, over, "what is over stays over");
     }
@@ -274,11 +274,11 @@ mod tests {
             empty_since: None,
             undo_first: None,
         });
-        assert!(f.drive(&s, Some(&r)).1.reads.contains_key("check#2"));
+        assert!(f.drive(&s, Some(&r)).1.reads.contains_key(&read("check#2")));
         f.journal.ending = None;
         f.paused = false;
         let (r, out) = f.drive(&s, Some(&r));
-        assert!(!r.between && out.reads.contains_key("check#2"));
+        assert!(!r.between && out.reads.contains_key(&read("check#2")));
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(f.drive(&s, None).0.state, StepState::Failed);
         // An answer that came in time and is only looked at now still counts.
         let (r, _) = Fixture::new().drive(&s, None);
-        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, "")]));
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![answer(200, "")]));
         f.after(60);
         assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
     }

@@ -122,7 +122,7 @@ fn rotation(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
 
@@ -160,7 +160,7 @@ mod tests {
         ];
         for (manifest, passes, text) in table {
             let mut f = Fixture::new();
-            f.world.readings.insert("secrets#1".into(), Reading::Keys(found()));
+            f.world.readings.insert(read("secrets#1"), Reading::Keys(found()));
             let (r, _) = f.drive(&config(manifest.clone()), None);
             let said = format!("{} {}", r.message.clone().unwrap_or_default(), r.evidence.clone().unwrap_or_default());
             assert_eq!(r.state == StepState::Succeeded, passes, "{manifest} {said}");
@@ -175,7 +175,7 @@ mod tests {
         let refused = KeysAnswer::Refused("secrets is forbidden".into());
         for (answer, text) in [(KeysAnswer::NotFound, "Secret s does not exist"), (refused, "cannot be read")] {
             let mut f = Fixture::new();
-            f.world.readings.insert("secrets#1".into(), Reading::Keys(answer));
+            f.world.readings.insert(read("secrets#1"), Reading::Keys(answer));
             let (r, _) = f.drive(&config(json!({"secret": "s", "keys": [{"name": "A"}]})), None);
             assert!(r.state == StepState::Failed && r.message.is_some_and(|m| m.contains(text)));
         }
@@ -186,7 +186,9 @@ mod tests {
         let mut f = Fixture::new();
         let from = |c: &str| config(json!({"from": {"side": "Target", "container": c}, "keys": [{"name": "A"}]}));
         let (_, out) = f.drive(&from("proxy"), None);
-        let Some(Read::Keys { container: Some(container), .. }) = out.reads.get("secrets#1") else { panic!("no read") };
+        let Some(Read::Keys { container: Some(container), .. }) = out.reads.get(&read("secrets#1")) else {
+            panic!("no read")
+        };
         assert_eq!(container["name"], "proxy");
         let (r, _) = f.drive(&from("nope"), None);
         assert!(r.message.is_some_and(|m| m.starts_with("config.from.container: green has no container")));

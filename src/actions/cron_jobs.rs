@@ -11,7 +11,7 @@ use crate::plan::{Action, PlanStep};
 use crate::world::{CronJobView, Reading};
 
 use super::change::{self, Made, Wanted, shown};
-use super::{Cx, Out, Verdict, read_key};
+use super::{Cx, Out, Verdict, attempt_of};
 
 /// Every CronJob of a step, and whether it is to be suspended.
 pub fn wanted(jobs: &CronJobs) -> impl Iterator<Item = (ObjectRef, bool)> {
@@ -105,12 +105,13 @@ fn read(
     object: &ObjectRef,
     when: &str,
 ) -> Option<Option<CronJobView>> {
-    let key = format!("{}/{}/{when}", read_key(step, record), object.name);
+    let what = format!("{}/{when}", object.name);
+    let key = (&attempt_of(step, record), what.as_str());
     let known = |r: &Reading| match r {
         Reading::CronJob(Err(why)) => Err(format!("{}: {why}", shown(object))),
         _ => Ok(()),
     };
-    match change::answer(cx, record, out, &key, &Read::CronJob(object.name.clone()), known)? {
+    match change::answer(cx, record, out, key, &Read::CronJob(object.name.clone()), known)? {
         Reading::CronJob(Ok(view)) => Some(view.clone()),
         _ => None,
     }
@@ -130,7 +131,7 @@ fn evidence(jobs: &CronJobs, record: &StepRecord) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, effect, read as key, step};
     use crate::api::run::StepState;
     use crate::effect::{Effect, Outcome};
     use crate::plan::{Stage, undo_name};
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn seen(f: &mut Fixture, name: &str, when: &str, reading: Reading) {
-        f.world.readings.insert(format!("pause#1/{name}/{when}/0"), reading);
+        f.world.readings.insert(key(&format!("pause#1/{name}/{when}/0")), reading);
     }
 
     const DAILY: &str = "suspend/pause/CronJob/daily";
@@ -162,7 +163,7 @@ mod tests {
         seen(&mut f, "hourly", "before", view(true, &[]));
         let (r, out) = f.drive(&pause(), Some(&r));
         assert_eq!(r.before.iter().map(|b| b.suspended).collect::<Vec<_>>(), [Some(false), Some(true)]);
-        assert_eq!(out.effects.iter().map(Effect::key).collect::<Vec<_>>(), [DAILY, HOURLY]);
+        assert_eq!(out.effects.iter().map(Effect::key).collect::<Vec<_>>(), [effect(DAILY), effect(HOURLY)]);
         f.outcome(DAILY, Outcome::Done);
         f.outcome(HOURLY, Outcome::Done);
         let (r, _) = f.drive(&pause(), Some(&r));
@@ -214,7 +215,7 @@ mod tests {
         assert!(r.state == StepState::Running && out.wake.is_some(), "{r:?}");
         f.after(2);
         let (_, out) = f.drive(&pause(), Some(&r));
-        assert!(out.reads.contains_key("pause#1/daily/before/1"), "{:?}", out.reads.keys());
+        assert!(out.reads.contains_key(&key("pause#1/daily/before/1")), "{:?}", out.reads.keys());
         let mut f = Fixture::new();
         seen(&mut f, "daily", "before", view(false, &[]));
         seen(&mut f, "hourly", "before", view(true, &[]));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::run::{StepRecord, StepState};
 use crate::api::step::Capture;
-use crate::plan::after;
+use crate::plan::Execution;
 use crate::plan::expr::{self, Var};
 use crate::plan::select;
 
@@ -26,7 +26,8 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
         StepState::Unknown => "Unknown",
     };
     // A later round of a follow-up stands for its step: records are in the order of their starts.
-    let name = |r: &StepRecord| if after::is_round(&r.name) { after::step_of(&r.name) } else { &r.name }.to_owned();
+    let name =
+        |r: &StepRecord| r.name.parse().ok().and_then(Execution::into_round_of).unwrap_or_else(|| r.name.clone());
     let steps: Map<String, Value> =
         cx.journal.steps.iter().map(|r| (name(r), json!({"outcome": outcome(r.state)}))).collect();
     let release = &cx.plan.release;
@@ -47,7 +48,7 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
 }
 
 /// Why the first expectation that does not hold does not; `None` when all hold.
-pub fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
+pub(crate) fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
     expect.iter().enumerate().find_map(|(i, e)| match expr::eval_bool(e, vars) {
         Ok(true) => None,
         Ok(false) => Some(format!("expect[{i}] {e} is false")),
@@ -56,7 +57,7 @@ pub fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<
 }
 
 /// What is captured from an answer: all values, and those to be recorded as evidence.
-pub type Captured = (BTreeMap<String, Value>, Map<String, Value>);
+pub(crate) type Captured = (BTreeMap<String, Value>, Map<String, Value>);
 
 /// Captures from an answer.
 ///

@@ -10,13 +10,13 @@ use crate::api::cutover::Release;
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
 use crate::api::step::{Http, OnFailure, WorkloadKind, WorkloadRef};
-use crate::effect::Outcome;
+use crate::effect::{EffectKey, Outcome, ReadKey};
 use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use crate::world::{
     ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Seen, ServiceView, TargetPort, WorkloadView, World,
 };
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub plan: Plan,
     pub journal: RunStatus,
     pub world: World,
@@ -107,6 +107,16 @@ pub fn http(value: Value) -> Http {
     serde_json::from_value(value).expect("an http action")
 }
 
+/// The key of a read.
+pub fn read(text: &str) -> ReadKey {
+    text.parse().expect("the key of a read")
+}
+
+/// The key of an effect.
+pub fn effect(text: &str) -> EffectKey {
+    text.parse().expect("the key of an effect")
+}
+
 pub fn answer(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer {
         from: "green-a".into(),
@@ -186,7 +196,7 @@ impl Fixture {
     }
 
     pub fn outcome(&mut self, key: &str, value: Outcome) {
-        self.world.outcomes.insert(key.into(), Seen { at: self.world.now, value });
+        self.world.outcomes.insert(effect(key), Seen { at: self.world.now, value });
     }
 
     pub fn pods(&mut self, pods: Vec<PodView>) {

@@ -8,20 +8,20 @@ use sha2::{Digest, Sha256};
 
 use crate::api::run::StepRecord;
 use crate::api::step::Http;
-use crate::effect::{Effect, Outcome, Read, Request};
+use crate::effect::{Attempt, Effect, EffectKey, Outcome, Read, Request};
 use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::world::{HttpAnswer, HttpError, HttpResponse, Reading};
 
 use super::request::{NoRequest, build, timeout};
-use super::{Cx, Out, Verdict, expect, read_key};
+use super::{Cx, Out, Verdict, attempt_of, expect, read_key};
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let key = read_key(step, record);
     if !http.method.unwrap_or_default().is_safe() {
-        return send(cx, step, http, key, record, out);
+        return send(cx, step, http, attempt_of(step, record), record, out);
     }
+    let key = read_key(step, record);
     if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
         return Some(judge(cx, http, answers));
     }
@@ -66,8 +66,15 @@ fn idempotency_key(cx: &Cx, step: &PlanStep, http: &Http, record: &StepRecord) -
     hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
-fn send(cx: &Cx, step: &PlanStep, http: &Http, key: String, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let effect_key = format!("send/{key}");
+fn send(
+    cx: &Cx,
+    step: &PlanStep,
+    http: &Http,
+    key: Attempt,
+    record: &mut StepRecord,
+    out: &mut Out,
+) -> Option<Verdict> {
+    let effect_key = EffectKey::Send(key.clone());
     let again = if record.sent.is_none() {
         true
     } else {
@@ -109,13 +116,13 @@ fn lost(why: &str) -> Verdict {
 
 /// The step's time is up while the request may be under way.
 pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
-    let key = format!("send/{}", read_key(step, record));
+    let key = EffectKey::Send(attempt_of(step, record));
     if cx.world.in_flight.contains(&key) {
         return None; // it has a time-out of its own
     }
     let mut answered = Out::default();
     if cx.world.outcomes.contains_key(&key)
-        && let Some(verdict) = send(cx, step, http, read_key(step, record), record, &mut answered)
+        && let Some(verdict) = send(cx, step, http, attempt_of(step, record), record, &mut answered)
     {
         out.consumed.extend(answered.consumed);
         return Some(verdict);
@@ -212,7 +219,7 @@ fn unexpected(http: &Http, response: &HttpResponse, base: &BTreeMap<String, Var>
 mod tests {
     use super::*;
     use crate::actions::drive;
-    use crate::actions::fixtures::{Fixture, answer, http, pod, step};
+    use crate::actions::fixtures::{Fixture, answer, effect, http, pod, read, step};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
 
@@ -235,10 +242,10 @@ mod tests {
         let mut f = with_pod();
         let s = get(json!({"path": "/", "expect": ["status == 200", "json.ok == true", "latency < duration('1s')"]}));
         let (first, out) = f.drive(&s, None);
-        assert!(out.reads.contains_key("check#1") && first.state == StepState::Running);
+        assert!(out.reads.contains_key(&read("check#1")) && first.state == StepState::Running);
         let (again, out) = f.drive(&s, Some(&first));
-        assert!(out.reads.contains_key("check#1"), "asked for until the verdict");
-        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, r#"{"ok":true}"#)]));
+        assert!(out.reads.contains_key(&read("check#1")), "asked for until the verdict");
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![answer(200, r#"{"ok":true}"#)]));
         let (done, _) = f.drive(&s, Some(&again));
         assert_eq!(done.state, StepState::Succeeded);
         assert_eq!(done.evidence, Some(json!({"from": "green-a", "status": 200, "latencyMs": 12})));
@@ -261,7 +268,7 @@ mod tests {
         for (manifest, status, body, wanted) in table {
             let mut f = with_pod();
             let s = get(manifest);
-            f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(status, body)]));
+            f.world.readings.insert(read("check#1"), Reading::Http(vec![answer(status, body)]));
             let (r, _) = f.drive(&s, None);
             let text = format!("{:?} {:?}", r.message, r.evidence);
             assert!(r.state == StepState::Failed && text.contains(wanted) && !text.contains("SECRET"), "{text}");
@@ -274,7 +281,7 @@ mod tests {
         let s = get(json!({"path": "/", "pods": "All"}));
         let mut bad = answer(500, "");
         bad.from = "green-b".into();
-        f.world.readings.insert("check#1".into(), Reading::Http(vec![answer(200, ""), bad]));
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![answer(200, ""), bad]));
         let (r, _) = f.drive(&s, None);
         assert!(r.message.is_some_and(|m| m.starts_with("green-b: status 500")));
     }
@@ -284,12 +291,12 @@ mod tests {
         let mut f = with_pod();
         let s = PlanStep { attempts: 2, ..get(json!({"path": "/"})) };
         let lost = HttpAnswer { from: "green-a".into(), result: Err(HttpError::Lost("timed out".into())) };
-        f.world.readings.insert("check#1".into(), Reading::Http(vec![lost]));
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![lost]));
         let (r, out) = f.drive(&s, None);
         assert!(r.between && r.attempt == 2 && out.wake == r.attempt_at);
         f.after(5);
         let (r, out) = f.drive(&s, Some(&r));
-        assert!(!r.between && out.reads.contains_key("check#2"));
+        assert!(!r.between && out.reads.contains_key(&read("check#2")));
     }
 
     fn post(idempotent: bool) -> PlanStep {
@@ -303,14 +310,14 @@ mod tests {
         let (claimed, out) = f.drive(&s, None);
         assert!(claimed.sent.is_some());
         let [Effect::Send { key, request }] = out.effects.as_slice() else { panic!("{:?}", out.effects) };
-        assert!(key == "check#1" && request.idempotency_key.is_some());
-        f.world.in_flight.insert("send/check#1".into());
+        assert!(key.to_string() == "check#1" && request.idempotency_key.is_some());
+        f.world.in_flight.insert(effect("send/check#1"));
         let (waiting, out) = f.drive(&s, Some(&claimed));
         assert!(out.effects.is_empty() && waiting.state == StepState::Running);
         f.world.in_flight.clear();
         f.outcome("send/check#1", Outcome::Answered(vec![answer(201, "{}")]));
         let (done, out) = f.drive(&s, Some(&waiting));
-        assert!(done.state == StepState::Succeeded && out.consumed == ["send/check#1"]);
+        assert!(done.state == StepState::Succeeded && out.consumed == [effect("send/check#1")]);
     }
 
     #[test]
@@ -363,7 +370,7 @@ mod tests {
         let s = post(false);
         let (claimed, _) = f.drive(&s, None);
         f.after(3600);
-        f.world.in_flight.insert("send/check#1".into());
+        f.world.in_flight.insert(effect("send/check#1"));
         assert_eq!(drive(&f.cx(), &s, Some(&claimed), &mut Out::default()).state, StepState::Running);
         f.world.in_flight.clear();
         assert_eq!(f.drive(&s, Some(&claimed)).0.state, StepState::Unknown);

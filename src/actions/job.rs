@@ -8,20 +8,18 @@ use jiff::Timestamp;
 use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
-use crate::effect::{Effect, Outcome, Read};
+use crate::effect::{Effect, EffectKey, Outcome, Read};
 use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::world::{JobEnd, JobView};
 
-use super::job_result;
+use super::job_result::{self, PODS_END};
 use super::job_start::{self, Start};
-use super::permissions::remedy;
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, manifest};
+use super::rights::remedy;
+use super::{Cx, Out, Verdict, attempt_of, manifest};
 use crate::journal::{later, trail};
 
-/// How long pods may take to end after their Job has.
-pub(super) const PODS_END: Duration = Duration::from_secs(60);
 /// A Job that was created and not seen for this long is looked for live.
 const NOT_SEEN: Duration = Duration::from_secs(5);
 
@@ -78,7 +76,7 @@ fn created(
     record: &mut StepRecord,
     out: &mut Out,
 ) -> Option<Verdict> {
-    match out.outcome(cx, &format!("create/{}", claim.name)) {
+    match out.outcome(cx, &EffectKey::CreateJob(claim.name.clone())) {
         Some((at, Outcome::Created { uid })) => {
             record.message = Some(format!("Job {} is created", claim.name));
             claim.uid = Some(uid);
@@ -148,7 +146,7 @@ fn watch(
         let since = claim.created.or(record.attempt_at).unwrap_or(cx.world.now);
         let due = later(since, NOT_SEEN);
         if cx.world.now >= due {
-            out.reads.insert(format!("{}#{}/job", step.name, record.attempt), Read::Refresh);
+            out.reads.insert(attempt_of(step, record).part("job"), Read::Refresh);
         } else {
             out.wake_at(due);
         }
@@ -304,7 +302,7 @@ pub fn late(
     }
     let Some(uid) = claim.uid.clone() else {
         // Never started: nothing has happened. One that exists all the same is deleted by its uid.
-        let create = format!("create/{}", claim.name);
+        let create = EffectKey::CreateJob(claim.name.clone());
         if cx.world.in_flight.contains(&create) {
             return None;
         }

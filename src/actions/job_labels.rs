@@ -12,15 +12,13 @@ use crate::endpoints::{matches, whole_selector};
 use crate::plan::PlanStep;
 use crate::world::{Reading, SelectorView};
 
-use super::{Cx, Out, manifest, read_key};
+use super::{Cx, Out, attempt_of, manifest};
 
 /// A Job as it would be made.
-pub struct Made<'a> {
-    /// Its step.
+pub(crate) struct Made<'a> {
     pub step: &'a PlanStep,
     /// The Job.
     pub job: &'a Job,
-    /// The manifest.
     pub manifest: &'a Value,
 }
 
@@ -66,12 +64,12 @@ pub fn refused(cx: &Cx, made: &Made) -> Option<String> {
 
 /// Asks who else in the namespace would select the pods of Jobs that have labels of their own, and warns of it. False
 /// while the answer is awaited. That it cannot be read stops nothing, but is said.
-pub fn warn(cx: &Cx, step: &PlanStep, record: &StepRecord, made: &[Made], out: &mut Out) -> bool {
+pub(crate) fn warn(cx: &Cx, step: &PlanStep, record: &StepRecord, made: &[Made], out: &mut Out) -> bool {
     let labelled: Vec<&Made> = made.iter().filter(|m| m.field().is_some()).collect();
     if labelled.is_empty() {
         return true;
     }
-    let key = format!("{}/selectors", read_key(step, record));
+    let key = attempt_of(step, record).part("selectors");
     let answer = cx.world.readings.get(&key).cloned();
     out.reads.insert(key, Read::Selectors);
     match answer {
@@ -121,7 +119,7 @@ pub fn manifests(cx: &Cx, jobs: &[(PlanStep, Job)]) -> Result<Vec<Value>, manife
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
     use crate::world::LabelRule;
@@ -132,9 +130,9 @@ mod tests {
         f.pods(vec![]);
         let job = serde_json::from_value(job).expect("a job");
         f.plan.steps = vec![step("migrate", Stage::Prepare, Action::Job(job))];
-        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![]));
+        f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(vec![]));
         if let Some(answer) = answer {
-            f.world.readings.insert("permissions#1/selectors".into(), Reading::Selectors(answer));
+            f.world.readings.insert(read("permissions#1/selectors"), Reading::Selectors(answer));
         }
         f.drive(&step("permissions", Stage::Preflight, Action::Permissions {}), None)
     }
@@ -171,7 +169,9 @@ mod tests {
             view("Deployment", "web-blue", vec![rule("app", "web"), rule("version", "blue")]),
         ];
         let (r, out) = preflight(from(json!({"app": "web"})), None);
-        assert!(r.state == StepState::Running && out.reads.get("permissions#1/selectors") == Some(&Read::Selectors));
+        assert!(
+            r.state == StepState::Running && out.reads.get(&read("permissions#1/selectors")) == Some(&Read::Selectors)
+        );
         let (r, out) = preflight(from(json!({"app": "web"})), Some(Ok(all.clone())));
         let told = "step migrate: by job.labels the Job's pod is counted by Service other, PodDisruptionBudget keep; change \
                     the labels if it should not be";
@@ -183,7 +183,7 @@ mod tests {
         assert!(r.state == StepState::Succeeded && out.warnings[0].ends_with("no right"), "{out:?}");
         let (r, out) = preflight(from(json!({})), None);
         assert!(
-            r.state == StepState::Succeeded && !out.reads.contains_key("permissions#1/selectors"),
+            r.state == StepState::Succeeded && !out.reads.contains_key(&read("permissions#1/selectors")),
             "nothing to ask"
         );
     }

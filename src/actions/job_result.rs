@@ -12,10 +12,11 @@ use crate::plan::expr::Var;
 use crate::plan::select;
 use crate::world::{JobResult, JobView, Reading};
 
-use super::job::PODS_END;
-use super::{Cx, Out, Verdict, expect, job_start, manifest, read_key, span};
+use super::{Cx, Out, Verdict, attempt_of, expect, job_start, manifest, span};
 use crate::journal::later;
 
+/// How long pods may take to end after their Job has.
+pub(super) const PODS_END: Duration = Duration::from_secs(60);
 /// A result that cannot be read is asked for again after this long.
 const AGAIN: Duration = Duration::from_secs(10);
 /// So many times.
@@ -53,7 +54,7 @@ pub fn advance(
     record.message = Some(format!("the result of Job {} is being read", claim.name));
     let (claim, unasked) = &with_cause(cx, step, claim, view, record, out);
     let tries = (span(ended, cx.world.now).as_millis() / AGAIN.as_millis()).min(TRIES);
-    let key = format!("{}/result@{tries}", read_key(step, record));
+    let key = attempt_of(step, record).part(format!("result@{tries}"));
     if let Some(Reading::Job(result)) = cx.world.readings.get(&key) {
         let whole = result.problem.is_none() || enough(job, claim, result);
         if (whole && !(*unasked && result.exit_code.is_none())) || tries == TRIES {
@@ -81,7 +82,7 @@ fn with_cause(
     let late = claim.failure.as_deref().is_some_and(|why| why.starts_with(OF_DEADLINE));
     let begun = view.and_then(|v| v.pod.as_ref()).is_some_and(why::has_begun);
     let (Some(view), true, None) = (view, late && !begun, &claim.not_started) else { return (claim.clone(), false) };
-    let key = format!("{}/events@end", read_key(step, record));
+    let key = attempt_of(step, record).part("events@end");
     match job_start::events(cx, view, view.pod.as_ref(), key, out) {
         Some(answer) => {
             let cause = answer.ok().flatten().map(|cause| cause.text);

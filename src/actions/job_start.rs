@@ -4,13 +4,13 @@
 
 use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
-use crate::effect::Read;
+use crate::effect::{Read, ReadKey};
 use crate::endpoints::why::{self, Cause, Patience};
 use crate::journal::later;
 use crate::plan::PlanStep;
 use crate::world::{JobView, PodView, Reading};
 
-use super::{Cx, Out, read_key, span};
+use super::{Cx, Out, attempt_of, span};
 
 /// A pod that has not begun after this long is asked about in Events.
 const SLOW: Duration = Duration::from_secs(3);
@@ -96,7 +96,7 @@ fn asked(
         return None;
     };
     out.wake_at(later(started, next));
-    events(cx, view, pod, format!("{}/events@{n}", read_key(step, record)), out)?.ok()?
+    events(cx, view, pod, attempt_of(step, record).part(format!("events@{n}")), out)?.ok()?
 }
 
 /// Asks for the Events of a Job and its pod. `None`: no answer yet; `Err`: they cannot be read.
@@ -104,7 +104,7 @@ pub fn events(
     cx: &Cx,
     view: &JobView,
     pod: Option<&PodView>,
-    key: String,
+    key: ReadKey,
     out: &mut Out,
 ) -> Option<Result<Option<Cause>, String>> {
     let of = std::iter::once(view.uid.clone()).chain(pod.map(|pod| pod.uid.clone())).collect();

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::{Fixture, step};
+use super::fixtures::{Fixture, effect, read, step};
 use super::{Out, manifest};
 use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
-use crate::effect::{Effect, Outcome, Read};
+use crate::effect::{Attempt, Effect, Outcome, Read};
 use crate::plan::{Action, PlanStep, Stage};
 use crate::world::{ContainerView, EventView, JobEnd, JobResult, JobView, PodView, Reading, Seen};
 
@@ -27,7 +27,7 @@ fn view(uid: &str) -> JobView {
         uid: uid.into(),
         resource_version: "1".into(),
         run: Some("run-1".into()),
-        step: Some("migrate#1".into()),
+        step: Some(Attempt::of("migrate", 1)),
         suspended: true,
         ..JobView::default()
     }
@@ -74,7 +74,7 @@ fn failed_end() -> JobEnd {
 }
 
 fn result(f: &mut Fixture, result: JobResult) {
-    f.world.readings.insert("migrate#1/result@0".into(), Reading::Job(result));
+    f.world.readings.insert(read("migrate#1/result@0"), Reading::Job(result));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn claimed_created_recorded_and_only_then_started() {
     assert_eq!(recorded.job.as_ref().and_then(|j| j.uid.as_deref()), Some("u1"));
     let (r, out) = go(&mut f, &s, &recorded);
     assert_eq!(out.effects, [Effect::StartJob { name: name(), uid: "u1".into() }]);
-    f.world.in_flight.insert(key("start"));
+    f.world.in_flight.insert(effect(&key("start")));
     assert!(go(&mut f, &s, &r).1.effects.is_empty());
     f.world.in_flight.clear();
     f.outcome(&key("start"), Outcome::Done);
@@ -113,8 +113,8 @@ fn the_result_is_read_once_the_pods_have_ended() {
     assert!(out.reads.is_empty() && r.job.as_ref().is_some_and(|j| j.ended.is_some()));
     ended(&mut f, JobEnd::Complete);
     let (r, out) = go(&mut f, &s, &r);
-    let read = Read::JobResult { job: name(), uid: "u1".into(), log: true };
-    assert_eq!(out.reads.get("migrate#1/result@0"), Some(&read));
+    let wanted = Read::JobResult { job: name(), uid: "u1".into(), log: true };
+    assert_eq!(out.reads.get(&read("migrate#1/result@0")), Some(&wanted));
     result(&mut f, JobResult { exit_code: Some(0), log: Some("a\ndone 7".into()), ..JobResult::default() });
     let (r, _) = go(&mut f, &s, &r);
     assert_eq!(r.state, StepState::Succeeded);
@@ -169,7 +169,7 @@ fn a_result_that_cannot_be_read_is_tried_again_then_judged_by_what_is_known() {
         ended(&mut f, JobEnd::Complete);
         for n in 0..4 {
             let unreadable = JobResult { problem: Some("503".into()), ..JobResult::default() };
-            f.world.readings.insert(format!("migrate#1/result@{n}"), Reading::Job(unreadable));
+            f.world.readings.insert(read(&format!("migrate#1/result@{n}")), Reading::Job(unreadable));
             r = go(&mut f, &s, &r).0;
             assert_eq!(r.state == StepState::Running, n < 3, "{n} {r:?}");
             f.after(10);
@@ -253,7 +253,7 @@ fn what_could_not_be_asked_is_asked_again_at_its_pace() {
     let now = f.world.now;
     let (r, out) = go(&mut f, &s, &r);
     assert!(out.effects.is_empty() && out.wake == Some(now + Duration::from_secs(1).signed()), "{out:?}");
-    f.world.tried.insert(key("create"), now);
+    f.world.tried.insert(effect(&key("create")), now);
     f.after(1);
     assert_eq!(go(&mut f, &s, &r).1.effects.len(), 1);
 }
@@ -277,7 +277,7 @@ fn with_pod(f: &mut Fixture, pod: Option<PodView>) {
 
 fn events(f: &mut Fixture, key: &str, message: &str) {
     let event = EventView { reason: "FailedCreate".into(), message: message.into(), of: ("Job".into(), name()) };
-    f.world.readings.insert(format!("migrate#1/events@{key}"), Reading::Events(Ok(vec![event])));
+    f.world.readings.insert(read(&format!("migrate#1/events@{key}")), Reading::Events(Ok(vec![event])));
 }
 
 const NOT_FOUND: &str = "failed to pull and unpack image \"x:1\": failed to resolve image: x:1: not found";
@@ -323,7 +323,7 @@ fn a_pod_that_is_not_admitted_is_asked_about_in_events() {
     assert!(out.reads.is_empty() && out.wake == Some(f.world.now + Duration::from_secs(3).signed()));
     f.after(3);
     let (r, out) = go(&mut f, &s, &r);
-    assert_eq!(out.reads.get("migrate#1/events@0"), Some(&Read::Events(vec!["u1".into()])));
+    assert_eq!(out.reads.get(&read("migrate#1/events@0")), Some(&Read::Events(vec!["u1".into()])));
     events(&mut f, "0", DENIED);
     let (r, out) = go(&mut f, &s, &r);
     assert!(matches!(out.effects.as_slice(), [Effect::DeleteJob { .. }]), "{out:?}");
@@ -365,7 +365,7 @@ fn what_may_pass_is_waited_for_until_the_deadline_and_then_named() {
     ended(&mut f, late());
     result(&mut f, JobResult { problem: Some("it has left no pod".into()), ..JobResult::default() });
     let (r, out) = go(&mut f, &s, &r);
-    assert!(r.state == StepState::Running && out.reads.contains_key("migrate#1/events@end"), "{out:?}");
+    assert!(r.state == StepState::Running && out.reads.contains_key(&read("migrate#1/events@end")), "{out:?}");
     events(&mut f, "end", QUOTA);
     let (r, _) = go(&mut f, &s, &r);
     assert!(r.message.as_ref().is_some_and(|m| m.contains("exceeded quota: few")), "{r:?}");
@@ -454,7 +454,7 @@ fn the_steps_time_out_and_other_moments() {
     let mut f = Fixture::new();
     let (r, _) = f.drive(&s, None);
     f.after(30);
-    f.world.in_flight.insert(key("create"));
+    f.world.in_flight.insert(effect(&key("create")));
     assert_eq!(go(&mut f, &s, &r).0.state, StepState::Running, "may be created this very moment");
     f.world.in_flight.clear();
     let (late, out) = go(&mut f, &s, &r);

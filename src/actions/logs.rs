@@ -102,7 +102,7 @@ pub fn selectors(cx: &Cx, side: SideRef) -> Result<Vec<Selector>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, labels, step, view, workload};
+    use crate::actions::fixtures::{Fixture, labels, read, step, view, workload};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
     use crate::world::{LogsAnswer, Seen};
@@ -119,13 +119,13 @@ mod tests {
     fn the_lines_of_the_named_pods_within_the_time_are_asked_for() {
         let f = Fixture::new();
         let (_, out) = f.drive(&errors("value == 0.0"), None);
-        let Some(Read::Logs(of)) = out.reads.get("quiet#1") else { panic!("{:?}", out.reads) };
+        let Some(Read::Logs(of)) = out.reads.get(&read("quiet#1")) else { panic!("{:?}", out.reads) };
         assert_eq!(of.pods, PodsOf::Selectors(vec![labels("green")]));
         assert_eq!(of.since.to_string(), "2025-12-31T23:58:00Z");
         let workload = json!({"kind": "Deployment", "name": "worker"});
         let (_, out) =
             f.drive(&logs(json!({"workload": workload, "matches": "x", "within": "1m", "expect": "true"})), None);
-        let Some(Read::Logs(of)) = out.reads.get("quiet#1") else { panic!("{:?}", out.reads) };
+        let Some(Read::Logs(of)) = out.reads.get(&read("quiet#1")) else { panic!("{:?}", out.reads) };
         assert!(matches!(&of.pods, PodsOf::Workload(w) if w.name == "worker"));
     }
 
@@ -156,7 +156,7 @@ mod tests {
         for (lines, problem, expect, wanted, text) in table {
             let mut f = Fixture::new();
             let answer = LogsAnswer { lines, pods: 2, problem: problem.map(str::to_owned) };
-            f.world.readings.insert("quiet#1".into(), Reading::Logs(answer));
+            f.world.readings.insert(read("quiet#1"), Reading::Logs(answer));
             let (r, _) = f.drive(&errors(expect), None);
             assert!(r.state == wanted && r.message.clone().unwrap_or_default().contains(text), "{expect}: {r:?}");
             assert_eq!(r.evidence, Some(json!({"lines": lines, "pods": 2, "within": "2m"})));

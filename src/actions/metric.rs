@@ -51,7 +51,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, metric: &Metric, record: &mut StepRecor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
 
@@ -79,8 +79,8 @@ mod tests {
             let mut f = Fixture::new();
             let s = metric(expect);
             let (r, out) = f.drive(&s, None);
-            assert!(out.reads.contains_key("baseline#1"));
-            f.world.readings.insert("baseline#1".into(), Reading::Query(answer.clone()));
+            assert!(out.reads.contains_key(&read("baseline#1")));
+            f.world.readings.insert(read("baseline#1"), Reading::Query(answer.clone()));
             let (r, out) = f.drive(&s, Some(&r));
             assert!(r.state == wanted && r.message.unwrap_or_default().contains(text), "{answer:?}");
             assert_eq!(out.captures.contains_key("base"), wanted == StepState::Succeeded, "{answer:?}");

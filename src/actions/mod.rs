@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
-use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
+use crate::effect::{Attempt, Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal::later;
 use crate::journal::transition::IllegalEvent;
 use crate::plan::{Action, Plan, PlanStep};
@@ -37,6 +37,7 @@ mod ports;
 pub mod request;
 pub mod resource;
 mod restart;
+pub(crate) mod rights;
 mod rollout;
 mod scale;
 pub mod set_env;
@@ -52,15 +53,13 @@ pub(crate) mod fixtures;
 pub use attempt::drive;
 
 /// Pause before an effect of which nothing is known is tried again.
-pub const PACE: Duration = Duration::from_secs(1);
+pub(crate) const PACE: Duration = Duration::from_secs(1);
 
 /// What an action may look at.
-pub struct Cx<'a> {
-    /// The plan.
+pub(crate) struct Cx<'a> {
     pub plan: &'a Plan,
     /// The journal as it stands before this step's own changes.
     pub journal: &'a RunStatus,
-    /// What was seen.
     pub world: &'a World,
     /// No new attempt begins.
     pub paused: bool,
@@ -87,7 +86,7 @@ pub struct Out {
     /// Reads.
     pub reads: BTreeMap<ReadKey, Read>,
     /// Outcomes taken in.
-    pub consumed: Vec<EffectKey>,
+    pub(crate) consumed: Vec<EffectKey>,
     /// The earliest time somebody wants to be woken.
     pub wake: Option<Timestamp>,
     /// Records of sub-steps.
@@ -97,22 +96,22 @@ pub struct Out {
     /// What people should know though it fails nothing: given once, with the verdict.
     pub warnings: Vec<String>,
     /// Changes of a record that there are not: nothing came of them, and they are told.
-    pub defects: Vec<IllegalEvent>,
+    pub(crate) defects: Vec<IllegalEvent>,
 }
 
 impl Out {
     /// Wake at `at` at the latest.
-    pub fn wake_at(&mut self, at: Timestamp) {
+    pub(crate) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
     }
 
     /// The result of an effect and when it came, if there is one not yet taken in. Taking it consumes it.
-    pub fn outcome(&mut self, cx: &Cx, key: &str) -> Option<(Timestamp, Outcome)> {
-        if self.consumed.iter().any(|k| k == key) {
+    pub fn outcome(&mut self, cx: &Cx, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
+        if self.consumed.contains(key) {
             return None;
         }
         let seen = cx.world.outcomes.get(key)?;
-        self.consumed.push(key.to_owned());
+        self.consumed.push(key.clone());
         Some((seen.at, seen.value.clone()))
     }
 
@@ -144,24 +143,17 @@ pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// It did what it should.
-    Pass {
-        /// What it saw.
-        evidence: Option<Value>,
-        /// What it captured.
-        captures: BTreeMap<String, Value>,
-    },
+    Pass { evidence: Option<Value>, captures: BTreeMap<String, Value> },
     /// It did not; another attempt may be made.
     Fail {
         /// Why, naming the expectation or field.
         message: String,
-        /// What it saw.
         evidence: Option<Value>,
     },
     /// It did not, and no further attempt can: what it looks at has to be changed first.
     Refused {
         /// Why, naming field and object.
         message: String,
-        /// What it saw.
         evidence: Option<Value>,
     },
     /// It was started and what it did is not known: never tried again by itself.
@@ -213,12 +205,29 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     }
 }
 
-/// The key of the read that an attempt makes.
-pub fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
-    format!("{}#{}", step.name, record.attempt)
+/// The attempt that a record is about, after which reads and requests are named.
+pub(crate) fn attempt_of(step: &PlanStep, record: &StepRecord) -> Attempt {
+    Attempt::of(&step.name, record.attempt)
+}
+
+/// The key of the one read that an attempt makes.
+pub(crate) fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
+    ReadKey::Attempt(attempt_of(step, record))
 }
 
 /// From `from` to `to`; nothing when that is negative, as after a step of the clock.
 pub fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
+}
+
+/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
+/// API server gets its time.
+pub(crate) fn try_of(elapsed: Duration) -> (u64, Duration) {
+    let mut end = 2000;
+    let mut n = 0;
+    while elapsed.as_millis() >= end {
+        n += 1;
+        end += end.min(30_000);
+    }
+    (n, Duration::from_millis(end))
 }

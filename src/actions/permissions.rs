@@ -19,7 +19,8 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, ports, read_key, set_env, span};
+use super::rights::{may_act_as, remedy};
+use super::{Cx, Out, Verdict, attempt_of, ports, set_env, span, try_of};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -58,7 +59,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     }
     let began = record.attempt_at.unwrap_or(cx.world.now);
     let (n, next) = try_of(span(began, cx.world.now));
-    let key = |n: u64| format!("{}/{n}", read_key(step, record));
+    let key = |n: u64| attempt_of(step, record).part(n);
     // The last try may still be under way, or may have been answered just now.
     let mut answered = None;
     for n in [Some(n), n.checked_sub(1)].into_iter().flatten() {
@@ -149,7 +150,7 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
     });
     let mut waiting = false;
     for (of, query) in of_triggers.chain(of_steps) {
-        let key = format!("{}/{of}", read_key(step, record));
+        let key = attempt_of(step, record).part(&of);
         match cx.world.readings.get(&key) {
             Some(Reading::Query(QueryAnswer::Invalid(why))) => {
                 return Ok(Some(format!("{of}: metric.query {query} is not valid: {why}")));
@@ -160,18 +161,6 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         out.reads.insert(key, Read::Query { query: query.clone(), at: None, timeout: QUERY });
     }
     if waiting { Err(()) } else { Ok(None) }
-}
-
-/// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
-/// API server gets its time.
-pub fn try_of(elapsed: Duration) -> (u64, Duration) {
-    let mut end = 2000;
-    let mut n = 0;
-    while elapsed.as_millis() >= end {
-        n += 1;
-        end += end.min(30_000);
-    }
-    (n, Duration::from_millis(end))
 }
 
 fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Vec<DryRun>, NoRequest> {
@@ -281,31 +270,10 @@ fn verb_and_resource(what: &str) -> (&str, &str) {
     (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
 }
 
-/// What to type where the ServiceAccount lacks a right.
-pub fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
-    let role = format!("{account}-{verb}-{}", resource.split('.').next().unwrap_or(resource));
-    format!(
-        "grant ServiceAccount {account} the verb {verb} on {resource}: kubectl create role {role} -n {ns} --verb={verb} \
-         --resource={resource} && kubectl create rolebinding {role} -n {ns} --role={role} --serviceaccount={ns}:{account}"
-    )
-}
-
-/// What to type where the operator may not act as the ServiceAccount.
-fn may_act_as(cx: &Cx) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
-    let role = format!("{account}-act-as");
-    format!(
-        "let the operator act as ServiceAccount {account}: kubectl create role {role} -n {ns} --verb=impersonate \
-         --resource=serviceaccounts --resource-name={account} && kubectl create rolebinding {role} -n {ns} --role={role} \
-         --serviceaccount=cutover-system:cutover-operator"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, labels, step, workload};
+    use crate::actions::fixtures::{Fixture, labels, read, step, workload};
     use crate::api::run::StepState;
     use crate::plan::{PlanSuite, PlanUndo, Stage};
 
@@ -344,7 +312,7 @@ mod tests {
     fn everything_the_run_may_write_is_tried() {
         let f = plan();
         let (_, out) = f.drive(&permissions(), None);
-        let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };
+        let Some(Read::DryRun(runs)) = out.reads.get(&read("permissions#1/0")) else { panic!("{:?}", out.reads) };
         let jobs: Vec<_> = runs
             .iter()
             .filter_map(|r| match r {
@@ -395,7 +363,7 @@ mod tests {
         let (r, out) = f.drive(&permissions(), Some(&r));
         assert!(r.state == StepState::Running && out.warnings.is_empty());
         let (n, _) = try_of(span(r.attempt_at.expect("begun"), f.world.now));
-        f.world.readings.insert(format!("permissions#1/{n}"), Reading::DryRun(vec![]));
+        f.world.readings.insert(read(&format!("permissions#1/{n}")), Reading::DryRun(vec![]));
         let (r, out) = f.drive(&permissions(), Some(&r));
         assert_eq!((r.state, out.warnings.len()), (StepState::Succeeded, 1));
         assert!(r.evidence.is_some_and(|e| e["warnings"][0].as_str().is_some_and(|w| w.contains("by-hand"))));
@@ -414,13 +382,13 @@ mod tests {
         ];
         for (refused, wanted) in table {
             let mut f = plan();
-            f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![refused]));
+            f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(vec![refused]));
             let (r, _) = f.drive(&permissions(), None);
             assert!(r.state == StepState::Failed && r.message.as_ref().is_some_and(|m| m.contains(wanted)), "{r:?}");
         }
         let mut f = plan();
         let quota = refusal("create jobs for step m", "exceeded quota: q", true, false);
-        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![quota]));
+        f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(vec![quota]));
         let (r, _) = f.drive(&permissions(), None);
         assert!(r.message.is_some_and(|m| !m.contains("create role")), "no role helps against a quota");
     }
@@ -430,13 +398,13 @@ mod tests {
         let mut f = plan();
         let (r, _) = f.drive(&permissions(), None);
         let down = vec![refusal("patch services/web", "503", false, true)];
-        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(down));
+        f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(down));
         let (r, out) = f.drive(&permissions(), Some(&r));
         assert!(r.state == StepState::Running && out.wake == Some(later(f.world.now, Duration::from_secs(2))));
         f.after(2);
         let (r, out) = f.drive(&permissions(), Some(&r));
-        assert!(out.reads.contains_key("permissions#1/1"), "{:?}", out.reads.keys());
-        f.world.readings.insert("permissions#1/1".into(), Reading::DryRun(vec![]));
+        assert!(out.reads.contains_key(&read("permissions#1/1")), "{:?}", out.reads.keys());
+        f.world.readings.insert(read("permissions#1/1"), Reading::DryRun(vec![]));
         assert_eq!(f.drive(&permissions(), Some(&r)).0.state, StepState::Succeeded);
     }
 
@@ -446,15 +414,15 @@ mod tests {
         let t = json!({"name": "errors", "metric": {"query": "sum(", "above": "1"}});
         f.plan.observe.triggers = vec![serde_json::from_value(t).expect("a trigger")];
         let (r, out) = f.drive(&permissions(), None);
-        let key = "permissions#1/trigger errors";
-        assert!(out.reads.contains_key(key));
-        f.world.readings.insert("permissions#1/0".into(), Reading::DryRun(vec![]));
+        let key = || read("permissions#1/trigger errors");
+        assert!(out.reads.contains_key(&key()));
+        f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(vec![]));
         let (r, out) = f.drive(&permissions(), Some(&r));
-        assert!(r.state == StepState::Running && out.reads.contains_key(key), "its answer is awaited");
+        assert!(r.state == StepState::Running && out.reads.contains_key(&key()), "its answer is awaited");
         let down = QueryAnswer::Inconclusive("connection refused".into());
-        f.world.readings.insert(key.into(), Reading::Query(down));
+        f.world.readings.insert(key(), Reading::Query(down));
         assert_eq!(f.drive(&permissions(), Some(&r)).0.state, StepState::Succeeded, "no data is no error here");
-        f.world.readings.insert(key.into(), Reading::Query(QueryAnswer::Invalid("parse error".into())));
+        f.world.readings.insert(key(), Reading::Query(QueryAnswer::Invalid("parse error".into())));
         let (r, _) = f.drive(&permissions(), Some(&r));
         assert_eq!(r.message.as_deref(), Some("trigger errors: metric.query sum( is not valid: parse error"));
     }

@@ -13,7 +13,8 @@ use crate::plan::expr::{self, Var};
 use crate::plan::{Action, Plan, PlanStep};
 use crate::world::{Reading, ResourceAnswer};
 
-use super::{Cx, Out, Verdict, expect, permissions, read_key};
+use super::rights::remedy;
+use super::{Cx, Out, Verdict, expect, read_key};
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, of: &Resource, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
@@ -58,7 +59,7 @@ pub fn judge<'a>(cx: &Cx, of: &Resource, answer: &'a ResourceAnswer) -> Result<(
         }
         ResourceAnswer::NotFound => Err(format!("{what} does not exist")),
         ResourceAnswer::Forbidden { resource, why } => {
-            Err(format!("{}; {what} cannot be read: {why}", permissions::remedy(cx, "get", resource)))
+            Err(format!("{}; {what} cannot be read: {why}", remedy(cx, "get", resource)))
         }
         ResourceAnswer::Unread(why) => Err(format!("inconclusive: {why}")),
     }
@@ -84,7 +85,7 @@ pub fn all(plan: &Plan) -> BTreeSet<ResourceOf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::effect::DryRun;
     use crate::plan::Stage;
@@ -116,8 +117,8 @@ mod tests {
             let mut f = Fixture::new();
             let s = resource(true);
             let (r, out) = f.drive(&s, None);
-            assert!(matches!(out.reads.get("volume#1"), Some(Read::Resource(of)) if of.name == "data"));
-            f.world.readings.insert("volume#1".into(), Reading::Resource(answer.clone()));
+            assert!(matches!(out.reads.get(&read("volume#1")), Some(Read::Resource(of)) if of.name == "data"));
+            f.world.readings.insert(read("volume#1"), Reading::Resource(answer.clone()));
             let (r, _) = f.drive(&s, Some(&r));
             assert!(r.state == wanted && r.message.clone().unwrap_or_default().contains(text), "{answer:?}: {r:?}");
             if wanted == StepState::Succeeded {
@@ -135,7 +136,7 @@ mod tests {
         f.pods(vec![]);
         f.plan.steps = vec![first.clone(), resource(false)];
         let (_, out) = f.drive(&first, None);
-        let Some(Read::DryRun(runs)) = out.reads.get("permissions#1/0") else { panic!("{:?}", out.reads) };
+        let Some(Read::DryRun(runs)) = out.reads.get(&read("permissions#1/0")) else { panic!("{:?}", out.reads) };
         assert!(runs.iter().any(|r| matches!(r, DryRun::Look(of) if of.name == "data")), "{runs:?}");
     }
 }

@@ -6,8 +6,8 @@ use crate::api::step::{Restart, WorkloadRef};
 use crate::effect::Change;
 use crate::plan::PlanStep;
 
-use super::change::{self, Look, Made, Wanted, look, shown};
-use super::{Cx, Out, Verdict, rollout};
+use super::change::{self, Look, Made, Wanted, look};
+use super::{Cx, Out, Verdict, attempt_of, rollout};
 
 /// The workloads that a step restarts.
 pub fn workloads(cx: &Cx, restart: &Restart) -> Vec<WorkloadRef> {
@@ -17,7 +17,7 @@ pub fn workloads(cx: &Cx, restart: &Restart) -> Vec<WorkloadRef> {
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
     let workloads = workloads(cx, restart);
-    let stamp = format!("{}/{}#{}", cx.world.run_uid, step.name, record.attempt);
+    let stamp = format!("{}/{}", cx.world.run_uid, attempt_of(step, record));
     let mut changing = false;
     for workload in &workloads {
         let view = match look(cx, workload, record) {
@@ -26,11 +26,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
             Look::Missing(why) => return Some(Verdict::fail(why)),
         };
         let template = change::template_of(view);
-        let i = change::journaled(record, workload.into(), &view.uid, |b| b.template = template);
-        let Some(before) = record.before.get(i).cloned() else { continue };
-        if before.uid != view.uid {
-            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(&before.object))));
-        }
+        let (i, before) = match change::known(record, workload, view, |b| b.template = template) {
+            Ok(known) => known,
+            Err(why) => return Some(Verdict::fail(why)),
+        };
         if before.done {
             continue;
         }
@@ -50,18 +49,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
             Made::Conflict(why) | Made::Gone(why) | Made::Never(why) => return Some(Verdict::fail(why)),
         }
     }
-    let other = |w: &WorkloadRef, view: &crate::world::WorkloadView| change::other_template(&record.before, w, view);
-    if changing {
-        return None;
-    }
-    if let Some(why) = change::unsettled(cx, &workloads, other) {
-        record.message = Some(why);
-        return None;
-    }
-    match rollout::judge(cx, &workloads, None, false, record)? {
-        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
-        verdict => Some(verdict),
-    }
+    if changing { None } else { rollout::after_change(cx, &workloads, record) }
 }
 
 #[cfg(test)]

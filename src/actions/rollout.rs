@@ -10,7 +10,7 @@ use crate::endpoints::why;
 use crate::plan::PlanSide;
 use crate::world::WorkloadView;
 
-use super::{Cx, Verdict};
+use super::{Cx, Verdict, change};
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, rollout: &Rollout, record: &mut StepRecord) -> Option<Verdict> {
@@ -175,6 +175,20 @@ fn unfinished(cx: &Cx, workload: &WorkloadRef, view: &WorkloadView, labelled: bo
         return Some(format!("{} of {} pods are of the current template", view.updated, view.wanted));
     }
     (view.available < view.wanted).then(|| shown(view))
+}
+
+/// After the pod templates of workloads were changed: whether the cluster shows what was written, the pods of it are ready
+/// and those of the former templates are gone.
+pub(crate) fn after_change(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> Option<Verdict> {
+    let other = |w: &WorkloadRef, view: &WorkloadView| change::other_template(&record.before, w, view);
+    if let Some(why) = change::unsettled(cx, workloads, other) {
+        record.message = Some(why);
+        return None;
+    }
+    match judge(cx, workloads, None, false, record)? {
+        Verdict::Pass { .. } if change::still_leaving(cx, workloads, record) => None,
+        verdict => Some(verdict),
+    }
 }
 
 #[cfg(test)]

@@ -27,11 +27,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
             Look::Wait => return None,
             Look::Missing(why) => return Some(Verdict::fail(why)),
         };
-        let i = change::journaled(record, workload.into(), &view.uid, |b| b.replicas = Some(view.wanted));
-        let Some(before) = record.before.get(i).cloned() else { continue };
-        if before.uid != view.uid {
-            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(&before.object))));
-        }
+        let (i, before) = match change::known(record, workload, view, |b| b.replicas = Some(view.wanted)) {
+            Ok(known) => known,
+            Err(why) => return Some(Verdict::fail(why)),
+        };
         let from = before.replicas.unwrap_or(view.wanted);
         if from == scale.replicas || before.done {
             continue;
@@ -128,7 +127,7 @@ fn evidence(record: &StepRecord, scale: &Scale) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, pod, step, workload};
+    use crate::actions::fixtures::{Fixture, effect, pod, step, workload};
     use crate::api::run::StepState;
     use crate::effect::{Effect, Outcome};
     use crate::plan::{Stage, undo_name};
@@ -164,7 +163,10 @@ mod tests {
         );
         f.outcome(KEY, Outcome::Done);
         let (r, out) = f.drive(&s, Some(&r));
-        assert!(r.before[0].done && out.consumed == [KEY] && r.state == StepState::Running, "not rolled out yet");
+        assert!(
+            r.before[0].done && out.consumed == [effect(KEY)] && r.state == StepState::Running,
+            "not rolled out yet"
+        );
         f.world.outcomes.clear();
         set(&mut f, 5);
         let (r, _) = f.drive(&s, Some(&r));

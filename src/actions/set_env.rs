@@ -12,7 +12,6 @@ use crate::effect::{Change, Effect, env};
 use crate::journal;
 use crate::plan::vars::{Escape, VarError, Vars};
 use crate::plan::{Action, Plan, PlanStep, undo_name};
-use crate::world::WorkloadView;
 
 use super::change::{self, Look, Made, Wanted, look, shown};
 use super::{Cx, Out, Verdict, rollout};
@@ -74,12 +73,11 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
         };
         let change = Change::SetEnv { container: set.container.clone(), env: env.clone(), keep: keep.clone() };
         let seen = change.on(&change::seen(view));
-        let object = ObjectRef::from(workload);
         let container = match env::container(&view.template, set.container.as_deref()) {
             Ok((_, container)) => container,
-            Err(why) => return Some(Verdict::fail(format!("setEnv.container: {}: {why}", shown(&object)))),
+            Err(why) => return Some(Verdict::fail(format!("setEnv.container: {}: {why}", shown(&workload.into())))),
         };
-        let i = change::journaled(record, object, &view.uid, |b| {
+        let known = change::known(record, workload, view, |b| {
             let was = |v: &crate::api::step::EnvVar| (v.name.clone(), env::shown(env::variable(container, &v.name)));
             b.env = set.env.iter().map(was).collect();
             b.template = change::template_of(view);
@@ -87,10 +85,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
             b.left = (seen == Now::Done).then(|| "was so already".to_owned());
             b.done = b.left.is_some();
         });
-        let Some(before) = record.before.get(i).cloned() else { continue };
-        if before.uid != view.uid {
-            return Some(Verdict::fail(format!("{} was replaced by another of that name", shown(&before.object))));
-        }
+        let (i, before) = match known {
+            Ok(known) => known,
+            Err(why) => return Some(Verdict::fail(why)),
+        };
         if before.done {
             continue;
         }
@@ -111,11 +109,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
             }
         }
     }
-    if changing || !settled(cx, &workloads, record) {
+    if changing {
         return None;
     }
-    match rollout::judge(cx, &workloads, None, false, record)? {
-        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+    match rollout::after_change(cx, &workloads, record)? {
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(record, set))),
         other => Some(other),
     }
@@ -140,11 +137,7 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
         return Some(Verdict::fail(why));
     }
     let workloads = change::standing(&workloads(cx, set), &record.before);
-    if !settled(cx, &workloads, record) {
-        return None;
-    }
-    match rollout::judge(cx, &workloads, None, false, record)? {
-        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+    match rollout::after_change(cx, &workloads, record)? {
         Verdict::Pass { .. } => {
             let told = |b: &Before| json!(b.env);
             let all = record.before.iter().map(|b| (shown(&b.object), change::left_or(b, told)));
@@ -171,17 +164,6 @@ fn others(cx: &Cx, set: &SetEnv, own: &Before, env: &[Value]) -> Option<Vec<Stri
     let (_, seen) = cx.world.workloads.iter().find(|(w, _)| ObjectRef::from(*w) == own.object)?;
     let view = seen.value.as_ref().filter(|v| v.template_hash != *left)?;
     Some(env::others(&change::seen(view), set.container.as_deref(), env))
-}
-
-fn settled(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> bool {
-    let other = |w: &WorkloadRef, view: &WorkloadView| change::other_template(&record.before, w, view);
-    match change::unsettled(cx, workloads, other) {
-        Some(why) => {
-            record.message = Some(why);
-            false
-        }
-        None => true,
-    }
 }
 
 /// What each variable was and is, without values.

@@ -101,7 +101,7 @@ fn matrix(states: &[(&PlanStep, Option<StepState>)], passed: usize, counted: usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, answer, http, pod, step};
+    use crate::actions::fixtures::{Fixture, answer, http, pod, read, step};
     use crate::api::duration::Duration;
     use crate::plan::{Action, Stage};
     use crate::world::Reading;
@@ -139,15 +139,17 @@ mod tests {
         check.after = vec!["make".into()];
         let s = suite(100, 0, vec![get("other", json!({"path": "/"})), make, check]);
         let (r, out) = decide(&mut f, &s, None);
-        assert_eq!(out.reads.keys().collect::<Vec<_>>(), ["make#1", "other#1"]);
-        f.world.readings.insert("make#1".into(), Reading::Http(vec![answer(200, r#"{"id":"p1"}"#)]));
+        assert_eq!(out.reads.keys().collect::<Vec<_>>(), [&read("make#1"), &read("other#1")]);
+        f.world.readings.insert(read("make#1"), Reading::Http(vec![answer(200, r#"{"id":"p1"}"#)]));
         let (r, out) = decide(&mut f, &s, Some(&r));
-        assert!(!out.reads.contains_key("check#1") && out.wake == Some(f.world.now), "recorded first (P2)");
+        assert!(!out.reads.contains_key(&read("check#1")) && out.wake == Some(f.world.now), "recorded first (P2)");
         let (r, out) = decide(&mut f, &s, Some(&r));
-        let Some(crate::effect::Read::Http(request)) = out.reads.get("check#1") else { panic!("{:?}", out.reads) };
+        let Some(crate::effect::Read::Http(request)) = out.reads.get(&read("check#1")) else {
+            panic!("{:?}", out.reads)
+        };
         assert_eq!(request.path, "/p1");
         for key in ["check#1", "other#1"] {
-            f.world.readings.insert(key.into(), Reading::Http(vec![answer(200, "")]));
+            f.world.readings.insert(read(key), Reading::Http(vec![answer(200, "")]));
         }
         let (r, _) = decide(&mut f, &s, Some(&r));
         let matrix = json!({"other": "Succeeded", "make": "Succeeded", "check": "Succeeded"});
@@ -191,7 +193,7 @@ mod tests {
         last.after = vec!["slow".into()];
         let mut s = suite(100, 0, vec![get("quick", json!({"path": "/"})), get("slow", json!({"path": "/"})), last]);
         s.timeout = Duration::from_secs(20);
-        f.world.readings.insert("quick#1".into(), Reading::Http(vec![answer(200, "")]));
+        f.world.readings.insert(read("quick#1"), Reading::Http(vec![answer(200, "")]));
         let (mut r, _) = decide(&mut f, &s, None);
         f.world.readings.clear();
         f.after(20);
@@ -212,12 +214,12 @@ mod tests {
         let s = suite(100, 0, vec![get("a", json!({"path": "/"})), b]);
         let (r, _) = decide(&mut f, &s, None);
         f.paused = true;
-        f.world.readings.insert("a#1".into(), Reading::Http(vec![answer(200, "")]));
+        f.world.readings.insert(read("a#1"), Reading::Http(vec![answer(200, "")]));
         let (r, _) = decide(&mut f, &s, Some(&r));
         let (r, out) = decide(&mut f, &s, Some(&r));
         assert!(out.reads.is_empty() && f.journal.steps.len() == 1);
         f.paused = false;
-        assert!(decide(&mut f, &s, Some(&r)).1.reads.contains_key("b#1"));
+        assert!(decide(&mut f, &s, Some(&r)).1.reads.contains_key(&read("b#1")));
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn judge(cx: &Cx, tls: &Tls, seen: &Certificate) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, pod, step};
+    use crate::actions::fixtures::{Fixture, pod, read, step};
     use crate::api::run::StepState;
     use crate::plan::{Action, Stage};
 
@@ -119,7 +119,7 @@ mod tests {
         assert!(out.reads.is_empty() && r.message.as_deref() == Some("the pods are being looked up"));
         f.pods(vec![pod("blue-a", "blue"), pod("green-a", "green")]);
         let (_, out) = f.drive(&s, Some(&r));
-        let Some(Read::Tls(of)) = out.reads.get("certificate#1") else { panic!("{:?}", out.reads) };
+        let Some(Read::Tls(of)) = out.reads.get(&read("certificate#1")) else { panic!("{:?}", out.reads) };
         assert!(matches!(&of.at, TlsAt::Address(a) if a.name == "green-a" && a.port == 8080), "{of:?}");
         assert_eq!(of.server_name.as_deref(), Some("shop.example"));
         let (r, _) = f.drive(&tls(json!({"to": "Target", "port": "none", "serverName": "x"})), None);
@@ -144,7 +144,7 @@ mod tests {
         ];
         for (manifest, until, untrusted, passes, text) in table {
             let mut f = Fixture::new();
-            f.world.readings.insert("certificate#1".into(), shown(until, untrusted));
+            f.world.readings.insert(read("certificate#1"), shown(until, untrusted));
             let (r, _) = f.drive(&tls(manifest.clone()), None);
             let message = r.message.clone().unwrap_or_default();
             assert!((r.state == StepState::Succeeded) == passes && message.contains(text), "{manifest}: {r:?}");
@@ -154,7 +154,7 @@ mod tests {
         }
         let mut f = Fixture::new();
         let refused = Reading::Tls(TlsAnswer::Unseen("connection to 1.2.3.4:443 failed".into()));
-        f.world.readings.insert("certificate#1".into(), refused);
+        f.world.readings.insert(read("certificate#1"), refused);
         assert_eq!(f.drive(&tls(url(json!(["true"]))), None).0.state, StepState::Failed);
     }
 }

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use crate::api::run::JobRecord;
 use crate::api::step::FromContainer;
 use crate::journal;
-use crate::plan::{Action, PlanStep, undo_name};
+use crate::plan::{Action, Execution, PlanStep};
 
 use super::Cx;
 
 /// What is left of the container that a step's Job ran.
 #[derive(Debug, PartialEq)]
-pub enum Ran {
+pub(crate) enum Ran {
     /// The pod template of its Job.
     Template(Value),
     /// The Job is gone; its image is recorded.
@@ -22,7 +22,8 @@ pub enum Ran {
 /// The container of the Job that the step of an undo ran; none where `step` is no undo, where its step ran no Job, or
 /// where the undo names another side or container.
 pub fn container(cx: &Cx, step: &PlanStep, from: &FromContainer) -> Option<Ran> {
-    let of = cx.plan.steps.iter().find(|of| undo_name(&of.name) == step.name)?;
+    let Execution::Undo(undone) = step.name.parse().ok()? else { return None };
+    let of = cx.plan.steps.iter().find(|of| of.name == undone)?;
     let Action::Job(job) = &of.action else { return None };
     let own = job.from.as_ref().filter(|own| own.side == from.side)?;
     let record = journal::record(cx.journal, &of.name)?;
@@ -107,7 +108,7 @@ mod tests {
             f.world.jobs.insert(name.into(), Seen { at: now, value: Some(view) });
         }
         f.workload("green").template["spec"]["containers"][0]["image"] = "web:3".into();
-        (f, step(&undo_name("migrate"), Stage::Prepare, action), undo)
+        (f, step("undo/migrate", Stage::Prepare, action), undo)
     }
 
     fn built(f: &Fixture, step: &PlanStep, job: &Job) -> Value {

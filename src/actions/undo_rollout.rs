@@ -10,7 +10,7 @@ use crate::plan::PlanStep;
 use crate::world::{Reading, RevisionsView, WorkloadView};
 
 use super::change::{self, Look, Made, Wanted, look, shown};
-use super::{Cx, Out, Verdict, read_key, rollout};
+use super::{Cx, Out, Verdict, attempt_of, rollout};
 
 /// The Deployment of a step.
 pub fn workload(undo: &UndoRollout) -> WorkloadRef {
@@ -72,14 +72,7 @@ pub fn advance(
             Made::Conflict(why) | Made::Gone(why) | Made::Never(why) => return Some(Verdict::fail(why)),
         }
     }
-    let workloads = [workload];
-    let other = |w: &WorkloadRef, view: &WorkloadView| change::other_template(&record.before, w, view);
-    if let Some(why) = change::unsettled(cx, &workloads, other) {
-        record.message = Some(why);
-        return None;
-    }
-    match rollout::judge(cx, &workloads, None, false, record)? {
-        Verdict::Pass { .. } if change::still_leaving(cx, &workloads, record) => None,
+    match rollout::after_change(cx, &[workload], record)? {
         Verdict::Pass { .. } => Some(Verdict::pass(evidence(&name, revision))),
         other => Some(other),
     }
@@ -103,12 +96,12 @@ fn back_to(revisions: &RevisionsView, view: &WorkloadView) -> Result<(RevisionCh
 }
 
 fn read(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out, undo: &UndoRollout) -> Option<RevisionsView> {
-    let key = format!("{}/revisions", read_key(step, record));
+    let key = (&attempt_of(step, record), "revisions");
     let known = |r: &Reading| match r {
         Reading::Revisions(Err(why)) => Err(why.clone()),
         _ => Ok(()),
     };
-    match change::answer(cx, record, out, &key, &Read::Revisions(undo.deployment.clone()), known)? {
+    match change::answer(cx, record, out, key, &Read::Revisions(undo.deployment.clone()), known)? {
         Reading::Revisions(Ok(view)) => Some(view.clone()),
         _ => None,
     }
@@ -117,7 +110,7 @@ fn read(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out, undo: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, read, step};
     use crate::api::run::StepState;
     use crate::effect::{Effect, Outcome};
     use crate::plan::{Action, Stage};
@@ -136,7 +129,7 @@ mod tests {
         f.pods(vec![]);
         let all = numbers.iter().map(|n| Revision { number: *n, template: template(&format!("web:{n}")) }).collect();
         let view = RevisionsView { current, paused, all };
-        f.world.readings.insert("back#1/revisions/0".into(), Reading::Revisions(Ok(view)));
+        f.world.readings.insert(read("back#1/revisions/0"), Reading::Revisions(Ok(view)));
         f
     }
 

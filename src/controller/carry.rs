@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Controller;
 use crate::act::answer::{Seen, answer, status};
-use crate::act::call::{CallError, Class as CallClass, call};
+use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
 use crate::api::run::CutoverRun;
@@ -30,17 +30,7 @@ const CLOSED: &str = "status.state=Closed";
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        Self { class: class(error.class), text: error.text }
-    }
-}
-
-fn class(class: CallClass) -> Class {
-    match class {
-        CallClass::NotFound => Class::NotFound,
-        CallClass::Conflict => Class::Conflict,
-        CallClass::Forbidden => Class::Forbidden,
-        CallClass::Invalid => Class::Invalid,
-        CallClass::Transient => Class::Transient,
+        Self { class: error.class, text: error.text }
     }
 }
 
@@ -168,7 +158,7 @@ async fn write_answer(client: kube::Client, namespace: &str, wanted: Answer) -> 
 }
 
 /// Who the operator is, for the commands that grant it a right.
-pub async fn operator_name(client: &kube::Client) -> Result<String, CallError> {
+pub(crate) async fn operator_name(client: &kube::Client) -> Result<String, CallError> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
     Ok(answer.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())

@@ -8,7 +8,7 @@ use crate::api::decision::Verb;
 use crate::api::duration::Duration;
 use crate::api::run::RunState;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, EffectKey, Outcome, answer_key};
+use crate::effect::{Effect, EffectKey, Outcome};
 use crate::journal::later;
 
 /// Answers under way at the same time.
@@ -62,7 +62,7 @@ pub fn write(d: &mut Draft) {
 }
 
 /// Whether a decision has an answer that is not known to stand on it: the run does not close before it does.
-pub fn is_awaited(d: &Draft) -> bool {
+pub(crate) fn is_awaited(d: &Draft) -> bool {
     let late = d.journal.closing_since.is_some_and(|since| later(since, PATIENCE) <= d.now());
     !late && d.said.mute.is_none() && !due(d).is_empty()
 }
@@ -78,7 +78,7 @@ fn due(d: &Draft) -> Vec<Effect> {
             (None, None) => continue,
         };
         if matches!(
-            d.world.outcomes.get(&answer_key(&view.uid)).map(|s| &s.value),
+            d.world.outcomes.get(&EffectKey::answer(&view.uid)).map(|s| &s.value),
             Some(Outcome::Done | Outcome::NotFound)
         ) {
             continue;
@@ -101,13 +101,13 @@ fn due(d: &Draft) -> Vec<Effect> {
 }
 
 fn is_answer(key: &EffectKey) -> bool {
-    key.starts_with("answer/")
+    matches!(key, EffectKey::Answer(_))
 }
 
 /// Takes in what came of answers. One that is written is remembered until the watch does not show the decision any more.
 fn take_in(d: &mut Draft) {
     let world = d.world;
-    let open: BTreeSet<EffectKey> = world.decisions.iter().map(|v| answer_key(&v.uid)).collect();
+    let open: BTreeSet<EffectKey> = world.decisions.iter().map(|v| EffectKey::answer(&v.uid)).collect();
     for (key, seen) in world.outcomes.iter().filter(|(key, _)| is_answer(key)) {
         match &seen.value {
             Outcome::Done => d.said.mute = None,
@@ -188,14 +188,16 @@ mod tests {
         assert!(first[0].1.starts_with("refused: nothing has been switched"), "{first:?}");
         // By now it would count.
         switched(&mut f);
-        f.world.outcomes.insert(answer_key(&uid), Seen { at: f.world.now, value: Outcome::Transient("503".into()) });
+        f.world
+            .outcomes
+            .insert(EffectKey::answer(&uid), Seen { at: f.world.now, value: Outcome::Transient("503".into()) });
         f.after(10);
         assert_eq!(answers(&pass(&mut f)), first);
         assert!(f.journal.decisions.is_empty() && f.journal.ending.is_none());
-        f.world.outcomes.insert(answer_key(&uid), Seen { at: f.world.now, value: Outcome::Done });
+        f.world.outcomes.insert(EffectKey::answer(&uid), Seen { at: f.world.now, value: Outcome::Done });
         assert_eq!(answers(&pass(&mut f)), [], "written once");
         f.world.decisions.clear();
-        assert_eq!(pass(&mut f).consumed, [answer_key(&uid)], "forgotten once the watch does not show it");
+        assert_eq!(pass(&mut f).consumed, [EffectKey::answer(&uid)], "forgotten once the watch does not show it");
         assert!(f.world.said.refused.is_empty());
     }
 
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!(told.iter().filter(|s| **s == "Approve").count(), 1, "{told:?}");
         let written = answers(&decision);
         assert_eq!((written.len(), &written[0].0), (AT_ONCE, &uid));
-        f.world.in_flight.extend(written.iter().map(|(uid, _)| answer_key(uid)));
+        f.world.in_flight.extend(written.iter().map(|(uid, _)| EffectKey::answer(uid)));
         assert_eq!(answers(&pass(&mut f)), [], "no more at a time");
     }
 
@@ -267,7 +269,7 @@ mod tests {
         };
         over(&mut f);
         assert_eq!(pass(&mut f).journal.state, RunState::Active);
-        f.world.outcomes.insert(answer_key(&uid), Seen { at: f.world.now, value: Outcome::Done });
+        f.world.outcomes.insert(EffectKey::answer(&uid), Seen { at: f.world.now, value: Outcome::Done });
         f.world.in_flight.clear();
         assert_eq!(pass(&mut f).journal.state, RunState::Closed);
         let mut f = Fixture::new();
@@ -287,7 +289,7 @@ mod tests {
         let asked = answers(&pass(&mut f));
         let no = Outcome::Refused { why: "no right".into(), forbidden: true };
         for (uid, _) in &asked {
-            f.world.outcomes.insert(answer_key(uid), Seen { at: f.world.now, value: no.clone() });
+            f.world.outcomes.insert(EffectKey::answer(uid), Seen { at: f.world.now, value: no.clone() });
         }
         let told = pass(&mut f);
         assert_eq!(told.notes.iter().filter(|n| n.message.contains("no right")).count(), 1);

@@ -5,10 +5,12 @@ use crate::api::condition::reasons;
 use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::decide::draft::Draft;
 use crate::decide::{execution, interrupt, undo};
+use crate::journal::question::Subject;
 use crate::journal::{self, later};
+use crate::plan::Execution;
 
-/// The subject of the question whether the undos run first, and the step that `Resolve` names to answer it.
-pub const RESTORE: &str = "restore";
+/// The step that `Resolve` names to answer whether the undos run first.
+pub(crate) const RESTORE: &str = "restore";
 
 /// Runs while the restore is blocked: lets the undos run first where that is decided. The restore is tried all the while.
 pub fn run(d: &mut Draft) {
@@ -31,7 +33,7 @@ pub fn run(d: &mut Draft) {
         (None, BlockedAction::Wait) => return decided(d, false, "rollback.blocked.action is Wait"),
         (None, BlockedAction::Ask) => {
             let text = question(d, &due);
-            return d.ask(RESTORE, &text, Some(rule.within), rule.default == BlockedDefault::UndoFirst);
+            return d.ask(&Subject::Restore, &text, Some(rule.within), rule.default == BlockedDefault::UndoFirst);
         }
     }
     if journal::was_completed(&d.journal) {
@@ -50,13 +52,13 @@ pub fn is_open(d: &Draft) -> bool {
 }
 
 /// Whether an undo has begun before the restore.
-pub fn has_begun(d: &Draft) -> bool {
-    d.journal.steps.iter().any(|r| r.name.starts_with("undo/"))
+pub(crate) fn has_begun(d: &Draft) -> bool {
+    d.journal.steps.iter().any(|r| matches!(r.name.parse(), Ok(Execution::Undo(_))))
 }
 
 /// Takes in what was decided.
 pub fn decided(d: &mut Draft, undo_first: bool, why: &str) {
-    if d.journal.question.as_ref().is_some_and(|q| q.subject == RESTORE) {
+    if Subject::Restore.is_of(d.journal.question.as_ref()) {
         d.journal.question = None;
     }
     let Some(ending) = d.journal.ending.as_mut() else { return };

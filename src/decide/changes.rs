@@ -6,6 +6,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
 use crate::decide::after;
 use crate::decide::draft::Draft;
+use crate::journal::question::Subject;
 use crate::journal::{self, transition};
 use crate::plan::PlanSide;
 use crate::route::{Names, Seen};
@@ -70,7 +71,7 @@ fn templates(d: &mut Draft) {
         if d.journal.switch.is_none() {
             d.end(Phase::Failed, reasons::TARGET_CHANGED, &text, None);
         } else {
-            d.ask("template", &text, Some(crate::api::Duration::from_mins(15)), true);
+            d.ask(&Subject::Template, &text, Some(crate::api::Duration::from_mins(15)), true);
         }
     }
     if live_changed && d.journal.switch.is_some() {

@@ -23,34 +23,21 @@ pub fn run(d: &mut Draft) {
         all.filter(|j| !j.owned).filter_map(|j| Some((j.name.clone(), j.uid.clone()?))).collect();
     left.dedup();
     for (name, uid) in left {
-        let effect = Effect::OwnJob { name: name.clone(), uid };
-        let done = match d.outcome(&effect.key()) {
-            Some((_, Outcome::Done | Outcome::NotFound | Outcome::Conflict(_) | Outcome::Refused { .. })) => true,
-            _ => late,
-        };
-        if done {
+        if is_over(d, Effect::OwnJob { name: name.clone(), uid }, late) {
             let all = d.journal.steps.iter_mut().flat_map(|r| r.job.iter_mut().chain(&mut r.former_jobs));
             all.filter(|j| j.name == name).for_each(|j| j.owned = true);
             continue;
         }
         open = true;
-        d.out.wake_at(crate::journal::later(d.now(), PACE));
-        d.want(effect, PACE);
     }
     // What was kept for an undo that is not to come any more.
     for (step, object, effect) in set_env::kept(d.plan, &d.world.run_uid, &d.journal.steps) {
-        let done = match d.outcome(&effect.key()) {
-            Some((_, Outcome::Done | Outcome::NotFound | Outcome::Conflict(_) | Outcome::Refused { .. })) => true,
-            _ => late,
-        };
-        if done {
+        if is_over(d, effect, late) {
             let all = d.journal.steps.iter_mut().filter(|r| r.name == step).flat_map(|r| &mut r.before);
             all.filter(|b| b.object == object).for_each(|b| b.forgotten = true);
             continue;
         }
         open = true;
-        d.out.wake_at(crate::journal::later(d.now(), PACE));
-        d.want(effect, PACE);
     }
     // Whoever looks at it once the run is closed would take a decision without its answer for one that nobody has seen.
     if super::answers::is_awaited(d) {
@@ -60,4 +47,17 @@ pub fn run(d: &mut Draft) {
     if !open {
         crate::journal::transition::close(&mut d.journal);
     }
+}
+
+/// Whether no more can come of an effect; else it is wanted.
+fn is_over(d: &mut Draft, effect: Effect, late: bool) -> bool {
+    let over = match d.outcome(&effect.key()) {
+        Some((_, Outcome::Done | Outcome::NotFound | Outcome::Conflict(_) | Outcome::Refused { .. })) => true,
+        _ => late,
+    };
+    if !over {
+        d.out.wake_at(crate::journal::later(d.now(), PACE));
+        d.want(effect, PACE);
+    }
+    over
 }

@@ -6,7 +6,8 @@ use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, Outcome, Read, change_key};
+use crate::decide::execution;
+use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal;
 use crate::journal::transition::{self, StepEvent};
 use crate::plan::{Action, PlanStep, Stage};
@@ -38,10 +39,7 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         return true;
     }
     // A change that is being made would be made behind its own undo.
-    let under_way = |b: &Before| {
-        let end = change_key("", &step.name, &b.object);
-        d.world.in_flight.iter().any(|key| key.ends_with(&end))
-    };
+    let under_way = |b: &Before| d.world.in_flight.iter().any(|key| key.changes(&step.name, &b.object));
     let settled = match (&step.action, &record.job) {
         _ if record.before.iter().any(under_way) => false,
         (Action::Job(job), Some(_)) => settle_job(d, step, record, job.on_abort.unwrap_or_default()),
@@ -69,7 +67,7 @@ fn interrupted(d: &mut Draft, mut record: StepRecord, why: &str) {
 
 /// A request that may have changed something: its answer is awaited as long as it is under way.
 fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
-    let key = format!("send/{}#{}", step.name, record.attempt);
+    let key = EffectKey::Send(actions::attempt_of(step, &record));
     if d.world.in_flight.contains(&key) {
         return false;
     }
@@ -86,7 +84,7 @@ fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
 
 fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: OnAbort) -> bool {
     let Some(job) = record.job.clone() else { return true };
-    let create = format!("create/{}", job.name);
+    let create = EffectKey::CreateJob(job.name.clone());
     if d.world.in_flight.contains(&create) {
         return false;
     }
@@ -101,7 +99,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
             // Created by a process that did not live to record it; adopted only to be deleted.
             Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) => view.uid,
             _ if d.world.refreshed.is_none_or(|at| d.journal.ending.as_ref().is_some_and(|e| at < e.at)) => {
-                d.out.reads.insert("refresh-interrupt".into(), Read::Refresh);
+                d.out.reads.insert(ReadKey::BeforeEnd, Read::Refresh);
                 return false;
             }
             _ => {
@@ -114,7 +112,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
         record.job = Some(crate::api::run::JobRecord { uid: Some(uid.clone()), ..job.clone() });
         journal::put(&mut d.journal, record.clone());
     }
-    if d.world.in_flight.contains(&format!("start/{}", job.name)) {
+    if d.world.in_flight.contains(&EffectKey::StartJob(job.name.clone())) {
         return false;
     }
     let view = d.world.jobs.get(&job.name).and_then(|s| s.value.clone());
@@ -146,7 +144,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
                     return true;
                 }
                 Some((_, Outcome::Conflict(_))) => {
-                    d.out.reads.insert(format!("refresh-{}", job.name), Read::Refresh);
+                    d.out.reads.insert(ReadKey::After(delete.key()), Read::Refresh);
                 }
                 _ => {}
             }
@@ -164,16 +162,6 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
 
 /// Judges the attempt under way, and no further one.
 fn drive_once(d: &mut Draft, step: &PlanStep) -> bool {
-    let last = PlanStep { attempts: 1, ..step.clone() };
-    let former = journal::record(&d.journal, &step.name).cloned();
-    let mut out = std::mem::take(&mut d.out);
-    let record = actions::drive(&d.cx(), &last, former.as_ref(), &mut out);
-    d.journal.captures.extend(std::mem::take(&mut out.captures));
-    for defect in std::mem::take(&mut out.defects) {
-        d.legal(Err(defect));
-    }
-    d.out = out;
-    let over = record.state != StepState::Running;
-    journal::put(&mut d.journal, record);
-    over
+    execution::drive(d, &PlanStep { attempts: 1, ..step.clone() });
+    journal::record(&d.journal, &step.name).is_none_or(|r| r.state != StepState::Running)
 }

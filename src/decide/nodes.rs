@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::api::condition::types;
 use crate::api::run::NodesLost;
 use crate::decide::draft::Draft;
-use crate::effect::{Read, hash};
+use crate::effect::{Read, ReadKey, hash};
 use crate::endpoints::{Loss, loss, returning};
 use crate::world::NodeState;
 
@@ -30,7 +30,7 @@ pub fn look(d: &mut Draft) -> Sight {
     let mut asked = false;
     if !loss.suspects.is_empty() {
         // The pods are part of the key: what was seen of the nodes when others were lost is too old.
-        let key = format!("nodes@{}", hash(&json!(loss.unready)));
+        let key = ReadKey::Nodes(hash(&json!(loss.unready)));
         asked = !d.world.readings.contains_key(&key);
         d.out.reads.insert(key, Read::Nodes(loss.suspects.iter().cloned().collect()));
     }
@@ -90,7 +90,7 @@ fn message(d: &Draft, nodes: &[String]) -> String {
 }
 
 /// What a question says where both sides are lost and no node explains it.
-pub fn both_lost(d: &Draft) -> String {
+pub(crate) fn both_lost(d: &Draft) -> String {
     format!(
         "{} has too few ready pods to go back to as well, and no lost node explains it; look at both sides: \
          kubectl get pods -n {} -o wide",

@@ -7,9 +7,10 @@ use crate::api::run::{ObservationClock, RunStatus, SwitchState, TrialVerdict, Tr
 use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
 use crate::decide::nodes::{self, Sight};
-use crate::effect::Read;
+use crate::effect::{Read, ReadKey};
 use crate::endpoints::whole_selector;
 use crate::journal::later;
+use crate::journal::question::Subject;
 use crate::judge;
 use crate::plan::{BuiltInTrigger, Plan};
 use crate::{effect, journal};
@@ -56,7 +57,7 @@ impl<'a> Watched<'a> {
 }
 
 /// Arms triggers, moves them on, and acts on those that fire.
-pub fn watch_triggers(d: &mut Draft) {
+pub(crate) fn watch_triggers(d: &mut Draft) {
     let plan = d.plan;
     let armed = Watched::armed(plan, &d.journal);
     let switched = d.journal.phase.after_switch() && d.journal.phase != Phase::Completed;
@@ -111,7 +112,7 @@ pub fn watch_triggers(d: &mut Draft) {
 fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &Sight) {
     let name = record.name.as_str();
     let text = format!("trigger {name}: {}", record.saw.as_deref().unwrap_or_default());
-    let subject = format!("trigger/{name}");
+    let subject = Subject::Trigger(name.to_owned());
     match watched.severity() {
         Severity::Rollback => roll_back(d, watched, &subject, &text, sight),
         Severity::Decide => {
@@ -129,15 +130,15 @@ fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &Sight) 
 
 /// Rolls back at once, unless the old side is lost as well: then people are asked, and once it can serve again while the
 /// target still cannot, the rollback is made without their word.
-fn roll_back(d: &mut Draft, watched: Watched, subject: &str, text: &str, sight: &Sight) {
-    let asked = d.journal.question.as_ref().is_some_and(|q| q.subject == subject);
+fn roll_back(d: &mut Draft, watched: Watched, subject: &Subject, text: &str, sight: &Sight) {
+    let asked = subject.is_of(d.journal.question.as_ref());
     match sight {
         // It was asked before, and a side may return any moment.
         Sight::Excused(_) | Sight::Asked => {}
         Sight::Clear(loss) if loss.target && loss.old => {
             let text = format!("{text}; {}", nodes::both_lost(d));
             d.ask(subject, &text, Some(watched.within()), true);
-            let elsewhere = d.journal.question.as_ref().is_none_or(|q| q.subject != subject);
+            let elsewhere = !subject.is_of(d.journal.question.as_ref());
             if elsewhere && let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == watched.name()) {
                 // Another question is open: this one is put once that is answered, if it still stands then.
                 t.fired_at = None;
@@ -163,7 +164,7 @@ fn rehearse_restore(d: &mut Draft) {
         })
         .collect::<Vec<_>>();
     if !runs.is_empty() {
-        let key = |minute: i64| format!("{}{minute}", crate::status::REHEARSAL);
+        let key = ReadKey::Rehearsal;
         // The last answer stands until the next one is there, so that `CanRollBack` does not flap.
         let last = key(minute - 1);
         if !d.world.readings.contains_key(&key(minute)) && d.world.readings.contains_key(&last) {
@@ -217,7 +218,7 @@ pub fn run(d: &mut Draft) {
         if let Some(lost) = &d.journal.nodes_lost {
             text = format!("{text}: pods of both sides are lost with node {}", lost.nodes.join(", "));
         }
-        d.ask("observation", &text, None, true);
+        d.ask(&Subject::Observation, &text, None, true);
         return;
     }
     d.out.wake_at(deadline);

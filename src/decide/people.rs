@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use crate::api::condition::reasons;
 use crate::api::decision::{Resolution, Verb};
 use crate::api::phase::Phase;
-use crate::api::run::{DecisionRecord, StepState};
+use crate::api::run::{DecisionRecord, Question, StepState};
 use crate::decide::draft::Draft;
-use crate::decide::{after, blocked, rollback};
+use crate::decide::{after, blocked};
+use crate::journal::question::Subject;
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, words};
 use crate::world::DecisionView;
@@ -222,10 +223,11 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
     let Some(question) = d.journal.question.clone() else {
         return "refused: no question is open".into();
     };
-    if question.subject == blocked::RESTORE {
+    let subject = subject_of(&question);
+    if subject == Some(Subject::Restore) {
         return "refused: answer with step restore and outcome UndoFirst or Wait".into();
     }
-    let undo = question.subject == rollback::UNDO_QUESTION;
+    let undo = subject == Some(Subject::Undo);
     if outcome == Resolution::Failed && !undo && journal::is_retired(&d.journal) {
         return format!("refused: {}", after::go_back_anew(d.plan));
     }
@@ -235,10 +237,10 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
             let undo = Some(outcome == Resolution::Failed);
             d.journal.after.get_or_insert_default().undo = undo;
         }
-        Resolution::Succeeded => go_on(d, &question.subject),
+        Resolution::Succeeded => go_on(d, subject),
         Resolution::Failed | Resolution::UndoFirst | Resolution::Wait => {
             let message = format!("{} ({why})", question.text);
-            let trigger = question.subject.strip_prefix("trigger/").map(str::to_owned);
+            let trigger = subject.and_then(Subject::into_trigger);
             d.end(Phase::Failed, reasons::DECISION, &message, trigger.as_deref());
         }
     }
@@ -246,14 +248,15 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
 }
 
 /// Takes the default of a question whose time is up.
-pub fn answer_question(d: &mut Draft) {
+pub(crate) fn answer_question(d: &mut Draft) {
     let Some(question) = d.journal.question.clone() else { return };
     let Some(until) = question.until else { return };
     if until > d.now() {
         d.out.wake_at(until);
         return;
     }
-    if question.subject == blocked::RESTORE {
+    let subject = subject_of(&question);
+    if subject == Some(Subject::Restore) {
         return blocked::decided(
             d,
             question.default_rollback,
@@ -263,32 +266,40 @@ pub fn answer_question(d: &mut Draft) {
     d.journal.question = None;
     if question.default_rollback {
         let message = format!("{}; nobody decided in time", question.text);
-        let trigger = question.subject.strip_prefix("trigger/").map(str::to_owned);
+        let trigger = subject.and_then(Subject::into_trigger);
         let reason = if trigger.is_some() { reasons::TRIGGER_FIRED } else { reasons::TIMEOUT };
         d.end(Phase::Failed, reason, &message, trigger.as_deref());
     } else {
         d.note(true, reasons::TIMEOUT, &question.subject, "nobody decided in time; going on, as the default says");
-        go_on(d, &question.subject);
+        go_on(d, subject);
     }
 }
 
+/// What a question is about. One that another version of the operator has put is about nothing that this one knows: its
+/// answer goes back or goes on, and nothing besides.
+fn subject_of(question: &Question) -> Option<Subject> {
+    question.subject.parse().ok()
+}
+
 /// What going on means for each subject.
-fn go_on(d: &mut Draft, subject: &str) {
+fn go_on(d: &mut Draft, subject: Option<Subject>) {
     let now = d.now();
-    if let Some(name) = subject.strip_prefix("trigger/") {
-        if let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == name) {
-            t.dismissed = true;
+    match subject {
+        Some(Subject::Trigger(name)) => {
+            if let Some(t) = d.journal.triggers.iter_mut().find(|t| t.name == name) {
+                t.dismissed = true;
+            }
         }
-    } else if let Some(name) = subject.strip_prefix("step/") {
         // The failure stays on record; `Skipped` lets the stage go on without calling it a success.
-        if let Some(r) = d.journal.steps.iter_mut().find(|r| r.name == name) {
-            let overruled = transition::step(r, StepEvent::Overruled, now);
-            d.legal(overruled);
+        Some(Subject::Step(name)) => {
+            if let Some(r) = d.journal.steps.iter_mut().find(|r| r.name == name) {
+                let overruled = transition::step(r, StepEvent::Overruled, now);
+                d.legal(overruled);
+            }
         }
-    } else if subject == "template" {
         // Accepted as it is now: journaled anew, so that the same change is not asked about again.
-        d.journal.templates = d.world.templates(d.plan).unwrap_or_default();
-    } else if subject == "observation" {
-        d.enter(Phase::Finishing, reasons::DECISION, "observation ended by a person");
+        Some(Subject::Template) => d.journal.templates = d.world.templates(d.plan).unwrap_or_default(),
+        Some(Subject::Observation) => d.enter(Phase::Finishing, reasons::DECISION, "observation ended by a person"),
+        Some(Subject::Undo | Subject::Restore) | None => {}
     }
 }

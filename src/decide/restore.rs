@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use crate::actions::permissions::remedy;
+use crate::actions::rights::remedy;
 use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
-use crate::decide::blocked;
 use crate::decide::draft::Draft;
 use crate::effect::{Change, Effect, Outcome, RestoreGuard};
 use crate::endpoints::lost_nodes;
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
 use crate::journal;
 use crate::journal::later;
+use crate::journal::question::Subject;
 use crate::journal::transition::SwitchEvent;
 use crate::plan::after::RETIRE;
 use crate::route::{Names, Route};
@@ -64,7 +64,7 @@ pub fn run(d: &mut Draft) -> bool {
         let text = format!("{} is live again", d.plan.old.name);
         d.note(false, reasons::PROGRESS, "restore", text);
     }
-    if done && d.journal.question.as_ref().is_some_and(|q| q.subject == blocked::RESTORE) {
+    if done && Subject::Restore.is_of(d.journal.question.as_ref()) {
         d.journal.question = None;
     }
     if !done {

@@ -6,11 +6,9 @@ use crate::api::run::{RunStatus, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
 use crate::decide::{blocked, execution, interrupt, restore, undo};
 use crate::journal;
+use crate::journal::question::Subject;
 use crate::plan::{PlanStep, Stage};
 use crate::route::Route;
-
-/// The subject of the question whether a completed run is undone.
-pub const UNDO_QUESTION: &str = "undo";
 
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
@@ -110,7 +108,7 @@ fn undos_are_agreed(d: &mut Draft) -> bool {
                 plan.old.name,
                 names.join(", ")
             );
-            d.ask(UNDO_QUESTION, &text, None, true);
+            d.ask(&Subject::Undo, &text, None, true);
             false
         }
     }

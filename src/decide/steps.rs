@@ -7,9 +7,10 @@ use crate::api::run::{Observation, StepState};
 use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
 use crate::decide::execution::{self, drive, everything_is_known};
-use crate::effect::Read;
+use crate::effect::{Read, ReadKey};
 use crate::endpoints::check;
 use crate::journal;
+use crate::journal::question::Subject;
 use crate::plan::{PlanStep, Stage};
 use crate::route::{Names, Seen};
 
@@ -81,7 +82,7 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
         match d.world.templates(d.plan) {
             Some(hashes) => d.journal.templates = hashes,
             None => {
-                d.out.reads.insert("refresh".into(), Read::Refresh);
+                d.out.reads.insert(ReadKey::Refresh, Read::Refresh);
                 return;
             }
         }
@@ -146,7 +147,7 @@ fn after_failure(d: &mut Draft, step: &PlanStep) -> bool {
         OnFailure::Decide => {
             // Hours after the switch nobody's silence takes the release back: a person is awaited.
             let within = (!step.stage.after_completed()).then_some(DECIDE_WITHIN);
-            d.ask(&format!("step/{}", step.name), &text, within, true);
+            d.ask(&Subject::Step(step.name.clone()), &text, within, true);
             false
         }
         OnFailure::UndoStep => undo_step(d, step, &text),

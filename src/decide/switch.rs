@@ -8,7 +8,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, EffectKey, Outcome, Read, switch_key};
+use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::endpoints::{check, why};
 use crate::journal::later;
 use crate::journal::transition::SwitchEvent;
@@ -35,7 +35,7 @@ fn claim(d: &mut Draft) {
     }
     if !fresh {
         // Nothing is claimed on the word of a watch: an abort or a new release may be younger.
-        d.out.reads.insert("refresh-switch".into(), Read::Refresh);
+        d.out.reads.insert(ReadKey::BeforeClaim, Read::Refresh);
         return;
     }
     if let Some(window) = &d.plan.window {
@@ -228,7 +228,7 @@ fn follow(d: &mut Draft) {
 /// restore, whose fence makes that one fail (P4).
 fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
     let route = Route::of(s);
-    let key = switch_key(&route, &s.resource_version);
+    let key = route.switch_key(&s.resource_version);
     // A claim of which this process knows nothing was made by another one, whose patch may have been sent.
     let known = d.world.outcomes.contains_key(&key) || d.world.tried.contains_key(&key);
     s.unanswered |= !known && !d.world.in_flight.contains(&key);
@@ -259,7 +259,7 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
             s.message = Some(why);
             // Nothing can be said before the Service has been read again.
             if d.world.services.get(&s.name).is_none_or(|seen| seen.at < at) {
-                d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+                d.out.reads.insert(ReadKey::After(key.clone()), Read::Refresh);
             }
         }
         Some((_, Outcome::NotSent(why))) => s.message = Some(why),
@@ -281,7 +281,7 @@ fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
         return false;
     }
     let Some(seen) = d.world.services.get(&s.name) else {
-        d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+        d.out.reads.insert(ReadKey::After(key.clone()), Read::Refresh);
         return false;
     };
     let at = seen.at;
@@ -334,7 +334,7 @@ fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: Seen<'_>, key: 
     if d.now() < due {
         d.out.wake_at(due);
     } else if d.world.refreshed.is_none_or(|at| at < due) {
-        d.out.reads.insert(format!("refresh-{key}"), Read::Refresh);
+        d.out.reads.insert(ReadKey::After(key.clone()), Read::Refresh);
     } else {
         s.resource_version = view.resource_version.to_owned();
         send(d, s);

@@ -1,7 +1,7 @@
 //! The switch: what a Service wants, claims that are made again, and what prevents convergence.
 
 use super::*;
-use crate::actions::fixtures::{Fixture, labels, pod, view, workload};
+use crate::actions::fixtures::{Fixture, effect, labels, pod, view, workload};
 use crate::decide::{Decision, decide};
 use crate::world::{EndpointView, Seen};
 
@@ -29,8 +29,8 @@ fn claimed(f: &Fixture) -> ServiceSwitch {
 /// The patch of the present claim ends so.
 fn ended(f: &mut Fixture, outcome: Outcome) {
     let key = format!("switch/web/{}", claimed(f).resource_version);
-    f.world.in_flight.remove(&key);
-    f.world.tried.insert(key.clone(), f.world.now);
+    f.world.in_flight.remove(&effect(&key));
+    f.world.tried.insert(effect(&key), f.world.now);
     f.outcome(&key, outcome);
 }
 

@@ -30,13 +30,13 @@ impl Driver {
                     Err(panic) => {
                         cx.meter.panicked();
                         let why = format!("a defect while acting: {}", panic_text(panic.as_ref()));
-                        tracing::error!(effect = key, "{why}");
+                        tracing::error!(effect = %key, "{why}");
                         broken(effect.get(), why)
                     }
                 };
                 cx.meter.effect(effect.get(), &outcome);
                 // Not what was answered: a response may hold what belongs in no log.
-                tracing::debug!(effect = key, outcome = labels::outcome(&outcome), "effect ended");
+                tracing::debug!(effect = %key, outcome = labels::outcome(&outcome), "effect ended");
                 // The driver may have ended meanwhile; then nobody waits for the outcome.
                 post.send(Heard::Ended(key, outcome)).await.ok();
             }
@@ -53,7 +53,7 @@ impl Driver {
                 Ok(reading) => Heard::Answer(of, reading),
                 Err(panic) => {
                     cx.meter.panicked();
-                    tracing::error!(read = of, "a defect while reading: {}", panic_text(panic.as_ref()));
+                    tracing::error!(read = %of, "a defect while reading: {}", panic_text(panic.as_ref()));
                     tokio::time::sleep(AFTER_PANIC).await;
                     Heard::Broken(of)
                 }

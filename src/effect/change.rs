@@ -3,15 +3,19 @@
 //! judge alike.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::edit::member;
 use super::env;
 use super::protocol::JsonPatch;
 
+pub use super::edit::{Edit, Now};
+
 /// On a pod template: which attempt of which step restarted it last.
-pub const RESTARTED_BY: &str = "cutover.dev/restarted-by";
+pub(crate) const RESTARTED_BY: &str = "cutover.dev/restarted-by";
 
 /// A change of one object. Each is made at most once, whoever carries it out and how often: the object itself shows
 /// whether it has been made.
@@ -38,19 +42,12 @@ pub enum Change {
         container: Option<String>,
         /// As in a container: `name` and `value` or `valueFrom`.
         env: Vec<Value>,
-        /// The annotation.
         keep: String,
     },
     /// Takes [`Change::SetEnv`] back: each variable that is still the run's, and the annotation.
-    UnsetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    UnsetEnv { keep: String },
     /// Drops the annotation of [`Change::SetEnv`] and leaves the environment as it is.
-    ForgetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    ForgetEnv { keep: String },
     /// New pods of the same template, by an annotation on it.
     Restart {
         /// `run/step#attempt`.
@@ -62,49 +59,64 @@ pub enum Change {
         from: String,
         /// Hash of the new one.
         to: String,
-        /// The new one.
         template: Value,
     },
 }
 
-/// What a reading of the object says about a change.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Now {
-    /// The object has it.
-    Done,
-    /// It can never be made: somebody else changed the object.
-    Conflict(String),
-    /// To be written.
-    Edit(Vec<Edit>),
+/// The kinds of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Scale,
+    Suspend,
+    SetEnv,
+    UnsetEnv,
+    ForgetEnv,
+    Restart,
+    Template,
 }
 
-/// One member of an object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Edit {
-    /// JSON pointer.
-    pub path: String,
-    /// What must stand there; `None`: nothing else of the object may have changed since it was read.
-    pub test: Option<Value>,
-    /// The new value.
-    pub value: Value,
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Scale, Self::Suspend, Self::SetEnv, Self::UnsetEnv, Self::ForgetEnv, Self::Restart, Self::Template];
+
+    /// Its name in keys, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scale => "scale",
+            Self::Suspend => "suspend",
+            Self::SetEnv => "set_env",
+            Self::UnsetEnv => "unset_env",
+            Self::ForgetEnv => "forget_env",
+            Self::Restart => "restart",
+            Self::Template => "template",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Change {
-    /// What kind of change it is, in keys, logs and metrics.
-    pub const fn kind(&self) -> &'static str {
+    /// What kind of change it is.
+    pub const fn kind(&self) -> Kind {
         match self {
-            Self::Scale { .. } => "scale",
-            Self::Suspend { .. } => "suspend",
-            Self::SetEnv { .. } => "set_env",
-            Self::UnsetEnv { .. } => "unset_env",
-            Self::ForgetEnv { .. } => "forget_env",
-            Self::Restart { .. } => "restart",
-            Self::Template { .. } => "template",
+            Self::Scale { .. } => Kind::Scale,
+            Self::Suspend { .. } => Kind::Suspend,
+            Self::SetEnv { .. } => Kind::SetEnv,
+            Self::UnsetEnv { .. } => Kind::UnsetEnv,
+            Self::ForgetEnv { .. } => Kind::ForgetEnv,
+            Self::Restart { .. } => Kind::Restart,
+            Self::Template { .. } => Kind::Template,
         }
     }
 
     /// Whether it changes the pod template, so that new pods replace the old ones.
-    pub const fn rolls_out(&self) -> bool {
+    pub(crate) const fn rolls_out(&self) -> bool {
         match self {
             Self::Scale { .. } | Self::Suspend { .. } | Self::ForgetEnv { .. } => false,
             Self::SetEnv { .. } | Self::UnsetEnv { .. } | Self::Restart { .. } | Self::Template { .. } => true,
@@ -113,7 +125,7 @@ impl Change {
 
     /// Whether it takes pods away before new ones are there (P13): fewer replicas, or a new template where the strategy
     /// is `Recreate`.
-    pub fn takes_away(&self, object: &Value) -> bool {
+    pub(crate) fn takes_away(&self, object: &Value) -> bool {
         match self {
             Self::Scale { from, to } => to < from,
             _ => self.rolls_out() && object.pointer("/spec/strategy/type").is_some_and(|s| s == "Recreate"),
@@ -181,16 +193,6 @@ fn tested(path: &str, has: &Value, from: &Value, to: &Value, text: impl Fn() -> 
     } else {
         Now::Edit(vec![Edit { path: path.into(), test: Some(from.clone()), value: to.clone() }])
     }
-}
-
-/// A map of an object anew, or `metadata` around it where that is missing too.
-pub(super) fn member(object: &Value, path: &str, map: Map<String, Value>) -> Edit {
-    let (parent, key) = path.rsplit_once('/').unwrap_or(("", path));
-    let value = Value::Object(map);
-    if object.pointer(parent).is_some() {
-        return Edit { path: path.into(), test: None, value };
-    }
-    Edit { path: parent.into(), test: None, value: json!({ key: value }) }
 }
 
 /// The patch that makes the edits on the object as it was read.

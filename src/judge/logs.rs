@@ -19,7 +19,7 @@ impl Rule for LogsTrigger {
     const MISSED: Missed = Missed::AskLast;
 
     fn patience(&self, _trials: Trials) -> Duration {
-        Duration::from_secs(15)
+        Duration::from_secs(40)
     }
 
     fn ask<'w>(&self, cx: &Cx<'w>, trial: &Trial) -> Result<Read, NotAsked<&'w LogsAnswer>> {
@@ -58,7 +58,7 @@ impl Rule for LogsTrigger {
 mod tests {
     use serde_json::json;
 
-    use super::super::fixtures::{armed, judge, trigger};
+    use super::super::fixtures::{armed, judge, read, trigger};
     use super::*;
     use crate::actions::Out;
     use crate::actions::fixtures::Fixture;
@@ -118,6 +118,6 @@ mod tests {
         f.after(110);
         let (_, out) = judge(&f, &t, &mut record);
         assert_eq!(since(&out).as_deref(), Some("2026-01-01T00:01:00Z"), "the last minute");
-        assert!(out.reads.contains_key("errors@12"), "{:?}", out.reads.keys());
+        assert!(out.reads.contains_key(&read("errors@12")), "{:?}", out.reads.keys());
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::actions::{Cx, Out};
 use crate::api::duration::Duration;
 use crate::api::run::{SwitchState, TrialVerdict, TriggerRecord};
-use crate::effect::Read;
+use crate::effect::{Read, ReadKey};
 use crate::endpoints::{matches, whole_selector};
 use crate::journal::later;
 use crate::plan::MinReady;
@@ -123,7 +123,7 @@ fn words(rule: MinReady) -> String {
 /// Whether everything has been read live since the loss was first seen, or that takes too long.
 fn confirmed(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> bool {
     let since = *record.unconfirmed_since.get_or_insert(cx.world.now);
-    let key = format!("{}@loss", record.name);
+    let key = ReadKey::Loss(record.name.clone());
     let answered = matches!(cx.world.readings.get(&key), Some(Reading::Refreshed));
     out.reads.insert(key, Read::Refresh);
     let due = later(since, PATIENCE);
@@ -175,7 +175,7 @@ fn groups(cx: &Cx, counted: Counted) -> Option<Vec<Group>> {
 mod tests {
     use serde_json::json;
 
-    use super::super::fixtures::{armed, judge, switched, trigger};
+    use super::super::fixtures::{armed, judge, read, switched, trigger};
     use super::super::pods;
     use super::*;
     use crate::actions::fixtures::{Fixture, pod, view, workload};
@@ -205,11 +205,11 @@ mod tests {
     /// Judges, with the live look answered where one is asked for.
     fn verdict(f: &mut Fixture, t: &Trigger, record: &mut TriggerRecord) -> Option<String> {
         let (fired, out) = judge(f, t, record);
-        if !out.reads.contains_key("t@loss") {
+        if !out.reads.contains_key(&read("t@loss")) {
             f.world.readings.clear();
             return fired;
         }
-        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
+        f.world.readings.insert(read("t@loss"), Reading::Refreshed);
         judge(f, t, record).0
     }
 
@@ -252,7 +252,7 @@ mod tests {
         // The pods first: looked at live before anything is concluded.
         pods_of(&mut f, 2, 0);
         let (fired, out) = judge(&f, &t, &mut record);
-        assert!(fired.is_none() && out.reads.get("t@loss") == Some(&Read::Refresh), "{:?}", out.reads);
+        assert!(fired.is_none() && out.reads.get(&read("t@loss")) == Some(&Read::Refresh), "{:?}", out.reads);
         f.workload("green").wanted = 2;
         assert_eq!(verdict(&mut f, &t, &mut record), None);
         assert_eq!((record.last, record.unconfirmed_since), (Some(TrialVerdict::Good), None));
@@ -335,7 +335,7 @@ mod tests {
         f.pods(vec![]);
         let mut out = Out::default();
         assert_eq!(pods::no_endpoint(&f.cx(), &mut record, &mut out), None, "looked at live first");
-        f.world.readings.insert("t@loss".into(), Reading::Refreshed);
+        f.world.readings.insert(read("t@loss"), Reading::Refreshed);
         let why = pods::no_endpoint(&f.cx(), &mut record, &mut out).unwrap_or_default();
         assert!(why.starts_with("0 of 1 pods of green are ready, fewer than 1"), "{why}");
     }

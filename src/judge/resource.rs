@@ -55,7 +55,7 @@ impl Rule for Resource {
 mod tests {
     use serde_json::json;
 
-    use super::super::fixtures::{armed, judge, trigger};
+    use super::super::fixtures::{armed, judge, read, trigger};
     use super::*;
     use crate::actions::fixtures::Fixture;
     use crate::world::ResourceAnswer;
@@ -76,8 +76,8 @@ mod tests {
             let mut record = armed(&f);
             f.after(5);
             let (_, out) = judge(&f, &t, &mut record);
-            assert!(out.reads.contains_key("budget@1"), "{:?}", out.reads.keys());
-            f.world.readings.insert("budget@1".into(), Reading::Resource(answer.clone()));
+            assert!(out.reads.contains_key(&read("budget@1")), "{:?}", out.reads.keys());
+            f.world.readings.insert(read("budget@1"), Reading::Resource(answer.clone()));
             let (why, _) = judge(&f, &t, &mut record);
             assert_eq!((record.last, why.is_some()), (Some(verdict), fires), "{answer:?}");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::condition::set;
-use crate::effect::{Change, RestoreGuard};
+use crate::effect::{Attempt, Change, RestoreGuard};
 use jiff::Timestamp;
 
 /// Names and labels of all series but those of watches, which come and go.
@@ -32,7 +32,7 @@ fn all_effects() -> Vec<Effect> {
             at: jiff::Timestamp::UNIX_EPOCH,
             accepted: true,
         },
-        Effect::Send { key: "a#1".into(), request },
+        Effect::Send { key: Attempt::of("a", 1), request },
         Effect::Switch {
             route: crate::route::Route::service(&name),
             uid: uid.clone(),

@@ -96,16 +96,24 @@ impl Unanswered {
     }
 }
 
+/// Waits no longer than [`CALL_LIMIT`], for those who read in several calls that have it together.
+///
+/// # Errors
+/// That nothing was answered.
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> Result<T, Unanswered> {
+    tokio::time::timeout(CALL_LIMIT, future).await.map_err(|_| Unanswered::Late)
+}
+
 /// Reads within [`CALL_LIMIT`], where more than the class of a failure is of interest.
 ///
 /// # Errors
 /// The client's error as it is, or that nothing was answered.
 pub async fn answered<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unanswered> {
-    tokio::time::timeout(CALL_LIMIT, future).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
+    in_time(future).await?.map_err(Unanswered::Error)
 }
 
 /// Makes one call within a limit of its own, for those whose answer is worth nothing later.
-pub async fn call_within<T>(
+pub(crate) async fn call_within<T>(
     limit: Duration,
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {

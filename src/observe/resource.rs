@@ -7,7 +7,7 @@ use kube::core::discovery::Scope;
 use kube::{Api, Client};
 
 use crate::effect::ResourceOf;
-use crate::net::call::CALL_LIMIT;
+use crate::net::call::in_time;
 use crate::net::keys::brief;
 use crate::world::ResourceAnswer;
 
@@ -15,10 +15,8 @@ use crate::world::ResourceAnswer;
 const MAX_SIZE: usize = 256 * 1024;
 
 pub(super) async fn read(account: &Client, namespace: &str, of: &ResourceOf) -> ResourceAnswer {
-    match tokio::time::timeout(CALL_LIMIT, look(account, namespace, of)).await {
-        Ok(answer) => answer,
-        Err(_) => ResourceAnswer::Unread(format!("{} {}: no answer within 2s", of.kind, of.name)),
-    }
+    let unread = |late| ResourceAnswer::Unread(format!("{} {}: {late}", of.kind, of.name));
+    in_time(look(account, namespace, of)).await.unwrap_or_else(unread)
 }
 
 async fn look(account: &Client, namespace: &str, of: &ResourceOf) -> ResourceAnswer {

@@ -11,10 +11,10 @@ use crate::api::step::{OnFailure, Scale, SideRef, Step, StepAction, SuiteStep, U
 use crate::api::trigger::Until;
 
 use super::actions;
+use super::execution::{Execution, Round};
 use super::refuse::label;
-use super::resolve::inserted;
+use super::resolving::Cx;
 use super::scope::{Usage, refers_to};
-use super::steps::{self, Cx};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
@@ -23,15 +23,10 @@ pub const RETIRE: &str = "cutover-retire";
 const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.
 const RETIRE_ATTEMPTS: u32 = 3;
-/// Between a step's name and the round of a further execution; neither stands in a name.
-const ROUND: char = '@';
-/// What the rounds of a revalidation are called.
-const REVALIDATE: &str = "revalidate-";
 
 /// When steps of `phases.followUp` run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFollowUp {
-    /// Its name.
     pub name: String,
     /// First due this long after Completed.
     pub after: Duration,
@@ -59,7 +54,7 @@ impl PlanFollowUp {
     }
 
     /// How many rounds are due by then.
-    pub fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
+    pub(crate) fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
         let since = later(completed, self.after);
         if at < since {
             return 0;
@@ -162,17 +157,17 @@ fn uses<'a>(spec: &'a CutoverSpec, steps: &'a [PlanStep], step: &'a PlanStep) ->
 
 fn usages_of(step: &Step) -> Vec<Usage> {
     let mut all: Vec<Usage> = Usage::condition(step.when.as_deref(), "").into_iter().collect();
-    all.extend(steps::texts(&step.action, actions::of_step, ""));
+    all.extend(actions::texts(&step.action, actions::of_step, ""));
     for inner in suite_of(step) {
         all.extend(Usage::condition(inner.when.as_deref(), ""));
-        all.extend(steps::texts(&inner.action, actions::anywhere, ""));
+        all.extend(actions::texts(&inner.action, actions::anywhere, ""));
     }
     all
 }
 
 fn captured_by(step: &Step) -> Vec<String> {
-    let inner = suite_of(step).flat_map(|s| steps::captures(&s.action, actions::anywhere, ""));
-    steps::captures(&step.action, actions::of_step, "").into_iter().chain(inner).map(|c| c.name).collect()
+    let inner = suite_of(step).flat_map(|s| actions::captures(&s.action, actions::anywhere, ""));
+    actions::captures(&step.action, actions::of_step, "").into_iter().chain(inner).map(|c| c.name).collect()
 }
 
 fn suite_of(step: &Step) -> impl Iterator<Item = &SuiteStep> {
@@ -230,7 +225,7 @@ fn retire(replicas: u32) -> PlanStep {
 
 /// A step that scales, with the undo that every such step has.
 fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
-    let step = inserted(name, stage, attempts, Action::Scale(scale));
+    let step = PlanStep::inserted(name, stage, attempts, Action::Scale(scale));
     let undo = PlanUndo {
         when: UndoWhen::Attempted,
         timeout: step.timeout,
@@ -240,19 +235,9 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
     PlanStep { undo: Some(undo), ..step }
 }
 
-/// The step that an execution is one of.
-pub fn step_of(execution: &str) -> &str {
-    execution.split_once(ROUND).map_or(execution, |(step, _)| step)
-}
-
-/// Whether an execution is one of a later round of a follow-up.
-pub fn is_round(execution: &str) -> bool {
-    execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE) || round.contains('.'))
-}
-
 impl Plan {
     /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
-    pub fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
+    pub(crate) fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
         let mut groups: BTreeMap<u32, Vec<WorkloadRef>> = BTreeMap::new();
         for (workload, count) in counts {
             groups.entry(*count).or_default().push(workload.clone());
@@ -266,7 +251,7 @@ impl Plan {
     }
 
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
-    pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
+    pub(crate) fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
         self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
             let scale = if let Action::Scale(scale) = &s.action { Some(scale) } else { None };
             scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
@@ -280,8 +265,8 @@ impl Plan {
         let first = |step: &str| self.follow_up.iter().find(|g| g.run.iter().any(|n| n == step)).map(|g| &g.name);
         executions(&steps, |step| match (first(step) == Some(&f.name), round) {
             (true, 0 | 1) => None,
-            (true, n) => Some(n.to_string()),
-            (false, n) => Some(format!("{}.{n}", f.name)),
+            (true, n) => Some(Round::Nth(n)),
+            (false, n) => Some(Round::Of(f.name.clone(), n)),
         })
     }
 
@@ -293,14 +278,13 @@ impl Plan {
             .filter(|s| matches!(s.stage, Stage::Verify | Stage::Confirm))
             .filter_map(only_reading)
             .collect();
-        executions(&kept.iter().collect::<Vec<_>>(), |_| Some(format!("{REVALIDATE}{n}")))
+        executions(&kept.iter().collect::<Vec<_>>(), |_| Some(Round::Revalidation(n)))
     }
 
     /// The step as it is executed under this name, if it is a further execution.
-    pub fn execution(&self, name: &str) -> Option<PlanStep> {
-        let (_, round) = name.split_once(ROUND)?;
-        let step = self.step(name)?;
-        executions(&[step], |_| Some(round.to_owned())).pop()
+    pub(crate) fn execution(&self, name: &str) -> Option<PlanStep> {
+        let Execution::Again(step, round) = name.parse().ok()? else { return None };
+        executions(&[self.step(&step)?], |_| Some(round.clone())).pop()
     }
 }
 
@@ -322,8 +306,8 @@ fn only_reading(step: &PlanStep) -> Option<PlanStep> {
 
 /// These steps under the names of an execution; `round` says which one it is of a step, `None` for the first. What they need
 /// of one another is that of the same execution.
-fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<String>) -> Vec<PlanStep> {
-    let mut rounds: BTreeMap<&str, String> = BTreeMap::new();
+fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<Round>) -> Vec<PlanStep> {
+    let mut rounds: BTreeMap<&str, Round> = BTreeMap::new();
     for step in steps {
         let Some(round) = round(&step.name) else { continue };
         if let Action::Suite(suite) = &step.action {
@@ -332,7 +316,7 @@ fn executions(steps: &[&PlanStep], round: impl Fn(&str) -> Option<String>) -> Ve
         rounds.insert(&step.name, round);
     }
     let named = |name: &String| match rounds.get(name.as_str()) {
-        Some(round) => format!("{name}{ROUND}{round}"),
+        Some(round) => Execution::Again(name.clone(), round.clone()).to_string(),
         None => name.clone(),
     };
     let renamed = |step: &PlanStep| PlanStep {
@@ -382,8 +366,9 @@ mod tests {
 
     #[test]
     fn names_of_executions() {
-        assert_eq!((step_of("a"), step_of("a@3"), step_of("a@revalidate-1")), ("a", "a", "a"));
-        assert!(is_round("a@3") && !is_round("a") && !is_round("a@revalidate-1"));
-        assert!(is_round("a@day-1.2") && is_round("a@revalidate-1.1"), "of a second follow-up that runs it");
+        let round_of = |name: &str| name.parse::<Execution>().ok().and_then(Execution::into_round_of);
+        assert_eq!((round_of("a@3"), round_of("a"), round_of("a@revalidate-1")), (Some("a".into()), None, None));
+        assert_eq!(round_of("a@day-1.2"), Some("a".into()), "of a second follow-up that runs it");
+        assert_eq!(round_of("a@revalidate-1.1"), Some("a".into()), "a follow-up may have that name");
     }
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::api::step::{SideRef, WorkloadRef};
 
-use super::actions::{Part, Place};
 use super::refuse::Refusals;
-use super::steps::Cx;
+use super::resolving::{Cx, Part, Place};
 use super::{Plan, Stage};
 
 /// Changes stand only where changes may stand.

@@ -1,12 +1,14 @@
-//! PURE. What a CEL expression is made of, and whether it stays within the bounds of [`super::expr`].
+//! PURE. What a CEL expression is made of, and whether it stays within the bounds of expressions.
 
 use std::collections::BTreeSet;
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 
-use super::{expr::MAX_LEN, select};
+use super::select;
 
+/// Longest expression.
+pub const MAX_LEN: usize = 512;
 /// Deepest bracket in the text; the parser descends some ten calls for each.
 const MAX_BRACKETS: usize = 12;
 /// Deepest expression.
@@ -53,15 +55,15 @@ pub(super) struct Facts {
     /// `steps['NAME']`.
     pub steps: BTreeSet<String>,
     /// Selections on variables by constant keys, for naming what is missing.
-    pub chains: Vec<Chain>,
+    pub(crate) chains: Vec<Chain>,
     /// Loops inside loops, at the deepest place.
     pub loops: u32,
     /// What a step of a loop costs.
-    pub loop_weight: u128,
+    pub(crate) loop_weight: u128,
     /// `+` between texts or lists, at most.
-    pub pluses: u32,
+    pub(crate) pluses: u32,
     /// Longest list or map that is written out.
-    pub largest_literal: usize,
+    pub(crate) largest_literal: usize,
     /// What the whole gives, where that is certainly no boolean.
     pub result: Option<&'static str>,
 }

@@ -7,6 +7,7 @@ use crate::api::prometheus::Prometheus;
 
 use super::refuse::Refusals;
 use super::request;
+use super::scope::{self, Scope};
 
 /// The header that `tenant` is.
 const TENANT: &str = "x-scope-orgid";
@@ -119,8 +120,19 @@ fn check_name(name: &str, given: &Prometheus, offered: &Offered, refusals: &mut 
 }
 
 /// Whether a text can be the value of the tenant's header.
-pub fn is_tenant(text: &str) -> bool {
+pub(crate) fn is_tenant(text: &str) -> bool {
     (1..=150).contains(&text.len()) && text.bytes().all(|b| (b'!'..=b'~').contains(&b))
+}
+
+/// Refuses empty queries and variables, which are never put into a query language.
+pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mut Refusals) {
+    refusals.require(!query.trim().is_empty(), field, "the query is empty", "write PromQL that gives one number");
+    refusals.require(
+        !scope::holds_variable(query, scope),
+        field,
+        "variables are not expanded in queries",
+        "write the value out, or compare with captures.<name> in expect",
+    );
 }
 
 /// Refuses a metric where no Prometheus is known.

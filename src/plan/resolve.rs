@@ -11,16 +11,17 @@ use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 use super::actions::rollout;
 use super::metrics::{self, Offered};
 use super::refuse::{Of, Refusal, Refusals, not_yet};
+use super::resolving::Cx;
 use super::scope::Scope;
-use super::steps::{self, Cx};
+use super::steps;
 use super::triggers::{self, count_or_percent};
 use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use super::{after, names};
 
 /// Most steps of a Cutover, those of suites included.
-pub const MAX_STEPS: usize = 200;
+pub(crate) const MAX_STEPS: usize = 200;
 /// Largest spec.
-pub const MAX_SPEC: usize = 256 * 1024;
+pub(crate) const MAX_SPEC: usize = 256 * 1024;
 /// Largest plan: the run that holds it has room for its journal beside it.
 const MAX_PLAN: usize = 320 * 1024;
 /// Longest name of a Cutover.
@@ -353,31 +354,13 @@ fn min_ready(text: Option<&str>, default: MinReady, field: &str, refusals: &mut 
 /// Dry runs of everything the run will write, before anything is written.
 fn permissions() -> PlanStep {
     let action = Action::Permissions {};
-    inserted("cutover-permissions", Stage::Preflight, 10, action)
+    PlanStep::inserted("cutover-permissions", Stage::Preflight, 10, action)
 }
 
 /// The wait for the target that every run has, whether or not it is written.
 fn target_rollout() -> PlanStep {
     let rollout = Rollout { side: Some(SideRef::Target), workloads: vec![], replicas: None };
-    inserted("cutover-target-rollout", Stage::Verify, 1, Action::Rollout(rollout))
-}
-
-pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> PlanStep {
-    let every = Duration::from_secs(5);
-    PlanStep {
-        name: name.to_owned(),
-        stage,
-        critical: true,
-        when: None,
-        timeout: action.time(attempts, every),
-        attempts,
-        every,
-        needs: vec![],
-        after: vec![],
-        on_failure: OnFailure::Fail,
-        action,
-        undo: None,
-    }
+    PlanStep::inserted("cutover-target-rollout", Stage::Verify, 1, Action::Rollout(rollout))
 }
 
 /// Whether a step makes the run wait for the whole target in any case.

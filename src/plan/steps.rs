@@ -1,41 +1,15 @@
 //! PURE. Steps: defaults filled in, what may stand where, and the steps that are inserted.
 
-use std::collections::BTreeSet;
+use crate::api::step::{Job, OnFailure, Step, Undo, UndoWhen};
 
-use crate::api::cutover::ServiceRef;
-use crate::api::duration::Duration;
-use crate::api::one_of::{OneOf, Tagged};
-use crate::api::step::{Job, OnFailure, Retry, Step, Undo, UndoWhen, WorkloadRef};
-
-use super::actions::{self, Given, Part, Place, approval, job};
+use super::actions::{self, approval, captures, job, resolved, texts};
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::scope::{Captured, MAX_NAME, Scope, Usage};
+use super::resolving::{Cx, EVERY, Part, Place, attempts, timeout_is_some_time};
+use super::scope::{MAX_NAME, Scope, Usage};
 use super::{Action, PlanStep, PlanUndo, Stage};
 
-/// Pause between attempts unless the step says.
-const EVERY: Duration = Duration::from_secs(5);
-/// Most attempts.
-const MAX_ATTEMPTS: u32 = 20;
 /// End of the name of a dry run's step.
 pub(super) const DRY_RUN: &str = "-dry-run";
-
-/// What steps are resolved with.
-pub(super) struct Cx<'a> {
-    /// What was refused so far.
-    pub refusals: &'a mut Refusals,
-    /// What exists so far.
-    pub scope: Scope,
-    /// Workloads of the side being activated.
-    pub target: &'a [WorkloadRef],
-    /// Workloads of the side that was live when the run began.
-    pub old: &'a [WorkloadRef],
-    /// The Services of the Cutover.
-    pub services: &'a [ServiceRef],
-    /// Workloads whose pod template a step before changes.
-    pub changed: BTreeSet<WorkloadRef>,
-    /// Whether metrics can be asked for.
-    pub has_prometheus: bool,
-}
 
 /// Resolves the steps of a stage, found at `at`.
 pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<PlanStep> {
@@ -53,25 +27,6 @@ pub(super) fn stage(cx: &mut Cx, stage: Stage, steps: &[Step], at: &str) -> Vec<
         approval::hold_something_back(steps, at, cx.refusals);
     }
     out
-}
-
-/// What is known of an action, by its enum.
-type Known<T> = fn(&T) -> &dyn Given;
-
-/// Every text of an action that may refer to something. Of several actions, which are refused, those of all.
-pub(super) fn texts<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Usage> {
-    action.all().iter().flat_map(|a| known(a).texts(&format!("{at}.{}", a.key()))).collect()
-}
-
-/// What an action captures.
-pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Captured> {
-    action.all().iter().flat_map(|a| known(a).captures(&format!("{at}.{}", a.key()))).collect()
-}
-
-/// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
-pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
-    let action = action.one().ok()?;
-    Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
 }
 
 fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>> {
@@ -194,28 +149,6 @@ fn can_be_undone_alone(step: &PlanStep, at: &str, refusals: &mut Refusals) {
             "say Attempted, or leave it out",
         ),
     }
-}
-
-/// Attempts and the pause between them.
-pub(super) fn attempts(retry: Option<&Retry>, at: &str, refusals: &mut Refusals) -> (u32, Duration) {
-    let Some(retry) = retry else { return (1, EVERY) };
-    refusals.require(
-        (1..=MAX_ATTEMPTS).contains(&retry.attempts),
-        format!("{at}.retry.attempts"),
-        format!("{} attempts are not possible", retry.attempts),
-        format!("give 1 to {MAX_ATTEMPTS}"),
-    );
-    (retry.attempts.clamp(1, MAX_ATTEMPTS), retry.every.unwrap_or(EVERY))
-}
-
-/// Refuses a timeout of nothing.
-pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals: &mut Refusals) {
-    refusals.require(
-        timeout.is_none_or(|t| !t.is_zero()),
-        format!("{at}.timeout"),
-        "a timeout of 0s leaves no time",
-        "give some time, or leave it out",
-    );
 }
 
 fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Option<PlanUndo> {

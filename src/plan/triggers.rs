@@ -8,8 +8,8 @@ use crate::api::one_of::Tagged;
 use crate::api::trigger::{Trigger, Watched};
 
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::scope::{self, Scope, Usage};
-use super::steps::Cx;
+use super::resolving::Cx;
+use super::scope::Usage;
 use super::{MinReady, PlanObserve};
 
 mod logs;
@@ -97,7 +97,12 @@ pub(super) fn resolve(cx: &mut Cx, observe: Option<&Observe>) -> PlanObserve {
         BuiltIn::Armed => built_in(&triggers),
         BuiltIn::Disarmed => vec![],
     };
-    let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3));
+    let reach = |t: &Trigger| match t.watches.one() {
+        Ok(Watched::Metric(metric)) => metric.reach,
+        _ => None,
+    };
+    let reach = triggers.iter().filter_map(reach).max().unwrap_or_default();
+    let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3 + reach.as_millis()));
     PlanObserve { for_, every, timeout, triggers, built_in }
 }
 
@@ -157,19 +162,8 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
     out
 }
 
-/// Refuses empty queries and variables, which are never put into a query language.
-pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mut Refusals) {
-    refusals.require(!query.trim().is_empty(), field, "the query is empty", "write PromQL that gives one number");
-    refusals.require(
-        !scope::holds_variable(query, scope),
-        field,
-        "variables are not expanded in queries",
-        "write the value out, or compare with captures.<name> in expect",
-    );
-}
-
 /// Reads `3` or `80%`.
-pub fn count_or_percent(text: &str) -> Option<MinReady> {
+pub(crate) fn count_or_percent(text: &str) -> Option<MinReady> {
     let digits =
         |s: &str| (!s.is_empty() && s.len() <= 5 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok())?;
     match text.strip_suffix('%') {

@@ -11,14 +11,15 @@ use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;
 
 use super::actions::Action;
-use super::after::{PlanFollowUp, step_of};
+use super::after::PlanFollowUp;
+use super::execution::{Execution, approval_name, undo_name};
 use super::triggers::BuiltInTrigger;
 
 /// The form of plan this operator writes and knows.
 pub const PLAN_VERSION: u32 = 2;
 
 /// What people are told of a run whose plan is of another form.
-pub fn unknown_form() -> String {
+pub(crate) fn unknown_form() -> String {
     format!(
         "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the operator \
          that wrote it; a restore is still made, when it is due or when the decision Rollback asks for it"
@@ -31,7 +32,6 @@ pub fn unknown_form() -> String {
 pub struct Plan {
     /// The Cutover's name.
     pub cutover: String,
-    /// Its namespace.
     pub namespace: String,
     /// The release.
     #[serde(default)]
@@ -49,12 +49,10 @@ pub struct Plan {
     pub old: PlanSide,
     /// Every step of every phase, in order.
     pub steps: Vec<PlanStep>,
-    /// The switch.
     pub switch: PlanSwitch,
     /// The way back; absent in plans of operators that measured it by `switch.minReady` and never undid first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<PlanRollback>,
-    /// The observation.
     pub observe: PlanObserve,
     /// When the switch may happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,9 +79,7 @@ pub struct Plan {
 pub struct PlanTemplate {
     /// `CutoverTemplate` or `ClusterCutoverTemplate`.
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its generation when the run began.
     pub generation: i64,
@@ -106,11 +102,9 @@ pub struct Kept {
 /// A side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSide {
-    /// Its name.
     pub name: String,
     /// The part of the selector that names it.
     pub selector: BTreeMap<String, String>,
-    /// What runs it.
     pub workloads: Vec<WorkloadRef>,
 }
 
@@ -144,7 +138,6 @@ pub struct PlanRollback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MinReady {
-    /// A number.
     Count(u32),
     /// Per cent.
     Percent(u32),
@@ -180,7 +173,6 @@ pub struct PlanObserve {
 /// Where a step stands in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
 pub enum Stage {
     Preflight,
     Prepare,
@@ -195,7 +187,7 @@ pub enum Stage {
 
 impl Stage {
     /// The side a request goes to when it does not say.
-    pub const fn default_side(self) -> crate::api::step::To {
+    pub(crate) const fn default_side(self) -> crate::api::step::To {
         match self {
             Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
             Self::Confirm | Self::Finish | Self::Rollback | Self::RollbackVerify | Self::FollowUp | Self::Retire => {
@@ -229,7 +221,6 @@ impl Stage {
 pub struct PlanStep {
     /// Unique; `undo/NAME` for an undo (built by [`Plan::undo_of`]).
     pub name: String,
-    /// Where it stands.
     pub stage: Stage,
     /// Counts against a suite's `maxCriticalFailures`.
     pub critical: bool,
@@ -250,7 +241,6 @@ pub struct PlanStep {
     pub after: Vec<String>,
     /// What a failure leads to.
     pub on_failure: OnFailure,
-    /// What it does.
     pub action: Action,
     /// What reverses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,6 +248,25 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
+    /// A step of the operator's own.
+    pub(super) fn inserted(name: &str, stage: Stage, attempts: u32, action: Action) -> Self {
+        let every = Duration::from_secs(5);
+        Self {
+            name: name.to_owned(),
+            stage,
+            critical: true,
+            when: None,
+            timeout: action.time(attempts, every),
+            attempts,
+            every,
+            needs: vec![],
+            after: vec![],
+            on_failure: OnFailure::Fail,
+            action,
+            undo: None,
+        }
+    }
+
     /// The steps of which each has an action of its own: those of a suite, else the step itself.
     pub fn parts(&self) -> &[Self] {
         if let Action::Suite(suite) = &self.action { &suite.steps } else { std::slice::from_ref(self) }
@@ -274,7 +283,6 @@ pub struct PlanUndo {
     /// Who must agree first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// What it does.
     pub action: Action,
 }
 
@@ -305,20 +313,25 @@ impl Plan {
 
     /// A step by name, those of suites included; of a further execution of it (`STEP@ROUND`), the step.
     pub fn step(&self, name: &str) -> Option<&PlanStep> {
-        let name = step_of(name);
+        let execution: Execution = name.parse().ok().filter(Execution::is_of_step)?;
+        self.named_step(execution.step())
+    }
+
+    fn named_step(&self, name: &str) -> Option<&PlanStep> {
         self.steps.iter().find_map(|s| if s.name == name { Some(s) } else { s.parts().iter().find(|x| x.name == name) })
     }
 
     /// What the execution of this name does: a step, or a step's undo (`undo/NAME`).
     pub fn action(&self, name: &str) -> Option<&Action> {
-        match name.strip_prefix(UNDO) {
-            Some(undone) => self.step(undone)?.undo.as_ref().map(|u| &u.action),
-            None => self.step(name).map(|s| &s.action),
+        match name.parse().ok()? {
+            Execution::Undo(step) => self.named_step(&step)?.undo.as_ref().map(|u| &u.action),
+            Execution::First(step) | Execution::Again(step, _) => self.named_step(&step).map(|s| &s.action),
+            Execution::Approval(_) => None,
         }
     }
 
     /// The undo of a step, as a step named `undo/NAME`.
-    pub fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
+    pub(crate) fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
         let undo = step.undo.as_ref()?;
         Some(PlanStep {
             name: undo_name(&step.name),
@@ -337,7 +350,7 @@ impl Plan {
     }
 
     /// The gate before the undo of a step, as a step named `approve/NAME`.
-    pub fn approval_of(&self, step: &PlanStep) -> Option<PlanStep> {
+    pub(crate) fn approval_of(&self, step: &PlanStep) -> Option<PlanStep> {
         let approval = step.undo.as_ref()?.approval.clone()?;
         let timeout = approval_limit(&approval);
         let undo = self.undo_of(step)?;
@@ -346,14 +359,18 @@ impl Plan {
 
     /// The approval that a gate of this name waits for.
     pub fn gate(&self, name: &str) -> Option<&Approval> {
-        if let Some(of) = name.strip_prefix(APPROVE) {
-            return self.step(of)?.undo.as_ref()?.approval.as_ref();
+        match name.parse().ok()? {
+            Execution::Approval(step) => self.named_step(&step)?.undo.as_ref()?.approval.as_ref(),
+            Execution::First(step) | Execution::Again(step, _) => match &self.named_step(&step)?.action {
+                Action::Approval(approval) => Some(approval),
+                _ => None,
+            },
+            Execution::Undo(_) => None,
         }
-        if let Action::Approval(approval) = &self.step(name)?.action { Some(approval) } else { None }
     }
 
     /// With how many ready endpoints, of so many that it had, the old side is restored at once.
-    pub fn restore_min_ready(&self, wanted: u32) -> u32 {
+    pub(crate) fn restore_min_ready(&self, wanted: u32) -> u32 {
         self.rollback.as_ref().map_or(self.switch.min_ready, |r| r.min_ready).of(wanted)
     }
 
@@ -366,22 +383,7 @@ impl Plan {
     }
 }
 
-/// The name of the execution of a step's undo.
-pub fn undo_name(step: &str) -> String {
-    format!("{UNDO}{step}")
-}
-
-/// What the names of undos begin with; a step's own name has no slash.
-const UNDO: &str = "undo/";
-/// What the names of gates before undos begin with.
-const APPROVE: &str = "approve/";
-
-/// The name of the gate before a step's undo.
-pub fn approval_name(step: &str) -> String {
-    format!("{APPROVE}{step}")
-}
-
 /// How long an approval may take: `within`, else a day.
-pub fn approval_limit(approval: &Approval) -> Duration {
+pub(crate) fn approval_limit(approval: &Approval) -> Duration {
     approval.within.unwrap_or(Duration::from_mins(24 * 60))
 }

@@ -123,6 +123,11 @@ fn at_version(side: &str, version: Option<&str>) -> String {
     }
 }
 
+/// The side of `green@2.4.0`.
+pub(crate) fn without_version(at_version: &str) -> &str {
+    at_version.split_once('@').map_or(at_version, |(side, _)| side)
+}
+
 fn columns(cutover: &Cutover, run: &view::Run, status: &mut CutoverStatus) {
     status.phase = Some(run.phase);
     status.since = run.since;

@@ -7,13 +7,12 @@ use crate::api::after::{FollowUpRecord, Revalidation};
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, StepState};
 use crate::journal::later;
-use crate::plan::Plan;
-use crate::plan::after::{PlanFollowUp, RETIRE, step_of};
+use crate::plan::after::{PlanFollowUp, RETIRE};
+use crate::plan::{Execution, Plan, Round};
 
 /// A follow-up.
 #[derive(Clone, Debug)]
 pub struct FollowUp<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The round under way or last made, from 1; 0 before the first.
     pub round: u32,
@@ -34,7 +33,6 @@ pub struct FollowUp<'a> {
 pub struct Checks<'a> {
     /// By whom, when, and what came of it.
     pub record: &'a Revalidation,
-    /// The checks.
     pub steps: Vec<Step<'a>>,
 }
 
@@ -83,8 +81,8 @@ pub fn follow_ups<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>, executions
 pub fn checks<'a>(journal: &'a RunStatus, executions: &[Step<'a>]) -> Vec<Checks<'a>> {
     let records = journal.after.iter().flat_map(|a| &a.revalidations);
     let of = |(n, record): (usize, &'a Revalidation)| {
-        let round = format!("@revalidate-{}", n + 1);
-        let steps = executions.iter().filter(|s| step_of(s.name) != s.name && s.name.ends_with(&round));
+        let round = Round::Revalidation(n + 1);
+        let steps = executions.iter().filter(|s| matches!(s.name.parse(), Ok(Execution::Again(_, r)) if r == round));
         Checks { record, steps: steps.cloned().collect() }
     };
     records.enumerate().map(of).collect()

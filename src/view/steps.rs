@@ -8,8 +8,7 @@ use super::{Progress, evidence};
 use crate::api::run::{DecisionRecord, GateRecord, JobRecord, RunStatus, StepRecord, StepState};
 use crate::api::trail::AttemptRecord;
 use crate::journal;
-use crate::plan::after::step_of;
-use crate::plan::{Action, Plan, PlanStep, Stage};
+use crate::plan::{Action, Execution, Plan, PlanStep, Stage};
 
 /// A step, its undo, the gate before that, or a further execution of a step.
 #[derive(Clone, Debug)]
@@ -36,7 +35,6 @@ pub struct Step<'a> {
     pub ended: Option<Timestamp>,
     /// What is going on, or went wrong.
     pub message: Option<&'a str>,
-    /// The attempts before.
     pub earlier: &'a [AttemptRecord],
     /// Its Jobs, the newest last.
     pub jobs: Vec<&'a JobRecord>,
@@ -56,7 +54,6 @@ pub struct Step<'a> {
 /// What was planned for a stage.
 #[derive(Clone, Debug)]
 pub struct Branch<'a> {
-    /// The stage.
     pub stage: Stage,
     /// Its steps, in order.
     pub steps: Vec<Node<'a>>,
@@ -65,7 +62,6 @@ pub struct Branch<'a> {
 /// A planned step with all that belongs to it.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
-    /// The step.
     pub step: Step<'a>,
     /// Those of a suite.
     pub parts: Vec<Step<'a>>,
@@ -77,7 +73,7 @@ pub struct Node<'a> {
 
 impl<'a> Step<'a> {
     fn of(record: &'a StepRecord, journal: &'a RunStatus, plan: Option<&'a Plan>, phases: &[Stretch]) -> Self {
-        let planned = plan.and_then(|p| p.step(undone(&record.name)));
+        let planned = plan.and_then(|p| p.step(execution(&record.name)?.step()));
         let about = |d: &&DecisionRecord| [&d.gate, &d.step].into_iter().any(|of| of.as_ref() == Some(&record.name));
         Self {
             state: Some(record.state),
@@ -109,7 +105,7 @@ impl<'a> Step<'a> {
             suite: plan.and_then(|p| p.steps.iter().find(own)).map(|p| p.name.as_str()),
             state: None,
             attempt: 0,
-            attempts: planned.filter(|p| p.name == step_of(name)).map(|p| p.attempts),
+            attempts: planned.filter(|_| execution(name).is_some_and(|e| e.is_of_step())).map(|p| p.attempts),
             started: None,
             attempt_at: None,
             ended: None,
@@ -166,16 +162,17 @@ pub fn tree<'a>(plan: &'a Plan, executions: &[Step<'a>]) -> Vec<Branch<'a>> {
             Action::Suite(suite) => suite.steps.iter().map(of).collect(),
             _ => vec![],
         };
-        let again = |s: &&Step| s.name != planned.name && step_of(s.name) == planned.name && !s.name.contains('/');
+        let of_step = |what: fn(&Execution) -> bool| {
+            let found = executions.iter().filter(|s| {
+                execution(s.name).is_some_and(|execution| execution.step() == planned.name && what(&execution))
+            });
+            found.cloned().collect()
+        };
         let node = Node {
             step: of(planned),
             parts,
-            undo: executions
-                .iter()
-                .filter(|s| s.name.contains('/') && undone(s.name) == planned.name)
-                .cloned()
-                .collect(),
-            again: executions.iter().filter(again).cloned().collect(),
+            undo: of_step(|execution| !execution.is_of_step()),
+            again: of_step(|execution| matches!(execution, Execution::Again(..))),
         };
         match branches.last_mut().filter(|b| b.stage == planned.stage) {
             Some(branch) => branch.steps.push(node),
@@ -194,7 +191,7 @@ pub fn progress(plan: &Plan, journal: &RunStatus) -> Progress {
     Progress { done: all.clone().filter(is_done).count(), all: all.count() }
 }
 
-/// The step that an undo or the gate before it belongs to; of anything else, itself.
-fn undone(name: &str) -> &str {
-    name.split_once('/').map_or(name, |(_, step)| step)
+/// What a record is about; none where another version of the operator has named it.
+fn execution(name: &str) -> Option<Execution> {
+    name.parse().ok()
 }

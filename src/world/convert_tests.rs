@@ -93,7 +93,7 @@ fn a_pod_shows_readiness_ports_and_containers() {
             "initContainerStatuses": [{"name": "proxy", "image": "", "imageID": "", "ready": true, "restartCount": 1}],
             "containerStatuses": [{"name": "web", "image": "", "imageID": "", "ready": false, "restartCount": 4,
                 "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-20T01:02:03Z"}}}]
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "containerID": "containerd://c0ffee"}}}]
         }
     })));
     assert!(view.ready && !view.terminating);
@@ -102,7 +102,7 @@ fn a_pod_shows_readiness_ports_and_containers() {
     let names: Vec<_> = view.containers.iter().map(|c| (c.name.as_str(), c.restarts)).collect();
     assert_eq!(names, [("proxy", 1), ("web", 4)]);
     assert_eq!(view.containers[1].waiting.as_deref(), Some("CrashLoopBackOff"));
-    let ended = Some(("OOMKilled".to_owned(), Some(at("2026-11-20T01:02:03Z"))));
+    let ended = Some(ContainerEnd { reason: "OOMKilled".into(), id: "containerd://c0ffee".into() });
     assert_eq!(view.containers[1].terminated, ended);
 }
 
@@ -171,7 +171,7 @@ fn a_job_shows_whose_it_is_and_its_pods() {
     let since = |_: &str| at("2026-11-20T00:00:00Z");
     let status = json!({"startTime": "2026-11-20T00:00:01Z", "active": 1, "terminating": 1});
     let view = job(&a_job(status), &[job_pod("j", "Pending", "ImagePullBackOff")], since);
-    assert_eq!(view.step.as_deref(), Some("migrate#2"));
+    assert_eq!(view.step, Some(Attempt::of("migrate", 2)));
     assert_eq!(view.run.as_deref(), Some("r"));
     assert!(view.owned && view.suspended && view.end.is_none());
     assert_eq!(view.started, Some(at("2026-11-20T00:00:01Z")));

@@ -19,9 +19,7 @@ mod jobs;
 /// The run that an effect belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its uid.
     pub uid: &'a str,
 }
 

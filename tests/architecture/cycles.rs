@@ -20,11 +20,12 @@ fn no_file_of_decide_uses_what_uses_it() {
 }
 
 /// Modules whose files stand in layers. Those of `api` do not, since a step may be a suite of steps.
-const LAYERED: [&str; 7] = ["world", "endpoints", "journal", "view", "status", "judge", "decide"];
+const LAYERED: [&str; 10] =
+    ["plan", "effect", "world", "endpoints", "journal", "view", "status", "actions", "judge", "decide"];
 
 #[test]
 fn no_files_of_a_layered_module_use_each_other_in_a_circle() {
-    // What a folder's own file holds may be for all of its files, such as the context of an action.
+    // What a folder's own file holds may be for all of its files, such as the context of an action or the types of a plan.
     let files = code_files("src");
     for module in LAYERED {
         let mut uses = uses(module, &files);
@@ -34,25 +35,33 @@ fn no_files_of_a_layered_module_use_each_other_in_a_circle() {
     }
 }
 
-/// What the files directly in the folder of a module use of each other.
+/// What the files in the folder of a module use of each other. A folder in it counts as one file, which has its name.
 fn uses(module: &str, files: &[File]) -> Uses {
     let folder = format!("src/{module}/");
-    let own: Vec<(&str, &File)> = files
+    let own: Vec<(&str, &str, &File)> = files
         .iter()
-        .filter_map(|file| Some((file.path.strip_prefix(&folder)?.strip_suffix(".rs")?, file)))
-        .filter(|(name, file)| !name.contains('/') && !file.product().is_empty())
+        .filter_map(|file| {
+            let inside = file.path.strip_prefix(&folder)?.strip_suffix(".rs")?;
+            let (name, below) = inside.split_once('/').unwrap_or((inside, ""));
+            Some((name, below, file))
+        })
+        .filter(|(_, _, file)| !file.product().is_empty())
         .collect();
-    let names: BTreeSet<&str> = own.iter().map(|(name, _)| *name).collect();
+    let names: BTreeSet<&str> = own.iter().map(|(name, _, _)| *name).collect();
     let mut uses = Uses::new();
-    for (name, file) in &own {
+    for (name, below, file) in &own {
         let full = file.named_after(&format!("crate::{module}::"));
-        let beside = if *name == PARENT { vec![] } else { file.named_after("super::") };
+        let beside = match *below {
+            "" if *name == PARENT => vec![],
+            "" | PARENT => file.named_after("super::"),
+            _ => file.named_after("super::super::"),
+        };
         let heads = full.iter().chain(&beside).map(|path| path.split("::").next().unwrap_or_default());
         let used = heads.filter(|head| !head.is_empty() && *head != "super").map(|head| {
             // What is none of the files stands in the folder's own one.
             if names.contains(head) { head.to_owned() } else { PARENT.to_owned() }
         });
-        uses.insert((*name).to_owned(), used.filter(|used| used != name).collect());
+        uses.entry((*name).to_owned()).or_default().extend(used.filter(|used| used != name));
     }
     uses
 }

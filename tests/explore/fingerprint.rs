@@ -74,7 +74,7 @@ impl State {
         let _ = write!(text, "|{:?}|{:?}|{:?}", w.in_flight, outcomes.collect::<Vec<_>>(), tried.collect::<Vec<_>>());
         let _ = write!(text, "|{:?}{}{}", op.queries, op.again.len(), op.shell.is_current(&self.cluster));
         text.push_str(&op.shell.pilot.memory(shell::now(&self.cluster)));
-        for (key, reading) in w.readings.iter().filter(|(k, _)| !k.contains("rehears")) {
+        for (key, reading) in w.readings.iter().filter(|(k, _)| !k.is_rehearsal()) {
             let _ = write!(text, "|{key}={reading:?}");
         }
         if behind {

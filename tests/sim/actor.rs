@@ -65,7 +65,7 @@ fn carry_out(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Out
                     return failed(HttpError::NotSent("connection refused".into()));
                 }
                 if let Effect::Send { key, .. } = effect {
-                    cluster.wrote(Who::Us, Wrote::Sent { key: key.clone() });
+                    cluster.wrote(Who::Us, Wrote::Sent { key: key.to_string() });
                 }
                 let answers = cluster.ask(&request);
                 return match fault {

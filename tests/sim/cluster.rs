@@ -91,6 +91,8 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
+    /// By how much the operator's clock is ahead.
+    pub clock_ahead: SignedDuration,
     pub setting: Shared<Setting>,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
@@ -153,6 +155,7 @@ impl Cluster {
         let nodes: BTreeMap<_, _> = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
+            clock_ahead: SignedDuration::ZERO,
             setting: setting.into(),
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {

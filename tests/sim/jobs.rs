@@ -33,7 +33,7 @@ impl Cluster {
 
     /// The Job of the newest attempt of a step.
     pub fn job_of(&self, step: &str) -> Option<String> {
-        let of_step = |j: &Job| j.view.step.as_deref().and_then(|s| s.split_once('#')).is_some_and(|(s, _)| s == step);
+        let of_step = |j: &Job| j.view.step.as_ref().is_some_and(|attempt| attempt.execution == step);
         self.jobs.iter().filter(|(_, j)| of_step(j)).map(|(n, _)| n.clone()).next_back()
     }
 
@@ -78,15 +78,15 @@ pub fn pod_of(name: &str, view: &cutover::world::JobView) -> PodView {
 impl Timeline {
     /// How a Job behaves: by step and attempt.
     pub(super) fn behaviour(&self, job: &str) -> JobScript {
-        let Some(step) = self.cluster.jobs.get(job).and_then(|j| j.view.step.clone()) else {
+        let Some(attempt) = self.cluster.jobs.get(job).and_then(|j| j.view.step.clone()) else {
             return JobScript::default();
         };
-        let (step, attempt) = step.rsplit_once('#').unwrap_or((&step, "1"));
         let plain = |s: &str| s.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let scripts = self.scenario.jobs.iter().find(|(name, _)| plain(name) == plain(step)).map(|(_, s)| s);
+        let scripts =
+            self.scenario.jobs.iter().find(|(name, _)| plain(name) == plain(&attempt.execution)).map(|(_, s)| s);
         let Some(scripts) = scripts else { return JobScript::default() };
-        let attempt: usize = attempt.parse().unwrap_or(1);
-        scripts.get(attempt.saturating_sub(1)).or(scripts.last()).cloned().unwrap_or_default()
+        let before = attempt.number.saturating_sub(1) as usize;
+        scripts.get(before).or(scripts.last()).cloned().unwrap_or_default()
     }
 
     pub(super) fn job_ends(&mut self, name: &str) {

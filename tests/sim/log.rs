@@ -125,7 +125,7 @@ pub fn mask(cluster: &Cluster, text: &str) -> String {
     }
     for (name, job) in &cluster.jobs {
         if let Some(step) = &job.view.step {
-            text = text.replace(name, step);
+            text = text.replace(name, &step.to_string());
         }
     }
     text

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use cutover::api::run::{ObjectKind, ObjectRef};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::api::{ANNOTATION_ATTEMPT, ANNOTATION_FENCE, LABEL_RUN, LABEL_STEP};
-use cutover::effect::CallError;
 use cutover::effect::protocol::{Answer, Found, Look, Object, Write};
+use cutover::effect::{Attempt, CallError};
 use cutover::endpoints::matches;
 use cutover::world::{JobResult, JobView, PortView, TargetPort};
 
@@ -61,9 +61,9 @@ fn job(name: &str, view: &JobView, run_uid: &str) -> Value {
     if let Some(run) = &view.run {
         meta["labels"][LABEL_RUN] = run.as_str().into();
     }
-    if let Some((step, attempt)) = view.step.as_deref().and_then(|s| s.rsplit_once('#')) {
-        meta["labels"][LABEL_STEP] = step.into();
-        meta["annotations"][ANNOTATION_ATTEMPT] = attempt.into();
+    if let Some(attempt) = &view.step {
+        meta["labels"][LABEL_STEP] = attempt.execution.as_str().into();
+        meta["annotations"][ANNOTATION_ATTEMPT] = attempt.number.to_string().into();
     }
     if view.owned {
         meta["ownerReferences"] = json!([{"kind": "CutoverRun", "uid": run_uid}]);
@@ -212,7 +212,7 @@ impl Cluster {
         }
         let step = metadata(object, "labels", LABEL_STEP)
             .zip(metadata(object, "annotations", ANNOTATION_ATTEMPT))
-            .map(|(step, attempt)| format!("{step}#{attempt}"));
+            .and_then(|(step, attempt)| Some(Attempt::of(step, attempt.parse().ok()?)));
         let view = JobView {
             uid: object["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
             resource_version: version,
@@ -239,7 +239,7 @@ impl Cluster {
             view.started = Some(now);
             view.pods_left = u32::try_from(server.pods_of(name)).unwrap_or(u32::MAX);
             view.pod = (view.pods_left > 0).then(|| pod_of(name, view));
-            let step = view.step.as_deref().and_then(|s| s.rsplit_once('#')).map(|(step, _)| step.to_owned());
+            let step = view.step.as_ref().map(|attempt| attempt.execution.clone());
             self.wrote(Who::Us, Wrote::JobStarted { job: name.to_owned(), step });
         }
         if handed_over {

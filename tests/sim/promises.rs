@@ -12,7 +12,7 @@ use cutover::api::decision::Verb;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, SwitchState};
 use cutover::api::step::{Approval, OnFailure};
-use cutover::effect::{Change, Effect};
+use cutover::effect::{Attempt, Change, Effect};
 use cutover::endpoints::{carries, matches};
 use cutover::plan::after::PlanFollowUp;
 use cutover::plan::{Action, Plan, Stage, undo_name};
@@ -213,7 +213,7 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
         Effect::Send { key, .. } => status
             .steps
             .iter()
-            .any(|s| format!("{}#{}", s.name, s.attempt) == *key && s.sent.is_some() && s.state == StepState::Running),
+            .any(|s| Attempt::of(&s.name, s.attempt) == *key && s.sent.is_some() && s.state == StepState::Running),
         Effect::Switch { route, uid, resource_version, .. } => {
             status.phase == Phase::Switching
                 && status.ending.is_none()
@@ -248,7 +248,11 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
         match what {
             Wrote::Selector { service, uid, from, to } => selector(cluster, effect, &service, &uid, &from, &to),
             Wrote::JobStarted { job, .. } => {
-                let step = cluster.jobs.get(&job).and_then(|j| j.view.step.clone()).unwrap_or(job);
+                let step = cluster
+                    .jobs
+                    .get(&job)
+                    .and_then(|j| j.view.step.as_ref())
+                    .map_or(job.clone(), |step| step.to_string());
                 once(cluster, "P1: start", &step);
             }
             Wrote::Answered { decision } => once(cluster, "P14: answer to", &decision),
@@ -318,8 +322,7 @@ fn once(cluster: &mut Cluster, what: &str, of: &str) {
 
 fn downtime_allowed(plan: &Plan, effect: &Effect) -> bool {
     let Effect::Change { why, .. } = effect else { return false };
-    let step = why.split('#').next().unwrap_or(why);
-    plan.step(step).is_some_and(|s| matches!(&s.action, Action::Scale(scale) if scale.allow_downtime))
+    plan.step(why).is_some_and(|s| matches!(&s.action, Action::Scale(scale) if scale.allow_downtime))
 }
 
 /// P3: outside Switching and RollingBack all Services of the run agree, unless others had their hands in it.

@@ -16,6 +16,8 @@ use crate::api::template::{Template, TemplateKind};
 use crate::decide::Note;
 use crate::effect::Outcome;
 
+pub use crate::effect::Class;
+
 /// One thing to do. The list that [`super::Look::next`] returns is carried out in its order.
 #[derive(Clone, Debug)]
 pub enum Order {
@@ -25,7 +27,6 @@ pub enum Order {
     Tell {
         /// The uid of the Cutover.
         uid: Option<String>,
-        /// What is told.
         note: Note,
     },
     /// The turn ([`Request::Turn`]) is not needed any more. It ends with the look in any case.
@@ -81,12 +82,7 @@ pub enum Request {
     /// Creates a run: [`Reply::Run`].
     CreateRun(Box<CutoverRun>),
     /// Deletes a run, if it has this uid: [`Reply::Done`].
-    DeleteRun {
-        /// Its name.
-        name: String,
-        /// Its uid.
-        uid: Option<String>,
-    },
+    DeleteRun { name: String, uid: Option<String> },
     /// Writes answers on decisions, some at a time: [`Reply::Answers`] has one outcome for each.
     Answer(Vec<Answer>),
 }
@@ -126,11 +122,9 @@ impl Request {
 pub struct Answer {
     /// The name of the decision.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion as it was read: one that was answered meanwhile has another.
     pub resource_version: String,
-    /// The answer.
     pub said: Said,
 }
 
@@ -141,7 +135,6 @@ pub enum Reply {
     Cutover(Box<Cutover>),
     /// There is a Cutover that this version does not understand.
     Unreadable {
-        /// Its uid.
         uid: Option<String>,
         /// Why.
         error: String,
@@ -156,18 +149,13 @@ pub enum Reply {
     Decisions(Vec<CutoverDecision>),
     /// The selector of a Service.
     Selector(Selector),
-    /// A namespace.
     Namespace {
         /// It is being deleted.
         going: bool,
     },
-    /// A template.
     Template {
-        /// Its uid.
         uid: String,
-        /// Its generation.
         generation: i64,
-        /// What it says.
         template: Box<Template>,
     },
     /// There is a template that this version does not understand.
@@ -182,25 +170,9 @@ pub enum Reply {
     Done,
 }
 
-/// What a failed request means. Everything that is not certain is `Transient`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The object is not there.
-    NotFound,
-    /// The object is there already, or is not as it was.
-    Conflict,
-    /// A right is missing.
-    Forbidden,
-    /// Refused for good, or a failed `test` of a patch.
-    Invalid,
-    /// Nothing is known: it may have been carried out.
-    Transient,
-}
-
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What it means.
     pub class: Class,
     /// What the API server, or the network, said.
     pub text: String,

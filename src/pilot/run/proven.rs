@@ -38,7 +38,7 @@ impl Pilot {
     }
 
     /// Starts the reads that a decision names and forgets those that it does not. While its journal is not written
-    /// (`recorded` is false) only those begin that belong to no step, so that triggers are watched all the same.
+    /// (`recorded` is false) only those begin that belong to no step (P2), so that triggers are watched all the same.
     pub(super) fn start_reads(&mut self, decision: &Decision, recorded: bool, orders: &mut Vec<Order>) {
         self.world.readings.retain(|key, _| decision.reads.contains_key(key));
         self.reading.retain(|key| {
@@ -50,13 +50,13 @@ impl Pilot {
         });
         for (key, read) in &decision.reads {
             let known = self.reading.contains(key) || self.world.readings.contains_key(key);
-            if known || (!recorded && of_a_step(key)) {
+            if known || (!recorded && key.is_of_a_step()) {
                 continue;
             }
             self.reading.insert(key.clone());
             orders.push(match read {
                 Read::Refresh => Order::Refresh { key: Some(key.clone()), jobs: self.known_jobs() },
-                _ => Order::Read(key.clone(), read.clone()),
+                _ => Order::Read(key.clone(), self.clock.asked(read)),
             });
         }
     }
@@ -64,9 +64,4 @@ impl Pilot {
     pub(super) fn rest_or_release(&mut self, now: Now) -> Flow {
         if self.closed() { Flow::Stop(Stage::AwaitsRelease, Then::Release) } else { self.rest(now) }
     }
-}
-
-/// Whether a read belongs to a step (`step#attempt`): such a one begins only after the step before it is recorded (P2).
-fn of_a_step(key: &str) -> bool {
-    key.contains('#')
 }

@@ -6,8 +6,8 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Approval, Step, StepAction, WorkloadRef};
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 use crate::plan::{Plan, Stage, approval_limit};
 
 use super::{Action, Given, Part, Place, Planned};

@@ -7,9 +7,9 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Config, FromContainer, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::select;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, quick};
 

@@ -7,8 +7,8 @@ use crate::api::run::{ObjectKind, ObjectRef};
 use crate::api::step::{CronJobs, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::changes::stands;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, quick};
 

@@ -5,8 +5,8 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Http, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::request;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, quick};
 

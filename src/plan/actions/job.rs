@@ -9,9 +9,9 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{EnvVar, Job, WorkloadRef};
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
 use crate::plan::select;
-use crate::plan::steps::Cx;
 use crate::plan::{Plan, Stage};
 
 use super::{Action, Given, Part, Place, Planned, plus, times};

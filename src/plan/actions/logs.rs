@@ -5,9 +5,9 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Logs, SideRef, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::select;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, metric, quick};
 

@@ -5,9 +5,8 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Metric, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::metrics;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
-use crate::plan::steps::Cx;
-use crate::plan::triggers;
 
 use super::{Action, Given, Place, Planned, quick};
 
@@ -26,7 +25,7 @@ impl Given for Metric {
 
     fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
-        triggers::check_query(&self.query, &format!("{at}.query"), &cx.scope, cx.refusals);
+        metrics::check_query(&self.query, &format!("{at}.query"), &cx.scope, cx.refusals);
         Action::Metric(self.clone())
     }
 }

@@ -6,15 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::duration::Duration;
+use crate::api::one_of::{OneOf, Tagged};
 use crate::api::run::ObjectRef;
 use crate::api::step::{
-    self, Approval, Config, CronJobs, Http, Job, Logs, Metric, Resource, Restart, Rollout, Scale, SetEnv, Step,
-    StepAction, Tls, UndoRollout, Wait, WorkloadRef,
+    self, Approval, Config, CronJobs, Http, Job, Logs, Metric, Resource, Restart, Rollout, Scale, SetEnv, StepAction,
+    Tls, UndoRollout, Wait, WorkloadRef,
 };
 
+use super::Plan;
+use super::resolving::{Cx, Part, Place};
 use super::scope::{Captured, Usage};
-use super::steps::Cx;
-use super::{Plan, Stage};
 
 pub(super) mod approval;
 mod config;
@@ -34,7 +35,7 @@ mod tls;
 mod undo_rollout;
 mod wait;
 
-pub use suite::PlanSuite;
+pub(crate) use suite::PlanSuite;
 
 /// An action as a manifest gives it.
 pub(super) trait Given {
@@ -75,37 +76,6 @@ pub(super) trait Planned {
     }
 }
 
-/// Where an action stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    /// The stage.
-    pub stage: Stage,
-    /// As a part of what.
-    pub part: Part<'a>,
-    /// What that says of its time.
-    pub timeout: Option<Duration>,
-    /// The field of that.
-    pub field: &'a str,
-}
-
-/// As a part of what an action stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Part<'a> {
-    /// A step of a phase.
-    Step(&'a Step),
-    /// A step of a suite.
-    Suite,
-    /// The undo of a step.
-    Undo,
-}
-
-impl Place<'_> {
-    /// Whether nothing may be changed here.
-    fn read_only(&self) -> bool {
-        self.stage == Stage::Preflight && !matches!(self.part, Part::Undo)
-    }
-}
-
 macro_rules! actions {
     (
         anywhere { $( $(#[$doc:meta])* $kind:literal $Variant:ident($Type:ty), )+ }
@@ -131,7 +101,7 @@ macro_rules! actions {
 
         impl Action {
             /// Every kind of action, as [`Action::kind`] names it.
-            pub const KINDS: &'static [&'static str] = &[$( $kind, )+ $( $step_kind, )+ $( $own_kind, )+];
+            pub(crate) const KINDS: &'static [&'static str] = &[$( $kind, )+ $( $step_kind, )+ $( $own_kind, )+];
 
             /// What it is called in manifests, metrics and traces.
             pub const fn kind(&self) -> &'static str {
@@ -220,7 +190,7 @@ actions! {
 
 impl Action {
     /// Whether it only looks: such an action may be repeated at any time after the switch.
-    pub fn only_reads(&self) -> bool {
+    pub(crate) fn only_reads(&self) -> bool {
         self.planned().only_reads()
     }
 
@@ -248,6 +218,25 @@ impl Action {
     pub(super) fn automatic_undo(&self, step: &str) -> Option<Self> {
         self.planned().automatic_undo(step)
     }
+}
+
+/// What is known of an action, by its enum.
+type Known<T> = fn(&T) -> &dyn Given;
+
+/// Every text of an action that may refer to something. Of several actions, which are refused, those of all.
+pub(super) fn texts<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Usage> {
+    action.all().iter().flat_map(|a| known(a).texts(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// What an action captures.
+pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) -> Vec<Captured> {
+    action.all().iter().flat_map(|a| known(a).captures(&format!("{at}.{}", a.key()))).collect()
+}
+
+/// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
+pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
+    let action = action.one().ok()?;
+    Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
 }
 
 /// The time of an action that waits for workloads, and the least of a suite.

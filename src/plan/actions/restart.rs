@@ -5,8 +5,8 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Restart, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::changes::{either, stands, template_changed};
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, SLOW};
 

@@ -5,8 +5,8 @@ use crate::api::run::ObjectRef;
 use crate::api::step::{Rollout, SideRef, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::changes::either;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, SLOW};
 

@@ -4,8 +4,8 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Scale, SideRef, WorkloadRef};
 use crate::plan::changes::{either, stands};
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 use crate::plan::{Plan, Stage};
 
 use super::{Action, Given, Part, Place, Planned, SLOW};

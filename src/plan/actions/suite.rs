@@ -8,8 +8,8 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{OnFailure, Suite, SuiteStep, WorkloadRef};
 use crate::plan::refuse::{Of, label, not_yet};
+use crate::plan::resolving::{Cx, attempts, timeout_is_some_time};
 use crate::plan::scope::{Captured, Scope, Usage, refers_to};
-use crate::plan::steps::{self, Cx};
 use crate::plan::{Plan, PlanStep, Stage};
 
 use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
@@ -19,10 +19,9 @@ use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
 #[serde(rename_all = "camelCase")]
 pub struct PlanSuite {
     /// Per cent that must pass.
-    pub pass_rate: u32,
+    pub(crate) pass_rate: u32,
     /// Failures of critical steps that are tolerated.
-    pub max_critical_failures: u32,
-    /// The checks.
+    pub(crate) max_critical_failures: u32,
     pub steps: Vec<PlanStep>,
 }
 
@@ -105,11 +104,11 @@ fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
 }
 
 fn captures(step: &SuiteStep, at: &str) -> Vec<Captured> {
-    steps::captures(&step.action, anywhere, at)
+    super::captures(&step.action, anywhere, at)
 }
 
 fn usages(step: &SuiteStep, at: &str) -> impl Iterator<Item = Usage> {
-    let texts = steps::texts(&step.action, anywhere, at);
+    let texts = super::texts(&step.action, anywhere, at);
     Usage::condition(step.when.as_deref(), at).into_iter().chain(texts)
 }
 
@@ -132,10 +131,10 @@ fn one(
     for usage in usages(step, at) {
         scope.check(&usage, cx.refusals);
     }
-    steps::timeout_is_some_time(step.timeout, at, cx.refusals);
-    let (attempts, every) = steps::attempts(step.retry.as_ref(), at, cx.refusals);
+    timeout_is_some_time(step.timeout, at, cx.refusals);
+    let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
     let place = Place { stage, part: Part::Suite, timeout: step.timeout, field: at };
-    let action = steps::resolved(cx, &step.action, anywhere, &place)?;
+    let action = super::resolved(cx, &step.action, anywhere, &place)?;
     Some(PlanStep {
         name: step.name.clone(),
         stage,

@@ -8,8 +8,8 @@ use crate::api::step::{Tls, To, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::refuse::Refusals;
 use crate::plan::request::check_service;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Type, Usage, Variable};
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Place, Planned, quick};
 

@@ -4,8 +4,8 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Wait, WorkloadRef};
 use crate::plan::Plan;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::{Action, Given, Part, Place, Planned, plus};
 

@@ -2,8 +2,8 @@
 
 use crate::api::trigger::{LogsTrigger, Watched};
 use crate::plan::actions::logs;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::Rule;
 

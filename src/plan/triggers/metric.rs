@@ -2,11 +2,12 @@
 
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::metrics;
+use crate::plan::reach::reach;
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
-use crate::plan::steps::Cx;
 
-use super::{Rule, check_query};
+use super::Rule;
 
 impl Rule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
@@ -16,13 +17,15 @@ impl Rule for MetricTrigger {
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
         check(self, at, &cx.scope, cx.refusals);
-        Watched::Metric(self.clone())
+        let query = self.query.as_deref();
+        let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
+        Watched::Metric(Self { reach, ..self.clone() })
     }
 }
 
 fn check(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusals) {
     if let Some(query) = &metric.query {
-        check_query(query, &format!("{at}.query"), scope, refusals);
+        metrics::check_query(query, &format!("{at}.query"), scope, refusals);
         refusals.require(
             metric.above.is_some() != metric.below.is_some() || metric.relative_to.is_some(),
             at,

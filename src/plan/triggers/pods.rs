@@ -2,8 +2,8 @@
 
 use crate::api::trigger::{PodsTrigger, Watched};
 use crate::plan::refuse::Refusals;
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 use crate::plan::{MinReady, quantity};
 
 use super::{Rule, count_or_percent};

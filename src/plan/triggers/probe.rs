@@ -6,8 +6,8 @@ use crate::api::trigger::{ProbeTrigger, Watched};
 use crate::plan::actions::Given;
 use crate::plan::refuse::Refusals;
 use crate::plan::request::{self, Place};
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::Rule;
 

@@ -3,8 +3,8 @@
 use crate::api::step::Resource;
 use crate::api::trigger::Watched;
 use crate::plan::actions::{Given, resource};
+use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
-use crate::plan::steps::Cx;
 
 use super::Rule;
 

@@ -1,0 +1,87 @@
+//! PURE. What resolving carries from step to step, and what every step says of itself whatever its action.
+
+use std::collections::BTreeSet;
+
+use crate::api::cutover::ServiceRef;
+use crate::api::duration::Duration;
+use crate::api::step::{Retry, Step, WorkloadRef};
+
+use super::Stage;
+use super::refuse::Refusals;
+use super::scope::Scope;
+
+/// Pause between attempts unless the step says.
+pub(super) const EVERY: Duration = Duration::from_secs(5);
+/// Most attempts.
+const MAX_ATTEMPTS: u32 = 20;
+
+/// What steps are resolved with.
+pub(super) struct Cx<'a> {
+    /// What was refused so far.
+    pub refusals: &'a mut Refusals,
+    /// What exists so far.
+    pub scope: Scope,
+    /// Workloads of the side being activated.
+    pub target: &'a [WorkloadRef],
+    /// Workloads of the side that was live when the run began.
+    pub old: &'a [WorkloadRef],
+    /// The Services of the Cutover.
+    pub services: &'a [ServiceRef],
+    /// Workloads whose pod template a step before changes.
+    pub changed: BTreeSet<WorkloadRef>,
+    /// Whether metrics can be asked for.
+    pub has_prometheus: bool,
+}
+
+/// Where an action stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The stage.
+    pub stage: Stage,
+    /// As a part of what.
+    pub part: Part<'a>,
+    /// What that says of its time.
+    pub timeout: Option<Duration>,
+    /// The field of that.
+    pub field: &'a str,
+}
+
+/// As a part of what an action stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part<'a> {
+    /// A step of a phase.
+    Step(&'a Step),
+    /// A step of a suite.
+    Suite,
+    /// The undo of a step.
+    Undo,
+}
+
+impl Place<'_> {
+    /// Whether nothing may be changed here.
+    pub fn read_only(&self) -> bool {
+        self.stage == Stage::Preflight && !matches!(self.part, Part::Undo)
+    }
+}
+
+/// Attempts and the pause between them.
+pub(super) fn attempts(retry: Option<&Retry>, at: &str, refusals: &mut Refusals) -> (u32, Duration) {
+    let Some(retry) = retry else { return (1, EVERY) };
+    refusals.require(
+        (1..=MAX_ATTEMPTS).contains(&retry.attempts),
+        format!("{at}.retry.attempts"),
+        format!("{} attempts are not possible", retry.attempts),
+        format!("give 1 to {MAX_ATTEMPTS}"),
+    );
+    (retry.attempts.clamp(1, MAX_ATTEMPTS), retry.every.unwrap_or(EVERY))
+}
+
+/// Refuses a timeout of nothing.
+pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals: &mut Refusals) {
+    refusals.require(
+        timeout.is_none_or(|t| !t.is_zero()),
+        format!("{at}.timeout"),
+        "a timeout of 0s leaves no time",
+        "give some time, or leave it out",
+    );
+}

@@ -35,7 +35,7 @@ use process::{Fate, Process};
 const MOST: usize = 100_000;
 
 /// With a misfortune the search ends there by day: each of its states is costly.
-const BY_DAY: usize = 6_000;
+const BY_DAY: usize = 4_000;
 /// So many events are told of what follows where a search fails.
 const FOLLOWED: usize = 40;
 

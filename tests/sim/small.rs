@@ -11,7 +11,7 @@ use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::after::{PlanFollowUp, RETIRE};
 use cutover::plan::{
-    Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSuite, PlanSwitch, PlanUndo, Stage,
+    Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, PlanUndo, Stage,
 };
 
 use super::cluster::deployment;
@@ -165,7 +165,8 @@ pub fn check(name: &str, stage: Stage) -> PlanStep {
 /// Two checks of the target, both of which must pass.
 pub fn suite(name: &str) -> PlanStep {
     let steps = vec![check("one", Stage::Verify), check("other", Stage::Verify)];
-    step(name, Stage::Verify, Action::Suite(PlanSuite { pass_rate: 100, max_critical_failures: 0, steps }))
+    let suite = serde_json::json!({"passRate": 100, "maxCriticalFailures": 0, "steps": steps});
+    step(name, Stage::Verify, Action::Suite(serde_json::from_value(suite).expect("a suite")))
 }
 
 /// The plan with a check that is made twice after Completed, and a retirement of the old side.

@@ -90,6 +90,8 @@ fn send(
             Some(other) if !http.idempotent => return Some(lost(&format!("{other:?}"))),
             Some(_) => true,
             None if cx.world.in_flight.contains(&effect_key) => return None,
+            // Claimed by this very decision.
+            None if out.effects.iter().any(|wanted| wanted.key() == effect_key) => return None,
             // Claimed by this process, which could not write the journal: not sent yet.
             None if cx.world.not_begun.contains(&effect_key) => true,
             // Recorded by an earlier decision and not under way: the process that sent it, or was about to, is gone.

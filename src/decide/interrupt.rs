@@ -100,8 +100,8 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
             return true;
         }
         (None, None) => match d.world.jobs.get(&job.name).map(|s| s.value.clone()) {
-            // Created by a process that did not live to record it; adopted only to be deleted.
-            Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) => view.uid,
+            // Created by a process that did not live to record it; adopted only to be deleted. One that runs is not ours.
+            Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) && view.suspended => view.uid,
             _ if d.world.refreshed.is_none_or(|at| d.journal.ending.as_ref().is_some_and(|e| at < e.at)) => {
                 d.out.reads.insert(ReadKey::BeforeEnd, Read::Refresh);
                 return false;

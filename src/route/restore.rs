@@ -93,7 +93,9 @@ pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Heard) -> R
         };
     }
     let points = match back.names(&before.at) {
-        Names::Old if back.fenced(&before) => return Ok(Outcome::Done),
+        // This restore took effect, though its answer was lost. Whoever has pointed the route elsewhere since is not
+        // written over (P4).
+        Names::Old | Names::Target | Names::Foreign if back.fenced(&before) => return Ok(Outcome::Done),
         Names::Old => false,
         Names::Target => true,
         Names::Foreign => return Ok(Outcome::Guarded { ready: 0, other: None, foreign: Some(before.at) }),

@@ -48,6 +48,10 @@ fn ours(manifest: &Value, job: &Value) -> bool {
     wanted.iter().all(Option::is_some) && wanted == identity(job)
 }
 
+fn suspended(job: &Value) -> bool {
+    job.pointer("/spec/suspend").and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// Creates a suspended Job, or finds the one that an earlier try created.
 pub fn create(name: &str, manifest: &Value, heard: &Heard) -> Result<Outcome, Next> {
     let created = |job: &Value, otherwise: &str| match text(job, "/metadata/uid") {
@@ -58,7 +62,8 @@ pub fn create(name: &str, manifest: &Value, heard: &Heard) -> Result<Outcome, Ne
         None => Err(Next::send(Write::Create(this(name), manifest.clone()))),
         Some(Ok(job)) => Ok(created(job, "the Job was created without a uid")),
         Some(Err(e)) if e.class == Class::Conflict => Ok(match object(heard.after(look(name))?) {
-            Ok(found) if ours(manifest, found) => created(found, "the Job has no uid"),
+            // Ours is suspended until its uid is recorded: one that runs was made by somebody else.
+            Ok(found) if ours(manifest, found) && suspended(found) => created(found, "the Job has no uid"),
             Ok(_) => {
                 Outcome::NameCollision(format!("a Job {name} exists that this run did not create: delete or rename it"))
             }
@@ -76,7 +81,6 @@ fn start_patch(uid: &str) -> JsonPatch {
 
 /// Starts a Job whose uid is recorded.
 pub fn start(name: &str, uid: &str, heard: &Heard) -> Result<Outcome, Next> {
-    let suspended = |job: &Value| job.pointer("/spec/suspend").and_then(Value::as_bool).unwrap_or(false);
     match heard.sent() {
         None => Err(Next::send(Write::Patch(this(name), start_patch(uid)))),
         Some(Ok(_)) => Ok(Outcome::Done),
@@ -199,6 +203,10 @@ mod tests {
         assert_eq!(found, Ok(Outcome::Created { uid: "u".into() }));
         let other = create("migrate-1", &manifest("r1", "1"), &failed(there(), &manifest("r2", "1")));
         assert!(matches!(other, Ok(Outcome::NameCollision(_))), "{other:?}");
+        let mut runs = manifest("r1", "1");
+        runs["spec"]["suspend"] = false.into();
+        let runs = create("migrate-1", &manifest("r1", "1"), &failed(there(), &runs));
+        assert!(matches!(runs, Ok(Outcome::NameCollision(_))), "{runs:?}");
     }
 
     #[test]

@@ -70,10 +70,6 @@ impl Cluster {
         let fragment = self.side(side).selector.clone();
         if let Some(service) = self.services.get(name) {
             let to = whole_selector(&service.view.selector.clone(), &fragment);
-            // Known, and not counted so that the rest is searched: a restore took effect, its answer was lost, somebody else
-            // pointed the Service to the target, and the next try restores it once more (P4).
-            let restore = format!("P4: restore of {name}/{}", service.view.uid);
-            self.counts.remove(&restore);
             self.write_selector(name, to);
         }
     }

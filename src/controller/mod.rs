@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -71,6 +72,7 @@ impl Controller {
 enum Heard {
     Cutover(usize, Box<watcher::Result<Event<Digest>>>),
     Decision(usize, Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
+    Service(Box<watcher::Result<Event<PartialObjectMeta<Service>>>>),
     Template(Box<watcher::Result<Event<PartialObjectMeta<CutoverTemplate>>>>),
     ClusterTemplate(Box<watcher::Result<Event<PartialObjectMeta<ClusterCutoverTemplate>>>>),
 }
@@ -98,7 +100,8 @@ pub async fn run(
         watches.push(watch.map(move |event| Heard::Decision(index, Box::new(event))).boxed());
     }
     let decision_lists = watches.len() - cutover_lists;
-    // No look waits for these: without the right to watch a kind, its changes are seen by the next change of a Cutover.
+    // No look waits for these: without the right to watch a kind, its changes are seen by the next change of a Cutover, or by
+    // the next look at one that is stuck.
     for api in namespaces.apis::<PartialObjectMeta<CutoverTemplate>>(&cx.client) {
         let watch = paced(watcher(api, watched()));
         watches.push(watch.map(|event| Heard::Template(Box::new(event))).boxed());
@@ -106,6 +109,10 @@ pub async fn run(
     let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
     let watch = paced(watcher(api, watched()));
     watches.push(watch.map(|event| Heard::ClusterTemplate(Box::new(event))).boxed());
+    for api in namespaces.apis::<PartialObjectMeta<Service>>(&cx.client) {
+        let watch = paced(watcher(api, watched()));
+        watches.push(watch.map(|event| Heard::Service(Box::new(event))).boxed());
+    }
     let mut templates = Templates::default();
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
     let mut lists_missing = (cutover_lists, decision_lists, true);
@@ -169,6 +176,14 @@ pub async fn run(
                         health.failed("decisions", &e.to_string());
                         tracing::warn!(error = %e, "the watch of decisions failed");
                     }
+                },
+                Heard::Service(event) => match *event {
+                    Ok(Event::Apply(service) | Event::InitApply(service) | Event::Delete(service)) => {
+                        let namespace = service.namespace().unwrap_or_default();
+                        see(&cx, Sight::Service(namespace, service.name_any()), &mut queue, &leads);
+                    }
+                    Ok(Event::Init | Event::InitDone) => {}
+                    Err(e) => tracing::warn!(error = %e, "the watch of Services failed"),
                 },
                 Heard::Template(event) => match *event {
                     Ok(event) => templates

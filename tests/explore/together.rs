@@ -265,7 +265,9 @@ impl Both {
         text.push_str(&format!("{:?}", self.server.created));
         let p = &self.process;
         // What it knows of runs is what the watches show, which here is all there is.
-        text.push_str(&format!("{:?}{:?}{:?}{:?}", p.due, p.later, p.again, p.known));
+        // How much later a look is due that is due later says nothing: it comes in any order with everything else.
+        let later: Vec<_> = p.later.keys().collect();
+        text.push_str(&format!("{:?}{later:?}{:?}{}", p.due, p.again, p.known.memory()));
         for (key, running) in &p.looks {
             text.push_str(&format!("{key:?}{:?}", running.trail));
         }

@@ -194,7 +194,7 @@ impl State {
     fn rests(&self, world: &World) -> bool {
         self.process.due.is_empty()
             && self.process.looks.is_empty()
-            && self.process.later.values().all(|pause| *pause >= Duration::from_secs(15))
+            && self.process.later.values().all(|pause| *pause >= LONG)
             && !(world.lagging && self.process.is_behind(&self.server))
     }
 
@@ -209,7 +209,9 @@ impl State {
         let names: BTreeSet<_> = self.server.created.iter().collect();
         text.push_str(&format!("{:?}{names:?}", self.server.services));
         let p = &self.process;
-        text.push_str(&format!("{:?}{:?}{:?}{:?}{:?}", p.due, p.later, p.again, p.known, p.shown));
+        // A look that is due later comes in any order with everything else: how much later says nothing.
+        let later: Vec<_> = p.later.iter().map(|(key, pause)| (key, pause.min(&LONG))).collect();
+        text.push_str(&format!("{:?}{later:?}{:?}{}{:?}", p.due, p.again, p.known.memory(), p.shown));
         for (key, running) in &p.looks {
             text.push_str(&format!("{key:?}{:?}", running.trail));
         }
@@ -217,6 +219,8 @@ impl State {
     }
 }
 
+/// What is looked at again after so long is at rest.
+const LONG: Duration = Duration::from_secs(15);
 /// A search gives up beyond this many states.
 const MOST: usize = 200_000;
 /// The search of a night ends there, unless `EXPLORE_STATES` says another number.

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::asked::{Asked, Questions, Said};
 use super::digest::Digest;
+use super::look::AGAIN;
 use super::order::Class;
 use crate::api::cutover::Cutover;
 use crate::api::run::CutoverRun;
@@ -16,6 +17,8 @@ use crate::api::template::TemplateKind;
 
 /// Pauses after looks that failed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// Longest pause after a look at a Cutover that is stuck: what it waits for wakes it, where a watch shows that.
+const STUCK: Duration = Duration::from_secs(300);
 /// Pause after a look that found the Cutover written by somebody else.
 const CHANGED: Duration = Duration::from_millis(50);
 
@@ -97,6 +100,8 @@ pub struct Known {
     pub(super) asked: Asked,
     /// Looks that failed in a row.
     failures: BTreeMap<Key, u32>,
+    /// Cutovers that cannot go on as things are, and how many looks in a row found them so.
+    stuck: BTreeMap<Key, u32>,
 }
 
 impl Seen {
@@ -115,6 +120,13 @@ impl Seen {
 impl Known {
     fn list_of(&self, watch: usize) -> u32 {
         self.lists.get(watch).copied().unwrap_or_default()
+    }
+
+    /// All of it but how often a stuck Cutover was looked at, which lengthens a pause and nothing else. For searches of what
+    /// may follow.
+    pub fn memory(&self) -> String {
+        let stuck = self.stuck.keys().map(|key| (key.clone(), 0)).collect();
+        format!("{:?}", Self { stuck, ..self.clone() })
     }
 
     /// What a look at this Cutover has to know.
@@ -146,7 +158,13 @@ impl Known {
         match result {
             Ok(again) => {
                 self.failures.remove(key);
-                again
+                if again != Some(AGAIN) {
+                    self.stuck.remove(key);
+                    return again;
+                }
+                let count = self.stuck.entry(key.clone()).or_default();
+                *count = count.saturating_add(1);
+                Some(AGAIN.saturating_mul(2u32.saturating_pow((*count - 1).min(8))).min(STUCK))
             }
             // Somebody else wrote: look again with what stands there now.
             Err(Class::Conflict) => Some(CHANGED),
@@ -156,6 +174,21 @@ impl Known {
                 Some(RETRY.0.saturating_mul(2u32.saturating_pow((*count - 1).min(8))).min(RETRY.1))
             }
         }
+    }
+
+    /// Those of a namespace that are stuck, and may go on now that something there has changed: a Service of this name, or
+    /// another Cutover where none is named.
+    pub(super) fn woken(&mut self, namespace: &str, service: Option<&str>) -> Vec<Key> {
+        let names = |key: &Key| {
+            let known = self.cutovers.get(key);
+            service.is_none_or(|name| known.is_some_and(|known| known.services.iter().any(|s| **s == *name)))
+        };
+        let woken: Vec<Key> =
+            self.stuck.keys().filter(|key| key.namespace == namespace && names(key)).cloned().collect();
+        for key in &woken {
+            self.stuck.remove(key);
+        }
+        woken
     }
 
     /// A Cutover was seen.
@@ -202,6 +235,7 @@ impl Known {
 
     /// A Cutover is gone.
     pub(super) fn cutover_gone(&mut self, key: &Key) {
+        self.stuck.remove(key);
         self.cutovers.remove(key);
         self.written.remove(key);
         self.failures.remove(key);
@@ -265,6 +299,23 @@ mod tests {
 
     fn key(name: &str) -> Key {
         Key { namespace: "a".into(), name: name.into() }
+    }
+
+    #[test]
+    fn a_stuck_cutover_is_looked_at_ever_less_often_until_something_changes() {
+        let mut known = Known::default();
+        let key = Key { namespace: "prod".into(), name: "web".into() };
+        let mut pauses = vec![];
+        for _ in 0..7 {
+            pauses.push(known.ended(&key, Ok(Some(AGAIN))).map(|pause| pause.as_secs()));
+        }
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 300, 300].map(Some));
+        assert_eq!(known.woken("test", None), []);
+        assert_eq!(known.woken("prod", Some("api")), [], "it does not name that Service");
+        assert_eq!(known.woken("prod", None), [key.clone()]);
+        assert_eq!(known.ended(&key, Ok(Some(AGAIN))), Some(AGAIN), "from the start");
+        assert_eq!(known.ended(&key, Ok(None)), None);
+        assert_eq!(known.woken("prod", None), [], "it is not stuck any more");
     }
 
     #[test]

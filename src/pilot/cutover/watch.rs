@@ -34,6 +34,8 @@ pub enum Sight {
     Left(Arc<CutoverRun>),
     /// A template came, changed or went.
     Template(TemplateKey),
+    /// A Service came, changed or went; its namespace and name.
+    Service(String, String),
 }
 
 /// What follows for a Cutover.
@@ -52,7 +54,11 @@ impl Known {
             Sight::Cutover(watch, digest) => {
                 let key = key_of(digest.as_ref());
                 match self.cutover(watch, &key, *digest) {
-                    News::Some => vec![Due::Now(key)],
+                    News::Some => {
+                        let mut due = self.woken(&key.namespace, None);
+                        due.retain(|woken| *woken != key);
+                        std::iter::once(key).chain(due).map(Due::Now).collect()
+                    }
                     // The leader has looked.
                     News::Quiet if !leads && !self.asked.is_asked(&key) => vec![Due::Never(key)],
                     News::Quiet | News::Ours => vec![],
@@ -60,7 +66,8 @@ impl Known {
             }
             Sight::CutoverGone(key) => {
                 self.cutover_gone(&key);
-                vec![self.without(key)]
+                let woken = self.woken(&key.namespace, None);
+                std::iter::once(self.without(key)).chain(woken.into_iter().map(Due::Now)).collect()
             }
             Sight::CutoversBegin(watch) => {
                 self.list_begins(watch);
@@ -95,6 +102,7 @@ impl Known {
                 keys.insert(cutover_of(&run));
                 keys.into_iter().map(Due::Now).collect()
             }
+            Sight::Service(namespace, name) => self.woken(&namespace, Some(&name)).into_iter().map(Due::Now).collect(),
             Sight::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
         }
     }

@@ -102,7 +102,20 @@ impl Clock {
                 Read::Query { query: query.clone(), at: at.map(wall), timeout: *timeout }
             }
             Read::Logs(of) => Read::Logs(LogsOf { since: wall(of.since), ..of.clone() }),
-            other => other.clone(),
+            // Nothing in these is a time.
+            Read::Http(_)
+            | Read::Keys { .. }
+            | Read::JobResult { .. }
+            | Read::Resource(_)
+            | Read::Tls(_)
+            | Read::Usage(_)
+            | Read::DryRun(_)
+            | Read::CronJob(_)
+            | Read::Revisions(_)
+            | Read::Nodes(_)
+            | Read::Events(_)
+            | Read::Selectors
+            | Read::Refresh => read.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::act::Actor;
 use crate::api::run::CutoverRun;
 use crate::effect::ReadKey;
 use crate::observe::Observer;
-use crate::pilot::run::{End, Ground, Heard, Now, Order, Pace, Pilot, Put, Telling, Then};
+use crate::pilot::run::{End, Ground, Heard, Now, Order, Pace, Pilot, Put, Sink, Telling, Then};
 
 use crate::meter::Meter;
 use crate::publish::{About, Publisher, Receipt, say};
@@ -212,16 +212,19 @@ impl Driver {
     }
 
     fn tell(&self, telling: &Telling) {
-        let about = About { step: telling.step.clone(), entry: telling.entry.clone(), ..self.about.clone() };
+        let entry = telling.delivery.as_ref().map(|delivery| delivery.entry.clone());
+        let about = About { step: telling.step.clone(), entry, ..self.about.clone() };
         if !telling.again {
             say(&about, &telling.note);
         }
-        let receipt = telling.entry.clone().map(|entry| -> Receipt {
+        let receipt = telling.delivery.clone().map(|delivery| -> Receipt {
             let post = self.post.letters.clone();
             // Without room it is not heard: the entry stays open, and the next process tells it again under the same name.
-            Box::new(move |received| drop(post.try_send(Heard::Told { entry, received })))
+            Box::new(move |received| drop(post.try_send(Heard::Told { delivery, received })))
         });
-        self.cx.publisher.send(&about, &telling.note, receipt);
+        match telling.delivery.as_ref().map_or(Sink::Events, |delivery| delivery.sink) {
+            Sink::Events => self.cx.publisher.send(&about, &telling.note, receipt),
+        }
     }
 
     fn count(&self, put: &Put) {

@@ -1,7 +1,7 @@
 //! PURE. What people are still to hear of: each entry stays in the journal until every sink has received it, or room is
 //! wanted for newer ones. Told at least once, across restarts; the id is the same each time.
 //!
-//! A new sink is a variant of [`Sink`] with its row in [`SINKS`], and whatever delivers to it.
+//! A new sink is a variant of [`Sink`]; the compiler then names the place in the shell that delivers (`driver::tell`).
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -18,32 +18,32 @@ const MAX_SUBJECT: usize = 80;
 const MAX_REASON: usize = 64;
 
 /// Where entries are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sink {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sink {
     /// Kubernetes Events on the Cutover.
     Events,
 }
 
-/// A sink, its name in receipts, and what it wants to hear of.
-pub struct Row {
-    pub(crate) sink: Sink,
-    /// Its name in receipts.
-    pub name: &'static str,
-    /// Whether an entry is for it.
-    pub wants: fn(&OutboxEntry) -> bool,
-}
-
-/// All sinks.
-pub(crate) const SINKS: [Row; 1] = [Row { sink: Sink::Events, name: "Events", wants: |_| true }];
-
 impl Sink {
-    fn row(self) -> Option<&'static Row> {
-        const { &SINKS }.iter().find(|row| row.sink == self)
-    }
+    /// All of them.
+    pub(crate) const ALL: [Self; 1] = [Self::Events];
 
     /// Its name in receipts.
     pub fn name(self) -> &'static str {
-        self.row().map_or("", |row| row.name)
+        match self {
+            Self::Events => "Events",
+        }
+    }
+
+    /// Whether it wants to hear of an entry.
+    fn wants(self, _entry: &OutboxEntry) -> bool {
+        match self {
+            Self::Events => true,
+        }
+    }
+
+    fn waits_for(self, entry: &OutboxEntry) -> bool {
+        self.wants(entry) && !entry.receipts.contains_key(self.name())
     }
 }
 
@@ -89,8 +89,7 @@ pub fn append(journal: &mut RunStatus, run_uid: &str, now: Timestamp, happened: 
 
 /// What a sink has not received, in order.
 pub fn pending(journal: &RunStatus, sink: Sink) -> impl Iterator<Item = &OutboxEntry> {
-    let row = sink.row();
-    journal.outbox.entries.iter().filter(move |e| row.is_some_and(|row| is_pending(e, row)))
+    journal.outbox.entries.iter().filter(move |entry| sink.waits_for(entry))
 }
 
 /// Whether an entry says these words.
@@ -114,13 +113,9 @@ pub(crate) fn not_received(journal: &mut RunStatus, id: &str) {
     }
 }
 
-fn is_pending(entry: &OutboxEntry, row: &Row) -> bool {
-    (row.wants)(entry) && !entry.receipts.contains_key(row.name)
-}
-
 /// Whether some sink still waits for it.
 fn is_open(entry: &OutboxEntry) -> bool {
-    SINKS.iter().any(|row| is_pending(entry, row))
+    Sink::ALL.into_iter().any(|sink| sink.waits_for(entry))
 }
 
 /// The id of something that happened to a subject of a run at a time. It is also the name by which the API server knows

@@ -97,8 +97,8 @@ impl Shell {
                     Order::Read(key, read) => turn.looks.push(Look::Read(key, read)),
                     Order::Refresh { key, jobs } => turn.looks.push(Look::Refresh(key, jobs)),
                     Order::Tell(telling) => {
-                        if let Some(entry) = telling.entry {
-                            self.pilot.hear(Heard::Told { entry, received: true }, now(cluster));
+                        if let Some(delivery) = telling.delivery {
+                            self.pilot.hear(Heard::Told { delivery, received: true }, now(cluster));
                         }
                         turn.notes.extend((!telling.again).then_some(telling.note));
                     }

@@ -16,11 +16,11 @@ impl Pilot {
                 Heard::Answer(key, reading) => self.answered(key, reading),
                 Heard::Broken(key) => drop(self.reading.remove(&key)),
                 Heard::Ended(key, outcome) => self.ended(key, outcome, at),
-                Heard::Told { entry, received } => {
+                Heard::Told { delivery, received } => {
                     if !received {
-                        self.told.remove(&entry);
+                        self.told.remove(&delivery);
                     }
-                    self.receipts.push((entry, received.then_some(at.wall)));
+                    self.receipts.push((delivery, received.then_some(at.wall)));
                 }
                 // Taken in at once by `hear`.
                 Heard::Put(_) | Heard::Read(_) | Heard::Authority(_) | Heard::Released(_) | Heard::Stopping => {}

@@ -29,8 +29,9 @@ mod settle;
 mod tell;
 mod wake;
 
+pub use crate::journal::outbox::Sink;
+pub(crate) use orders::{Delivery, Ground, Telling};
 pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
-pub(crate) use orders::{Ground, Telling};
 pub(crate) use tell::panic_text;
 pub use wake::Pace;
 
@@ -69,10 +70,10 @@ pub struct Pilot {
     measured: RunStatus,
     /// Told once the journal is written.
     notes: Vec<Note>,
-    /// Entries of the outbox that the shell has been told to tell.
-    told: BTreeSet<String>,
-    /// Entries that were received, with the time, or were not: noted in the journal with the next write.
-    receipts: Vec<(String, Option<jiff::Timestamp>)>,
+    /// What the shell has been handed to tell, and has not failed to.
+    told: BTreeSet<Delivery>,
+    /// What was received, with the time, or was not: noted in the journal with the next write.
+    receipts: Vec<(Delivery, Option<jiff::Timestamp>)>,
     /// Outcomes taken into the journal that is not written yet: put back if it never will be.
     consumed: Vec<(EffectKey, Seen<Outcome>)>,
     /// Since when a restore waits for its record, in ticks.
@@ -184,7 +185,7 @@ impl Pilot {
         };
         if form == Form::Other {
             let note = form::other();
-            pilot.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
+            pilot.outgoing.push(Order::Tell(Telling { note, step: None, delivery: None, again: false }));
         }
         pilot.tell_what_stands_open();
         Ok(pilot)
@@ -267,7 +268,7 @@ impl Pilot {
         if let Some(jump) = self.clock.jumped() {
             let note =
                 Note { warning: true, reason: reasons::CLOCK_JUMPED.into(), subject: "clock".into(), message: jump };
-            self.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
+            self.outgoing.push(Order::Tell(Telling { note, step: None, delivery: None, again: false }));
         }
         let mut orders = std::mem::take(&mut self.outgoing);
         loop {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::api::run::RunStatus;
 use crate::decide::Note;
 use crate::effect::{Claimed, Effect, EffectKey, Outcome, Read, ReadKey};
+use crate::journal::outbox::Sink;
 use crate::plan::Plan;
 use crate::world::{Reading, Sighting};
 
@@ -83,7 +84,7 @@ pub enum Heard {
     Released(bool),
     /// Whether an entry of the outbox has been received.
     Told {
-        entry: String,
+        delivery: Delivery,
         /// It was received, now or before.
         received: bool,
     },
@@ -176,11 +177,19 @@ pub struct Telling {
     pub note: Note,
     /// The step or undo that it is about.
     pub step: Option<String>,
-    /// Its entry in the outbox: what it is told under, so that whoever tells it again tells the same. The shell lets
-    /// [`Heard::Told`] be heard.
-    pub entry: Option<String>,
+    /// What it is told under, so that whoever tells it again tells the same. The shell lets [`Heard::Told`] be heard. None
+    /// where it stands in no outbox: it is an Event, told once at best.
+    pub delivery: Option<Delivery>,
     /// It may have been told before, and its log line was written then.
     pub again: bool,
+}
+
+/// An entry of the outbox on its way to one of those who want it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delivery {
+    pub sink: Sink,
+    /// The entry's id.
+    pub entry: String,
 }
 
 /// What a write has added to the journal.

@@ -7,7 +7,7 @@ use crate::api::condition::reasons;
 use crate::api::run::{RunState, RunStatus};
 use crate::decide::Decision;
 use crate::journal;
-use crate::journal::outbox::{self, Sink};
+use crate::journal::outbox;
 
 /// Pause before a finalizer is tried again.
 const RELEASE_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
@@ -45,10 +45,10 @@ impl Pilot {
         if !self.wake.may_write(now.ticks) {
             return Flow::Go(Stage::Waiting(decision));
         }
-        for (entry, at) in &self.receipts {
+        for (delivery, at) in &self.receipts {
             match at {
-                Some(at) => outbox::received(&mut self.journal, Sink::Events, entry, *at),
-                None => outbox::not_received(&mut self.journal, entry),
+                Some(at) => outbox::received(&mut self.journal, delivery.sink, &delivery.entry, *at),
+                None => outbox::not_received(&mut self.journal, &delivery.entry),
             }
         }
         // A try is counted once, however often the journal is written; a receipt counts until it is known to be written.

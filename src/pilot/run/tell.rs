@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 
 use super::Pilot;
-use super::orders::{Ground, Order, Progress, Telling};
+use super::orders::{Delivery, Ground, Order, Progress, Telling};
 use crate::api::run::RunState;
 use crate::api::trail::OutboxEntry;
 use crate::decide::Note;
@@ -30,8 +30,10 @@ impl Pilot {
 
     /// Tells what the outbox still holds and nobody is telling.
     fn tell_again(&mut self, orders: &mut Vec<Order>) {
-        for entry in outbox::pending(&self.measured, Sink::Events) {
-            if !self.told.insert(entry.id.clone()) {
+        let waits = |sink| outbox::pending(&self.measured, sink).map(move |entry| (sink, entry));
+        for (sink, entry) in Sink::ALL.into_iter().flat_map(waits) {
+            let delivery = Delivery { sink, entry: entry.id.clone() };
+            if !self.told.insert(delivery.clone()) {
                 continue;
             }
             let note = Note {
@@ -41,7 +43,7 @@ impl Pilot {
                 message: entry.message.clone(),
             };
             let step = view::step_of(&self.plan, &note.subject).map(str::to_owned);
-            orders.push(Order::Tell(Telling { note, step, entry: Some(entry.id.clone()), again: true }));
+            orders.push(Order::Tell(Telling { note, step, delivery: Some(delivery), again: true }));
         }
     }
 
@@ -56,17 +58,27 @@ impl Pilot {
         self.measure(orders);
         for note in std::mem::take(&mut self.notes) {
             let says = |e: &&OutboxEntry| outbox::tells(e, &note.subject, &note.reason, &note.message);
-            let mut open = outbox::pending(&self.measured, Sink::Events).filter(|e| !self.told.contains(&e.id));
-            let entry = open.find(says).map(|e| e.id.clone());
-            self.told.extend(entry.clone());
+            let first = |sink| {
+                let mut open = outbox::pending(&self.measured, sink).filter(says);
+                let deliveries = open.by_ref().map(|e| Delivery { sink, entry: e.id.clone() });
+                deliveries.into_iter().find(|delivery| !self.told.contains(delivery))
+            };
+            let mut deliveries: Vec<Option<Delivery>> = Sink::ALL.into_iter().filter_map(first).map(Some).collect();
+            self.told.extend(deliveries.iter().flatten().cloned());
+            if deliveries.is_empty() {
+                deliveries.push(None);
+            }
             let step = view::step_of(&self.plan, &note.subject).map(str::to_owned);
-            orders.push(Order::Tell(Telling { note, step, entry, again: false }));
+            for (n, delivery) in deliveries.into_iter().enumerate() {
+                let (note, step) = (note.clone(), step.clone());
+                orders.push(Order::Tell(Telling { note, step, delivery, again: n > 0 }));
+            }
         }
         if ground == Ground::Written {
             // What could not be told is tried again with each write: no loop of its own while the API server is away.
             self.tell_again(orders);
             let kept: BTreeSet<&String> = self.measured.outbox.entries.iter().map(|e| &e.id).collect();
-            self.told.retain(|id| kept.contains(id));
+            self.told.retain(|delivery| kept.contains(&delivery.entry));
         }
         if !ahead {
             self.consumed.clear();
@@ -91,7 +103,7 @@ impl Pilot {
             self.complaint = Some(message.to_owned());
             let note =
                 Note { warning: true, reason: reason.into(), subject: "journal".into(), message: message.to_owned() };
-            self.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
+            self.outgoing.push(Order::Tell(Telling { note, step: None, delivery: None, again: false }));
         }
     }
 }

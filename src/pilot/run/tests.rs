@@ -35,7 +35,11 @@ fn pilot() -> (Pilot, String) {
 
 fn told(next: &Next) -> Vec<&str> {
     let tellings = next.orders.iter().filter_map(|o| if let Order::Tell(t) = o { Some(t) } else { None });
-    tellings.filter(|t| t.again).filter_map(|t| t.entry.as_deref()).collect()
+    tellings.filter(|t| t.again).filter_map(|t| t.delivery.as_ref()).map(|d| d.entry.as_str()).collect()
+}
+
+fn delivery(entry: &str) -> Delivery {
+    Delivery { sink: Sink::Events, entry: entry.to_owned() }
 }
 
 fn written(next: &Next) -> &RunStatus {
@@ -48,7 +52,7 @@ fn written(next: &Next) -> &RunStatus {
 #[test]
 fn what_a_former_process_left_is_told_again_and_its_receipt_is_written() {
     let (mut pilot, id) = pilot();
-    pilot.hear(Heard::Told { entry: id.clone(), received: true }, now());
+    pilot.hear(Heard::Told { delivery: delivery(&id), received: true }, now());
     let next = pilot.next(now());
     assert_eq!(told(&next), [id.as_str()]);
     assert_eq!(outbox::pending(written(&next), Sink::Events).filter(|e| e.id == id).count(), 0);
@@ -57,7 +61,7 @@ fn what_a_former_process_left_is_told_again_and_its_receipt_is_written() {
 #[test]
 fn what_nobody_received_stays_open_and_is_told_again_with_the_next_write() {
     let (mut pilot, id) = pilot();
-    pilot.hear(Heard::Told { entry: id.clone(), received: false }, now());
+    pilot.hear(Heard::Told { delivery: delivery(&id), received: false }, now());
     let next = pilot.next(now());
     let entry = written(&next).outbox.entries.iter().find(|e| e.id == id).expect("it stays");
     assert_eq!((entry.attempts, entry.receipts.len()), (1, 0));

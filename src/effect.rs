@@ -223,7 +223,7 @@ pub enum RouteKind {
     Service,
 }
 
-/// Something to be done. Acted on only once claimed (see `act::Claimed`).
+/// Something to be done. Carried out only once it is claimed (see [`Claimed`]).
 #[derive(Clone, Debug, PartialEq)]
 // A decision holds a few of them; a box would only hide the request.
 #[allow(clippy::large_enum_variant)]

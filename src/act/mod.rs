@@ -11,11 +11,11 @@ use crate::world::{HttpAnswer, HttpError};
 use crate::writes::{self, Run};
 
 pub mod answer;
-mod hands;
+mod calls;
 
 pub use crate::net::call;
 
-use hands::Hands;
+use calls::Clients;
 
 /// Carries out effects.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl Actor {
     /// Carries out one effect as the Cutover's ServiceAccount.
     pub async fn act(&self, scope: &Scope, effect: &Claimed<Effect>) -> Outcome {
         let account = self.identity.as_account(&scope.namespace, &scope.service_account);
-        let hands = Hands {
+        let clients = Clients {
             reader: self.client.clone(),
             writer: self.leadership.guard(account.clone()),
             always: account,
@@ -51,11 +51,11 @@ impl Actor {
             heard.took = began.elapsed();
             match writes::next(run, effect.get(), &heard) {
                 Next::End(outcome) => return outcome,
-                Next::Look(looks) => hands.look(&mut heard, looks).await,
-                Next::Send(send) => heard.wrote(hands.send(&send).await),
+                Next::Look(looks) => clients.look(&mut heard, looks).await,
+                Next::Send(send) => heard.wrote(clients.send(&send).await),
                 Next::Ask(request) => {
                     let answers = match self.leadership.permit() {
-                        Ok(()) => self.net.request(&hands.writer, &hands.namespace, &request).await,
+                        Ok(()) => self.net.request(&clients.writer, &clients.namespace, &request).await,
                         Err(why) => {
                             vec![HttpAnswer {
                                 from: "operator".into(),

@@ -1,6 +1,6 @@
 //! PURE. One file per step action: what it needs to see, how that is judged, which effect it wants.
 //!
-//! A new action is one file here, one API type, one variant of [`crate::plan::Action`] and one line in [`advance`].
+//! Where a new action is to be added: `src/ARCHITECTURE.md`.
 
 use std::collections::BTreeMap;
 

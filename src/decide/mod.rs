@@ -42,7 +42,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     people::take_in(&mut d);
     changes::apply(&mut d);
     if d.journal.state == RunState::Closed {
-        return told(d.finish(), world);
+        return with_outbox(d.finish(), world);
     }
     observe::watch_triggers(&mut d);
     people::answer_question(&mut d);
@@ -63,12 +63,12 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
     trail::keep(&mut d);
-    told(d.finish(), world)
+    with_outbox(d.finish(), world)
 }
 
 /// The decision with its notes in the outbox. They are no reason to write: those of a decision that writes nothing now are
 /// told as they are.
-fn told(mut decision: Decision, world: &World) -> Decision {
+fn with_outbox(mut decision: Decision, world: &World) -> Decision {
     if decision.write == Write::Now {
         trail::tell(&mut decision.journal, world, &decision.notes);
     }

@@ -191,7 +191,7 @@ fn follow(d: &mut Draft) {
     for s in &mut switch.services {
         let mut may_arrive = false;
         if s.state == SwitchState::Claimed {
-            may_arrive = settle(d, s);
+            may_arrive = find_out(d, s);
         }
         if s.state == SwitchState::Refused || may_arrive {
             let route = Route::of(s);
@@ -248,7 +248,7 @@ fn follow(d: &mut Draft) {
 /// Finds out what became of a claimed patch: from its result, or, after a crash, from the Service itself. True where it is
 /// refused although one before it was not answered and may still arrive: the run ends, and the claim stays open for the
 /// restore, whose fence makes that one fail (P4).
-fn settle(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
+fn find_out(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
     let route = Route::of(s);
     let key = route.switch_key(&s.resource_version);
     // A claim of which this process knows nothing was made by another one, whose patch may have been sent.

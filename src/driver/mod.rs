@@ -21,10 +21,10 @@ use crate::meter::Meter;
 use crate::publish::{About, Publisher, Receipt, say};
 use crate::traces::Traces;
 
-mod hands;
 mod mailbox;
 pub mod manager;
 pub mod record;
+mod tasks;
 
 use mailbox::{Mailbox, Post};
 use record::Record;

@@ -64,7 +64,7 @@ pub(crate) fn advance_built_in(
 pub(crate) fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
     let now = cx.world.now;
     if let Some(trigger) = trigger.filter(|t| in_trials(t)) {
-        let trials = Trials::of(cx, trigger, record);
+        let trials = Trials::arm(cx, trigger, record);
         record.trials = record.trials.max(trials.latest(now));
     }
     record.growth.clear();

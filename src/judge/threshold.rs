@@ -24,7 +24,7 @@ pub fn advance(
     record: &mut TriggerRecord,
     out: &mut Out,
 ) -> Option<String> {
-    let trials = Trials::of(cx, trigger, record);
+    let trials = Trials::arm(cx, trigger, record);
     let latest = trials.latest(cx.world.now);
     let (Some(query), Some(bound)) = (&metric.query, Bound::of(metric)) else {
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");

@@ -82,7 +82,7 @@ pub fn advance<R: Rule>(
     out: &mut Out,
 ) -> Option<String> {
     let now = cx.world.now;
-    let trials = Trials::of(cx, trigger, record);
+    let trials = Trials::arm(cx, trigger, record);
     let mut n = record.trials + 1;
     if trials.due(n) > now {
         out.wake_at(trials.due(n));
@@ -139,7 +139,7 @@ pub(crate) struct Trials {
 
 impl Trials {
     /// Those of a trigger, which is armed now if it was not.
-    pub fn of(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord) -> Self {
+    pub fn arm(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord) -> Self {
         let every = trigger.every.unwrap_or(cx.plan.observe.every).max(Duration::from_millis(1));
         Self { armed: *record.armed_at.get_or_insert(cx.world.now), every }
     }

@@ -13,7 +13,7 @@ use crate::effect::protocol::{Answer, As, Found, Heard, Look, Object, Send, Writ
 use crate::world::convert;
 
 /// What an executor needs.
-pub(super) struct Hands {
+pub(super) struct Clients {
     /// The operator, for reads.
     pub reader: Client,
     /// The Cutover's ServiceAccount, for writes; it refuses them when this operator's Lease has lapsed.
@@ -25,7 +25,7 @@ pub(super) struct Hands {
     pub namespace: String,
 }
 
-impl Hands {
+impl Clients {
     /// One client for everything: what is written is the operator's own.
     pub(super) fn of_operator(client: Client, namespace: &str) -> Self {
         let [reader, writer, always, operator] = [(); 4].map(|()| client.clone());

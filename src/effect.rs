@@ -156,6 +156,8 @@ pub enum DryRun {
         /// What would be changed; `None` writes what is there already.
         change: Option<Change>,
     },
+    /// Delete a pod.
+    DeletePod(String),
     /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
     Look(ResourceOf),
     /// Approve a gate in another's name. It *must* be refused; being admitted, it is what is reported as refused.
@@ -333,6 +335,17 @@ pub enum Effect {
         /// Where the change takes pods away, the executor refuses it if one of these Services selects them live (P13).
         unless_live: Vec<String>,
     },
+    /// Delete a pod, so that its connections end. Refused if one of these Services selects it live (P13).
+    DeletePod {
+        /// Its name.
+        name: String,
+        /// Precondition: the next of that name is another one.
+        uid: String,
+        /// The workload that it belongs to.
+        workload: ObjectRef,
+        /// The Services.
+        unless_live: Vec<String>,
+    },
 }
 
 /// When a restore may be made (DESIGN §5.2): never onto an empty side.
@@ -369,6 +382,7 @@ impl Effect {
             Self::Switch { route, resource_version, .. } => switch_key(route, resource_version),
             Self::Restore { route, .. } => format!("restore/{}", route.name),
             Self::Change { why, object, change, .. } => change_key(change.kind(), why, object),
+            Self::DeletePod { name, uid, .. } => format!("delete_pod/{name}/{uid}"),
         }
     }
 }

@@ -147,12 +147,15 @@ impl Fixture {
                 min_ready: MinReady::Percent(100),
                 drain: Duration::default(),
                 timeout: Duration::from_secs(60),
+                connections: Default::default(),
             },
             rollback: Some(PlanRollback {
                 min_ready: MinReady::Percent(50),
                 blocked: Default::default(),
                 within: Duration::from_mins(15),
                 default: Default::default(),
+                connections: Default::default(),
+                before: Duration::from_secs(5),
             }),
             observe: PlanObserve {
                 for_: Duration::from_mins(5),

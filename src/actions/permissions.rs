@@ -327,6 +327,7 @@ mod tests {
             when: Default::default(),
             timeout: migrate.timeout,
             approval: None,
+            before_restore: false,
             action: job("x").action.clone(),
         });
         let suite = PlanSuite { pass_rate: 100, max_critical_failures: 0, steps: vec![job("in-suite")] };

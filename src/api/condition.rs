@@ -105,6 +105,8 @@ pub mod reasons {
     pub const SCALED_UP_FIRST: &str = "ScaledUpFirst";
     /// Both sides have no ready endpoint.
     pub const BOTH_SIDES_EMPTY: &str = "BothSidesEmpty";
+    /// Connections to the side that was left were not ended.
+    pub const CONNECTIONS_KEPT: &str = "ConnectionsKept";
     /// The checks of a completed run were made again.
     pub const REVALIDATED: &str = "Revalidated";
     /// The phase went on as planned.

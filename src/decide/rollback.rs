@@ -4,7 +4,7 @@ use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
-use crate::decide::{blocked, execution, interrupt, restore, undo};
+use crate::decide::{before, blocked, closing, execution, interrupt, restore, undo};
 use crate::journal;
 use crate::plan::{PlanStep, Stage};
 use crate::route::Route;
@@ -15,6 +15,9 @@ pub const UNDO_QUESTION: &str = "undo";
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
+    if !before::run(d) {
+        return;
+    }
     if !restore::run(d) {
         return blocked::run(d);
     }
@@ -33,7 +36,8 @@ pub fn run(d: &mut Draft) {
         return;
     }
     let Some(ending) = d.journal.ending.clone() else { return };
-    if awaits_return(d, ending.at) {
+    // One whose Service came back only now.
+    if !closing::after_restore(d) || awaits_return(d, ending.at) {
         return;
     }
     // A switch of which every patch was refused switched nothing.

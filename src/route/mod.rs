@@ -172,6 +172,7 @@ impl Route {
             old_wanted: 0,
             state: SwitchState::Claimed,
             unanswered: false,
+            adopted: false,
             switched_at: None,
             restored_at: None,
             message: None,

@@ -54,8 +54,13 @@ pub fn job(command: &str) -> Action {
 
 /// A Job step with an undo.
 pub fn undoable(name: &str) -> PlanStep {
-    let undo =
-        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: job("undo") };
+    let undo = PlanUndo {
+        when: UndoWhen::Attempted,
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: job("undo"),
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, job(name)) }
 }
 
@@ -97,12 +102,15 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
             min_ready: MinReady::Percent(100),
             drain: Duration::from_secs(0),
             timeout: Duration::from_secs(2),
+            connections: Default::default(),
         },
         rollback: Some(PlanRollback {
             min_ready: MinReady::Percent(50),
             blocked: BlockedAction::UndoFirst,
             within: Duration::from_secs(4),
             default: BlockedDefault::Wait,
+            connections: Default::default(),
+            before: Duration::from_secs(5),
         }),
         observe: PlanObserve {
             for_: Duration::from_secs(2),
@@ -130,8 +138,13 @@ pub fn rollout() -> PlanStep {
 pub fn request(name: &str) -> PlanStep {
     let post =
         |path: &str| Action::Http(Http { method: Some(Method::Post), path: Some(path.into()), ..Http::default() });
-    let undo =
-        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: post("/undo") };
+    let undo = PlanUndo {
+        when: UndoWhen::Attempted,
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: post("/undo"),
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, post("/do")) }
 }
 
@@ -139,7 +152,13 @@ pub fn request(name: &str) -> PlanStep {
 pub fn scale(name: &str) -> PlanStep {
     let scale = Scale { side: Some(SideRef::Target), workloads: vec![], replicas: 3, allow_downtime: false };
     let undo = Action::Unscale { step: name.into() };
-    let undo = PlanUndo { when: UndoWhen::default(), timeout: Duration::from_secs(8), approval: None, action: undo };
+    let undo = PlanUndo {
+        when: UndoWhen::default(),
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: undo,
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, Action::Scale(scale)) }
 }
 

@@ -9,9 +9,10 @@ use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, StepState};
 use crate::api::step::WorkloadRef;
+use crate::endpoints::way_back;
 use crate::journal;
 use crate::plan::after::RETIRE;
-use crate::plan::{Plan, undo_name};
+use crate::plan::{Plan, Stage, undo_name};
 
 /// Replicas by workload (`Kind/name`), by side.
 pub type Retired = BTreeMap<String, BTreeMap<String, u32>>;
@@ -30,6 +31,18 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
         if journal::record(journal, &undo_name(step)).is_some_and(|r| r.state == StepState::Succeeded) {
             retired.entry(plan.target.name.clone()).or_default().insert(key(workload), count);
         }
+    }
+    // The end of the target's connections, and what stopped it before the restore.
+    let ended = journal.closings.iter().filter(|c| c.side == plan.target.name).flat_map(|c| &c.workloads);
+    let ended = ended.filter(|w| w.done).map(|w| (&w.workload, w.remembered));
+    let stops = plan.stage(Stage::BeforeRestore).filter(|step| plan.stops_target(step));
+    let stopped = stops.filter_map(|step| journal::record(journal, &step.name)).flat_map(|r| &r.before);
+    let stopped = stopped
+        .filter(|b| b.done)
+        .filter_map(|b| Some((&b.object, way_back::before_run(plan, journal, &b.object).or(b.replicas)?)));
+    for (object, count) in ended.chain(stopped).filter(|(_, count)| *count > 0) {
+        let key = format!("{:?}/{}", object.kind, object.name);
+        retired.entry(plan.target.name.clone()).or_default().insert(key, count);
     }
     let undone = journal::record(journal, &undo_name(RETIRE)).is_some_and(|r| r.state == StepState::Succeeded);
     if undone {

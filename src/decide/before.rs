@@ -1,0 +1,137 @@
+//! PURE. What comes before a restore (DESIGN §5.6, §5.8), each with its bound: the steps of `beforeRestore`, then the undos
+//! that say `before: Restore`. Whatever comes of them, the restore follows.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::condition::reasons;
+use crate::api::run::{Ending, StepState};
+use crate::decide::draft::Draft;
+use crate::decide::execution::{drive_back, everything_is_known, is_over};
+use crate::decide::{restore, undo};
+use crate::journal::transition::{self, StepEvent};
+use crate::journal::{self, later};
+use crate::plan::{PlanStep, Stage};
+
+/// Takes it further. True when the selectors may go back.
+pub fn run(d: &mut Draft) -> bool {
+    let Some(ending) = d.journal.ending.clone() else { return true };
+    if !comes_first(d, &ending) {
+        return true;
+    }
+    if !steps(d, &ending) || !undos(d, &ending) {
+        return false;
+    }
+    let now = d.now();
+    if let Some(ending) = d.journal.ending.as_mut() {
+        ending.prepared_at = Some(now);
+    }
+    true
+}
+
+/// Whether anything comes before this restore: once, and only where this run takes users back from the target.
+fn comes_first(d: &Draft, ending: &Ending) -> bool {
+    if ending.prepared_at.is_some() || ending.reason == reasons::ADOPTED || d.plan.rollback.is_none() {
+        return false;
+    }
+    let Some(switch) = &d.journal.switch else { return false };
+    let open = || switch.services.iter().filter(|s| journal::may_be_switched(s));
+    if open().all(|s| restore::adopted(d, s)) {
+        return false;
+    }
+    d.plan.stage(Stage::BeforeRestore).next().is_some() || !undo::before_restore(d).is_empty()
+}
+
+/// Until when the steps have time. What stops the target is awaited beside it.
+fn deadline(d: &Draft, ending: &Ending) -> Timestamp {
+    let within = d.plan.rollback.as_ref().map(|r| r.before).unwrap_or_default();
+    let stops = d.plan.stage(Stage::BeforeRestore).filter(|step| d.plan.stops_target(step));
+    let took = stops.filter_map(|step| {
+        let record = journal::record(&d.journal, &step.name)?;
+        Some(record.ended.unwrap_or(d.now()).duration_since(record.started?).max(SignedDuration::ZERO))
+    });
+    let stopped = took.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+    later(ending.at, within).checked_add(stopped).unwrap_or(Timestamp::MAX)
+}
+
+fn steps(d: &mut Draft, ending: &Ending) -> bool {
+    let plan = d.plan;
+    // Nobody has to be kept from a side on which nobody is served; a writer that is not ready may still write.
+    let nobody = plan.services.iter().all(|s| d.world.ready_on(s, &plan.target) == Some(0));
+    for step in plan.stage(Stage::BeforeRestore) {
+        let (stop, until) = (plan.stops_target(step), deadline(d, ending));
+        let state = journal::record(&d.journal, &step.name).map(|r| r.state);
+        if state.is_some_and(is_over) {
+            continue;
+        }
+        if !stop && d.now() >= until {
+            cut(d, step, state);
+            continue;
+        }
+        if !stop && state.is_none() && nobody {
+            let why = format!("left out: {} has no ready endpoint", plan.target.name);
+            journal::put(&mut d.journal, transition::left_out(&step.name, d.world.now, &why));
+            continue;
+        }
+        if !drive_back(d, step) {
+            if !stop {
+                d.out.wake_at(until);
+            }
+            d.journal.waiting = Some(format!("step {} comes before the restore", step.name));
+            return false;
+        }
+    }
+    true
+}
+
+/// The time is up: what runs is left to itself, and what has not begun is left out.
+fn cut(d: &mut Draft, step: &PlanStep, state: Option<StepState>) {
+    let within = d.plan.rollback.as_ref().map(|r| r.before).unwrap_or_default();
+    let why = format!("not over within {within}: the restore does not wait longer");
+    let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else {
+        journal::put(&mut d.journal, transition::left_out(&step.name, d.world.now, &why));
+        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
+        return;
+    };
+    if state != Some(StepState::Running) {
+        return;
+    }
+    let event = if record.sent.is_some() { StepEvent::Lost } else { StepEvent::Interrupted };
+    let ended = transition::step(&mut record, event, d.world.now);
+    if d.legal(ended) {
+        record.message = Some(why.clone());
+    }
+    journal::put(&mut d.journal, record);
+    if let Some(ending) = d.journal.ending.as_mut() {
+        ending.incomplete = true;
+    }
+    d.note(true, reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
+}
+
+/// The undos before the restore, the last step's first. One that is late goes on beside the restore.
+fn undos(d: &mut Draft, ending: &Ending) -> bool {
+    for undo in undo::before_restore(d) {
+        let record = journal::record(&d.journal, &undo.name);
+        if record.is_some_and(|r| is_over(r.state)) {
+            continue;
+        }
+        let begun = record.and_then(|r| r.started);
+        let until = later(begun.unwrap_or_else(|| last_end(d, ending)), undo.timeout);
+        if d.now() >= until {
+            let text = format!("{} is not over after {}: the restore does not wait longer", undo.name, undo.timeout);
+            d.note(true, reasons::STEP_FAILED, &undo.name, text);
+            continue;
+        }
+        if !everything_is_known(d) || !drive_back(d, &undo) {
+            d.out.wake_at(until);
+            d.journal.waiting = Some(format!("{} comes before the restore", undo.name));
+            return false;
+        }
+    }
+    true
+}
+
+/// When what came before an undo was over.
+fn last_end(d: &Draft, ending: &Ending) -> Timestamp {
+    let ends = d.journal.steps.iter().filter_map(|r| r.ended);
+    ends.chain([ending.at]).max().unwrap_or(ending.at)
+}

@@ -62,6 +62,8 @@ pub struct World {
     pub outcomes: BTreeMap<EffectKey, Seen<Outcome>>,
     /// Effects under way.
     pub in_flight: BTreeSet<EffectKey>,
+    /// Since when this process wants the end of the run, while that is not written down.
+    pub unrecorded: Option<Timestamp>,
     /// When an effect last ended without success, for the pace of tries.
     pub tried: BTreeMap<EffectKey, Timestamp>,
 }
@@ -394,6 +396,7 @@ impl World {
             readings: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             in_flight: BTreeSet::new(),
+            unrecorded: None,
             tried: BTreeMap::new(),
         }
     }

@@ -18,6 +18,7 @@ use crate::world::World;
 mod approval;
 mod attempt;
 mod change;
+mod closing_rights;
 mod config;
 mod cron_jobs;
 mod evidence;

@@ -19,7 +19,7 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::{Cx, Out, Verdict, ports, read_key, set_env, span};
+use super::{Cx, Out, Verdict, closing_rights, ports, read_key, set_env, span};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -97,7 +97,12 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("who selects the pods of Jobs is being looked up".into());
         return None;
     }
+    let Some(closing) = closing_rights::warnings(cx, step, record, out) else {
+        record.message = Some("whether connections can be ended is being tried".into());
+        return None;
+    };
     out.warnings.extend(warnings);
+    out.warnings.extend(closing);
     let mut evidence = json!({"tried": runs.len()});
     if !out.warnings.is_empty() {
         evidence["warnings"] = json!(out.warnings);
@@ -275,7 +280,7 @@ fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
 }
 
 /// `patch services/web` → `patch`, `services`.
-fn verb_and_resource(what: &str) -> (&str, &str) {
+pub fn verb_and_resource(what: &str) -> (&str, &str) {
     let mut words = what.split_whitespace();
     let verb = words.next().unwrap_or("patch");
     (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::reasons;
+use crate::api::duration::Duration;
 use crate::api::run::{Ending, StepState};
 use crate::decide::draft::Draft;
 use crate::decide::execution::{drive_back, everything_is_known, is_over};
@@ -12,13 +13,18 @@ use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, later};
 use crate::plan::{PlanStep, Stage};
 
+/// A run whose end cannot be written down waits no longer than this beyond the time of the steps.
+const UNRECORDED: Duration = Duration::from_secs(2);
+
 /// Takes it further. True when the selectors may go back.
 pub fn run(d: &mut Draft) -> bool {
     let Some(ending) = d.journal.ending.clone() else { return true };
     if !comes_first(d, &ending) {
         return true;
     }
-    if !steps(d, &ending) || !undos(d, &ending) {
+    // What is begun again and again, since the journal cannot be written, is not waited for either.
+    let patient = d.now() < longest(d, &ending);
+    if patient && (!steps(d, &ending) || !undos(d, &ending)) {
         return false;
     }
     let now = d.now();
@@ -39,6 +45,16 @@ fn comes_first(d: &Draft, ending: &Ending) -> bool {
         return false;
     }
     d.plan.stage(Stage::BeforeRestore).next().is_some() || !undo::before_restore(d).is_empty()
+}
+
+/// When all of it must be over: the time of the steps, of a stop, and of each undo. Where not even the run's end could be
+/// written down since this process wanted it, a restore needs no record, and has waited long enough.
+fn longest(d: &Draft, ending: &Ending) -> Timestamp {
+    let within = d.plan.rollback.as_ref().map(|r| r.before).unwrap_or_default();
+    let stops = d.plan.stage(Stage::BeforeRestore).filter(|step| d.plan.stops_target(step)).map(|step| step.timeout);
+    let undos = undo::before_restore(d).into_iter().map(|undo| undo.timeout);
+    let all = stops.chain(undos).fold(deadline(d, ending), later);
+    d.world.unrecorded.map_or(all, |since| all.min(later(later(since, within), UNRECORDED)))
 }
 
 /// Until when the steps have time. What stops the target is awaited beside it.
@@ -134,4 +150,71 @@ fn undos(d: &mut Draft, ending: &Ending) -> bool {
 fn last_end(d: &Draft, ending: &Ending) -> Timestamp {
     let ends = d.journal.steps.iter().filter_map(|r| r.ended);
     ends.chain([ending.at]).max().unwrap_or(ending.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::actions::fixtures::{Fixture, step};
+    use crate::api::phase::Phase;
+    use crate::api::run::StepRecord;
+    use crate::plan::Action;
+
+    fn ending(f: &Fixture) -> Ending {
+        Ending {
+            phase: Phase::RolledBack,
+            reason: reasons::DECISION.into(),
+            message: String::new(),
+            at: f.world.now,
+            trigger: None,
+            incomplete: false,
+            scaled_at: None,
+            empty_since: None,
+            undo_first: None,
+            stopped_at: None,
+            prepared_at: None,
+        }
+    }
+
+    fn scale(name: &str, replicas: u32) -> PlanStep {
+        let scale = json!({"side": "Target", "replicas": replicas, "allowDowntime": true});
+        step(name, Stage::BeforeRestore, Action::Scale(serde_json::from_value(scale).expect("a scale")))
+    }
+
+    #[test]
+    fn a_stop_takes_none_of_the_time_of_the_steps() {
+        let mut f = Fixture::new();
+        f.plan.steps = vec![scale("stop", 0), scale("grow", 3)];
+        let ending = ending(&f);
+        let within = |f: &Fixture| {
+            let d = Draft::new(&f.plan, &f.journal, &f.world);
+            deadline(&d, &ending).duration_since(ending.at).as_secs()
+        };
+        assert_eq!(within(&f), 5);
+        let began = f.world.now;
+        f.journal.steps = vec![StepRecord { name: "stop".into(), started: Some(began), ..StepRecord::default() }];
+        f.after(40);
+        assert_eq!(within(&f), 45, "it is under way");
+        f.journal.steps[0].ended = Some(f.world.now);
+        f.after(100);
+        assert_eq!(within(&f), 45, "and over");
+        f.journal.steps[0].name = "grow".into();
+        assert_eq!(within(&f), 5, "another change counts when it is written");
+    }
+
+    #[test]
+    fn all_of_it_has_a_bound_and_one_that_cannot_be_recorded_a_short_one() {
+        let mut f = Fixture::new();
+        f.plan.steps = vec![scale("stop", 0)];
+        let ending = ending(&f);
+        let all = |f: &Fixture| {
+            let d = Draft::new(&f.plan, &f.journal, &f.world);
+            longest(&d, &ending).duration_since(ending.at).as_secs()
+        };
+        assert_eq!(all(&f), 605, "its own time-out, and that of the steps");
+        f.world.unrecorded = Some(f.world.now);
+        assert_eq!(all(&f), 7);
+    }
 }

@@ -276,9 +276,7 @@ pub fn after_switch(d: &mut Draft) {
     };
     let called_off = d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
     let retires = journal::record(&d.journal, RETIRE).is_some();
-    let why = if d.journal.ending.is_some() {
-        Some("the run goes back".to_owned())
-    } else if called_off || retires {
+    let why = if called_off || retires {
         Some("nothing more is done to the old side by itself".to_owned())
     } else {
         in_batches(d, &switch.services, &mut record)
@@ -288,6 +286,16 @@ pub fn after_switch(d: &mut Draft) {
         record.pods.clear();
     }
     put(d, record);
+}
+
+/// The run goes back: what is left of the old side's pods is wanted.
+pub fn call_off(d: &mut Draft) {
+    let known = closing(&d.journal, &d.plan.old.name).cloned();
+    if let Some(mut record) = known.filter(|record| record.ended.is_none()) {
+        end(d, &mut record, Some("the run goes back".into()));
+        record.pods.clear();
+        put(d, record);
+    }
 }
 
 /// Whether the Service sent users to this pod before the switch.
@@ -375,3 +383,7 @@ fn in_batches(d: &mut Draft, services: &[ServiceSwitch], record: &mut Closing) -
 pub fn is_under_way(d: &Draft) -> bool {
     closing(&d.journal, &d.plan.old.name).is_some_and(|record| record.ended.is_none())
 }
+
+#[cfg(test)]
+#[path = "closing_tests.rs"]
+mod tests;

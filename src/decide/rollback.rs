@@ -15,13 +15,21 @@ pub const UNDO_QUESTION: &str = "undo";
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
+    closing::call_off(d);
     if !before::run(d) {
         return;
     }
     if !restore::run(d) {
         return blocked::run(d);
     }
-    if !execution::everything_is_known(d) || !interrupt::settle(d) {
+    if !execution::everything_is_known(d) {
+        return;
+    }
+    // Neither a step that is brought to its end nor people are waited for, unless an undo uses the target first.
+    if !undo::target_comes_first(d) {
+        closing::after_restore(d);
+    }
+    if !interrupt::settle(d) {
         return;
     }
     if !undo::unretire(d) || !undos_are_agreed(d) || !undo::undo_all(d) {

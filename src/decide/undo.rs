@@ -25,6 +25,12 @@ pub fn due_undos(d: &Draft) -> Vec<String> {
 /// and does not stop the ones after it. True when all are over.
 pub fn undo_all(d: &mut Draft) -> bool {
     let plan = d.plan;
+    // One that began before the restore and was late goes on alone, too.
+    for undo in before_restore(d) {
+        if journal::record(&d.journal, &undo.name).is_some() && !drive_back(d, &undo) {
+            return false;
+        }
+    }
     let forward = plan.steps.iter().filter(|s| !s.stage.is_way_back());
     for step in forward.rev() {
         if step.name == RETIRE || !undo_due(&d.journal, step) {
@@ -62,6 +68,13 @@ pub fn before_restore(d: &Draft) -> Vec<PlanStep> {
     let first = |s: &&PlanStep| s.undo.as_ref().is_some_and(|undo| undo.before_restore);
     let due = d.plan.steps.iter().rev().filter(first).filter(|s| over(s) && undo_due(&d.journal, s));
     due.filter_map(|s| d.plan.undo_of(s)).collect()
+}
+
+/// Whether the undo that is next works on the target as it runs. Those of a completed run wait for a word.
+pub fn target_comes_first(d: &Draft) -> bool {
+    let open = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none_or(|r| !is_over(r.state));
+    let next = undos(d).into_iter().rev().find(open);
+    !journal::was_completed(&d.journal) && next.is_some_and(|undo| d.plan.uses_target(&undo.action))
 }
 
 /// Whether the selectors are back, so that the target's connections come next.

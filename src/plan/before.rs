@@ -31,7 +31,7 @@ pub(super) fn check(step: &Step, action: &Action, at: &str, refusals: &mut Refus
     refusals.require(
         allowed,
         format!("{at}.{}", action.kind()),
-        format!("users wait for the restore, and {} comes before it neither", action.kind()),
+        format!("users wait for the restore, so {} does not come before it", action.kind()),
         "use http, scale, setEnv, restart or cronJobs, or move the step to rollback",
     );
     for captured in captures(&step.action, actions::of_step, at) {

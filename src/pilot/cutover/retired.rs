@@ -117,6 +117,50 @@ mod tests {
     }
 
     #[test]
+    fn a_target_whose_connections_were_ended_is_remembered_as_well() {
+        let mut f = Fixture::new();
+        let green = ObjectRef::from(&workload("web-green"));
+        let closed = |remembered: u32, done: bool| crate::api::run::ClosedWorkload {
+            workload: green.clone(),
+            uid: "u".into(),
+            from: 4,
+            remembered,
+            done,
+            left: None,
+        };
+        let closing = |workloads| crate::api::run::Closing {
+            side: "green".into(),
+            at: f.world.now,
+            stop: false,
+            had: 4,
+            endpoints: BTreeMap::new(),
+            workloads,
+            pods: vec![],
+            gone: 0,
+            moved_at: None,
+            ended: None,
+            left: None,
+        };
+        for (remembered, done, wanted) in [(3, true, Some(3)), (3, false, None), (0, true, None)] {
+            let mut retired = Retired::new();
+            f.journal.closings = vec![closing(vec![closed(remembered, done)])];
+            remember(&mut retired, &f.plan, &f.journal, Some("blue"));
+            assert_eq!(retired.get("green").map(|counts| counts["Deployment/web-green"]), wanted);
+        }
+        // Stopped before the restore.
+        f.journal.closings.clear();
+        let stop = serde_json::json!({"side": "Target", "replicas": 0, "allowDowntime": true});
+        let stop = serde_json::from_value(stop).expect("a scale");
+        let stop = crate::actions::fixtures::step("stop", Stage::BeforeRestore, crate::plan::Action::Scale(stop));
+        f.plan.steps = vec![stop];
+        let before = vec![Before { replicas: Some(2), done: true, ..Before::of(green.clone(), "u") }];
+        f.journal.steps = vec![StepRecord { name: "stop".into(), before, ..StepRecord::default() }];
+        let mut retired = Retired::new();
+        remember(&mut retired, &f.plan, &f.journal, Some("blue"));
+        assert_eq!(retired["green"]["Deployment/web-green"], 2);
+    }
+
+    #[test]
     fn a_side_that_a_step_had_stopped_is_remembered_as_it_was_before_the_run() {
         let mut f = Fixture::new();
         let before = ObjectRef::from(&workload("web-blue"));

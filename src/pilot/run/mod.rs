@@ -349,6 +349,12 @@ impl Pilot {
         }
         self.world.said = decision.said.clone();
         self.journal = decision.journal.clone();
+        let recorded = self.record.as_ref().is_some_and(|r| r.ending.is_some());
+        if recorded || self.journal.ending.is_none() {
+            self.world.unrecorded = None;
+        } else {
+            self.world.unrecorded.get_or_insert(now.wall);
+        }
         self.urgent |= decision.write == Write::Now;
         if decision.write == Write::Soon {
             self.wake.soon(now.ticks);

@@ -151,7 +151,7 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
                 ACCEPTED.into()
             }
             Resolution::StopTarget if blocked::stop_target(d, why) => ACCEPTED.into(),
-            Resolution::StopTarget => "refused: the target has been stopped already".into(),
+            Resolution::StopTarget => "refused: the target has been stopped already, or is not known yet".into(),
             Resolution::Succeeded | Resolution::Failed => {
                 "refused: of step restore the outcome is UndoFirst, StopTarget or Wait".into()
             }

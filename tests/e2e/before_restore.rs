@@ -55,7 +55,10 @@ fn a_page_and_a_scheduler_come_before_the_restore_and_are_taken_back_after_it() 
         let (_, restored) = times(&status)?;
         for step in ["page-on", "still"] {
             let record = record(&status, step)?;
-            ensure!(record.state == StepState::Succeeded && record.ended.is_some_and(|at| at <= restored), "{record:?}");
+            ensure!(
+                record.state == StepState::Succeeded && record.ended.is_some_and(|at| at <= restored),
+                "{record:?}"
+            );
         }
         ensure!(record(&status, "again")?.started.is_some_and(|at| at >= restored));
         ensure!(t.api::<CronJob>().get("daily").await?.spec.suspend != Some(true));
@@ -69,7 +72,8 @@ fn what_is_not_over_within_its_time_is_cut_and_users_go_back() {
         t.web().await?;
         t.start().await?;
         // Never answered in this time.
-        let slow = "{name: page-on, timeout: 60s, http: {method: POST, path: /health}}, {name: next, http: {path: /health}}";
+        let slow =
+            "{name: page-on, timeout: 60s, http: {method: POST, path: /health}}, {name: next, http: {path: /health}}";
         t.cutover("shop", &format!("phases: {{beforeRestore: {{within: 2s, steps: [{slow}]}}}}\n{WATCHING}")).await?;
         t.phase("shop", Phase::Observing, 40).await?;
         t.fault("web", "green", json!({"latency_ms": 30000})).await?;
@@ -108,7 +112,8 @@ fn a_single_writer_goes_back_as_it_came() {
         let mut both = 0;
         wait::until(t.api::<Pod>(), "users are back", secs(90), |all| {
             let of = |side: &str| {
-                let of = |p: &&Pod| p.metadata.labels.as_ref().is_some_and(|l| l.get("side").is_some_and(|s| s == side));
+                let of =
+                    |p: &&Pod| p.metadata.labels.as_ref().is_some_and(|l| l.get("side").is_some_and(|s| s == side));
                 all.values().filter(of).count()
             };
             both = both.max(of("blue").min(of("green")));
@@ -134,7 +139,8 @@ fn where_the_old_side_cannot_start_beside_it_people_have_the_target_stopped() {
         t.web().await?;
         t.start().await?;
         let job = "{deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}";
-        let migrates = format!("phases: {{prepare: {{steps: [{{name: migrate, job: {job}, undo: {{job: {job}}}}}]}}}}\n");
+        let migrates =
+            format!("phases: {{prepare: {{steps: [{{name: migrate, job: {job}, undo: {{job: {job}}}}}]}}}}\n");
         t.cutover("shop", &format!("{migrates}{WATCHING}")).await?;
         t.phase("shop", Phase::Observing, 60).await?;
         t.fault("web", "blue", json!({"ready": false})).await?;

@@ -14,8 +14,7 @@ use crate::harness::app::{self, Colour};
 use crate::harness::case::secs;
 use crate::harness::{Case, e2e, wait};
 
-const WATCHING: &str =
-    "switch: {timeout: 20s}\nobserve: {for: 10m, every: 500ms}\nrollback: {connections: Close}\n";
+const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 10m, every: 500ms}\nrollback: {connections: Close}\n";
 
 /// What the journal says of the end of a side's connections, once that is over.
 async fn closing(t: &Case, side: &str, bound: u64) -> anyhow::Result<Closing> {
@@ -84,8 +83,11 @@ fn pods_of_a_statefulset_are_deleted_once_and_its_count_stays() {
         t.apply(&app::service("web", "blue")).await?;
         t.apply(&app::deployment("web", &Colour::new("blue"))).await?;
         let set = app::deployment("web", &Colour::new("green").replicas(2));
-        t.apply(&set.replace("kind: Deployment", "kind: StatefulSet").replace("spec:\n  replicas", "spec:\n  serviceName: web\n  replicas"))
-            .await?;
+        t.apply(
+            &set.replace("kind: Deployment", "kind: StatefulSet")
+                .replace("spec:\n  replicas", "spec:\n  serviceName: web\n  replicas"),
+        )
+        .await?;
         t.available("web-blue").await?;
         wait::until(t.api::<StatefulSet>(), "green ready", secs(60), |all| {
             let ready = all.get("web-green").and_then(|s| s.status.as_ref()?.ready_replicas);
@@ -111,7 +113,8 @@ fn pods_of_a_statefulset_are_deleted_once_and_its_count_stays() {
         wait::poll("other pods in their place", secs(40), fresh).await?;
         let set = t.api::<StatefulSet>().get("web-green").await?;
         ensure!(set.spec.and_then(|s| s.replicas) == Some(2));
-        let deleted = |l: &&crate::harness::audit::Line| l.resource == "pods" && l.verb == "delete" && l.done() && !l.dry_run;
+        let deleted =
+            |l: &&crate::harness::audit::Line| l.resource == "pods" && l.verb == "delete" && l.done() && !l.dry_run;
         let ours = t.audit()?.iter().filter(deleted).filter(|l| l.user.ends_with(":cutover")).count();
         ensure!(ours == 2, "{ours} deletions");
         Ok(())
@@ -139,7 +142,10 @@ fn without_the_right_connections_are_kept_which_is_said_before_and_after() {
         ensure!(replicas(t, "web-green").await? == 1);
         let status = run.status.context("status")?;
         let warned = status.steps.iter().find(|s| s.name == "cutover-permissions").and_then(|s| s.evidence.clone());
-        ensure!(warned.as_ref().is_some_and(|e| e["warnings"].to_string().contains("connections are kept")), "{warned:?}");
+        ensure!(
+            warned.as_ref().is_some_and(|e| e["warnings"].to_string().contains("connections are kept")),
+            "{warned:?}"
+        );
         let left = status.closings.first().and_then(|c| c.left.clone()).context("why they are kept")?;
         ensure!(left.contains("web-green") && left.contains("--verb=patch"), "{left}");
         ensure!(!status.ending.context("ending")?.incomplete);

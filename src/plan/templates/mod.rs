@@ -64,6 +64,10 @@ impl Expanded {
     }
 }
 
+/// The phase whose steps have a time together, and that time.
+const BEFORE_RESTORE: &str = "phases.beforeRestore";
+const WITHIN: &str = "phases.beforeRestore.within";
+
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.
 pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
     if spec.templates.is_empty() {
@@ -125,6 +129,13 @@ pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> R
         if !all.is_empty() {
             put(&mut whole, path, Value::Array(all));
             origins.push((format!("spec.{path}"), from));
+        }
+    }
+    // The steps of templates come with their time; the Cutover's own wins, then the last template's.
+    if lookup(&whole, BEFORE_RESTORE).is_some() && lookup(&whole, WITHIN).is_none() {
+        let given = bodies.iter().rev().find_map(|(_, _, body)| lookup(body, WITHIN)).cloned();
+        if let Some(within) = given {
+            put(&mut whole, WITHIN, within);
         }
     }
     let explain = |refusal: Refusal, origins: Vec<(String, Vec<(String, String)>)>| {

@@ -69,6 +69,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     }
     let answered = answered.filter(|(of, r)| *of == n || r.iter().all(|r| !r.transient));
     let invalid = ask_queries(cx, step, record, out);
+    let closing = closing_rights::warnings(cx, step, record, out);
     if let Ok(Some(why)) = &invalid {
         return Some(Verdict::fail(why.as_str()));
     }
@@ -97,7 +98,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("who selects the pods of Jobs is being looked up".into());
         return None;
     }
-    let Some(closing) = closing_rights::warnings(cx, step, record, out) else {
+    let Some(closing) = closing else {
         record.message = Some("whether connections can be ended is being tried".into());
         return None;
     };

@@ -23,8 +23,8 @@ pub fn run(d: &mut Draft) -> bool {
         return true;
     }
     // What is begun again and again, since the journal cannot be written, is not waited for either.
-    let patient = d.now() < longest(d, &ending);
-    if patient && (!steps(d, &ending) || !undos(d, &ending)) {
+    let late = d.now() >= longest(d, &ending);
+    if !steps(d, &ending, late) || !undos(d, &ending, late) {
         return false;
     }
     let now = d.now();
@@ -69,7 +69,7 @@ fn deadline(d: &Draft, ending: &Ending) -> Timestamp {
     later(ending.at, within).checked_add(stopped).unwrap_or(Timestamp::MAX)
 }
 
-fn steps(d: &mut Draft, ending: &Ending) -> bool {
+fn steps(d: &mut Draft, ending: &Ending, late: bool) -> bool {
     let plan = d.plan;
     // Nobody has to be kept from a side on which nobody is served; a writer that is not ready may still write.
     let nobody = plan.services.iter().all(|s| d.world.ready_on(s, &plan.target) == Some(0));
@@ -79,7 +79,7 @@ fn steps(d: &mut Draft, ending: &Ending) -> bool {
         if state.is_some_and(is_over) {
             continue;
         }
-        if !stop && d.now() >= until {
+        if late || (!stop && d.now() >= until) {
             cut(d, step, state);
             continue;
         }
@@ -124,7 +124,7 @@ fn cut(d: &mut Draft, step: &PlanStep, state: Option<StepState>) {
 }
 
 /// The undos before the restore, the last step's first. One that is late goes on beside the restore.
-fn undos(d: &mut Draft, ending: &Ending) -> bool {
+fn undos(d: &mut Draft, ending: &Ending, late: bool) -> bool {
     for undo in undo::before_restore(d) {
         let record = journal::record(&d.journal, &undo.name);
         if record.is_some_and(|r| is_over(r.state)) {
@@ -132,7 +132,7 @@ fn undos(d: &mut Draft, ending: &Ending) -> bool {
         }
         let begun = record.and_then(|r| r.started);
         let until = later(begun.unwrap_or_else(|| last_end(d, ending)), undo.timeout);
-        if d.now() >= until {
+        if late || d.now() >= until {
             let text = format!("{} is not over after {}: the restore does not wait longer", undo.name, undo.timeout);
             d.note(true, reasons::STEP_FAILED, &undo.name, text);
             continue;

@@ -106,7 +106,9 @@ fn begin(d: &mut Draft, side: &PlanSide, stop: bool) -> bool {
         }
     }
     let what = if stop { "is stopped" } else { "is left: its connections are ended" };
-    told(d, &record, what);
+    if !(record.workloads.is_empty() && record.pods.is_empty()) {
+        told(d, &record, what);
+    }
     d.journal.closings.push(record);
     true
 }

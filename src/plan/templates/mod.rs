@@ -22,11 +22,9 @@ use super::{PlanTemplate, Refusal};
 /// A template that `spec.templates` names, as it was found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Its uid.
     pub uid: String,
     /// Its generation: it changes with every change of what the template says.
     pub generation: i64,
-    /// What it says.
     pub template: Template,
 }
 
@@ -38,7 +36,7 @@ fn lists() -> impl Iterator<Item = String> {
 
 /// A Cutover in which nothing is left of templates.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expanded {
+pub(crate) struct Expanded {
     /// With the steps and triggers of all templates.
     pub spec: CutoverSpec,
     /// What was used, for the plan.
@@ -64,12 +62,8 @@ impl Expanded {
     }
 }
 
-/// The phase whose steps have a time together, and that time.
-const BEFORE_RESTORE: &str = "phases.beforeRestore";
-const WITHIN: &str = "phases.beforeRestore.within";
-
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.
-pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
+pub(crate) fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
     if spec.templates.is_empty() {
         return Ok(Expanded { spec: spec.clone(), used: vec![], origins: vec![] });
     }
@@ -129,13 +123,6 @@ pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> R
         if !all.is_empty() {
             put(&mut whole, path, Value::Array(all));
             origins.push((format!("spec.{path}"), from));
-        }
-    }
-    // The steps of templates come with their time; the Cutover's own wins, then the last template's.
-    if lookup(&whole, BEFORE_RESTORE).is_some() && lookup(&whole, WITHIN).is_none() {
-        let given = bodies.iter().rev().find_map(|(_, _, body)| lookup(body, WITHIN)).cloned();
-        if let Some(within) = given {
-            put(&mut whole, WITHIN, within);
         }
     }
     let explain = |refusal: Refusal, origins: Vec<(String, Vec<(String, String)>)>| {

@@ -202,20 +202,3 @@ fn every_rule_of_the_definition_can_be_checked_here() {
     schema::check(&whole, &mut refusals);
     assert!(refusals.0.is_empty(), "{}", shown(&refusals.0));
 }
-
-#[test]
-fn the_time_before_a_restore_comes_with_its_steps_unless_the_cutover_says_it() {
-    let page = |within: Value| {
-        let step = json!({"name": "page-on", "http": {"method": "POST", "path": "/on"}});
-        found(json!({"phases": {"beforeRestore": {"within": within, "steps": [step]}}}))
-    };
-    let within = |own: Value| {
-        let whole = spec(json!({"templates": [{"name": "page"}], "phases": own}));
-        let done = done(&whole, &[page(json!("9s"))]);
-        let phase = done.spec.phases["beforeRestore"].clone();
-        assert_eq!(names(&done.spec, "beforeRestore"), ["page-on"]);
-        phase.within.map(|d| d.as_millis())
-    };
-    assert_eq!(within(json!({})), Some(9000));
-    assert_eq!(within(json!({"beforeRestore": {"within": "2s", "steps": []}})), Some(2000));
-}

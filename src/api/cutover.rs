@@ -196,8 +196,7 @@ pub struct Switch {
     /// Longest switch; 60s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// What becomes of connections to the old side; `Keep` by default. `Close` deletes its pods in batches that keep
-    /// `rollback.minReady`.
+    /// What becomes of connections to the old side; `Keep` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
 }

@@ -110,7 +110,7 @@ pub enum UndoWhen {
     Succeeded,
 }
 
-/// What an undo comes before.
+/// `Restore`: the undo runs before the selectors go back, and needs a `timeout` and no approval. After them by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UndoBefore {
     /// The selectors.

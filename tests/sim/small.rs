@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release};
 use cutover::api::http::Http;
-use cutover::api::restore::{BlockedAction, BlockedDefault};
+use cutover::api::restore::{BlockedAction, BlockedDefault, Connections};
 use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::{
@@ -172,4 +172,17 @@ pub fn approval(name: &str) -> PlanStep {
         checklist: vec![],
     };
     step(name, Stage::Verify, Action::Approval(approval))
+}
+
+/// The same plan, whose target's connections are ended after a rollback.
+pub fn closing(mut plan: Plan) -> Plan {
+    plan.rollback.iter_mut().for_each(|rollback| rollback.connections = Connections::Close);
+    plan
+}
+
+/// The target is stopped before the selectors go back.
+pub fn stop(name: &str) -> PlanStep {
+    let scale = Scale { side: Some(SideRef::Target), workloads: vec![], replicas: 0, allow_downtime: true };
+    let timeout = Duration::from_secs(6);
+    PlanStep { undo: None, timeout, ..step(name, Stage::BeforeRestore, Action::Scale(scale)) }
 }

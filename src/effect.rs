@@ -39,16 +39,13 @@ pub enum Read {
     },
     /// The keys of a Secret, ConfigMap or environment; `from` is resolved to a pod template.
     Keys {
-        /// What to read.
         config: Config,
         /// For `config.from`: the container's part of the workload's template.
         container: Option<Value>,
     },
     /// What a finished Job left.
     JobResult {
-        /// Its name.
         job: String,
-        /// Its uid.
         uid: String,
         /// Whether its log is wanted.
         log: bool,
@@ -84,17 +81,15 @@ pub struct ResourceOf {
     pub api_version: String,
     /// Such as `Deployment`; never `Secret`.
     pub kind: String,
-    /// Its name.
     pub name: String,
 }
 
 /// Whose certificate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsOf {
-    /// Where it listens.
     pub at: TlsAt,
     /// The name asked for; that of the URL where none is named.
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     /// For everything together.
     pub timeout: Duration,
 }
@@ -135,7 +130,6 @@ pub enum PodsOf {
 pub enum DryRun {
     /// Create this Job.
     Job {
-        /// The step.
         step: String,
         /// The Job.
         manifest: Value,
@@ -151,7 +145,6 @@ pub enum DryRun {
     },
     /// Patch an object that a step changes, or that a rollback may have to.
     Change {
-        /// The object.
         object: ObjectRef,
         /// What would be changed; `None` writes what is there already.
         change: Option<Change>,
@@ -164,11 +157,8 @@ pub enum DryRun {
     ForgedDecision {
         /// The Cutover.
         cutover: String,
-        /// The run.
         run_uid: String,
-        /// The gate.
         gate: String,
-        /// Its token.
         token: String,
     },
 }
@@ -186,16 +176,15 @@ pub struct Request {
     pub scheme: Scheme,
     /// Host header and server name.
     pub host: Option<String>,
-    /// The method.
     pub method: Method,
     /// Headers, expanded.
     pub headers: Vec<Header>,
     /// Headers from Secrets, read as the ServiceAccount.
-    pub headers_from: Vec<HeaderFrom>,
+    pub(crate) headers_from: Vec<HeaderFrom>,
     /// The body, expanded.
     pub body: Option<String>,
     /// The body from a Secret.
-    pub body_from: Option<KeyRef>,
+    pub(crate) body_from: Option<KeyRef>,
     /// Form fields, expanded.
     pub form: Vec<Header>,
     /// Files.
@@ -203,7 +192,7 @@ pub struct Request {
     /// For everything together.
     pub timeout: Duration,
     /// Sent as `Idempotency-Key` with a request that may change something.
-    pub idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
 }
 
 /// A pod's or Service's address.
@@ -220,9 +209,7 @@ pub struct Address {
 /// What sends users to one side or the other; [`crate::route`] knows how each kind is switched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// What it is.
     pub kind: RouteKind,
-    /// Its name.
     pub name: String,
 }
 
@@ -240,37 +227,23 @@ pub enum RouteKind {
 pub enum Effect {
     /// Create a suspended Job.
     CreateJob {
-        /// Its name.
         name: String,
         /// The manifest, `suspend: true`.
         manifest: Value,
     },
     /// Start a Job whose uid is recorded: a patch that tests uid and `suspend`.
-    StartJob {
-        /// Its name.
-        name: String,
-        /// Its uid.
-        uid: String,
-    },
+    StartJob { name: String, uid: String },
     /// Delete a Job of ours, by uid (and resourceVersion where it must not have been started).
     DeleteJob {
-        /// Its name.
         name: String,
-        /// Its uid.
         uid: String,
         /// Precondition.
         resource_version: Option<String>,
     },
     /// Give a Job its ownerReference to the run.
-    OwnJob {
-        /// Its name.
-        name: String,
-        /// Its uid.
-        uid: String,
-    },
+    OwnJob { name: String, uid: String },
     /// Write what came of a decision on it, if it is as it was seen and has no answer yet.
     Answer {
-        /// The decision.
         decision: String,
         /// Test.
         uid: String,
@@ -287,13 +260,11 @@ pub enum Effect {
     Send {
         /// `step#attempt`.
         key: String,
-        /// The request.
         request: Request,
     },
     /// Point a route to the target. Ready endpoints are counted live first (P5), then it is patched with tests of uid,
     /// resourceVersion and of where it points (P4).
     Switch {
-        /// What is switched.
         route: Route,
         /// Test.
         uid: String,
@@ -326,11 +297,9 @@ pub enum Effect {
     Change {
         /// `step` or `restore`; part of the key.
         why: String,
-        /// The object.
         object: ObjectRef,
         /// Test.
         uid: String,
-        /// What is changed.
         change: Change,
         /// Where the change takes pods away, the executor refuses it if one of these Services selects them live (P13).
         unless_live: Vec<String>,
@@ -359,7 +328,7 @@ pub struct RestoreGuard {
 
 impl RestoreGuard {
     /// Whether the old side alone allows it.
-    pub fn old_suffices(&self, old: u32) -> bool {
+    pub(crate) fn old_suffices(&self, old: u32) -> bool {
         old >= self.min_ready || (old >= 1 && self.any)
     }
 
@@ -388,17 +357,17 @@ impl Effect {
 }
 
 /// The key of the switch of a route, as it was claimed.
-pub fn switch_key(route: &Route, resource_version: &str) -> EffectKey {
+pub(crate) fn switch_key(route: &Route, resource_version: &str) -> EffectKey {
     format!("switch/{}/{resource_version}", route.name)
 }
 
 /// The key of the answer to a decision.
-pub fn answer_key(uid: &str) -> EffectKey {
+pub(crate) fn answer_key(uid: &str) -> EffectKey {
     format!("answer/{uid}")
 }
 
 /// The key of a change of this kind of this object.
-pub fn change_key(kind: &str, why: &str, object: &ObjectRef) -> EffectKey {
+pub(crate) fn change_key(kind: &str, why: &str, object: &ObjectRef) -> EffectKey {
     format!("{kind}/{why}/{:?}/{}", object.kind, object.name)
 }
 
@@ -406,19 +375,13 @@ pub fn change_key(kind: &str, why: &str, object: &ObjectRef) -> EffectKey {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Job created, or one of ours found under the name.
-    Created {
-        /// Its uid.
-        uid: String,
-    },
+    Created { uid: String },
     /// A Job that is not ours has the name.
     NameCollision(String),
     /// Done, or found done.
     Done,
     /// A change of a pod template done; the hash of the template as it was stored.
-    Changed {
-        /// The hash.
-        template: String,
-    },
+    Changed { template: String },
     /// The answer to a request sent.
     Answered(Vec<crate::world::HttpAnswer>),
     /// The object is not there.
@@ -445,7 +408,6 @@ pub enum Outcome {
     Blocked {
         /// Why.
         cause: BlockCause,
-        /// What was answered.
         why: String,
         /// The write was not answered in its time, though reads were.
         slow: bool,

@@ -22,11 +22,9 @@ const ROOM: usize = 512;
 /// What a note is about.
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// The namespace.
     pub namespace: String,
     /// The Cutover.
     pub cutover: String,
-    /// Its uid.
     pub cutover_uid: String,
     /// The run, if there is one.
     pub run: Option<(String, String)>,
@@ -37,7 +35,7 @@ pub struct About {
 }
 
 /// What is called once it is known whether an Event was received.
-pub type Receipt = Box<dyn FnOnce(bool) + Send>;
+pub(crate) type Receipt = Box<dyn FnOnce(bool) + Send>;
 
 /// Tells notes.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::view;
 
 /// What is known of a span or of something that happened in it.
-pub type Attributes = Vec<(&'static str, Value)>;
+pub(crate) type Attributes = Vec<(&'static str, Value)>;
 
 /// A stretch of time in the life of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,6 @@ pub struct Span {
     pub end: Timestamp,
     /// What is known of it.
     pub attributes: Attributes,
-    /// What went wrong.
     pub error: Option<String>,
     /// What happened in it: time, name, attributes.
     pub events: Vec<(Timestamp, &'static str, Attributes)>,

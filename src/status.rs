@@ -13,18 +13,19 @@ use crate::journal;
 use crate::plan::Plan;
 use crate::plan::after::RETIRE;
 use crate::route::{Names, Seen};
-pub use crate::view::release_name;
+pub(crate) use crate::view::release_name;
 use crate::world::{Reading, World};
 
 mod project;
 
-pub use project::{Facts, project};
+pub(crate) use project::Facts;
+pub use project::project;
 
 /// Prefix of the read that rehearses a restore.
-pub const REHEARSAL: &str = "rehearse-restore@";
+pub(crate) const REHEARSAL: &str = "rehearse-restore@";
 
 /// Services of the run whose selector is neither side's.
-pub fn drifted(plan: &Plan, world: &World) -> Vec<String> {
+pub(crate) fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
         world.service(name).is_some_and(|v| Seen::from(v).names(&plan.old, &plan.target) == Names::Foreign)
     };
@@ -228,7 +229,7 @@ fn live_side_lost(plan: &Plan, journal: &RunStatus, world: &World, list: &mut Ve
 }
 
 /// What to do where the old side is retired.
-pub fn go_back_anew(plan: &Plan) -> String {
+pub(crate) fn go_back_anew(plan: &Plan) -> String {
     format!(
         "{side} is retired (scaled down), so this run cannot go back; set spec.activate to {side}: a new run scales it up, \
          checks it, then switches",

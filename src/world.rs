@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::cutover::Release;
@@ -15,9 +15,11 @@ use crate::effect::{EffectKey, Outcome, ReadKey};
 mod answers;
 pub mod convert;
 
+pub(crate) use answers::LabelRule;
+pub(crate) use answers::SelectorView;
 pub use answers::{
-    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LabelRule,
-    LogsAnswer, NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, SelectorView, TlsAnswer, UsageAnswer,
+    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
+    NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 /// A value and when it was seen.
@@ -34,6 +36,8 @@ pub struct Seen<T> {
 pub struct World {
     /// The time of this decision.
     pub now: Timestamp,
+    /// By how much the clock on the wall is ahead of `now`: zero unless it was set while the run was driven.
+    pub ahead: SignedDuration,
     /// The uid of the run.
     pub run_uid: String,
     /// The last time everything below was read live.
@@ -71,7 +75,6 @@ pub struct World {
 /// The Cutover as the table of changes needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutoverView {
-    /// Its uid.
     pub uid: String,
     /// It is being deleted.
     pub deleting: bool,
@@ -92,15 +95,12 @@ pub struct CutoverView {
 /// A person's word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionView {
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion: the answer is written to the object that was seen.
     pub resource_version: String,
     /// When it was created.
     pub created: Timestamp,
-    /// What it says.
     pub spec: CutoverDecisionSpec,
 }
 
@@ -113,7 +113,7 @@ pub struct Said {
     /// When a refusal was last told with an Event.
     pub told: Option<Timestamp>,
     /// Refusals since then that stand on their decisions alone.
-    pub untold: usize,
+    pub(crate) untold: usize,
     /// Why answers cannot be written on decisions, once that is known.
     pub mute: Option<String>,
 }
@@ -121,13 +121,10 @@ pub struct Said {
 /// A Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
-    /// The whole selector.
     pub selector: Selector,
-    /// Its ports.
     pub ports: Vec<PortView>,
     /// Its address, if it has one.
     pub cluster_ip: Option<String>,
@@ -142,9 +139,7 @@ pub struct ServiceView {
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortView {
-    /// Its name.
     pub name: Option<String>,
-    /// Its number.
     pub port: u16,
     /// The pods' port, by number or name.
     pub target: TargetPort,
@@ -152,7 +147,6 @@ pub struct PortView {
 
 /// The pods' port.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub enum TargetPort {
     Number(u16),
     Name(String),
@@ -161,7 +155,6 @@ pub enum TargetPort {
 /// A Deployment or StatefulSet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
@@ -192,17 +185,13 @@ pub struct WorkloadView {
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodView {
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The Deployment or StatefulSet that it belongs to, by its owner.
     pub workload: Option<WorkloadRef>,
     /// The node that it runs on, once it is scheduled.
     pub node: Option<String>,
-    /// Its address.
     pub ip: Option<String>,
     /// Condition Ready.
     pub ready: bool,
@@ -218,14 +207,12 @@ pub struct PodView {
     pub unschedulable: Option<String>,
     /// Named container ports.
     pub ports: BTreeMap<String, u16>,
-    /// Its containers.
     pub containers: Vec<ContainerView>,
 }
 
 /// A container of a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerView {
-    /// Its name.
     pub name: String,
     /// Restarts so far.
     pub restarts: u32,
@@ -241,14 +228,22 @@ pub struct ContainerView {
     pub waiting: Option<String>,
     /// What the kubelet says of that reason.
     pub waiting_message: Option<String>,
-    /// Last end, such as `OOMKilled` or `Error`, and when.
-    pub terminated: Option<(String, Option<Timestamp>)>,
+    /// Its last end.
+    pub terminated: Option<ContainerEnd>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerEnd {
+    /// Such as `OOMKilled` or `Error`.
+    pub reason: String,
+    /// The id of the container that ended: each restart makes a new one.
+    pub id: String,
 }
 
 /// A node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeView {
-    /// Where it stands.
     pub state: NodeState,
     /// When the operator saw it change to that.
     pub since: Timestamp,
@@ -282,7 +277,6 @@ pub struct EndpointView {
 /// A Job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobView {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
@@ -338,7 +332,6 @@ pub struct RevisionsView {
 /// One revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Its number.
     pub number: i64,
     /// Its pod template, without what the ReplicaSet has added.
     pub template: Value,
@@ -346,7 +339,6 @@ pub struct Revision {
 
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum JobEnd {
     Complete,
     Failed { reason: String, message: String },
@@ -382,6 +374,7 @@ impl World {
     pub fn new(now: Timestamp, run_uid: &str) -> Self {
         Self {
             now,
+            ahead: SignedDuration::ZERO,
             run_uid: run_uid.to_owned(),
             refreshed: None,
             cutover: None,
@@ -399,6 +392,16 @@ impl World {
             unrecorded: None,
             tried: BTreeMap::new(),
         }
+    }
+
+    /// What the clock on the wall shows.
+    pub fn wall(&self) -> Timestamp {
+        self.now.checked_add(self.ahead).unwrap_or(self.now)
+    }
+
+    /// A time on the wall, in the time of the run.
+    pub fn of_the_wall(&self, wall: Timestamp) -> Timestamp {
+        wall.checked_sub(self.ahead).unwrap_or(wall)
     }
 
     /// Takes in what was seen at `at`.

@@ -202,6 +202,8 @@ scenarios! {
     completed_deleted
     completed_new_release
     completed_reverted
+    clock_set_back
+    clock_set_forward
     confirm_fails
     crash_loop
     cron_jobs

@@ -19,7 +19,7 @@ pub(super) struct Hands {
     /// The Cutover's ServiceAccount, for writes; it refuses them when this operator's Lease has lapsed.
     pub writer: Client,
     /// The same account for a restore, which depends on no Lease.
-    pub always: Client,
+    pub(crate) always: Client,
     /// The operator, for writes of its own.
     pub operator: Client,
     pub namespace: String,

@@ -64,21 +64,19 @@ pub fn journaled(record: &mut StepRecord, object: ObjectRef, uid: &str, fill: im
 }
 
 /// A change that a step wants.
-pub struct Wanted<'a> {
-    /// The step.
+pub(crate) struct Wanted<'a> {
     pub why: &'a str,
     /// What was journaled of the object.
     pub before: &'a Before,
-    /// The change.
     pub change: Change,
     /// Services whose pods it must not take away.
-    pub unless_live: Vec<String>,
+    pub(crate) unless_live: Vec<String>,
     /// What the object was last seen to say of the change, if anything was seen.
     pub seen: Option<Now>,
 }
 
 /// What came of it so far.
-pub enum Made {
+pub(crate) enum Made {
     /// Made; with the hash of a pod template, where that is known.
     Done(Option<String>),
     /// Under way.
@@ -164,7 +162,7 @@ fn done(change: &Change) -> String {
 }
 
 /// What the cluster does not show yet of what was made of a workload, such as its count or the hash of its template.
-pub fn unsettled(
+pub(crate) fn unsettled(
     cx: &Cx,
     workloads: &[WorkloadRef],
     differs: impl Fn(&WorkloadRef, &WorkloadView) -> Option<String>,
@@ -178,7 +176,11 @@ pub fn unsettled(
 /// Pods that a change takes away and that are not gone yet: those that end, and those above `count`, which nobody has
 /// asked to end yet. What still runs still works, whatever the counts of its workload say. One that was not asked to end and
 /// has ended for good (an evicted pod) may stay for ever and is not awaited.
-pub fn leaving(cx: &Cx, workloads: &[WorkloadRef], count: impl Fn(&WorkloadRef) -> Option<u32>) -> Option<String> {
+pub(crate) fn leaving(
+    cx: &Cx,
+    workloads: &[WorkloadRef],
+    count: impl Fn(&WorkloadRef) -> Option<u32>,
+) -> Option<String> {
     let Some(pods) = &cx.world.pods else { return Some("the pods are being looked up".into()) };
     workloads.iter().find_map(|workload| {
         let own =
@@ -201,7 +203,7 @@ pub fn leaving(cx: &Cx, workloads: &[WorkloadRef], count: impl Fn(&WorkloadRef) 
 }
 
 /// Whether pods of a former template still end, and says so. Those of the present one are counted by the rollout.
-pub fn still_leaving(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> bool {
+pub(crate) fn still_leaving(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord) -> bool {
     let why = leaving(cx, workloads, |_| None);
     if let Some(why) = &why {
         record.message = Some(why.clone());
@@ -210,7 +212,7 @@ pub fn still_leaving(cx: &Cx, workloads: &[WorkloadRef], record: &mut StepRecord
 }
 
 /// Why a workload does not show the pod template that the step has left.
-pub fn other_template(all: &[Before], workload: &WorkloadRef, view: &WorkloadView) -> Option<String> {
+pub(crate) fn other_template(all: &[Before], workload: &WorkloadRef, view: &WorkloadView) -> Option<String> {
     let object = ObjectRef::from(workload);
     let before = all.iter().find(|b| b.object == object && b.done)?;
     let left = before.template.as_ref()?.to.as_ref()?;
@@ -218,7 +220,7 @@ pub fn other_template(all: &[Before], workload: &WorkloadRef, view: &WorkloadVie
 }
 
 /// Takes in that a template was changed: `hash` as the API server told it, else what is seen.
-pub fn template_changed(before: &mut Before, hash: Option<String>, view: Option<&WorkloadView>) {
+pub(crate) fn template_changed(before: &mut Before, hash: Option<String>, view: Option<&WorkloadView>) {
     before.done = true;
     if let Some(change) = before.template.as_mut() {
         change.to = hash.or_else(|| view.map(|v| v.template_hash.clone()));
@@ -226,7 +228,7 @@ pub fn template_changed(before: &mut Before, hash: Option<String>, view: Option<
 }
 
 /// The template of a workload, to be journaled before it is changed.
-pub fn template_of(view: &WorkloadView) -> Option<TemplateChange> {
+pub(crate) fn template_of(view: &WorkloadView) -> Option<TemplateChange> {
     Some(TemplateChange { from: view.template_hash.clone(), to: None })
 }
 
@@ -266,7 +268,7 @@ pub fn never(why: String, evidence: Value) -> Verdict {
 /// Takes back what the step `of` has changed: journals what there is to take back, and wants its effects. The executor
 /// looks at the objects live and leaves alone what is not the run's any more. `change`: what takes it back, from what
 /// the step journaled; `None` where there is nothing to take back. Ends with what was done of each.
-pub fn take_back(
+pub(crate) fn take_back(
     cx: &Cx,
     step: &PlanStep,
     of: &str,
@@ -310,7 +312,7 @@ pub fn take_back(
 }
 
 /// The workloads that were taken back, and not left as they are.
-pub fn standing(workloads: &[WorkloadRef], back: &[Before]) -> Vec<WorkloadRef> {
+pub(crate) fn standing(workloads: &[WorkloadRef], back: &[Before]) -> Vec<WorkloadRef> {
     let taken = |w: &&WorkloadRef| {
         let object = ObjectRef::from(*w);
         back.iter().any(|b| b.object == object && b.left.is_none())
@@ -319,6 +321,6 @@ pub fn standing(workloads: &[WorkloadRef], back: &[Before]) -> Vec<WorkloadRef> 
 }
 
 /// What is told of an object that was taken back, or why it was left as it is.
-pub fn left_or(before: &Before, told: impl Fn(&Before) -> Value) -> Value {
+pub(crate) fn left_or(before: &Before, told: impl Fn(&Before) -> Value) -> Value {
     before.left.as_ref().map_or_else(|| told(before), |why| why.as_str().into())
 }

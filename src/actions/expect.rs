@@ -47,7 +47,7 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
 }
 
 /// Why the first expectation that does not hold does not; `None` when all hold.
-pub fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
+pub(crate) fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
     expect.iter().enumerate().find_map(|(i, e)| match expr::eval_bool(e, vars) {
         Ok(true) => None,
         Ok(false) => Some(format!("expect[{i}] {e} is false")),
@@ -56,7 +56,7 @@ pub fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<
 }
 
 /// What is captured from an answer: all values, and those to be recorded as evidence.
-pub type Captured = (BTreeMap<String, Value>, Map<String, Value>);
+pub(crate) type Captured = (BTreeMap<String, Value>, Map<String, Value>);
 
 /// Captures from an answer.
 ///

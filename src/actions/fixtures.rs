@@ -16,7 +16,7 @@ use crate::world::{
     ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Seen, ServiceView, TargetPort, WorkloadView, World,
 };
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub plan: Plan,
     pub journal: RunStatus,
     pub world: World,

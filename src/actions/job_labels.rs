@@ -15,12 +15,10 @@ use crate::world::{Reading, SelectorView};
 use super::{Cx, Out, manifest, read_key};
 
 /// A Job as it would be made.
-pub struct Made<'a> {
-    /// Its step.
+pub(crate) struct Made<'a> {
     pub step: &'a PlanStep,
     /// The Job.
     pub job: &'a Job,
-    /// The manifest.
     pub manifest: &'a Value,
 }
 
@@ -66,7 +64,7 @@ pub fn refused(cx: &Cx, made: &Made) -> Option<String> {
 
 /// Asks who else in the namespace would select the pods of Jobs that have labels of their own, and warns of it. False
 /// while the answer is awaited. That it cannot be read stops nothing, but is said.
-pub fn warn(cx: &Cx, step: &PlanStep, record: &StepRecord, made: &[Made], out: &mut Out) -> bool {
+pub(crate) fn warn(cx: &Cx, step: &PlanStep, record: &StepRecord, made: &[Made], out: &mut Out) -> bool {
     let labelled: Vec<&Made> = made.iter().filter(|m| m.field().is_some()).collect();
     if labelled.is_empty() {
         return true;

@@ -15,7 +15,7 @@ use super::undo_job::{self, Ran};
 use crate::journal::later;
 
 /// Why there is no manifest: what it needs is not known yet, or never will be.
-pub type NoManifest = NoRequest;
+pub(crate) type NoManifest = NoRequest;
 
 /// How long a Job may run unless it says.
 const DEADLINE: crate::api::duration::Duration = crate::api::duration::Duration::from_mins(10);
@@ -49,7 +49,7 @@ pub fn name(run_uid: &str, step: &str, attempt: u32) -> String {
 }
 
 /// The value of the step's label: neither a slash nor an at sign can stand there.
-pub fn step_label(step: &str) -> String {
+pub(crate) fn step_label(step: &str) -> String {
     step.replace(['/', '@'], "-")
 }
 
@@ -99,7 +99,7 @@ pub fn deadline(job: &Job) -> crate::api::duration::Duration {
 }
 
 /// When a Job that was started then must be over.
-pub fn must_end(job: &Job, started: jiff::Timestamp) -> jiff::Timestamp {
+pub(crate) fn must_end(job: &Job, started: jiff::Timestamp) -> jiff::Timestamp {
     later(started, deadline(job))
 }
 
@@ -157,7 +157,7 @@ fn from_template(template: &Value, texts: &Texts) -> Result<Value, NoManifest> {
 ///
 /// # Errors
 /// [`NoManifest`].
-pub fn find_container(cx: &Cx, from: &FromContainer) -> Result<(Value, Value), NoManifest> {
+pub(crate) fn find_container(cx: &Cx, from: &FromContainer) -> Result<(Value, Value), NoManifest> {
     let side = cx.plan.side(from.side);
     let mut seen = vec![];
     for workload in &side.workloads {
@@ -289,7 +289,7 @@ fn own_env(cx: &Cx, step: &PlanStep) -> Vec<Value> {
 }
 
 /// A readiness gate that nobody ever sets: the pod of a Job is ready for no Service, whatever its labels.
-pub const NO_TRAFFIC: &str = "cutover.dev/no-traffic";
+pub(crate) const NO_TRAFFIC: &str = "cutover.dev/no-traffic";
 
 /// The labels that the Job gives its pod, those of the run, and the gate that keeps traffic away.
 fn keep_apart(template: &mut Value, job: &Job, ours: &Value) {

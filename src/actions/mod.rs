@@ -53,15 +53,13 @@ pub(crate) mod fixtures;
 pub use attempt::drive;
 
 /// Pause before an effect of which nothing is known is tried again.
-pub const PACE: Duration = Duration::from_secs(1);
+pub(crate) const PACE: Duration = Duration::from_secs(1);
 
 /// What an action may look at.
-pub struct Cx<'a> {
-    /// The plan.
+pub(crate) struct Cx<'a> {
     pub plan: &'a Plan,
     /// The journal as it stands before this step's own changes.
     pub journal: &'a RunStatus,
-    /// What was seen.
     pub world: &'a World,
     /// No new attempt begins.
     pub paused: bool,
@@ -88,7 +86,7 @@ pub struct Out {
     /// Reads.
     pub reads: BTreeMap<ReadKey, Read>,
     /// Outcomes taken in.
-    pub consumed: Vec<EffectKey>,
+    pub(crate) consumed: Vec<EffectKey>,
     /// The earliest time somebody wants to be woken.
     pub wake: Option<Timestamp>,
     /// Records of sub-steps.
@@ -98,12 +96,12 @@ pub struct Out {
     /// What people should know though it fails nothing: given once, with the verdict.
     pub warnings: Vec<String>,
     /// Changes of a record that there are not: nothing came of them, and they are told.
-    pub defects: Vec<IllegalEvent>,
+    pub(crate) defects: Vec<IllegalEvent>,
 }
 
 impl Out {
     /// Wake at `at` at the latest.
-    pub fn wake_at(&mut self, at: Timestamp) {
+    pub(crate) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
     }
 
@@ -149,24 +147,17 @@ pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// It did what it should.
-    Pass {
-        /// What it saw.
-        evidence: Option<Value>,
-        /// What it captured.
-        captures: BTreeMap<String, Value>,
-    },
+    Pass { evidence: Option<Value>, captures: BTreeMap<String, Value> },
     /// It did not; another attempt may be made.
     Fail {
         /// Why, naming the expectation or field.
         message: String,
-        /// What it saw.
         evidence: Option<Value>,
     },
     /// It did not, and no further attempt can: what it looks at has to be changed first.
     Refused {
         /// Why, naming field and object.
         message: String,
-        /// What it saw.
         evidence: Option<Value>,
     },
     /// It was started and what it did is not known: never tried again by itself.
@@ -219,7 +210,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
 }
 
 /// The key of the read that an attempt makes.
-pub fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
+pub(crate) fn read_key(step: &PlanStep, record: &StepRecord) -> ReadKey {
     format!("{}#{}", step.name, record.attempt)
 }
 

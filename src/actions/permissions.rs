@@ -170,7 +170,7 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
 
 /// Which try it is after this long, and when the next one begins: 2 s apart at first, then ever longer, so that a slow
 /// API server gets its time.
-pub fn try_of(elapsed: Duration) -> (u64, Duration) {
+pub(crate) fn try_of(elapsed: Duration) -> (u64, Duration) {
     let mut end = 2000;
     let mut n = 0;
     while elapsed.as_millis() >= end {

@@ -9,7 +9,7 @@ use super::Cx;
 use super::request::ambiguous_port;
 
 /// The steps and triggers whose port is not one Service's alone, and what to say there.
-pub fn ambiguous(cx: &Cx) -> Vec<String> {
+pub(crate) fn ambiguous(cx: &Cx) -> Vec<String> {
     let mut found = vec![];
     for step in &cx.plan.steps {
         of_step(cx, step, &mut found);

@@ -109,7 +109,7 @@ fn target(cx: &Cx, http: &Http) -> Result<Vec<Address>, NoRequest> {
 }
 
 /// Ready pods that the Service would have on the target, by name; `None` while the pods are not known.
-pub fn target_pods<'a>(cx: &Cx<'a>, service: &'a ServiceView) -> Option<Vec<&'a PodView>> {
+pub(crate) fn target_pods<'a>(cx: &Cx<'a>, service: &'a ServiceView) -> Option<Vec<&'a PodView>> {
     let pods = cx.world.pods.as_ref()?;
     let selector = whole_selector(&service.selector, &cx.plan.target.selector);
     let names: BTreeSet<&str> = ready(&pods.value, &selector, &service.ports).map(|p| p.name.as_str()).collect();
@@ -155,7 +155,7 @@ pub fn ambiguous_port(cx: &Cx, service: Option<&str>, port: Option<&str>) -> Opt
 ///
 /// # Errors
 /// [`NoRequest`].
-pub fn service_port<'a>(
+pub(crate) fn service_port<'a>(
     cx: &Cx<'a>,
     service: Option<&str>,
     port: Option<&str>,

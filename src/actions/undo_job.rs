@@ -12,7 +12,7 @@ use super::Cx;
 
 /// What is left of the container that a step's Job ran.
 #[derive(Debug, PartialEq)]
-pub enum Ran {
+pub(crate) enum Ran {
     /// The pod template of its Job.
     Template(Value),
     /// The Job is gone; its image is recorded.

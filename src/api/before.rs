@@ -18,7 +18,6 @@ pub struct ObjectRef {
 
 /// Kinds of objects that steps change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub enum ObjectKind {
     Deployment,
     StatefulSet,

@@ -110,7 +110,6 @@ impl CutoverDecision {
 
 /// The human verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub enum Verb {
     Approve,
     Reject,

@@ -96,7 +96,6 @@ pub enum To {
 /// Request methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)]
 pub enum Method {
     #[default]
     Get,
@@ -118,7 +117,6 @@ impl Method {
 /// Plain or TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Scheme {
     #[default]
     Http,

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::condition::{Word, reasons, types};
 use super::crd::{CrdError, all};
 
 /// The reference as Markdown: the path of each page below `docs/`, and its text. The first is the list of the others.
@@ -44,8 +45,28 @@ pub fn pages() -> Result<Vec<(String, String)>, CrdError> {
         pages.push((page, text));
     }
     pages.insert(0, ("api.md".to_owned(), list));
+    pages.push(("conditions.md".to_owned(), conditions()));
     Ok(pages)
 }
+
+/// Conditions and reasons, with what they mean and what to do.
+fn conditions() -> String {
+    let mut text = String::from(GENERATED);
+    text.push_str(CONDITIONS);
+    for (title, words) in [("Conditions", types::ALL), ("Reasons", reasons::ALL)] {
+        let _ = write!(text, "\n## {title}\n| word | what it means | what to do |\n|---|---|---|\n");
+        for Word { name, means, remedy } in words {
+            let _ = writeln!(text, "| `{name}` | {means} | {remedy} |");
+        }
+    }
+    text
+}
+
+const CONDITIONS: &str = "# Conditions and reasons
+
+What `kubectl describe cutover NAME` shows under *Conditions*, and the words that Events and log lines share with it. The
+message of a condition says more than the word: which Service, step or trigger, since when, and mostly the next command.
+";
 
 const GENERATED: &str = "<!-- Written from the types by `make crds`; changes by hand are overwritten. -->\n";
 

@@ -279,7 +279,6 @@ pub(super) struct NamedWorkload {
 
 /// Kinds of workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub enum WorkloadKind {
     Deployment,
     StatefulSet,

@@ -38,9 +38,15 @@ pub struct TriggerRecord {
     /// No verdict since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inconclusive_since: Option<Timestamp>,
+    /// How the query was judged at the time of the switch, where its values look back over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_switch: Option<TrialVerdict>,
     /// Restarts of each container (`pod-uid/container`) counted so far.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
+    /// Containers that had been killed for their memory before the trigger looked for the first time, by their ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_before: Option<Vec<String>>,
     /// Times of restarts counted, newest last, one more than fires the trigger at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Timestamp>,
@@ -68,7 +74,6 @@ pub struct TriggerRecord {
 
 /// How a trial was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub enum TrialVerdict {
     Good,
     Bad,

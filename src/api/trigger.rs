@@ -132,6 +132,10 @@ pub struct MetricTrigger {
     /// Bad for this long without a good value between; by default the first bad value fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sustained: Option<Duration>,
+    /// How far the query looks back, by default its longest range, subquery or offset: until this long after the switch no
+    /// value is good, and one is bad only if the same query was not bad at the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Duration>,
     /// Bad this many times within `within`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]

@@ -168,7 +168,7 @@ async fn write_answer(client: kube::Client, namespace: &str, wanted: Answer) -> 
 }
 
 /// Who the operator is, for the commands that grant it a right.
-pub async fn operator_name(client: &kube::Client) -> Result<String, CallError> {
+pub(crate) async fn operator_name(client: &kube::Client) -> Result<String, CallError> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
     Ok(answer.status.and_then(|s| s.user_info).and_then(|u| u.username).unwrap_or_default())

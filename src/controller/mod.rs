@@ -32,7 +32,7 @@ mod carry;
 mod queue;
 mod templates;
 
-pub use carry::operator_name;
+pub(crate) use carry::operator_name;
 use queue::Queue;
 use templates::Templates;
 

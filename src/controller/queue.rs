@@ -9,7 +9,7 @@ use crate::pilot::cutover::Key;
 
 /// What waits to be looked at.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     due: BTreeSet<(Instant, Key)>,
     at: HashMap<Key, Instant>,
     busy: HashSet<Key>,
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// Looks under way were broken off: they are due again.
-    pub fn broken_off(&mut self) {
+    pub(crate) fn broken_off(&mut self) {
         self.again.clear();
         for key in std::mem::take(&mut self.busy) {
             self.now(key);

@@ -14,7 +14,7 @@ use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
 use crate::plan::{PlanStep, Stage};
-pub use crate::status::go_back_anew;
+pub(crate) use crate::status::go_back_anew;
 use crate::status::release_name;
 use crate::world::CutoverView;
 
@@ -228,7 +228,7 @@ fn retire(d: &mut Draft, completed: Timestamp, next: &mut Option<(Timestamp, Str
 /// The Cutover as it is now wanted. The release and side of this run: nothing. The old side with the release that was
 /// there, or with this one: a rollback, as long as there is something to roll back to. Anything else: the next run, for
 /// which this one makes room.
-pub fn new_intent(d: &mut Draft, view: &CutoverView) {
+pub(crate) fn new_intent(d: &mut Draft, view: &CutoverView) {
     let same_side = view.activate == d.plan.target.name;
     if journal::is_reopened(&d.journal)
         || !is_anything_to_come(d)
@@ -248,7 +248,7 @@ pub fn new_intent(d: &mut Draft, view: &CutoverView) {
 }
 
 /// Nothing more comes: follow-ups and retirement end, and that is recorded.
-pub fn call_off(d: &mut Draft, reason: &str, why: &str) {
+pub(crate) fn call_off(d: &mut Draft, reason: &str, why: &str) {
     let known = d.journal.after.as_ref().is_some_and(|a| a.called_off.is_some());
     if known || d.journal.ending.is_some() || journal::is_reopened(&d.journal) || !is_anything_to_come(d) {
         return;

@@ -57,7 +57,7 @@ pub fn write(d: &mut Draft) {
 }
 
 /// Whether a decision has an answer that is not known to stand on it: the run does not close before it does.
-pub fn is_awaited(d: &Draft) -> bool {
+pub(crate) fn is_awaited(d: &Draft) -> bool {
     let late = d.journal.closing_since.is_some_and(|since| later(since, PATIENCE) <= d.now());
     !late && d.said.mute.is_none() && !due(d).is_empty()
 }

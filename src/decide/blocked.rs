@@ -8,7 +8,7 @@ use crate::decide::{closing, execution, interrupt, undo};
 use crate::journal::{self, later};
 
 /// The subject of the question whether the undos run first, and the step that `Resolve` names to answer it.
-pub const RESTORE: &str = "restore";
+pub(crate) const RESTORE: &str = "restore";
 
 /// Runs while the restore is blocked: lets the undos run first where that is decided. The restore is tried all the while.
 pub fn run(d: &mut Draft) {
@@ -52,13 +52,13 @@ pub fn is_open(d: &Draft) -> bool {
 }
 
 /// Whether an undo has begun before the restore.
-pub fn has_begun(d: &Draft) -> bool {
+pub(crate) fn has_begun(d: &Draft) -> bool {
     let begun = |name: &str| name.strip_prefix("undo/").and_then(|of| d.plan.step(of)).and_then(|s| s.undo.as_ref());
     d.journal.steps.iter().any(|r| begun(&r.name).is_some_and(|undo| !undo.before_restore))
 }
 
 /// A person has the target stopped, since the old side cannot start beside it.
-pub fn stop_target(d: &mut Draft, why: &str) -> bool {
+pub(crate) fn stop_target(d: &mut Draft, why: &str) -> bool {
     if !closing::stop_target(d) {
         return false;
     }

@@ -22,7 +22,7 @@ pub struct Decision {
     /// To be looked at. A read under way or answered under the same key is not repeated; one not named any more is dropped.
     pub reads: BTreeMap<ReadKey, Read>,
     /// Results of effects that this decision has taken into the journal.
-    pub consumed: Vec<EffectKey>,
+    pub(crate) consumed: Vec<EffectKey>,
     /// What people have been told that stands in no journal.
     pub said: Said,
     /// Why: each becomes one Event and one log line, after the journal is written.
@@ -68,7 +68,7 @@ pub struct Note {
 }
 
 /// How urgent the difference between two journals is.
-pub fn urgency(before: &RunStatus, after: &RunStatus) -> Write {
+pub(crate) fn urgency(before: &RunStatus, after: &RunStatus) -> Write {
     if before == after {
         Write::No
     } else if journal::durable(before) == journal::durable(after) {

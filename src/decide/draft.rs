@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::actions::{self, Cx, Out};
+use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, Question, RunStatus, ServiceSwitch};
@@ -14,7 +15,7 @@ use crate::plan::Plan;
 use crate::world::{Said, World};
 
 /// A decision in the making.
-pub struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     pub plan: &'a Plan,
     pub world: &'a World,
     /// The journal as it was written last.
@@ -28,7 +29,7 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(plan: &'a Plan, journal: &'a RunStatus, world: &'a World) -> Self {
+    pub(crate) fn new(plan: &'a Plan, journal: &'a RunStatus, world: &'a World) -> Self {
         Self {
             plan,
             world,
@@ -40,13 +41,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.world.now
     }
 
     /// Whether steps, observation and clocks of approvals stand still: suspended, or a Service has a foreign selector.
     /// Never on the way back.
-    pub fn paused(&self) -> bool {
+    pub(crate) fn paused(&self) -> bool {
         if self.journal.ending.is_some() {
             return false;
         }
@@ -54,65 +55,65 @@ impl<'a> Draft<'a> {
     }
 
     /// Suspended by the field or by a person's decision.
-    pub fn suspended(&self) -> bool {
+    pub(crate) fn suspended(&self) -> bool {
         let by_field = self.world.cutover.as_ref().and_then(|c| c.value.as_ref()).is_some_and(|c| c.suspend);
         by_field || self.journal.suspended.is_some()
     }
 
     /// Services whose selector is neither side's, by name.
-    pub fn drifted(&self) -> Vec<String> {
+    pub(crate) fn drifted(&self) -> Vec<String> {
         crate::status::drifted(self.plan, self.world)
     }
 
     /// Whether a change of replicas by this step is under way.
-    pub fn scaling(&self, step: &str) -> bool {
+    pub(crate) fn scaling(&self, step: &str) -> bool {
         let prefix = format!("scale/{step}/");
         self.world.in_flight.iter().any(|key| key.starts_with(&prefix))
     }
 
-    pub fn cx<'b>(&'b self) -> Cx<'b>
+    pub(crate) fn cx<'b>(&'b self) -> Cx<'b>
     where
         'a: 'b,
     {
         Cx { plan: self.plan, journal: &self.journal, world: self.world, paused: self.paused() }
     }
 
-    pub fn note(&mut self, warning: bool, reason: &str, subject: &str, message: impl Into<String>) {
+    pub(crate) fn note(&mut self, warning: bool, reason: &str, subject: &str, message: impl Into<String>) {
         self.notes.push(Note { warning, reason: reason.into(), subject: subject.into(), message: message.into() });
     }
 
     /// Enters a phase. An illegal transition would be a defect of this module: it is told and nothing changes.
-    pub fn enter(&mut self, to: Phase, reason: &str, message: &str) {
+    pub(crate) fn enter(&mut self, to: Phase, reason: &str, message: &str) {
         let now = self.now();
         match journal::enter(&mut self.journal, to, reason, message, now) {
             Ok(()) => {
                 let warning = to == Phase::RollingBack || to.is_over();
                 self.note(warning, reason, to.as_str(), message);
             }
-            Err(e) => self.note(true, "Defect", to.as_str(), e.to_string()),
+            Err(e) => self.note(true, reasons::DEFECT, to.as_str(), e.to_string()),
         }
     }
 
     /// Whether a change of the journal was legal. One that is not is a defect of this module: it is told, and nothing has
     /// changed.
-    pub fn legal(&mut self, change: Result<(), IllegalEvent>) -> bool {
+    pub(crate) fn legal(&mut self, change: Result<(), IllegalEvent>) -> bool {
         match change {
             Ok(()) => true,
             Err(e) => {
-                self.note(true, "Defect", &e.what, e.to_string());
+                self.note(true, reasons::DEFECT, &e.what, e.to_string());
                 false
             }
         }
     }
 
     /// Lets an event happen to the switch of a Service.
-    pub fn switch_event(&mut self, service: &mut ServiceSwitch, event: SwitchEvent) {
+    pub(crate) fn switch_event(&mut self, service: &mut ServiceSwitch, event: SwitchEvent) {
         let change = transition::switch(service, event);
         self.legal(change);
     }
 
     /// Ends the run: rollback when users may be on the target, else undo and `before_switch`.
-    pub fn end(&mut self, before_switch: Phase, reason: &str, message: &str, trigger: Option<&str>) {
+    pub(crate) fn end(&mut self, before_switch: Phase, reason: &str, message: &str, trigger: Option<&str>) {
         if self.journal.ending.is_some() || self.journal.phase.is_over() {
             return;
         }
@@ -146,7 +147,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Asks people, unless they are being asked something already.
-    pub fn ask(&mut self, subject: &str, text: &str, within: Option<Duration>, default_rollback: bool) {
+    pub(crate) fn ask(&mut self, subject: &str, text: &str, within: Option<Duration>, default_rollback: bool) {
         if self.journal.question.is_some() {
             return;
         }
@@ -162,7 +163,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The result of an effect, if there is one not yet taken in. Taking it consumes it.
-    pub fn outcome(&mut self, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
+    pub(crate) fn outcome(&mut self, key: &EffectKey) -> Option<(Timestamp, Outcome)> {
         if self.out.consumed.contains(key) {
             return None;
         }
@@ -172,21 +173,21 @@ impl<'a> Draft<'a> {
     }
 
     /// Wants an effect, unless it is under way, its result is still to be taken in, or its last try was less than `pace` ago.
-    pub fn want(&mut self, effect: Effect, pace: Duration) {
+    pub(crate) fn want(&mut self, effect: Effect, pace: Duration) {
         let mut out = std::mem::take(&mut self.out);
         actions::want(&self.cx(), effect, pace, &mut out);
         self.out = out;
     }
 
     /// Drops a reason that stands once already.
-    pub fn tell_once(&mut self, type_: &str, reason: &str, subject: &str, message: &str) {
+    pub(crate) fn tell_once(&mut self, type_: &str, reason: &str, subject: &str, message: &str) {
         let known = self.journal.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
         if !known {
             self.note(true, reason, subject, message);
         }
     }
 
-    pub fn finish(self) -> Decision {
+    pub(crate) fn finish(self) -> Decision {
         let write = urgency(self.before, &self.journal);
         Decision {
             write,

@@ -11,7 +11,7 @@ use crate::plan::{Action, PlanStep};
 
 /// Whether everything has been read live since this process began. Until then a workload or Job that is not known would
 /// look like one that does not exist.
-pub fn everything_is_known(d: &mut Draft) -> bool {
+pub(crate) fn everything_is_known(d: &mut Draft) -> bool {
     if d.world.refreshed.is_none() {
         d.out.reads.insert("refresh".into(), Read::Refresh);
     }
@@ -38,7 +38,7 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
 }
 
 /// Drives one execution of the way back. True when it is over; a failure is remembered.
-pub fn drive_back(d: &mut Draft, step: &PlanStep) -> bool {
+pub(crate) fn drive_back(d: &mut Draft, step: &PlanStep) -> bool {
     let state = journal::record(&d.journal, &step.name).map(|r| r.state);
     if state.is_some_and(is_over) {
         return true;
@@ -65,7 +65,7 @@ pub fn drive_back(d: &mut Draft, step: &PlanStep) -> bool {
 }
 
 /// Waits at the gate before an undo: whether it was passed, once that is known.
-pub fn pass_gate(d: &mut Draft, gate: &PlanStep) -> Option<bool> {
+pub(crate) fn pass_gate(d: &mut Draft, gate: &PlanStep) -> Option<bool> {
     drive_back(d, gate).then(|| journal::record(&d.journal, &gate.name).is_none_or(|r| r.state != StepState::Skipped))
 }
 

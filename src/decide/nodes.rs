@@ -90,7 +90,7 @@ fn message(d: &Draft, nodes: &[String]) -> String {
 }
 
 /// What a question says where both sides are lost and no node explains it.
-pub fn both_lost(d: &Draft) -> String {
+pub(crate) fn both_lost(d: &Draft) -> String {
     format!(
         "{} has too few ready pods to go back to as well, and no lost node explains it; look at both sides: \
          kubectl get pods -n {} -o wide",

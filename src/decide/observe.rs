@@ -56,7 +56,7 @@ impl<'a> Watched<'a> {
 }
 
 /// Arms triggers, moves them on, and acts on those that fire.
-pub fn watch_triggers(d: &mut Draft) {
+pub(crate) fn watch_triggers(d: &mut Draft) {
     let plan = d.plan;
     let armed = Watched::armed(plan, &d.journal);
     let switched = d.journal.phase.after_switch() && d.journal.phase != Phase::Completed;

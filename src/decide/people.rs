@@ -248,7 +248,7 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
 }
 
 /// Takes the default of a question whose time is up.
-pub fn answer_question(d: &mut Draft) {
+pub(crate) fn answer_question(d: &mut Draft) {
     let Some(question) = d.journal.question.clone() else { return };
     let Some(until) = question.until else { return };
     if until > d.now() {

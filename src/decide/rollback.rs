@@ -10,7 +10,7 @@ use crate::plan::{PlanStep, Stage};
 use crate::route::Route;
 
 /// The subject of the question whether a completed run is undone.
-pub const UNDO_QUESTION: &str = "undo";
+pub(crate) const UNDO_QUESTION: &str = "undo";
 
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {

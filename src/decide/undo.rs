@@ -16,14 +16,14 @@ pub fn undos(d: &Draft) -> Vec<PlanStep> {
 }
 
 /// The names of the undos that are due and not over, the last step's first.
-pub fn due_undos(d: &Draft) -> Vec<String> {
+pub(crate) fn due_undos(d: &Draft) -> Vec<String> {
     let open = |undo: &PlanStep| journal::record(&d.journal, &undo.name).is_none_or(|r| !is_over(r.state));
     undos(d).into_iter().rev().filter(open).map(|undo| undo.name).collect()
 }
 
 /// Drives the undo of every step whose `undo.when` holds, in reverse order across phases. A failing one is recorded
 /// and does not stop the ones after it. True when all are over.
-pub fn undo_all(d: &mut Draft) -> bool {
+pub(crate) fn undo_all(d: &mut Draft) -> bool {
     let plan = d.plan;
     // One that began before the restore and was late goes on alone, too.
     for undo in before_restore(d) {
@@ -83,14 +83,14 @@ fn restored(d: &Draft) -> bool {
 }
 
 /// Takes the retirement of the old side back, which is live again: nobody has to be asked.
-pub fn unretire(d: &mut Draft) -> bool {
+pub(crate) fn unretire(d: &mut Draft) -> bool {
     let plan = d.plan;
     let undo = plan.step(RETIRE).filter(|step| undo_due(&d.journal, step)).and_then(|step| plan.undo_of(step));
     undo.is_none_or(|undo| drive_back(d, &undo))
 }
 
 /// An undo that people did not agree to.
-pub fn left_out(d: &mut Draft, undo: &PlanStep) {
+pub(crate) fn left_out(d: &mut Draft, undo: &PlanStep) {
     if journal::record(&d.journal, &undo.name).is_some() {
         return;
     }

@@ -10,8 +10,7 @@ const ROOM: usize = 256;
 /// At most this many are taken before the next decision, so that a flood cannot keep one from being made.
 const BATCH: usize = 1024;
 
-/// The receiving end.
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     letters: mpsc::Receiver<Heard>,
     sightings: mpsc::Receiver<Sighting>,
     waiting: Vec<Heard>,
@@ -21,13 +20,13 @@ pub struct Mailbox {
 #[derive(Clone)]
 pub struct Post {
     /// For answers and outcomes.
-    pub letters: mpsc::Sender<Heard>,
+    pub(crate) letters: mpsc::Sender<Heard>,
     /// For the watches.
     pub sightings: mpsc::Sender<Sighting>,
 }
 
 /// A mailbox and its sending ends.
-pub fn mailbox() -> (Post, Mailbox) {
+pub(crate) fn mailbox() -> (Post, Mailbox) {
     let (letters, letters_in) = mpsc::channel(ROOM);
     let (sightings, sightings_in) = mpsc::channel(ROOM);
     (Post { letters, sightings }, Mailbox { letters: letters_in, sightings: sightings_in, waiting: vec![] })

@@ -20,7 +20,7 @@ use crate::api::run::CutoverRun;
 use crate::pilot::run::{End, panic_text};
 
 /// A watch ends and begins anew at least this often, so that a dead connection is noticed.
-pub const WATCH_SECONDS: u32 = 60;
+pub(crate) const WATCH_SECONDS: u32 = 60;
 /// Objects of one page of a list: all of a page are in memory at a time.
 const PAGE: u32 = 100;
 /// Pauses before a broken driver is started again.
@@ -28,7 +28,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// Left to a driver to end by itself once its run is not active any more.
 const AFTER_LEFT: Duration = Duration::from_secs(5);
 /// Pause between two tries of a watch that fails.
-pub const WATCH_RETRY: Duration = Duration::from_secs(2);
+pub(crate) const WATCH_RETRY: Duration = Duration::from_secs(2);
 
 /// What the controller hears of active runs.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub enum RunSeen {
 
 /// Whether an event comes from a watch that knows everything, and not from the first pages of a list: an operator that
 /// counted those would be ready before it knows what there is.
-pub fn is_whole<K>(event: &Event<K>) -> bool {
+pub(crate) fn is_whole<K>(event: &Event<K>) -> bool {
     !matches!(event, Event::Init | Event::InitApply(_))
 }
 
@@ -236,7 +236,7 @@ pub fn watched() -> watcher::Config {
 }
 
 /// A watch that waits a moment after each failure: a backoff of its own, so that no other watch is held up by it.
-pub fn paced<K: Send + 'static>(
+pub(crate) fn paced<K: Send + 'static>(
     stream: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
 ) -> BoxStream<'static, watcher::Result<Event<K>>> {
     stream

@@ -41,9 +41,9 @@ pub struct Context {
     /// Carries out effects.
     pub actor: Actor,
     /// Reads.
-    pub observer: Observer,
+    pub(crate) observer: Observer,
     /// Tells notes.
-    pub publisher: Publisher,
+    pub(crate) publisher: Publisher,
     /// Counts.
     pub meter: Meter,
     /// Takes the traces of closed runs.

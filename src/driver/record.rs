@@ -12,7 +12,7 @@ use crate::effect::protocol::JsonPatch;
 use crate::pilot::run::{Put, Reread};
 
 /// A run as it was last read or written.
-pub struct Record {
+pub(crate) struct Record {
     api: Api<CutoverRun>,
     name: String,
     uid: String,

@@ -11,7 +11,7 @@ use super::env;
 use super::protocol::JsonPatch;
 
 /// On a pod template: which attempt of which step restarted it last.
-pub const RESTARTED_BY: &str = "cutover.dev/restarted-by";
+pub(crate) const RESTARTED_BY: &str = "cutover.dev/restarted-by";
 
 /// A change of one object. Each is made at most once, whoever carries it out and how often: the object itself shows
 /// whether it has been made.
@@ -38,19 +38,12 @@ pub enum Change {
         container: Option<String>,
         /// As in a container: `name` and `value` or `valueFrom`.
         env: Vec<Value>,
-        /// The annotation.
         keep: String,
     },
     /// Takes [`Change::SetEnv`] back: each variable that is still the run's, and the annotation.
-    UnsetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    UnsetEnv { keep: String },
     /// Drops the annotation of [`Change::SetEnv`] and leaves the environment as it is.
-    ForgetEnv {
-        /// The annotation.
-        keep: String,
-    },
+    ForgetEnv { keep: String },
     /// New pods of the same template, by an annotation on it.
     Restart {
         /// `run/step#attempt`.
@@ -62,7 +55,6 @@ pub enum Change {
         from: String,
         /// Hash of the new one.
         to: String,
-        /// The new one.
         template: Value,
     },
 }
@@ -85,7 +77,6 @@ pub struct Edit {
     pub path: String,
     /// What must stand there; `None`: nothing else of the object may have changed since it was read.
     pub test: Option<Value>,
-    /// The new value.
     pub value: Value,
 }
 
@@ -104,7 +95,7 @@ impl Change {
     }
 
     /// Whether it changes the pod template, so that new pods replace the old ones.
-    pub const fn rolls_out(&self) -> bool {
+    pub(crate) const fn rolls_out(&self) -> bool {
         match self {
             Self::Scale { .. } | Self::Suspend { .. } | Self::ForgetEnv { .. } => false,
             Self::SetEnv { .. } | Self::UnsetEnv { .. } | Self::Restart { .. } | Self::Template { .. } => true,
@@ -113,7 +104,7 @@ impl Change {
 
     /// Whether it takes pods away before new ones are there (P13): fewer replicas, or a new template where the strategy
     /// is `Recreate`.
-    pub fn takes_away(&self, object: &Value) -> bool {
+    pub(crate) fn takes_away(&self, object: &Value) -> bool {
         match self {
             Self::Scale { from, to } => to < from,
             _ => self.rolls_out() && object.pointer("/spec/strategy/type").is_some_and(|s| s == "Recreate"),

@@ -83,7 +83,7 @@ pub fn shown(variable: Option<&Value>) -> String {
 }
 
 /// What the API server said, without a value of an environment that it may have repeated (P9).
-pub fn without_values(text: &str, edits: &[Edit]) -> String {
+pub(crate) fn without_values(text: &str, edits: &[Edit]) -> String {
     fn values<'v>(of: &'v Value, all: &mut Vec<&'v str>) {
         match of {
             Value::Object(map) => {

@@ -22,7 +22,6 @@ pub enum Class {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct CallError {
-    /// What it means.
     pub class: Class,
     /// What stood in its way.
     pub cause: BlockCause,
@@ -56,7 +55,7 @@ impl CallError {
     }
 
     /// Whether a patch may have failed in its tests, so that the object must be read again before anything is said.
-    pub fn may_be_a_test(&self) -> bool {
+    pub(crate) fn may_be_a_test(&self) -> bool {
         matches!(self.class, Class::Invalid | Class::Conflict)
     }
 

@@ -14,9 +14,7 @@ use crate::world::PodView;
 /// An object of the run's namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// Its kind.
     pub resource: ApiResource,
-    /// Its name.
     pub name: String,
 }
 
@@ -35,12 +33,7 @@ pub enum Look {
     /// The pods that have all of these labels. They are worth nothing after [`Heard::FRESH`].
     Pods(Selector),
     /// The objects of a kind that a field selector selects; all where it is empty.
-    List {
-        /// The kind.
-        resource: ApiResource,
-        /// The field selector.
-        fields: String,
-    },
+    List { resource: ApiResource, fields: String },
 }
 
 /// What was read.
@@ -68,7 +61,6 @@ pub enum Write {
     ReplaceStatus(Object, Value),
     /// Deletes an object, and afterwards what it owns.
     Delete {
-        /// The object.
         object: Object,
         /// Precondition.
         uid: String,
@@ -91,9 +83,7 @@ pub enum As {
 /// A write as it is sent, once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Send {
-    /// What is written.
     pub write: Write,
-    /// As whom.
     pub by: As,
     /// How long it may take, where that is another time than for every call.
     pub limit: Option<Duration>,
@@ -220,7 +210,7 @@ impl JsonPatch {
     }
 
     /// One that takes a finalizer away, by a test of its place; `None` where it is not there.
-    pub fn without_finalizer(meta: &ObjectMeta, finalizer: &str) -> Option<Self> {
+    pub(crate) fn without_finalizer(meta: &ObjectMeta, finalizer: &str) -> Option<Self> {
         let at = meta.finalizers.iter().flatten().position(|f| f == finalizer)?;
         let path = format!("/metadata/finalizers/{at}");
         Some(Self::default().test(&path, finalizer).remove(&path))

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::run::Selector;
 use crate::api::step::WorkloadRef;
+use crate::api::trigger::{Trigger, Watched};
 use crate::plan::{Plan, PlanSide};
 use crate::world::{PodView, PortView, ServiceView, TargetPort, WorkloadView, World};
 
@@ -28,6 +29,11 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
+/// Most pods whose logs, memory or CPU a trigger or step looks at.
+pub(crate) const MOST_PODS: usize = 1000;
+/// Most pods whose memory is watched for growth: what was seen of each is kept in the run.
+pub(crate) const MOST_GROWING: usize = 200;
+
 /// Looks at every Service of a plan with both of its sides.
 ///
 /// # Errors
@@ -39,6 +45,7 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
     let Some(pods) = &world.pods else { return Err("the pods are being looked up".into()) };
     found.refused.extend(of_other_side(&plan.target, &target, &plan.old));
     found.refused.extend(of_other_side(&plan.old, &live, &plan.target));
+    found.refused.extend(too_many(plan, &target));
     for name in &plan.services {
         let Some(seen) = world.services.get(name) else { return Err(format!("Service {name} is being looked up")) };
         let Some(service) = &seen.value else {
@@ -74,7 +81,7 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
 }
 
 /// A Service that selects nothing, in words.
-pub fn without_selector(service: &str, live: &str) -> String {
+pub(crate) fn without_selector(service: &str, live: &str) -> String {
     format!(
         "spec.services: Service {service} has no selector, so there is nothing to switch; give it one that selects {live}"
     )
@@ -124,6 +131,25 @@ fn of_other_side(side: &PlanSide, views: &Views, other: &PlanSide) -> Vec<String
         )
     };
     wrong.map(|(w, _)| words(w)).collect()
+}
+
+/// Triggers that cannot look at so many pods as the target will have.
+fn too_many(plan: &Plan, target: &Views) -> Vec<String> {
+    let pods: usize = target.iter().map(|(_, view)| usize::try_from(view.wanted).unwrap_or(usize::MAX)).sum();
+    let most = |trigger: &Trigger| match trigger.watches.one() {
+        Ok(Watched::Logs(_)) => Some((MOST_PODS, "logs")),
+        Ok(Watched::Pods(p)) if p.memory_growing.is_some() => Some((MOST_GROWING, "pods.memoryGrowing")),
+        Ok(Watched::Pods(p)) if p.memory.is_some() || p.cpu.is_some() => Some((MOST_PODS, "pods")),
+        _ => None,
+    };
+    let words = |trigger: &Trigger| {
+        let (most, field) = most(trigger).filter(|(most, _)| pods > *most)?;
+        Some(format!(
+            "spec.observe.triggers[{}].{field}: {} wants {pods} pods, and at most {most} are looked at; use a metric trigger",
+            trigger.name, plan.target.name
+        ))
+    };
+    plan.observe.triggers.iter().filter_map(words).collect()
 }
 
 fn foreign_slices(service: &str, world: &World) -> Vec<String> {
@@ -269,6 +295,30 @@ mod tests {
         let found = of(f);
         let hit = found.refused.iter().any(|text| parts.iter().all(|part| text.contains(part)));
         assert!(hit, "{parts:?} in {found:#?}");
+    }
+
+    #[test]
+    fn a_side_with_more_pods_than_a_trigger_looks_at_is_refused_with_the_triggers_name() {
+        let of = |rule: serde_json::Value| {
+            let mut trigger = serde_json::json!({"name": "grows", "every": "15s"});
+            trigger.as_object_mut().expect("an object").extend(rule.as_object().expect("an object").clone());
+            serde_json::from_value::<Trigger>(trigger).expect("a trigger")
+        };
+        let growing = of(serde_json::json!({"pods": {"memoryGrowing": {"for": "5m"}}}));
+        let memory = of(serde_json::json!({"pods": {"memory": {"above": "1Gi"}}}));
+        for (trigger, wanted, refused) in
+            [(&growing, 200, false), (&growing, 201, true), (&memory, 1000, false), (&memory, 1001, true)]
+        {
+            let mut f = world();
+            f.plan.observe.triggers = vec![trigger.clone()];
+            let w = f.plan.target.workloads[0].clone();
+            if let Some(Some(view)) = f.world.workloads.get_mut(&w).map(|seen| seen.value.as_mut()) {
+                view.wanted = wanted;
+            }
+            let found = check(&f.plan, &f.world).expect("everything is known");
+            let named = found.refused.iter().any(|why| why.contains("spec.observe.triggers[grows].pods"));
+            assert_eq!(named, refused, "{wanted}: {:?}", found.refused);
+        }
     }
 
     #[test]

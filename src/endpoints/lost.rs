@@ -30,7 +30,7 @@ pub struct Loss {
     pub nodes: BTreeSet<String>,
     /// Nodes on which pods of either side are not ready: to be looked at live before both sides are called lost, since
     /// the news of a node may come after that of its pods. Empty where nothing is known of nodes.
-    pub suspects: BTreeSet<String>,
+    pub(crate) suspects: BTreeSet<String>,
     /// The pods that are not ready, by uid: a live look holds for them alone.
     pub unready: BTreeSet<String>,
 }
@@ -117,7 +117,7 @@ impl World {
 }
 
 /// The nodes that are away, or have just returned, on which pods of a side stand: for messages.
-pub fn lost_nodes(world: &World, side: &PlanSide) -> Vec<String> {
+pub(crate) fn lost_nodes(world: &World, side: &PlanSide) -> Vec<String> {
     let pods = world.pods.iter().flat_map(|p| &p.value).filter(|p| belongs(p, side));
     let nodes: BTreeSet<&str> = pods.filter_map(|p| p.node.as_deref()).collect();
     let away = |node: &&str| world.node(node).is_some_and(|view| view.state != NodeState::Ready);
@@ -167,7 +167,7 @@ fn look(plan: &Plan, journal: &RunStatus, world: &World) -> Option<Loss> {
 
 /// Until when nodes that took both sides with them excuse what is seen, once they are back or gone; `None` where none of
 /// them is, or the time is over.
-pub fn returning(world: &World, nodes: &[String]) -> Option<Timestamp> {
+pub(crate) fn returning(world: &World, nodes: &[String]) -> Option<Timestamp> {
     let until = nodes.iter().filter_map(|node| world.away_until(node)).filter(|until| *until < Timestamp::MAX);
     until.max()
 }

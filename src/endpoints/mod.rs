@@ -11,7 +11,8 @@ use crate::world::{PodView, PortView, ServiceView, TargetPort, World};
 mod lost;
 pub mod way_back;
 
-pub use lost::{Loss, loss, lost_nodes, returning};
+pub use lost::{Loss, loss};
+pub(crate) use lost::{lost_nodes, returning};
 pub mod check;
 pub mod why;
 
@@ -33,7 +34,7 @@ pub fn matches(labels: &BTreeMap<String, String>, selector: &Selector) -> bool {
 }
 
 /// The pods' port for a Service port; `None` when a named port is not the pod's.
-pub fn pod_port(pod: &PodView, port: &PortView) -> Option<u16> {
+pub(crate) fn pod_port(pod: &PodView, port: &PortView) -> Option<u16> {
     match &port.target {
         TargetPort::Number(n) => Some(*n),
         TargetPort::Name(name) => pod.ports.get(name).copied(),
@@ -66,7 +67,7 @@ impl World {
     }
 
     /// Ready endpoints that a Service would have if it pointed to `side`; `None` while Service or pods are not known.
-    pub fn ready_on(&self, service: &str, side: &PlanSide) -> Option<u32> {
+    pub(crate) fn ready_on(&self, service: &str, side: &PlanSide) -> Option<u32> {
         let view = self.service(service)?;
         let pods = self.pods.as_ref()?;
         Some(ready_count(&pods.value, &whole_selector(&view.selector, &side.selector), &view.ports))
@@ -95,7 +96,7 @@ impl World {
 
     /// How many ready endpoints of a side a Service wants: the replicas of the workloads that it would select, never
     /// below 1 (DESIGN §5, *wanted of a Service*). `None` while something of it is not known.
-    pub fn wanted_of(&self, service: &str, side: &PlanSide) -> Option<u32> {
+    pub(crate) fn wanted_of(&self, service: &str, side: &PlanSide) -> Option<u32> {
         let selected = self.selected(service, side)?;
         let counts = selected.into_iter().filter_map(|w| Some(self.workloads.get(w)?.value.as_ref()?.wanted));
         Some(counts.sum::<u32>().max(1))

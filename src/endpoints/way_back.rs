@@ -7,7 +7,7 @@ use crate::world::World;
 
 /// The old side behind one Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OldSide {
+pub(crate) struct OldSide {
     /// Its ready endpoints; `None` while they are not known.
     pub ready: Option<u32>,
     /// What it had at the switch.
@@ -15,7 +15,7 @@ pub struct OldSide {
     /// With so many it is restored at once.
     pub min_ready: u32,
     /// The step of the run that stopped it: it is scaled up first.
-    pub stopped_by: Option<String>,
+    pub(crate) stopped_by: Option<String>,
 }
 
 impl OldSide {
@@ -40,7 +40,7 @@ impl OldSide {
 }
 
 /// The name under which the replicas of a workload are journaled.
-pub fn count_key(workload: &crate::api::step::WorkloadRef) -> String {
+pub(crate) fn count_key(workload: &crate::api::step::WorkloadRef) -> String {
     format!("{:?}/{}", workload.kind, workload.name)
 }
 
@@ -58,7 +58,7 @@ pub fn before_run(plan: &Plan, journal: &RunStatus, object: &ObjectRef) -> Optio
 
 /// The step of the run that scaled the live side down: a single writer that must stop before the new one starts. `now`: only
 /// while a workload has fewer replicas than before that step.
-pub fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Option<String> {
+pub(crate) fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Option<String> {
     let stopped = |b: &Before| {
         let workload = plan.old.workloads.iter().find(|w| ObjectRef::from(*w) == b.object)?;
         let before = b.replicas.filter(|_| b.done)?;

@@ -9,7 +9,7 @@ const LONGEST: usize = 320;
 
 /// How long it makes sense to wait, from the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Waiting cannot help: somebody has to change something.
     None,
     /// It seldom helps, as for a Secret that is not there; it may be created this very moment.
@@ -26,7 +26,7 @@ pub struct Cause {
     /// In words.
     pub text: String,
     /// Whether waiting can help.
-    pub patience: Patience,
+    pub(crate) patience: Patience,
 }
 
 impl Cause {
@@ -46,7 +46,7 @@ pub fn alike(a: &str, b: &str) -> bool {
 }
 
 /// Why a pod has not started: what its first container that waits waits for.
-pub fn not_started(pod: &PodView) -> Option<Cause> {
+pub(crate) fn not_started(pod: &PodView) -> Option<Cause> {
     if let Some(why) = &pod.unschedulable {
         return Some(Cause::new(Patience::Deadline, format!("pod {}: no node takes it: {why}", pod.name)));
     }
@@ -56,7 +56,7 @@ pub fn not_started(pod: &PodView) -> Option<Cause> {
 }
 
 /// Whether a container of a pod has run: what comes after that is the container's own doing.
-pub fn has_begun(pod: &PodView) -> bool {
+pub(crate) fn has_begun(pod: &PodView) -> bool {
     pod.containers.iter().any(|c| c.running || c.terminated.is_some())
 }
 
@@ -69,7 +69,7 @@ pub fn not_ready(pod: &PodView) -> Option<Cause> {
     let unready = || {
         let container = pod.containers.iter().find(|c| !c.ready && (c.running || c.terminated.is_some()))?;
         let how = match &container.terminated {
-            Some((reason, _)) => format!("is not ready; it ended before: {reason}"),
+            Some(end) => format!("is not ready; it ended before: {}", end.reason),
             None => "is not ready yet".to_owned(),
         };
         let text = format!("pod {}: container {} of {} {how}", pod.name, container.name, container.image);
@@ -100,7 +100,7 @@ pub fn first<'a>(world: &World, workloads: impl IntoIterator<Item = &'a Workload
 }
 
 /// Why a pod was not created, from what the controller says of its own try.
-pub fn not_admitted(message: &str) -> Cause {
+pub(crate) fn not_admitted(message: &str) -> Cause {
     let mut why = message.strip_prefix("Error creating: ").unwrap_or(message);
     // Each try has another name, which nobody needs.
     if let Some((_, rest)) = why.split_once("\" is forbidden: ").filter(|_| why.starts_with("pods \"")) {
@@ -162,7 +162,7 @@ fn waits(container: &ContainerView) -> Option<(Patience, String)> {
             (Patience::Short, with(reason.to_owned(), message))
         }
         "CrashLoopBackOff" => {
-            let how = container.terminated.as_ref().map(|(how, _)| format!("it ended: {how}")).unwrap_or_default();
+            let how = container.terminated.as_ref().map(|end| format!("it ended: {}", end.reason)).unwrap_or_default();
             (Patience::Deadline, with(reason.to_owned(), &how))
         }
         "ContainerCreating" | "PodInitializing" => {

@@ -1,6 +1,7 @@
 //! The words of Kubernetes 1.36 and containerd 2.4, as they were seen, and what is made of them.
 
 use super::*;
+use crate::world::ContainerEnd;
 
 fn container(reason: &str, message: &str, image: &str) -> ContainerView {
     ContainerView {
@@ -198,7 +199,10 @@ fn what_is_not_ready_says_why() {
     assert_eq!(text(&pod(vec![runs(false)])).as_deref(), Some("pod p: container m of x is not ready yet"));
     let gated = PodView { gates: vec!["example.com/lb".into()], ..pod(vec![runs(true)]) };
     assert_eq!(text(&gated).as_deref(), Some("pod p: nobody has set its readiness gate example.com/lb"));
-    let again = ContainerView { terminated: Some(("OOMKilled".into(), None)), ..runs(false) };
+    let again = ContainerView {
+        terminated: Some(ContainerEnd { reason: "OOMKilled".into(), id: String::new() }),
+        ..runs(false)
+    };
     let told = "pod p: container m of x is not ready; it ended before: OOMKilled";
     assert_eq!(text(&pod(vec![again])).as_deref(), Some(told));
     let creating = text(&pod(vec![container("ContainerCreating", "", "x")]));

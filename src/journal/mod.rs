@@ -12,7 +12,7 @@ use crate::api::run::{
 };
 use crate::api::trigger::Until;
 
-pub mod outbox;
+pub(crate) mod outbox;
 pub mod trail;
 pub mod transition;
 pub mod words;
@@ -28,7 +28,7 @@ const MOMENT_MESSAGE: usize = 256;
 /// A transition that the lifecycle does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a run cannot go from {from} to {to}")]
-pub struct IllegalTransition {
+pub(crate) struct IllegalTransition {
     /// From.
     pub from: Phase,
     /// To.
@@ -36,7 +36,7 @@ pub struct IllegalTransition {
 }
 
 /// Whether the lifecycle (DESIGN §4) has this transition. Total.
-pub fn legal(from: Phase, to: Phase) -> bool {
+pub(crate) fn legal(from: Phase, to: Phase) -> bool {
     use Phase::*;
     match from {
         // A run never rests in Idle, and what is over stays over.
@@ -60,7 +60,7 @@ pub fn legal(from: Phase, to: Phase) -> bool {
 ///
 /// # Errors
 /// When the lifecycle has no such transition; the journal is then unchanged.
-pub fn enter(
+pub(crate) fn enter(
     journal: &mut RunStatus,
     to: Phase,
     reason: &str,
@@ -111,7 +111,7 @@ pub fn put(journal: &mut RunStatus, record: StepRecord) {
 }
 
 /// Whether the run has been Completed, even if it is rolled back now.
-pub fn was_completed(journal: &RunStatus) -> bool {
+pub(crate) fn was_completed(journal: &RunStatus) -> bool {
     journal.phase == Phase::Completed || journal.timeline.iter().any(|m| m.phase == Phase::Completed)
 }
 
@@ -121,17 +121,17 @@ pub fn closing<'a>(journal: &'a RunStatus, side: &str) -> Option<&'a Closing> {
 }
 
 /// Whether the old side has been scaled down for good: a rollback of this run is no longer possible.
-pub fn is_retired(journal: &RunStatus) -> bool {
+pub(crate) fn is_retired(journal: &RunStatus) -> bool {
     record(journal, crate::plan::after::RETIRE).is_some_and(|r| r.state == StepState::Succeeded)
 }
 
 /// Whether the run was closed and has been opened again for its checks: nothing else of it goes on.
-pub fn is_reopened(journal: &RunStatus) -> bool {
+pub(crate) fn is_reopened(journal: &RunStatus) -> bool {
     journal.after.as_ref().is_some_and(|a| a.reopened)
 }
 
 /// Opens a closed run again, so that its checks can be made again.
-pub fn reopen(journal: &mut RunStatus) {
+pub(crate) fn reopen(journal: &mut RunStatus) {
     journal.state = RunState::Active;
     journal.closing_since = None;
     journal.after.get_or_insert_default().reopened = true;
@@ -139,7 +139,7 @@ pub fn reopen(journal: &mut RunStatus) {
 
 /// Whether a trigger that stays armed for so long is looked at in this phase: from the switch until the run is Completed,
 /// or until the old side is retired.
-pub fn is_armed(journal: &RunStatus, until: Until) -> bool {
+pub(crate) fn is_armed(journal: &RunStatus, until: Until) -> bool {
     match journal.phase {
         Phase::Switching | Phase::Confirming | Phase::Observing | Phase::Finishing => true,
         Phase::Completed => {
@@ -157,7 +157,7 @@ pub fn trigger<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a TriggerReco
 }
 
 /// Puts a trigger's record in its place.
-pub fn put_trigger(journal: &mut RunStatus, record: TriggerRecord) {
+pub(crate) fn put_trigger(journal: &mut RunStatus, record: TriggerRecord) {
     match journal.triggers.iter_mut().find(|t| t.name == record.name) {
         Some(slot) => *slot = record,
         None => journal.triggers.push(record),
@@ -165,18 +165,18 @@ pub fn put_trigger(journal: &mut RunStatus, record: TriggerRecord) {
 }
 
 /// Whether an execution is over, one way or another. `Unknown` is not: a person must say.
-pub fn is_done(state: StepState) -> bool {
+pub(crate) fn is_done(state: StepState) -> bool {
     matches!(state, StepState::Succeeded | StepState::Failed | StepState::Skipped)
 }
 
 /// Whether users may be on the target: a claim exists that is neither refused nor restored.
-pub fn may_be_switched(service: &ServiceSwitch) -> bool {
+pub(crate) fn may_be_switched(service: &ServiceSwitch) -> bool {
     matches!(service.state, SwitchState::Claimed | SwitchState::Switched)
 }
 
 /// The journal without what may be lost in a crash at no cost but time: the state of trials and what conditions say.
 /// Two journals that differ only there may be written later (DESIGN §6: at most every 10 s).
-pub fn durable(journal: &RunStatus) -> RunStatus {
+pub(crate) fn durable(journal: &RunStatus) -> RunStatus {
     let mut d = journal.clone();
     for t in &mut d.triggers {
         t.trials = 0;

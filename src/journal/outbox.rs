@@ -11,7 +11,7 @@ use crate::api::run::RunStatus;
 use crate::api::trail::{Outbox, OutboxEntry};
 
 /// Most entries.
-pub const MAX_ENTRIES: usize = 32;
+pub(crate) const MAX_ENTRIES: usize = 32;
 /// Longest message, subject and reason, in characters.
 const MAX_MESSAGE: usize = 256;
 const MAX_SUBJECT: usize = 80;
@@ -19,15 +19,14 @@ const MAX_REASON: usize = 64;
 
 /// Where entries are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sink {
+pub(crate) enum Sink {
     /// Kubernetes Events on the Cutover.
     Events,
 }
 
 /// A sink, its name in receipts, and what it wants to hear of.
 pub struct Row {
-    /// The sink.
-    pub sink: Sink,
+    pub(crate) sink: Sink,
     /// Its name in receipts.
     pub name: &'static str,
     /// Whether an entry is for it.
@@ -35,7 +34,7 @@ pub struct Row {
 }
 
 /// All sinks.
-pub const SINKS: [Row; 1] = [Row { sink: Sink::Events, name: "Events", wants: |_| true }];
+pub(crate) const SINKS: [Row; 1] = [Row { sink: Sink::Events, name: "Events", wants: |_| true }];
 
 impl Sink {
     fn row(self) -> Option<&'static Row> {
@@ -50,7 +49,7 @@ impl Sink {
 
 /// What has happened, before it is an entry.
 #[derive(Clone, Copy, Debug)]
-pub struct Happened<'a> {
+pub(crate) struct Happened<'a> {
     /// One of the reasons of Events and conditions.
     pub reason: &'a str,
     /// What it is about.
@@ -109,14 +108,15 @@ pub fn received(journal: &mut RunStatus, sink: Sink, id: &str, at: Timestamp) {
 }
 
 /// An entry was sent, and nobody has answered.
-pub fn not_received(journal: &mut RunStatus, id: &str) {
+pub(crate) fn not_received(journal: &mut RunStatus, id: &str) {
     if let Some(entry) = journal.outbox.entries.iter_mut().find(|e| e.id == id) {
         entry.attempts = entry.attempts.saturating_add(1);
     }
 }
 
 /// Whether every sink has received everything that is for it.
-pub fn is_delivered(journal: &RunStatus) -> bool {
+#[cfg(test)]
+fn is_delivered(journal: &RunStatus) -> bool {
     !journal.outbox.entries.iter().any(is_open)
 }
 

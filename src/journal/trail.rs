@@ -7,7 +7,7 @@ use crate::api::run::{RunStatus, StepRecord, StepState, TrialVerdict, TriggerRec
 use crate::api::trail::{AttemptRecord, TrialRecord};
 
 /// A run may not grow beyond this in etcd (DESIGN §3).
-pub const MAX_RUN: usize = 512 * 1024;
+pub(crate) const MAX_RUN: usize = 512 * 1024;
 /// Most attempts kept before the last one, of a step.
 const MAX_EARLIER: usize = 5;
 /// Longest message of one of them, in characters.
@@ -21,7 +21,7 @@ const MAX_WORDS: usize = 16;
 const MAX_COMMAND: usize = 256;
 
 /// Keeps an attempt that failed, before another one begins.
-pub fn keep_attempt(record: &mut StepRecord, ended: Timestamp, message: &str) {
+pub(crate) fn keep_attempt(record: &mut StepRecord, ended: Timestamp, message: &str) {
     record.earlier.push(AttemptRecord {
         attempt: record.attempt,
         started: record.attempt_at,
@@ -36,7 +36,7 @@ pub fn keep_attempt(record: &mut StepRecord, ended: Timestamp, message: &str) {
 
 /// Keeps a trial that was bad, or judged otherwise than the one before; to be called before it is the last one. One that
 /// saw the same as the last that is kept says nothing new.
-pub fn keep_trial(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw: &str) {
+pub(crate) fn keep_trial(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw: &str) {
     let saw = short(saw, MAX_SAW);
     let changed = record.last != Some(verdict);
     let known = record.history.last().is_some_and(|t| t.verdict == verdict && t.saw == saw);
@@ -50,7 +50,7 @@ pub fn keep_trial(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdi
 }
 
 /// Says what the trial of this time was measured by, where it is kept.
-pub fn keep_limit(record: &mut TriggerRecord, at: Timestamp, limit: &str) {
+pub(crate) fn keep_limit(record: &mut TriggerRecord, at: Timestamp, limit: &str) {
     if let Some(trial) = record.history.last_mut().filter(|t| t.at == at) {
         trial.limit = Some(short(limit, MAX_SAW));
     }

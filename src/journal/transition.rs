@@ -30,7 +30,8 @@ pub enum StepEvent {
 
 impl StepEvent {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 9] = [
         Self::Passed,
         Self::Failed,
         Self::LeftOut,
@@ -60,7 +61,8 @@ pub enum SwitchEvent {
 
 impl SwitchEvent {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Switched, Self::Refused, Self::Restored, Self::Vanished, Self::Reappeared];
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 5] = [Self::Switched, Self::Refused, Self::Restored, Self::Vanished, Self::Reappeared];
 }
 
 /// A change that there is not: a defect of whoever wanted it.
@@ -69,14 +71,13 @@ impl SwitchEvent {
 pub struct IllegalEvent {
     /// The step or Service.
     pub what: String,
-    /// Its state.
     pub from: String,
     /// What was to happen to it.
     pub event: String,
 }
 
 /// The state of an execution after an event; none where the event cannot happen to it. Total.
-pub fn next_step(state: StepState, event: StepEvent) -> Option<StepState> {
+pub(crate) fn next_step(state: StepState, event: StepEvent) -> Option<StepState> {
     use StepState::{Failed, Running, Skipped, Succeeded, Unknown};
     match (state, event) {
         (Running, StepEvent::Passed) => Some(Succeeded),
@@ -117,7 +118,7 @@ pub fn next_step(state: StepState, event: StepEvent) -> Option<StepState> {
 }
 
 /// The state of a Service's switch after an event; none where the event cannot happen to it. Total.
-pub fn next_switch(state: SwitchState, event: SwitchEvent) -> Option<SwitchState> {
+pub(crate) fn next_switch(state: SwitchState, event: SwitchEvent) -> Option<SwitchState> {
     use SwitchState::{Claimed, Gone, Refused, Restored, Switched};
     match (state, event) {
         (Claimed, SwitchEvent::Switched) => Some(Switched),
@@ -166,7 +167,7 @@ pub fn switch(service: &mut ServiceSwitch, event: SwitchEvent) -> Result<(), Ill
 }
 
 /// The record of an execution that is left out before it began.
-pub fn left_out(name: &str, at: Timestamp, why: &str) -> StepRecord {
+pub(crate) fn left_out(name: &str, at: Timestamp, why: &str) -> StepRecord {
     StepRecord {
         name: name.to_owned(),
         state: StepState::Skipped,

@@ -13,18 +13,18 @@ pub fn counts(result: &str) -> bool {
 }
 
 /// Decisions that are taken in before all others: a person wants users to be safe.
-pub fn is_way_back(verb: Verb) -> bool {
+pub(crate) fn is_way_back(verb: Verb) -> bool {
     matches!(verb, Verb::Rollback | Verb::Abort)
 }
 
 /// Why nobody may say this, whatever the run.
-pub fn barred(spec: &CutoverDecisionSpec) -> Option<String> {
+pub(crate) fn barred(spec: &CutoverDecisionSpec) -> Option<String> {
     // The admission policy refuses approvals of them too; a cluster without the policy must not be weaker here.
     spec.by.starts_with("system:").then(|| "refused: system users cannot decide".into())
 }
 
 /// RBAC was asked about the Cutover that the decision names: the run must be one of that Cutover.
-pub fn of_another(spec: &CutoverDecisionSpec) -> String {
+pub(crate) fn of_another(spec: &CutoverDecisionSpec) -> String {
     format!(
         "refused: run {} is not a run of Cutover {}; the run's uid is in status.run.uid of its Cutover",
         spec.run_uid, spec.cutover

@@ -19,7 +19,7 @@ impl Rule for LogsTrigger {
     const MISSED: Missed = Missed::AskLast;
 
     fn patience(&self, _trials: Trials) -> Duration {
-        Duration::from_secs(15)
+        Duration::from_secs(40)
     }
 
     fn ask<'w>(&self, cx: &Cx<'w>, trial: &Trial) -> Result<Read, NotAsked<&'w LogsAnswer>> {

@@ -47,7 +47,12 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
 }
 
 /// The same for a trigger of the operator's own.
-pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+pub(crate) fn advance_built_in(
+    cx: &Cx,
+    trigger: BuiltInTrigger,
+    record: &mut TriggerRecord,
+    out: &mut Out,
+) -> Option<String> {
     match trigger {
         BuiltInTrigger::CrashLoop => pods::crash_loop(cx, record),
         BuiltInTrigger::Ready => pods::no_endpoint(cx, record, out),
@@ -56,7 +61,7 @@ pub fn advance_built_in(cx: &Cx, trigger: BuiltInTrigger, record: &mut TriggerRe
 
 /// Takes a trigger past everything that is due by now, without a verdict: what is seen meanwhile counts neither way, then
 /// or later.
-pub fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
+pub(crate) fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRecord, why: &str) {
     let now = cx.world.now;
     if let Some(trigger) = trigger.filter(|t| in_trials(t)) {
         let trials = Trials::of(cx, trigger, record);

@@ -24,7 +24,7 @@ const CRASH_LOOP: &str = "CrashLoopBackOff";
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     let now = cx.world.now;
-    let armed = *record.armed_at.get_or_insert(now);
+    record.armed_at.get_or_insert(now);
     let Some(target) = target(cx) else {
         judged(record, now, TrialVerdict::Inconclusive, "the pods are being looked up");
         return None;
@@ -32,7 +32,8 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
     let side = &cx.plan.target.name;
     let fired = restarts(&target, pods, record, now, out)
         .map(|why| format!("{why} of {side}'s pods"))
-        .or_else(|| containers(&target, pods, armed));
+        .or_else(|| crash_loops(&target, pods))
+        .or_else(|| memory_kills(&target, pods, record));
     if let Some(why) = fired {
         judged(record, now, TrialVerdict::Bad, &why);
         return Some(format!("{why} at {}", clock(now)));
@@ -48,7 +49,7 @@ pub fn advance(cx: &Cx, pods: &PodsTrigger, record: &mut TriggerRecord, out: &mu
 }
 
 /// No ready endpoint of the target on a switched Service: see [`BuiltInTrigger::Ready`].
-pub fn no_endpoint(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+pub(crate) fn no_endpoint(cx: &Cx, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     let now = cx.world.now;
     record.armed_at.get_or_insert(now);
     let (verdict, saw) = ready::advance(cx, MinReady::Count(1), Counted::Services, record, out);
@@ -86,7 +87,7 @@ pub fn crash_loop(cx: &Cx, record: &mut TriggerRecord) -> Option<String> {
 }
 
 /// Takes the restarts that have happened by now as known, whatever caused them.
-pub fn excuse_restarts(cx: &Cx, record: &mut TriggerRecord) {
+pub(crate) fn excuse_restarts(cx: &Cx, record: &mut TriggerRecord) {
     for p in target(cx).into_iter().flatten() {
         for c in &p.containers {
             if let Some(known) = record.restarts.get_mut(&format!("{}/{}", p.uid, c.name)) {
@@ -140,23 +141,26 @@ fn restarts(
     (count > bound).then(|| format!("{count} restarts within {} > {}", rule.within, rule.more_than))
 }
 
-/// Crash loops, and containers killed for their memory since the trigger was armed.
-fn containers(target: &[&PodView], pods: &PodsTrigger, armed: Timestamp) -> Option<String> {
-    for p in target {
-        for c in &p.containers {
-            if pods.crash_loop == Some(true) && c.waiting.as_deref() == Some(CRASH_LOOP) {
-                return Some(format!("container {} of pod {} is in a crash loop", c.name, p.name));
-            }
-            if pods.oom_killed == Some(true)
-                && let Some((reason, Some(at))) = &c.terminated
-                && reason == "OOMKilled"
-                && *at >= armed
-            {
-                return Some(format!("container {} of pod {} was killed for its memory", c.name, p.name));
-            }
-        }
-    }
-    None
+fn crash_loops(target: &[&PodView], pods: &PodsTrigger) -> Option<String> {
+    pods.crash_loop.filter(|watched| *watched)?;
+    let all = target.iter().flat_map(|p| p.containers.iter().map(move |c| (p, c)));
+    let mut crashing = all.filter(|(_, c)| c.waiting.as_deref() == Some(CRASH_LOOP));
+    crashing.next().map(|(p, c)| format!("container {} of pod {} is in a crash loop", c.name, p.name))
+}
+
+/// Containers killed for their memory since the trigger looked for the first time. Which those are the ids of the containers
+/// say: the clock of a node is not compared with the operator's.
+fn memory_kills(target: &[&PodView], pods: &PodsTrigger, record: &mut TriggerRecord) -> Option<String> {
+    pods.oom_killed.filter(|watched| *watched)?;
+    let ends =
+        target.iter().flat_map(|p| p.containers.iter().filter_map(move |c| Some((p, c, c.terminated.as_ref()?))));
+    let mut kills = ends.filter(|(_, _, end)| end.reason == "OOMKilled");
+    let Some(before) = &record.killed_before else {
+        record.killed_before = Some(kills.map(|(_, _, end)| end.id.clone()).collect());
+        return None;
+    };
+    let new = kills.find(|(_, _, end)| !before.contains(&end.id));
+    new.map(|(p, c, _)| format!("container {} of pod {} was killed for its memory", c.name, p.name))
 }
 
 #[cfg(test)]
@@ -167,6 +171,7 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, pod};
     use crate::api::trigger::Trigger;
+    use crate::world::ContainerEnd;
 
     fn watch(pods: Value) -> Trigger {
         trigger(json!({"name": "pods", "every": "15s", "pods": pods}))
@@ -225,27 +230,36 @@ mod tests {
     fn crash_loops_and_memory_kills_of_the_target_alone() {
         let crash = watch(json!({"crashLoop": true}));
         let oom = watch(json!({"oomKilled": true}));
-        let killed = |seconds: i64, f: &Fixture| {
-            Some(("OOMKilled".to_owned(), Some(f.world.now + jiff::SignedDuration::from_secs(seconds))))
-        };
+        let killed = |id: &str| Some(ContainerEnd { reason: "OOMKilled".into(), id: id.into() });
         for (name, terminating, fires) in [("green-a", false, true), ("green-a", true, false), ("blue-a", false, false)]
         {
             let mut f = world();
             let mut record = armed(&f);
-            let terminated = killed(1, &f);
+            judge(&f, &oom, &mut record);
             let p = at(&mut f, name);
             p.terminating = terminating;
             p.containers[0].waiting = Some("CrashLoopBackOff".into());
-            p.containers[0].terminated = terminated;
+            p.containers[0].terminated = killed("a");
             f.after(1);
             assert_eq!(judge(&f, &crash, &mut record.clone()).0.is_some(), fires, "{name} {terminating}");
             assert_eq!(judge(&f, &oom, &mut record).0.is_some(), fires, "{name} {terminating}");
         }
         let mut f = world();
         let mut record = armed(&f);
-        let terminated = killed(-60, &f);
-        at(&mut f, "green-a").containers[0].terminated = terminated;
-        assert_eq!(judge(&f, &oom, &mut record).0, None, "before the switch");
+        at(&mut f, "green-a").containers[0].terminated = killed("a");
+        for _ in 0..2 {
+            assert_eq!(judge(&f, &oom, &mut record).0, None, "before the switch");
+        }
+        // The same container of the same pod, killed once more; and one of a pod that was not there before.
+        at(&mut f, "green-a").containers[0].terminated = killed("b");
+        assert!(judge(&f, &oom, &mut record.clone()).0.is_some());
+        at(&mut f, "green-a").containers[0].terminated = killed("a");
+        let mut new = pod("green-c", "green");
+        new.containers[0].terminated = killed("c");
+        if let Some(pods) = &mut f.world.pods {
+            pods.value.push(new);
+        }
+        assert!(judge(&f, &oom, &mut record).0.is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::{MetricTrigger, Trigger};
+use crate::api::trigger::{MetricTrigger, Trigger, Watched};
 use crate::effect::Read;
 use crate::journal::trail;
 use crate::world::{QueryAnswer, Reading};
@@ -31,7 +31,9 @@ pub fn advance(
         return None;
     };
     skip(metric, trials, latest, record);
+    let waits = look_at_the_switch(cx, trigger, query, &bound, trials, record, out);
     while record.trials < latest
+        && !(waits && looks_back(metric, trials, record.trials + 1))
         && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, record.trials + 1))
     {
         record.trials += 1;
@@ -45,6 +47,35 @@ pub fn advance(
     }
     out.wake_at(trials.due(latest + 1));
     None
+}
+
+/// Whether the sample of a trial is made of what was before the switch, too: such a one is never good, and bad only if the
+/// same query at the time of the switch was not (DESIGN §6).
+fn looks_back(metric: &MetricTrigger, trials: Trials, n: u64) -> bool {
+    metric.reach.is_some_and(|reach| trials.times(n) < reach)
+}
+
+/// Asks the query for the time of the switch, where samples will look back over it. Whether its answer is awaited.
+fn look_at_the_switch(
+    cx: &Cx,
+    trigger: &Trigger,
+    query: &str,
+    bound: &Bound,
+    trials: Trials,
+    record: &mut TriggerRecord,
+    out: &mut Out,
+) -> bool {
+    let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return false };
+    if record.at_switch.is_some() || !looks_back(metric, trials, record.trials + 1) {
+        return false;
+    }
+    let key = key(trigger, 0);
+    if let Some(Reading::Query(answer)) = cx.world.readings.get(&key) {
+        record.at_switch = Some(verdict(trigger, bound, answer));
+        return false;
+    }
+    out.reads.insert(key, Read::Query { query: query.to_owned(), at: Some(trials.due(0)), timeout: timeout(trials) });
+    true
 }
 
 /// How long Prometheus may take for a trial.
@@ -86,6 +117,15 @@ impl<'a> Bound<'a> {
     }
 }
 
+/// What an answer says by itself.
+fn verdict(trigger: &Trigger, bound: &Bound, answer: &QueryAnswer) -> TrialVerdict {
+    match answer {
+        QueryAnswer::Value(value) if bound.exceeded(*value) => TrialVerdict::Bad,
+        QueryAnswer::Value(_) => TrialVerdict::Good,
+        QueryAnswer::Inconclusive(_) | QueryAnswer::Invalid(_) => no_data::verdict(trigger),
+    }
+}
+
 fn judge(
     trigger: &Trigger,
     metric: &MetricTrigger,
@@ -96,20 +136,28 @@ fn judge(
 ) -> Option<String> {
     let at = trials.due(record.trials);
     record.last_at = Some(at);
-    let (verdict, saw, what) = match answer {
-        QueryAnswer::Value(value) if bound.exceeded(*value) => {
+    let (mut saw, what) = match answer {
+        QueryAnswer::Value(value) => {
             let sign = if bound.above { '>' } else { '<' };
-            (TrialVerdict::Bad, value.to_string(), format!("{value} {sign} {}", bound.text))
+            (value.to_string(), format!("{value} {sign} {}", bound.text))
         }
-        QueryAnswer::Value(value) => (TrialVerdict::Good, value.to_string(), String::new()),
-        QueryAnswer::Inconclusive(why) => {
-            (no_data::verdict(trigger), why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
-        }
+        QueryAnswer::Inconclusive(why) => (why.clone(), format!("no data, which noData: Rollback takes as bad: {why}")),
         QueryAnswer::Invalid(why) => {
             let why = format!("the query is not valid: {why}");
-            (no_data::verdict(trigger), why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
+            (why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
         }
     };
+    let mut verdict = verdict(trigger, bound, answer);
+    if looks_back(metric, trials, record.trials) {
+        match (verdict, record.at_switch) {
+            (TrialVerdict::Good, _) => saw.push_str(", which looks back over the switch"),
+            (TrialVerdict::Bad, Some(TrialVerdict::Bad)) => saw.push_str(", as it was at the switch"),
+            (TrialVerdict::Bad | TrialVerdict::Inconclusive, _) => {}
+        }
+        if verdict == TrialVerdict::Good || record.at_switch == Some(TrialVerdict::Bad) {
+            verdict = TrialVerdict::Inconclusive;
+        }
+    }
     judged(record, at, verdict, &saw);
     trail::keep_limit(record, at, &format!("{} {}", if bound.above { '>' } else { '<' }, bound.text));
     if verdict != TrialVerdict::Bad {
@@ -169,6 +217,49 @@ mod tests {
         assert_eq!(play(&errors(Some("3s")), "gbbbb"), Some((5, "0.101 > 0.05 since 00:00:02Z (3s)".into())));
         let below = trigger(json!({"name": "t", "every": "1s", "metric": {"query": "q", "below": "0.2"}}));
         assert_eq!(play(&below, "b"), Some((1, "0.101 < 0.2 at 00:00:01Z".into())));
+    }
+
+    #[test]
+    fn a_sample_that_looks_back_over_the_switch_is_bad_only_if_the_switch_made_it_so() {
+        let mut t = errors(None);
+        if let Ok(Watched::Metric(metric)) = t.watches.one() {
+            t.watches =
+                Watched::Metric(MetricTrigger { reach: Some(Duration::from_secs(3)), ..metric.clone() }.clone()).into();
+        }
+        // The first answer is that at the time of the switch; trials 1 and 2 look back over it.
+        for (answers, fires) in [
+            ("bbb", None),
+            ("bbbb", Some(3)),
+            ("bbbg", None),
+            ("gb", Some(1)),
+            ("gggb", Some(3)),
+            ("ib", Some(1)),
+            ("bg", None),
+        ] {
+            let mut f = Fixture::new();
+            let mut record = armed(&f);
+            let mut at = None;
+            for (n, c) in answers.chars().enumerate() {
+                if n > 0 {
+                    f.after(1);
+                }
+                judge(&f, &t, &mut record);
+                let answer = match c {
+                    'b' => QueryAnswer::Value(0.101),
+                    'g' => QueryAnswer::Value(0.05),
+                    _ => QueryAnswer::Inconclusive("no series".into()),
+                };
+                f.world.readings.insert(format!("errors@{n}"), Reading::Query(answer));
+                if judge(&f, &t, &mut record).0.is_some() {
+                    at = Some(n);
+                    break;
+                }
+                if n > 0 && n < 3 && c == 'g' {
+                    assert_eq!(record.last, Some(TrialVerdict::Inconclusive), "never good");
+                }
+            }
+            assert_eq!(at, fires, "{answers}");
+        }
     }
 
     #[test]

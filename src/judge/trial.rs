@@ -49,7 +49,7 @@ pub trait Rule {
 
 /// What becomes of trials that nobody looked at in time, after a restart for example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
+pub(crate) enum Missed {
     /// The last of them is looked at now in place of all.
     AskLast,
     /// None is looked at any more; the next one is awaited. An answer that is there counts however late it is.
@@ -57,7 +57,7 @@ pub enum Missed {
 }
 
 /// Why nothing is read for a trial.
-pub enum NotAsked<A> {
+pub(crate) enum NotAsked<A> {
     /// It cannot be asked yet, which is inconclusive from then on.
     Cannot(Timestamp, String),
     /// The answer is known.
@@ -66,7 +66,7 @@ pub enum NotAsked<A> {
 
 /// A trial that is due.
 #[derive(Clone, Copy, Debug)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Since when.
     pub due: Timestamp,
     /// Those of its trigger.
@@ -132,7 +132,7 @@ pub fn key(trigger: &Trigger, n: u64) -> ReadKey {
 /// When the trials of a trigger are due: trial n at `armed` + n × `every`, from n = 1. What is seen at the very moment of
 /// the switch says nothing about the side switched to.
 #[derive(Clone, Copy, Debug)]
-pub struct Trials {
+pub(crate) struct Trials {
     armed: Timestamp,
     every: Duration,
 }

@@ -12,6 +12,7 @@ use crate::api::run::{Growth, TrialVerdict, TriggerRecord};
 use crate::api::step::SideRef;
 use crate::api::trigger::{Above, PodsTrigger, Trigger};
 use crate::effect::Read;
+use crate::endpoints::check::{MOST_GROWING, MOST_PODS};
 use crate::journal::trail;
 use crate::plan::quantity;
 use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
@@ -21,9 +22,6 @@ use super::{clock, forget, judged, no_data, pods};
 
 /// Two samples further apart leave a gap: metrics-server takes one every 15 to 60 s.
 const GAP: Duration = Duration::from_secs(150);
-/// Most pods whose growth is kept.
-const MAX_PODS: usize = 200;
-
 /// What is watched of what pods use.
 #[derive(Clone, Copy)]
 pub enum Usage<'a> {
@@ -36,6 +34,14 @@ pub enum Usage<'a> {
 }
 
 impl<'a> Usage<'a> {
+    /// How many pods can be judged; a side that wants more is refused before anything is changed.
+    fn most_pods(self) -> usize {
+        match self {
+            Self::Memory(_) | Self::Cpu(_) => MOST_PODS,
+            Self::Growing(_) => MOST_GROWING,
+        }
+    }
+
     /// What a trigger watches, where that is what pods use.
     pub fn of(pods: &'a PodsTrigger) -> Option<Self> {
         let growing = pods.memory_growing.as_ref().map(|g| Self::Growing(g.for_));
@@ -79,7 +85,7 @@ impl Rule for Usage<'_> {
         record: &mut TriggerRecord,
     ) -> Option<String> {
         let (now, armed) = (cx.world.now, trial.trials.armed());
-        let samples = match samples(cx, answer) {
+        let samples = match samples(cx, answer, self.most_pods()) {
             Ok(samples) => samples,
             Err(why) => return without_data(trigger, *self, record, now, why),
         };
@@ -140,14 +146,14 @@ fn take_in(
 ///
 /// # Errors
 /// Says what is missing.
-fn samples<'a>(cx: &Cx<'a>, answer: &'a UsageAnswer) -> Result<Vec<(&'a PodView, &'a PodUsage)>, String> {
+fn samples<'a>(cx: &Cx<'a>, answer: &'a UsageAnswer, most: usize) -> Result<Vec<(&'a PodView, &'a PodUsage)>, String> {
     let all = match answer {
         UsageAnswer::Found(all) => all,
         UsageAnswer::Inconclusive(why) => return Err(why.clone()),
     };
     let target = pods::target(cx).ok_or("the pods are being looked up")?;
-    if target.is_empty() || target.len() > MAX_PODS {
-        return Err(format!("{} has {} pods; 1 to {MAX_PODS} can be judged", cx.plan.target.name, target.len()));
+    if target.is_empty() || target.len() > most {
+        return Err(format!("{} has {} pods; 1 to {most} can be judged", cx.plan.target.name, target.len()));
     }
     let sample = |pod: &'a PodView| {
         let found = all.iter().find(|s| s.pod == pod.name);

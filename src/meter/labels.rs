@@ -7,13 +7,13 @@ use crate::api::run::StepState;
 use crate::effect::{Effect, Outcome};
 
 /// What a value outside of its set is shown as.
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// Phases in which a run ends.
-pub const ENDS: [&str; 5] = ["Completed", "RolledBack", "Failed", "Aborted", "Superseded"];
+pub(crate) const ENDS: [&str; 5] = ["Completed", "RolledBack", "Failed", "Aborted", "Superseded"];
 
 /// Phases that a run can leave, so that the time in them is known.
-pub const PHASES: [&str; 10] = [
+pub(crate) const PHASES: [&str; 10] = [
     Phase::Pending.as_str(),
     Phase::Preflight.as_str(),
     Phase::Preparing.as_str(),
@@ -27,10 +27,10 @@ pub const PHASES: [&str; 10] = [
 ];
 
 /// How a step ended. One that was skipped took no time.
-pub const STEP_RESULTS: [&str; 3] = ["succeeded", "failed", "unknown"];
+pub(crate) const STEP_RESULTS: [&str; 3] = ["succeeded", "failed", "unknown"];
 
 /// How a step ended; `None` while it has not, or was skipped.
-pub const fn step_result(state: StepState) -> Option<&'static str> {
+pub(crate) const fn step_result(state: StepState) -> Option<&'static str> {
     match state {
         StepState::Succeeded => Some("succeeded"),
         StepState::Failed => Some("failed"),
@@ -40,13 +40,13 @@ pub const fn step_result(state: StepState) -> Option<&'static str> {
 }
 
 /// Up to which moment a switch is timed.
-pub const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
+pub(crate) const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
 
 /// What made a restore necessary.
-pub const CAUSES: [&str; 2] = ["trigger", OTHER];
+pub(crate) const CAUSES: [&str; 2] = ["trigger", OTHER];
 
 /// What stands in the way of runs: condition types that are True, and `CannotRollBack` for `CanRollBack=False`.
-pub const TROUBLES: [&str; 8] = [
+pub(crate) const TROUBLES: [&str; 8] = [
     types::AWAITING_DECISION,
     types::OUTCOME_UNKNOWN,
     types::ROLLBACK_BLOCKED,
@@ -58,7 +58,7 @@ pub const TROUBLES: [&str; 8] = [
 ];
 
 /// `CanRollBack` is False.
-pub const CANNOT_ROLL_BACK: &str = "CannotRollBack";
+pub(crate) const CANNOT_ROLL_BACK: &str = "CannotRollBack";
 
 /// What is watched.
 pub const WATCHED: [&str; 12] = [
@@ -77,10 +77,10 @@ pub const WATCHED: [&str; 12] = [
 ];
 
 /// Methods of API requests; watches apart, since they are long.
-pub const METHODS: [&str; 7] = ["GET", "WATCH", "POST", "PUT", "PATCH", "DELETE", OTHER];
+pub(crate) const METHODS: [&str; 7] = ["GET", "WATCH", "POST", "PUT", "PATCH", "DELETE", OTHER];
 
 /// Results of API requests.
-pub const RESULTS: [&str; 10] = [
+pub(crate) const RESULTS: [&str; 10] = [
     "ok",
     "not_found",
     "conflict",
@@ -94,7 +94,7 @@ pub const RESULTS: [&str; 10] = [
 ];
 
 /// The result that an HTTP status stands for.
-pub const fn result_of(status: u16) -> &'static str {
+pub(crate) const fn result_of(status: u16) -> &'static str {
     match status {
         0..400 => "ok",
         401 => "unauthorized",
@@ -108,16 +108,16 @@ pub const fn result_of(status: u16) -> &'static str {
 }
 
 /// Results of writing a journal.
-pub const CLAIMS: [&str; 3] = ["written", "conflict", "failed"];
+pub(crate) const CLAIMS: [&str; 3] = ["written", "conflict", "failed"];
 
 /// Why an Event was not written.
-pub const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
+pub(crate) const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
 
 /// What became of the trace of a run.
-pub const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
+pub(crate) const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
 
 /// Kinds of effects.
-pub const EFFECTS: [&str; 16] = [
+pub(crate) const EFFECTS: [&str; 16] = [
     "create_job",
     "start_job",
     "delete_job",
@@ -153,7 +153,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
 }
 
 /// Outcomes of effects.
-pub const OUTCOMES: [&str; 10] = [
+pub(crate) const OUTCOMES: [&str; 10] = [
     "created",
     "name_collision",
     "done",

@@ -39,7 +39,6 @@ pub struct Family {
     pub name: &'static str,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// What it says.
     pub help: &'static str,
     /// Its label and the values that it may have. At most one label of a metric is long.
     pub labels: Vec<(&'static str, Vec<&'static str>)>,
@@ -350,7 +349,7 @@ impl Meter {
     }
 
     /// An Event was not written; one of `labels::EVENTS_LOST`.
-    pub fn event_lost(&self, reason: &'static str) {
+    pub(crate) fn event_lost(&self, reason: &'static str) {
         self.events_lost.with_label_values(&[reason]).inc();
     }
 

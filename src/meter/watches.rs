@@ -54,7 +54,7 @@ impl Watches {
     }
 
     /// How long each resource that is watched has been silent: its most silent watch.
-    pub fn ages(&self) -> Vec<(&'static str, Duration)> {
+    pub(crate) fn ages(&self) -> Vec<(&'static str, Duration)> {
         let board = self.board();
         let age = |resource: &&'static str| {
             let open = board.open.values().filter(|(r, _)| r == resource).map(|(_, heard)| heard.elapsed()).max();

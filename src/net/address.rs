@@ -8,9 +8,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressRules {
     /// Private ranges that URLs may reach.
-    pub allow_private: Vec<IpNet>,
+    pub(crate) allow_private: Vec<IpNet>,
     /// Whether URLs may reach public addresses.
-    pub allow_public: bool,
+    pub(crate) allow_public: bool,
     /// Never: addresses of nodes and of the API server.
     pub deny: Vec<IpNet>,
     /// For the tests of this crate, whose servers listen there. No flag sets it.

@@ -105,7 +105,7 @@ pub async fn answered<T>(future: impl Future<Output = Result<T, kube::Error>>) -
 }
 
 /// Makes one call within a limit of its own, for those whose answer is worth nothing later.
-pub async fn call_within<T>(
+pub(crate) async fn call_within<T>(
     limit: Duration,
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {

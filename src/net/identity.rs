@@ -15,7 +15,7 @@ impl Identity {
     }
 
     /// A client that acts as `system:serviceaccount:NAMESPACE:ACCOUNT`, over the operator's own connections.
-    pub fn as_account(&self, namespace: &str, account: &str) -> Client {
+    pub(crate) fn as_account(&self, namespace: &str, account: &str) -> Client {
         let user = http::HeaderValue::from_str(&format!("system:serviceaccount:{namespace}:{account}"));
         let base = self.base.clone();
         let service = tower::service_fn(move |mut request: http::Request<kube::client::Body>| {

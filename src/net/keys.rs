@@ -88,7 +88,7 @@ pub async fn read(account: &Client, namespace: &str, source: &Source) -> Result<
 }
 
 /// Reads several, each once.
-pub async fn read_all(
+pub(crate) async fn read_all(
     account: &Client,
     namespace: &str,
     sources: impl IntoIterator<Item = Source>,

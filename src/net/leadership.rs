@@ -54,7 +54,7 @@ pub enum Refused {
 
 impl Leadership {
     /// Without a Lease: it always holds.
-    pub fn sole() -> Self {
+    pub(crate) fn sole() -> Self {
         Self::new(Until::Always)
     }
 
@@ -72,7 +72,7 @@ impl Leadership {
     }
 
     /// The Lease was renewed: writes may be sent until then.
-    pub fn renewed(&self, until: Instant) {
+    pub(crate) fn renewed(&self, until: Instant) {
         self.state().until = Until::At(until);
     }
 
@@ -90,7 +90,7 @@ impl Leadership {
     ///
     /// # Errors
     /// Why not.
-    pub fn permit(&self) -> Result<(), Refused> {
+    pub(crate) fn permit(&self) -> Result<(), Refused> {
         let state = self.state();
         if let Some(why) = &state.unfit {
             return Err(Refused::Unfit(why.clone()));

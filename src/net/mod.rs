@@ -12,7 +12,7 @@ mod body;
 pub mod call;
 pub mod identity;
 pub mod keys;
-pub mod leadership;
+pub(crate) mod leadership;
 pub mod prometheus;
 pub mod request;
 mod resolve;
@@ -21,7 +21,7 @@ mod tls;
 mod wire;
 mod x509;
 
-pub use address::AddressRules;
+pub(crate) use address::AddressRules;
 
 /// Sends requests under the address rules. Cheap to clone.
 #[derive(Clone)]

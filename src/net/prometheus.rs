@@ -31,9 +31,7 @@ pub enum Place {
     Service {
         /// Its name in the cluster's DNS, which is that of its certificate.
         host: String,
-        /// Its address.
         ip: IpAddr,
-        /// Its port.
         port: u16,
         /// Whether TLS is spoken.
         tls: bool,

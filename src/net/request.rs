@@ -25,7 +25,7 @@ use crate::effect::{Address, Request};
 use crate::world::{HttpAnswer, HttpError, HttpResponse};
 
 /// Longest body of an answer.
-pub const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// Where a request does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Addresses asked at once.

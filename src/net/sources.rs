@@ -15,14 +15,11 @@ const LONGEST: u64 = 1024 * 1024;
 
 /// Where a source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spot {
+pub(crate) enum Spot {
     /// A Service of any namespace.
     Service {
-        /// Its namespace.
         namespace: String,
-        /// Its name.
         name: String,
-        /// Its port.
         port: u16,
         /// Plain or TLS.
         scheme: Scheme,
@@ -34,19 +31,18 @@ pub enum Spot {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Where it is.
-    pub spot: Spot,
+    pub(crate) spot: Spot,
     /// Authorities in PEM, trusted for this source instead of the operator's own.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Its content is sent as a bearer token.
-    pub bearer_token_file: Option<PathBuf>,
+    pub(crate) bearer_token_file: Option<PathBuf>,
     /// Sent as `X-Scope-OrgID`.
     pub tenant: Option<String>,
 }
 
 /// All of them, by name. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources(Arc<BTreeMap<String, Source>>);
+pub(crate) struct Sources(Arc<BTreeMap<String, Source>>);
 
 impl From<BTreeMap<String, Source>> for Sources {
     fn from(all: BTreeMap<String, Source>) -> Self {
@@ -75,7 +71,7 @@ impl Sources {
 
 impl Source {
     /// Its files that cannot be read at this moment, with the reasons.
-    pub fn unreadable(&self) -> Vec<String> {
+    pub(crate) fn unreadable(&self) -> Vec<String> {
         let files = [("caFile", &self.ca_file), ("bearerTokenFile", &self.bearer_token_file)];
         let files = files.into_iter().filter_map(|(field, path)| Some((field, path.as_ref()?)));
         files.filter_map(|(field, path)| read(field, path).err()).collect()

@@ -97,7 +97,6 @@ fn configure(store: rustls::RootCertStore) -> Result<Trust, String> {
 
 /// Where to, how long, how much.
 pub(super) struct Route<'a> {
-    /// The pinned address.
     pub(super) to: SocketAddr,
     /// The server's name, if TLS is spoken.
     pub(super) tls: Option<String>,

@@ -30,7 +30,6 @@ pub(super) struct Contents {
     pub(super) issuer: String,
     /// DNS names and addresses that it is for; without the extension no client of today takes it for any.
     pub(super) names: Vec<String>,
-    /// Its last moment.
     pub(super) not_after: Timestamp,
 }
 

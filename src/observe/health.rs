@@ -10,7 +10,7 @@ const OVER: Duration = Duration::from_secs(20);
 
 /// Failures of all watches together.
 #[derive(Clone, Default)]
-pub struct WatchHealth(Arc<Mutex<Option<(Instant, Instant)>>>);
+pub(crate) struct WatchHealth(Arc<Mutex<Option<(Instant, Instant)>>>);
 
 impl WatchHealth {
     /// A watch failed.
@@ -24,7 +24,7 @@ impl WatchHealth {
     }
 
     /// For how long some watch has failed again and again; `None` while all work.
-    pub fn failing_for(&self) -> Option<Duration> {
+    pub(crate) fn failing_for(&self) -> Option<Duration> {
         let (first, last) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         (last.elapsed() < OVER).then(|| last - first)
     }

@@ -19,12 +19,13 @@ use regex::Regex;
 
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::effect::{LogsOf, PodsOf};
+use crate::endpoints::check::MOST_PODS;
 use crate::net::call::answered;
 use crate::net::keys::brief;
 use crate::plan::select;
 use crate::world::LogsAnswer;
 
-/// For everything together.
+/// For everything together; as long again for every 500 pods.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Read of one container's log.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -32,10 +33,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const MAX_LINE: usize = 16 * 1024;
 /// Enough for the time at the beginning of a line.
 const HEAD: i64 = 64;
-/// Pods looked at.
-const MAX_PODS: usize = 100;
 /// Logs read at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 
 pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
     let problem = |why: String| LogsAnswer { problem: Some(why), ..LogsAnswer::default() };
@@ -46,8 +45,8 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsA
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     let list = match pods_of(client, &pods, namespace, &of.pods).await {
         Ok(list) if list.is_empty() => return problem("there is no pod whose logs could be read".into()),
-        Ok(list) if list.len() > MAX_PODS => {
-            return problem(format!("there are {} pods; the logs of at most {MAX_PODS} are read", list.len()));
+        Ok(list) if list.len() > MOST_PODS => {
+            return problem(format!("there are {} pods; the logs of at most {MOST_PODS} are read", list.len()));
         }
         Ok(list) => list,
         Err(why) => return problem(why),
@@ -62,7 +61,8 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsA
         found
     });
     let mut counts = std::pin::pin!(counts.buffer_unordered(AT_ONCE));
-    let end = tokio::time::Instant::now() + LIMIT;
+    let limit = LIMIT + LIMIT * (answer.pods / 500);
+    let end = tokio::time::Instant::now() + limit;
     loop {
         match tokio::time::timeout_at(end, counts.next()).await {
             Ok(Some(found)) => {
@@ -71,7 +71,7 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsA
             }
             Ok(None) => return answer,
             Err(_) => {
-                answer.problem = Some("the logs were not read within 10s".into());
+                answer.problem = Some(format!("the logs were not read within {}s", limit.as_secs()));
                 return answer;
             }
         }

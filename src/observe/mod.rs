@@ -44,7 +44,7 @@ mod events;
 pub mod health;
 mod job_result;
 mod logs;
-pub mod machines;
+pub(crate) mod machines;
 mod metrics;
 mod nodes;
 mod refresh;
@@ -57,7 +57,7 @@ mod watch;
 
 /// Reads for any run. Cheap to clone.
 #[derive(Clone)]
-pub struct Observer {
+pub(crate) struct Observer {
     client: kube::Client,
     identity: Identity,
     net: Net,
@@ -85,12 +85,12 @@ impl Observer {
     }
 
     /// How the watches of all runs fare.
-    pub fn watch_health(&self) -> &health::WatchHealth {
+    pub(crate) fn watch_health(&self) -> &health::WatchHealth {
         &self.health
     }
 
     /// Watches the nodes for all runs, for ever.
-    pub async fn watch_nodes(&self) {
+    pub(crate) async fn watch_nodes(&self) {
         self.nodes.clone().watch(self.client.clone()).await;
     }
 

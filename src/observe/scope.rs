@@ -23,7 +23,7 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
 /// Which pods of the namespace a run looks at: those that carry all values of a side's selector, and those of every
 /// workload that it names. No label selects both, since pods without a Service need not carry a side's labels.
 #[derive(Clone, Debug)]
-pub struct PodsOfRun {
+pub(crate) struct PodsOfRun {
     sides: [BTreeMap<String, String>; 2],
     workloads: BTreeSet<WorkloadRef>,
 }

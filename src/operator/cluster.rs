@@ -57,7 +57,7 @@ pub async fn probe(client: Client, health: Arc<Health>, stop: CancellationToken)
 }
 
 /// The API server as the operator itself reaches it.
-pub fn own_addresses(endpoint: &::http::Uri) -> Vec<IpNet> {
+pub(crate) fn own_addresses(endpoint: &::http::Uri) -> Vec<IpNet> {
     let from_env = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     let hosts = [endpoint.host().map(str::to_owned), from_env];
     hosts.into_iter().flatten().filter_map(|h| address(&h)).collect()
@@ -68,7 +68,7 @@ fn address(text: &str) -> Option<IpNet> {
 }
 
 /// Keeps the addresses of nodes and of the API server forbidden for requests; both come and go.
-pub async fn keep_denied(client: Client, net: Net, endpoint: ::http::Uri, stop: CancellationToken) {
+pub(crate) async fn keep_denied(client: Client, net: Net, endpoint: ::http::Uri, stop: CancellationToken) {
     let mut known: BTreeSet<IpNet> = own_addresses(&endpoint).into_iter().collect();
     loop {
         // Those known stay forbidden: an address that was a node's a minute ago may still be one.

@@ -66,12 +66,12 @@ impl Health {
     }
 
     /// What stands in the way of being ready, beside the watches.
-    pub fn amiss(&self, why: Option<String>) {
+    pub(crate) fn amiss(&self, why: Option<String>) {
         self.lock().amiss = why;
     }
 
     /// The process is about to end.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.lock().stopping = true;
     }
 

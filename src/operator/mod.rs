@@ -55,10 +55,10 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// A private range that URLs in Cutovers may reach; may be repeated.
     #[arg(long, value_name = "CIDR")]
-    pub allow_private: Vec<IpNet>,
+    pub(crate) allow_private: Vec<IpNet>,
     /// URLs in Cutovers may not reach public addresses.
     #[arg(long)]
-    pub forbid_public: bool,
+    pub(crate) forbid_public: bool,
     /// Name server for URLs in Cutovers, instead of the system's.
     #[arg(long, value_name = "IP:PORT")]
     pub dns: Option<SocketAddr>,
@@ -68,13 +68,13 @@ pub struct Flags {
     /// Where the trace of each run goes once it is closed, by OTLP over HTTP, such as http://collector.monitoring.svc:4318.
     /// Without it the variables OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_ENDPOINT are heeded.
     #[arg(long, value_name = "URL")]
-    pub otlp_endpoint: Option<String>,
+    pub(crate) otlp_endpoint: Option<String>,
     /// The Lease.
     #[command(flatten)]
     pub lease: lease::LeaseFlags,
     /// Log lines for people or for machines. RUST_LOG filters them.
     #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
-    pub log_format: telemetry::Format,
+    pub(crate) log_format: telemetry::Format,
 }
 
 /// Runs until a signal.

@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// How log lines look.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// One line for people.
     Text,
     /// One JSON object a line.

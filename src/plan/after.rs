@@ -18,7 +18,7 @@ use super::steps::{self, Cx};
 use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
-pub const RETIRE: &str = "cutover-retire";
+pub(crate) const RETIRE: &str = "cutover-retire";
 /// Why a side is scaled down so that its connections end; no step may have this name.
 pub const CLOSE: &str = "cutover-close";
 /// Begin of the names of the steps that scale a retired target up.
@@ -33,7 +33,6 @@ const REVALIDATE: &str = "revalidate-";
 /// When steps of `phases.followUp` run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFollowUp {
-    /// Its name.
     pub name: String,
     /// First due this long after Completed.
     pub after: Duration,
@@ -61,7 +60,7 @@ impl PlanFollowUp {
     }
 
     /// How many rounds are due by then.
-    pub fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
+    pub(crate) fn due_by(&self, completed: Timestamp, at: Timestamp) -> u32 {
         let since = later(completed, self.after);
         if at < since {
             return 0;
@@ -244,18 +243,18 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
 }
 
 /// The step that an execution is one of.
-pub fn step_of(execution: &str) -> &str {
+pub(crate) fn step_of(execution: &str) -> &str {
     execution.split_once(ROUND).map_or(execution, |(step, _)| step)
 }
 
 /// Whether an execution is one of a later round of a follow-up.
-pub fn is_round(execution: &str) -> bool {
+pub(crate) fn is_round(execution: &str) -> bool {
     execution.split_once(ROUND).is_some_and(|(_, round)| !round.starts_with(REVALIDATE) || round.contains('.'))
 }
 
 impl Plan {
     /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
-    pub fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
+    pub(crate) fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
         let mut groups: BTreeMap<u32, Vec<WorkloadRef>> = BTreeMap::new();
         for (workload, count) in counts {
             groups.entry(*count).or_default().push(workload.clone());
@@ -269,7 +268,7 @@ impl Plan {
     }
 
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.
-    pub fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
+    pub(crate) fn scaled_up(&self) -> impl Iterator<Item = (&str, &WorkloadRef, u32)> {
         self.steps.iter().filter(|s| s.name.starts_with(SCALE_UP)).flat_map(|s| {
             let scale = if let Action::Scale(scale) = &s.action { Some(scale) } else { None };
             scale.into_iter().flat_map(move |x| x.workloads.iter().map(move |w| (s.name.as_str(), w, x.replicas)))
@@ -300,7 +299,7 @@ impl Plan {
     }
 
     /// The step as it is executed under this name, if it is a further execution.
-    pub fn execution(&self, name: &str) -> Option<PlanStep> {
+    pub(crate) fn execution(&self, name: &str) -> Option<PlanStep> {
         let (_, round) = name.split_once(ROUND)?;
         let step = self.step(name)?;
         executions(&[step], |_| Some(round.to_owned())).pop()

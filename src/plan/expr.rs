@@ -17,7 +17,7 @@ use crate::api::duration::Duration;
 use super::expr_check::{self, Chain};
 
 /// Longest expression.
-pub const MAX_LEN: usize = 512;
+pub(crate) const MAX_LEN: usize = 512;
 /// Steps of loops that one evaluation may take, estimated from the sizes of what is looped over.
 const MAX_COST: u128 = 2_000_000;
 
@@ -43,21 +43,22 @@ impl From<Value> for Var {
 
 /// What an expression refers to beyond the names of its variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct References {
+pub(crate) struct References {
     /// `captures.NAME`.
     pub captures: BTreeSet<String>,
     /// `steps['NAME']`.
     pub steps: BTreeSet<String>,
 }
 
-/// Checks that `expr` is CEL within the bounds, refers to `names` only and is not obviously something else than a
-/// condition.
-pub fn compile_check(expr: &str, names: &[&str]) -> Result<(), String> {
+/// Only whether [`references`] finds anything wrong.
+#[cfg(test)]
+pub(crate) fn compile_check(expr: &str, names: &[&str]) -> Result<(), String> {
     references(expr, names).map(drop)
 }
 
-/// As [`compile_check`], and what `captures` and `steps` it refers to.
-pub fn references(expr: &str, names: &[&str]) -> Result<References, String> {
+/// Checks that `expr` is CEL within the bounds, refers to `names` only and is not obviously something else than a
+/// condition; and what `captures` and `steps` it refers to.
+pub(crate) fn references(expr: &str, names: &[&str]) -> Result<References, String> {
     let program = compile(expr)?;
     let facts = expr_check::examine(program.expression())?;
     if let Some(unknown) = facts.variables.iter().find(|v| !names.contains(&v.as_str())) {
@@ -92,7 +93,7 @@ pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, Strin
 
 /// Evaluates with variables whose types alone are meant, to find operations that can never work, such as a `double` times
 /// an `int`. What depends on values, or on variables that are not given, is no error here.
-pub fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), String> {
+pub(crate) fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), String> {
     let program = compile(expr)?;
     expr_check::examine(program.expression())?;
     let mut context = Context::with_env(Arc::clone(&ENV));

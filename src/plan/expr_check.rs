@@ -53,15 +53,15 @@ pub(super) struct Facts {
     /// `steps['NAME']`.
     pub steps: BTreeSet<String>,
     /// Selections on variables by constant keys, for naming what is missing.
-    pub chains: Vec<Chain>,
+    pub(crate) chains: Vec<Chain>,
     /// Loops inside loops, at the deepest place.
     pub loops: u32,
     /// What a step of a loop costs.
-    pub loop_weight: u128,
+    pub(crate) loop_weight: u128,
     /// `+` between texts or lists, at most.
-    pub pluses: u32,
+    pub(crate) pluses: u32,
     /// Longest list or map that is written out.
-    pub largest_literal: usize,
+    pub(crate) largest_literal: usize,
     /// What the whole gives, where that is certainly no boolean.
     pub result: Option<&'static str>,
 }

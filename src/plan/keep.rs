@@ -10,7 +10,7 @@ use crate::api::step::Step;
 use super::{Kept, Plan, PlanStep};
 
 /// The names of the steps that a retry keeps.
-pub fn keepers(spec: &CutoverSpec) -> BTreeSet<&str> {
+pub(crate) fn keepers(spec: &CutoverSpec) -> BTreeSet<&str> {
     spec.phases.values().flat_map(|p| &p.steps).filter(|s: &&Step| s.keep_on_retry).map(|s| s.name.as_str()).collect()
 }
 

@@ -119,7 +119,7 @@ fn check_name(name: &str, given: &Prometheus, offered: &Offered, refusals: &mut 
 }
 
 /// Whether a text can be the value of the tenant's header.
-pub fn is_tenant(text: &str) -> bool {
+pub(crate) fn is_tenant(text: &str) -> bool {
     (1..=150).contains(&text.len()) && text.bytes().all(|b| (b'!'..=b'~').contains(&b))
 }
 

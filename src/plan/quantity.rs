@@ -1,7 +1,7 @@
 //! PURE. Kubernetes quantities, such as `500m`, `1Gi` or `1e3`.
 
 /// Units of the smallest suffix in a whole one.
-pub const NANO: i128 = 1_000_000_000;
+pub(crate) const NANO: i128 = 1_000_000_000;
 
 /// In thousand-millionths, rounded up as the API server does; `None` where the text is no quantity of zero or more.
 pub fn nanos(text: &str) -> Option<i128> {

@@ -12,7 +12,6 @@ use crate::api::unbuilt::UNBUILT;
 pub struct Refusal {
     /// Where, such as `spec.phases.prepare.steps[ready].http.expect[0]`.
     pub field: String,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub remedy: String,
@@ -35,7 +34,7 @@ impl Refusals {
     }
 
     /// Adds one unless `ok`.
-    pub fn require(
+    pub(crate) fn require(
         &mut self,
         ok: bool,
         field: impl Into<String>,

@@ -22,7 +22,7 @@ pub(super) struct Place<'a> {
     /// The Services of the Cutover.
     pub services: &'a [ServiceRef],
     /// Nothing may be changed here (preflight).
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// It is sent again and again (a trigger).
     pub repeated: bool,
 }

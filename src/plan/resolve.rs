@@ -18,9 +18,9 @@ use super::{Action, MinReady, Plan, PlanRollback, PlanSide, PlanStep, PlanSwitch
 use super::{after, names};
 
 /// Most steps of a Cutover, those of suites included.
-pub const MAX_STEPS: usize = 200;
+pub(crate) const MAX_STEPS: usize = 200;
 /// Largest spec.
-pub const MAX_SPEC: usize = 256 * 1024;
+pub(crate) const MAX_SPEC: usize = 256 * 1024;
 /// Largest plan: the run that holds it has room for its journal beside it.
 const MAX_PLAN: usize = 320 * 1024;
 /// Longest name of a Cutover.

@@ -35,7 +35,6 @@ pub(super) struct Variable(pub &'static str, pub Type);
 
 /// The type of a variable, by which an expression is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub(super) enum Type {
     /// Not known.
     Any,
@@ -81,11 +80,8 @@ pub(super) enum Kind {
 /// A text that may refer to something.
 #[derive(Clone, Debug)]
 pub(super) struct Usage {
-    /// Where it stands.
     pub field: String,
-    /// What it is.
     pub kind: Kind,
-    /// The text.
     pub text: String,
 }
 
@@ -106,7 +102,7 @@ impl Usage {
     }
 
     /// A list of expressions.
-    pub fn exprs(at: &str, own: &'static [Variable], list: &[String]) -> impl Iterator<Item = Self> {
+    pub(crate) fn exprs(at: &str, own: &'static [Variable], list: &[String]) -> impl Iterator<Item = Self> {
         list.iter().enumerate().map(move |(i, text)| Self::expr(format!("{at}[{i}]"), own, text))
     }
 
@@ -123,9 +119,7 @@ fn names(own: &[Variable]) -> Vec<&'static str> {
 /// Something that an action captures.
 #[derive(Clone, Debug)]
 pub(super) struct Captured {
-    /// Its name.
     pub name: String,
-    /// Where it stands.
     pub field: String,
     /// It is a `double` for certain: the value of a metric.
     pub number: bool,
@@ -156,7 +150,6 @@ pub(super) fn refers_to(usage: &Usage) -> (BTreeSet<String>, BTreeSet<String>) {
 pub(super) struct Scope {
     /// Captures of the steps before.
     pub captures: BTreeSet<String>,
-    /// The steps before.
     pub steps: BTreeSet<String>,
     /// `release.version` and so on, where they are set.
     release: BTreeSet<&'static str>,
@@ -181,7 +174,7 @@ impl Scope {
     }
 
     /// Takes a name that must be the only one of its kind in the Cutover.
-    pub fn take_name(&mut self, name: &str, field: &str, refusals: &mut Refusals) {
+    pub(crate) fn take_name(&mut self, name: &str, field: &str, refusals: &mut Refusals) {
         let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         let legal = name.len() <= MAX_NAME
             && ends(name.chars().next())
@@ -210,12 +203,12 @@ impl Scope {
     }
 
     /// Whether a name is in use.
-    pub fn has_name(&self, name: &str) -> bool {
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         self.names.contains_key(name)
     }
 
     /// Takes the captures of an action, which later steps may use.
-    pub fn take_captures(&mut self, found: Vec<Captured>, refusals: &mut Refusals) {
+    pub(crate) fn take_captures(&mut self, found: Vec<Captured>, refusals: &mut Refusals) {
         for Captured { name, field, number } in found {
             let ident = name.len() <= MAX_NAME
                 && name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -316,7 +309,7 @@ impl Scope {
     }
 
     /// Refuses the name of a step that does not run before.
-    pub fn check_step(&self, name: &str, field: &str, refusals: &mut Refusals) {
+    pub(crate) fn check_step(&self, name: &str, field: &str, refusals: &mut Refusals) {
         refusals.require(
             self.steps.contains(name),
             field,

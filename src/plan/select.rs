@@ -10,7 +10,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 /// Longest JSONPath and longest regular expression.
-pub const MAX_LEN: usize = 256;
+pub(crate) const MAX_LEN: usize = 256;
 /// Largest value that is captured, as JSON.
 const MAX_VALUE: usize = 2048;
 /// Largest compiled regular expression.
@@ -21,7 +21,7 @@ const MAX_NESTING: usize = 8;
 const MAX_UNIONS: usize = 8;
 
 /// Whether `path` is a JSONPath that this operator evaluates.
-pub fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     bounded_path(path)?;
     parse_json_path(path)
         .map(drop)
@@ -43,7 +43,7 @@ pub fn first(value: &Value, path: &str) -> Result<Value, String> {
 }
 
 /// Whether `pattern` is a regular expression of bounded size.
-pub fn check_regex(pattern: &str) -> Result<(), String> {
+pub(crate) fn check_regex(pattern: &str) -> Result<(), String> {
     compile(pattern).map(drop)
 }
 
@@ -56,7 +56,7 @@ pub fn regex(pattern: &str) -> Result<Regex, String> {
 }
 
 /// Whether any line of `text` matches `pattern`.
-pub fn matches_line(pattern: &str, text: &str) -> Result<bool, String> {
+pub(crate) fn matches_line(pattern: &str, text: &str) -> Result<bool, String> {
     let regex = compile(pattern)?;
     Ok(text.lines().any(|line| regex.is_match(line)))
 }

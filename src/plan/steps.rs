@@ -34,7 +34,7 @@ pub(super) struct Cx<'a> {
     /// Workloads whose pod template a step before changes.
     pub changed: BTreeSet<WorkloadRef>,
     /// Whether metrics can be asked for.
-    pub has_prometheus: bool,
+    pub(crate) has_prometheus: bool,
 }
 
 /// Resolves the steps of a stage, found at `at`.

@@ -97,7 +97,12 @@ pub(super) fn resolve(cx: &mut Cx, observe: Option<&Observe>) -> PlanObserve {
         BuiltIn::Armed => built_in(&triggers),
         BuiltIn::Disarmed => vec![],
     };
-    let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3));
+    let reach = |t: &Trigger| match t.watches.one() {
+        Ok(Watched::Metric(metric)) => metric.reach,
+        _ => None,
+    };
+    let reach = triggers.iter().filter_map(reach).max().unwrap_or_default();
+    let timeout = timeout.unwrap_or(Duration::from_millis(for_.as_millis() * 3 + reach.as_millis()));
     PlanObserve { for_, every, timeout, triggers, built_in }
 }
 
@@ -169,7 +174,7 @@ pub(super) fn check_query(query: &str, field: &str, scope: &Scope, refusals: &mu
 }
 
 /// Reads `3` or `80%`.
-pub fn count_or_percent(text: &str) -> Option<MinReady> {
+pub(crate) fn count_or_percent(text: &str) -> Option<MinReady> {
     let digits =
         |s: &str| (!s.is_empty() && s.len() <= 5 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok())?;
     match text.strip_suffix('%') {

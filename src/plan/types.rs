@@ -18,7 +18,7 @@ use super::triggers::BuiltInTrigger;
 pub const PLAN_VERSION: u32 = 2;
 
 /// What people are told of a run whose plan is of another form.
-pub fn unknown_form() -> String {
+pub(crate) fn unknown_form() -> String {
     format!(
         "the plan is of a form that this operator (form {PLAN_VERSION}) does not know: its steps wait for the operator \
          that wrote it; a restore is still made, when it is due or when the decision Rollback asks for it"
@@ -31,7 +31,6 @@ pub fn unknown_form() -> String {
 pub struct Plan {
     /// The Cutover's name.
     pub cutover: String,
-    /// Its namespace.
     pub namespace: String,
     /// The release.
     #[serde(default)]
@@ -49,12 +48,10 @@ pub struct Plan {
     pub old: PlanSide,
     /// Every step of every phase, in order.
     pub steps: Vec<PlanStep>,
-    /// The switch.
     pub switch: PlanSwitch,
     /// The way back; absent in plans of operators that measured it by `switch.minReady` and never undid first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<PlanRollback>,
-    /// The observation.
     pub observe: PlanObserve,
     /// When the switch may happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,9 +78,7 @@ pub struct Plan {
 pub struct PlanTemplate {
     /// `CutoverTemplate` or `ClusterCutoverTemplate`.
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its generation when the run began.
     pub generation: i64,
@@ -106,11 +101,9 @@ pub struct Kept {
 /// A side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSide {
-    /// Its name.
     pub name: String,
     /// The part of the selector that names it.
     pub selector: BTreeMap<String, String>,
-    /// What runs it.
     pub workloads: Vec<WorkloadRef>,
 }
 
@@ -153,7 +146,6 @@ pub struct PlanRollback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MinReady {
-    /// A number.
     Count(u32),
     /// Per cent.
     Percent(u32),
@@ -189,7 +181,6 @@ pub struct PlanObserve {
 /// Where a step stands in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
 pub enum Stage {
     Preflight,
     Prepare,
@@ -205,7 +196,7 @@ pub enum Stage {
 
 impl Stage {
     /// The side a request goes to when it does not say.
-    pub const fn default_side(self) -> crate::api::step::To {
+    pub(crate) const fn default_side(self) -> crate::api::step::To {
         match self {
             Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
             Self::Confirm
@@ -248,7 +239,6 @@ impl Stage {
 pub struct PlanStep {
     /// Unique; `undo/NAME` for an undo (built by [`Plan::undo_of`]).
     pub name: String,
-    /// Where it stands.
     pub stage: Stage,
     /// Counts against a suite's `maxCriticalFailures`.
     pub critical: bool,
@@ -269,7 +259,6 @@ pub struct PlanStep {
     pub after: Vec<String>,
     /// What a failure leads to.
     pub on_failure: OnFailure,
-    /// What it does.
     pub action: Action,
     /// What reverses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -296,7 +285,6 @@ pub struct PlanUndo {
     /// It runs before the selectors go back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub before_restore: bool,
-    /// What it does.
     pub action: Action,
 }
 
@@ -340,7 +328,7 @@ impl Plan {
     }
 
     /// The undo of a step, as a step named `undo/NAME`.
-    pub fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
+    pub(crate) fn undo_of(&self, step: &PlanStep) -> Option<PlanStep> {
         let undo = step.undo.as_ref()?;
         Some(PlanStep {
             name: undo_name(&step.name),
@@ -359,7 +347,7 @@ impl Plan {
     }
 
     /// The gate before the undo of a step, as a step named `approve/NAME`.
-    pub fn approval_of(&self, step: &PlanStep) -> Option<PlanStep> {
+    pub(crate) fn approval_of(&self, step: &PlanStep) -> Option<PlanStep> {
         let approval = step.undo.as_ref()?.approval.clone()?;
         let timeout = approval_limit(&approval);
         let undo = self.undo_of(step)?;
@@ -415,7 +403,7 @@ impl Plan {
     }
 
     /// With how many ready endpoints, of so many that it had, the old side is restored at once.
-    pub fn restore_min_ready(&self, wanted: u32) -> u32 {
+    pub(crate) fn restore_min_ready(&self, wanted: u32) -> u32 {
         self.rollback.as_ref().map_or(self.switch.min_ready, |r| r.min_ready).of(wanted)
     }
 
@@ -439,11 +427,11 @@ const UNDO: &str = "undo/";
 const APPROVE: &str = "approve/";
 
 /// The name of the gate before a step's undo.
-pub fn approval_name(step: &str) -> String {
+pub(crate) fn approval_name(step: &str) -> String {
     format!("{APPROVE}{step}")
 }
 
 /// How long an approval may take: `within`, else a day.
-pub fn approval_limit(approval: &Approval) -> Duration {
+pub(crate) fn approval_limit(approval: &Approval) -> Duration {
     approval.within.unwrap_or(Duration::from_mins(24 * 60))
 }

@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::Plan;
 
 /// Longest text after expansion.
-pub const MAX_EXPANDED: usize = 64 * 1024;
+pub(crate) const MAX_EXPANDED: usize = 64 * 1024;
 
 /// Where a value is put, which says how it is escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Escape {
+pub(crate) enum Escape {
     /// Paths and queries of requests: percent-encoded; `.` and `..` as a whole segment are refused.
     PathSegment,
     /// Bodies: escaped as the content of a JSON string; numbers and booleans as they are.
@@ -31,7 +31,7 @@ pub enum Escape {
 
 /// Why a text cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VarError {
+pub(crate) enum VarError {
     /// No such variable, or not captured (yet).
     #[error("${{{0}}} has no value: it is neither a capture of an earlier step nor set in spec.release")]
     Missing(String),
@@ -44,7 +44,6 @@ pub enum VarError {
     /// A character that is not allowed there.
     #[error("the value of ${{{name}}} cannot be put into {place}: {why}")]
     Forbidden {
-        /// The variable.
         name: String,
         /// Where it was to be put.
         place: &'static str,
@@ -58,7 +57,7 @@ pub enum VarError {
 
 /// The values of variables.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Vars {
+pub(crate) struct Vars {
     values: BTreeMap<String, Value>,
 }
 
@@ -83,7 +82,7 @@ impl Vars {
     }
 
     /// `text` with its variables expanded.
-    pub fn expand(&self, text: &str, escape: Escape) -> Result<String, VarError> {
+    pub(crate) fn expand(&self, text: &str, escape: Escape) -> Result<String, VarError> {
         let mut out = String::with_capacity(text.len());
         let mut expanded = false;
         for part in parts(text) {
@@ -111,7 +110,7 @@ impl Vars {
 }
 
 /// The names that `text` refers to, in their order.
-pub fn references(text: &str) -> Result<Vec<String>, VarError> {
+pub(crate) fn references(text: &str) -> Result<Vec<String>, VarError> {
     let mut names = vec![];
     for part in parts(text) {
         if let Part::Var(name) = part? {

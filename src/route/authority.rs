@@ -4,7 +4,7 @@ use super::{Position, Route};
 use crate::api::run::{RunState, RunStatus, SwitchState};
 
 /// Whether a journal says that this run switched the route so, or may have, and the run is neither over nor closed.
-pub fn authorises(journal: &RunStatus, route: &Route, from: &Position, to: &Position) -> bool {
+pub(crate) fn authorises(journal: &RunStatus, route: &Route, from: &Position, to: &Position) -> bool {
     let Some(switch) = journal.switch.as_ref() else { return false };
     if journal.phase.is_over() || journal.state == RunState::Closed {
         return false;

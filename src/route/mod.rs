@@ -19,8 +19,8 @@ mod restore;
 mod service;
 mod switch;
 
-pub use crate::effect::{Route, RouteKind};
-pub use authority::authorises;
+pub(crate) use crate::effect::{Route, RouteKind};
+pub(crate) use authority::authorises;
 pub use restore::{Back, restore};
 pub use switch::{Claim, switch};
 
@@ -61,11 +61,9 @@ fn way(kind: RouteKind) -> &'static dyn Way {
 /// A route as read live, right before it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion.
     pub resource_version: String,
-    /// Where it points.
     pub at: Position,
     /// The ports that a pod must have to get its traffic.
     pub ports: Vec<PortView>,
@@ -86,11 +84,9 @@ impl Live {
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     kind: RouteKind,
-    /// Its uid.
     pub uid: &'a str,
     /// Its resourceVersion.
     pub resource_version: &'a str,
-    /// Where it points.
     pub at: &'a Position,
     /// Who wrote it last.
     pub writer: Option<&'a str>,
@@ -207,7 +203,7 @@ impl Seen<'_> {
 
     /// Whether it was seen after the write that the resourceVersion of a claim precedes. The first write after the claim is
     /// our own patch, since the patch tests that version (P4); resource versions are comparable integers.
-    pub fn newer(&self, claimed: &str) -> bool {
+    pub(crate) fn newer(&self, claimed: &str) -> bool {
         match (self.resource_version.parse::<u64>(), claimed.parse::<u64>()) {
             (Ok(seen), Ok(claimed)) => seen > claimed,
             _ => self.resource_version != claimed,

@@ -8,7 +8,6 @@ use crate::endpoints;
 
 /// What a switch stands on, as it was claimed.
 pub struct Claim<'a> {
-    /// What is switched.
     pub route: &'a Route,
     /// Test.
     pub uid: &'a str,

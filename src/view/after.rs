@@ -13,7 +13,6 @@ use crate::plan::after::{PlanFollowUp, RETIRE, step_of};
 /// A follow-up.
 #[derive(Clone, Debug)]
 pub struct FollowUp<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The round under way or last made, from 1; 0 before the first.
     pub round: u32,
@@ -34,7 +33,6 @@ pub struct FollowUp<'a> {
 pub struct Checks<'a> {
     /// By whom, when, and what came of it.
     pub record: &'a Revalidation,
-    /// The checks.
     pub steps: Vec<Step<'a>>,
 }
 

@@ -33,11 +33,8 @@ pub use triggers::{Limit, Trigger};
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Run<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its namespace.
     pub namespace: &'a str,
-    /// Its uid.
     pub uid: &'a str,
     /// The Cutover.
     pub cutover: &'a str,
@@ -45,7 +42,6 @@ pub struct Run<'a> {
     pub cutover_uid: &'a str,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// Where it stands.
     pub phase: Phase,
     /// Since when.
     pub since: Option<Timestamp>,
@@ -81,7 +77,6 @@ pub struct Run<'a> {
     pub waiting: Option<&'a str>,
     /// Since when a person's `Suspend` holds.
     pub suspended: Option<Timestamp>,
-    /// The conditions.
     pub conditions: &'a [Condition],
     /// The follow-ups that are planned.
     pub follow_ups: Vec<FollowUp<'a>>,
@@ -111,7 +106,6 @@ pub struct Releases<'a> {
 /// A side.
 #[derive(Clone, Debug)]
 pub struct Side<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Its workloads, as `Kind/name`.
     pub workloads: Vec<String>,

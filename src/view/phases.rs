@@ -8,7 +8,6 @@ use crate::api::run::RunStatus;
 /// A phase that was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch<'a> {
-    /// The phase.
     pub phase: Phase,
     /// When it was entered.
     pub from: Timestamp,

@@ -36,7 +36,6 @@ pub struct Step<'a> {
     pub ended: Option<Timestamp>,
     /// What is going on, or went wrong.
     pub message: Option<&'a str>,
-    /// The attempts before.
     pub earlier: &'a [AttemptRecord],
     /// Its Jobs, the newest last.
     pub jobs: Vec<&'a JobRecord>,
@@ -56,7 +55,6 @@ pub struct Step<'a> {
 /// What was planned for a stage.
 #[derive(Clone, Debug)]
 pub struct Branch<'a> {
-    /// The stage.
     pub stage: Stage,
     /// Its steps, in order.
     pub steps: Vec<Node<'a>>,
@@ -65,7 +63,6 @@ pub struct Branch<'a> {
 /// A planned step with all that belongs to it.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
-    /// The step.
     pub step: Step<'a>,
     /// Those of a suite.
     pub parts: Vec<Step<'a>>,

@@ -10,7 +10,6 @@ use crate::plan::Plan;
 /// A trigger that was armed.
 #[derive(Clone, Debug)]
 pub struct Trigger<'a> {
-    /// Its name.
     pub name: &'a str,
     /// What it leads to; none for one of the operator's own, or where the plan cannot be read.
     pub severity: Option<Severity>,
@@ -22,7 +21,6 @@ pub struct Trigger<'a> {
     pub last: Option<Timestamp>,
     /// How it was judged.
     pub verdict: Option<TrialVerdict>,
-    /// What it saw.
     pub saw: Option<&'a str>,
     /// What a value is measured by, where it is one.
     pub limit: Option<Limit<'a>>,

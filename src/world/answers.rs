@@ -24,7 +24,6 @@ pub enum Reading {
     Usage(UsageAnswer),
     /// A server's certificate.
     Tls(TlsAnswer),
-    /// An object.
     Resource(ResourceAnswer),
     /// The revisions of a Deployment, or why they could not be read.
     Revisions(Result<RevisionsView, String>),
@@ -115,7 +114,6 @@ impl std::fmt::Debug for KeysAnswer {
 pub struct JobResult {
     /// Of the first container that did not end with 0, else 0; none when no pod was found.
     pub exit_code: Option<i32>,
-    /// The termination message.
     pub message: Option<String>,
     /// The last 64 KiB of the log, where lines are expected or kept.
     pub log: Option<String>,
@@ -201,7 +199,6 @@ pub struct Certificate {
     pub issuer: String,
     /// DNS names and addresses it is for.
     pub names: Vec<String>,
-    /// Its end.
     pub not_after: Timestamp,
     /// Such as `TLSv1.3`.
     pub protocol: String,
@@ -214,7 +211,6 @@ pub struct Certificate {
 pub struct EventView {
     /// Such as `FailedCreate`.
     pub reason: String,
-    /// What it says.
     pub message: String,
     /// Such as `Pod`, and its name.
     pub of: (String, String),
@@ -225,7 +221,6 @@ pub struct EventView {
 pub struct SelectorView {
     /// Such as `PodDisruptionBudget`.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// All of these must hold; of an object that selects every pod there are none.
     pub rules: Vec<LabelRule>,
@@ -233,7 +228,6 @@ pub struct SelectorView {
 
 /// What a selector asks of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum LabelRule {
     In { key: String, values: Vec<String> },
     NotIn { key: String, values: Vec<String> },

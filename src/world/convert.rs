@@ -18,8 +18,8 @@ use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
 use crate::effect::hash;
 use crate::world::{
-    ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView, ServiceView,
-    TargetPort, WorkloadView,
+    ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
+    ServiceView, TargetPort, WorkloadView,
 };
 
 fn uid(meta: &ObjectMeta) -> String {
@@ -208,9 +208,10 @@ fn waiting(status: &ContainerStatus) -> Option<&str> {
 fn container(status: &ContainerStatus) -> ContainerView {
     let now = status.state.as_ref().and_then(|s| s.terminated.as_ref());
     let last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    let terminated = now.or(last).map(|t| {
-        let reason = t.reason.clone().unwrap_or_else(|| format!("exit code {}", t.exit_code));
-        (reason, t.finished_at.as_ref().map(|at| at.0))
+    let terminated = now.or(last).map(|t| ContainerEnd {
+        reason: t.reason.clone().unwrap_or_else(|| format!("exit code {}", t.exit_code)),
+        // A kubelet that has lost the container knows no id; the moment tells two ends of one container apart, too.
+        id: t.container_id.clone().or(t.finished_at.as_ref().map(|at| at.0.to_string())).unwrap_or_default(),
     });
     ContainerView {
         name: status.name.clone(),
@@ -279,7 +280,7 @@ pub fn cannot_start(pod: &Pod) -> bool {
 }
 
 /// Whether a pod belongs to this Job and not to another of the same name.
-pub fn is_of(pod: &Pod, job: &ObjectMeta) -> bool {
+pub(crate) fn is_of(pod: &Pod, job: &ObjectMeta) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     job.uid.as_ref().is_some_and(|uid| owners.clone().any(|o| o.uid == *uid))
 }

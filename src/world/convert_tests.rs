@@ -93,7 +93,7 @@ fn a_pod_shows_readiness_ports_and_containers() {
             "initContainerStatuses": [{"name": "proxy", "image": "", "imageID": "", "ready": true, "restartCount": 1}],
             "containerStatuses": [{"name": "web", "image": "", "imageID": "", "ready": false, "restartCount": 4,
                 "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-20T01:02:03Z"}}}]
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "containerID": "containerd://c0ffee"}}}]
         }
     })));
     assert!(view.ready && !view.terminating);
@@ -102,7 +102,7 @@ fn a_pod_shows_readiness_ports_and_containers() {
     let names: Vec<_> = view.containers.iter().map(|c| (c.name.as_str(), c.restarts)).collect();
     assert_eq!(names, [("proxy", 1), ("web", 4)]);
     assert_eq!(view.containers[1].waiting.as_deref(), Some("CrashLoopBackOff"));
-    let ended = Some(("OOMKilled".to_owned(), Some(at("2026-11-20T01:02:03Z"))));
+    let ended = Some(ContainerEnd { reason: "OOMKilled".into(), id: "containerd://c0ffee".into() });
     assert_eq!(view.containers[1].terminated, ended);
 }
 

@@ -15,9 +15,7 @@ const LONGEST: usize = 1000;
 /// A decision as it was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its uid.
     pub uid: &'a str,
     /// Its resourceVersion: one that was answered meanwhile has another.
     pub resource_version: &'a str,

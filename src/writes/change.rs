@@ -17,11 +17,11 @@ use crate::endpoints;
 use crate::route::Route;
 
 /// The change, as it was claimed.
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     pub object: &'a ObjectRef,
     pub uid: &'a str,
     pub change: &'a Change,
-    pub unless_live: &'a [String],
+    pub(crate) unless_live: &'a [String],
 }
 
 fn this(object: &ObjectRef) -> Object {

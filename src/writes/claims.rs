@@ -13,7 +13,7 @@ use crate::effect::protocol::{Heard, Look, Next, list};
 
 /// Claimed by all Cutovers, and by the runs under way that are not the one that asks.
 #[derive(Debug, Default, PartialEq)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// Services that any Cutover names.
     pub services: BTreeSet<String>,
     /// Workloads that another run activates, with the run's name.
@@ -24,7 +24,7 @@ pub struct Claims {
 
 /// A workload, the side that it is listed under, and the Services that may point to that side.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Member {
+pub(crate) struct Member {
     workload: WorkloadRef,
     /// The side's name.
     pub side: String,
@@ -36,7 +36,7 @@ pub struct Member {
 
 impl Claims {
     /// Why a workload is spoken for by another run, if it is.
-    pub fn activates(&self, object: &ObjectRef) -> Option<String> {
+    pub(crate) fn activates(&self, object: &ObjectRef) -> Option<String> {
         self.targets
             .iter()
             .find(|(w, _)| ObjectRef::from(w) == *object)

@@ -20,9 +20,7 @@ mod pods;
 /// The run that an effect belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its uid.
     pub uid: &'a str,
 }
 

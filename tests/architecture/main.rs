@@ -261,6 +261,29 @@ fn only_routes_know_how_a_service_is_switched() {
     assert!(wrong.is_empty(), "a route is asked where it points:\n{}", wrong.join("\n"));
 }
 
+/// `docs/conditions.md` is made from the table of reasons: a word that is not in it would be explained nowhere.
+#[test]
+fn reasons_are_words_of_the_table() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let product = file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (number, line) in product.lines().enumerate() {
+            let literal = |start: &str| {
+                let rest = line.split(start).nth(1).and_then(|rest| rest.trim_start().strip_prefix('"'));
+                rest.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
+            };
+            let starts = ["complain(", "note(true,", "note(false,", "reason:"];
+            if !file.path.ends_with("tests.rs")
+                && file.module().is_some_and(|m| !["observe", "effect", "world"].contains(&m.as_str()))
+                && starts.into_iter().any(literal)
+            {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "add the reason to src/api/condition/reasons.rs:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_json_patch_is_made_in_one_place() {
     let makers: Vec<String> = code_files("src")
@@ -289,6 +312,31 @@ fn files_are_short_and_say_what_they_are() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Fields and variants have a comment where their name does not say it all; what the API server shows of a field is
+/// checked where the definitions are.
+#[test]
+fn public_items_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let lines: Vec<&str> = file.product().lines().collect();
+        let text: Vec<&str> = file.text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let item = line.trim_start().strip_prefix("pub ").map(|rest| rest.trim_start_matches("async "));
+            let kinds = ["fn ", "struct ", "enum ", "trait ", "type ", "const "];
+            if !item.is_some_and(|item| !item.contains('$') && kinds.iter().any(|kind| item.starts_with(kind))) {
+                continue;
+            }
+            // Between an item and its comment stand attributes, some of several lines.
+            let above = text[..number].iter().rev().map(|line| line.trim_start());
+            let first = above.take_while(|line| !line.is_empty() && *line != "}").find(|line| line.starts_with("///"));
+            if first.is_none() {
+                wrong.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "say in a doc comment what they are:\n{}", wrong.join("\n"));
 }
 
 #[test]

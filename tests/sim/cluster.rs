@@ -91,6 +91,8 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
+    /// By how much the operator's clock is ahead.
+    pub clock_ahead: SignedDuration,
     pub setting: Setting,
     pub plan: Arc<Plan>,
     pub cutover: Option<CutoverView>,
@@ -149,6 +151,7 @@ impl Cluster {
         let nodes = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
         let mut cluster = Self {
             now,
+            clock_ahead: SignedDuration::ZERO,
             setting,
             plan: Arc::new(plan.clone()),
             cutover: Some(CutoverView {

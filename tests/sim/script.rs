@@ -178,6 +178,8 @@ pub struct Act {
     pub freeze: Option<String>,
     /// The operator dies; another one starts a second later.
     pub crash: bool,
+    /// The operator's clock is set: so many seconds ahead of the world's from now on, or behind it.
+    pub clock: Option<i64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -51,9 +51,9 @@ pub struct Turn {
     pub notes: Vec<Note>,
 }
 
-/// Both clocks: here they agree.
+/// Both clocks; they agree unless somebody set the one on the wall.
 pub fn now(cluster: &Cluster) -> Now {
-    Now { wall: cluster.now, ticks: cluster.now.duration_since(EPOCH).unsigned_abs() }
+    Now { wall: cluster.now + cluster.clock_ahead, ticks: cluster.now.duration_since(EPOCH).unsigned_abs() }
 }
 
 impl Shell {
@@ -165,6 +165,7 @@ impl Shell {
         seen: Option<Vec<Sighting>>,
         cluster: &Cluster,
     ) {
+        let began = began + cluster.clock_ahead;
         let complete = seen.is_some().then_some(Sighting::Refreshed(began));
         let sightings = seen.into_iter().flatten().chain(complete).collect();
         self.pilot.hear(Heard::Refreshed { key, began, sightings }, now(cluster));

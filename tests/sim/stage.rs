@@ -1,6 +1,8 @@
 //! Carries out the cues of a script: what people, the kubelet and misfortune do.
 
 use cutover::api::step::WorkloadRef;
+use cutover::world::ContainerEnd;
+use jiff::SignedDuration;
 
 use super::cluster::Who;
 use super::script::Act;
@@ -114,7 +116,8 @@ impl Timeline {
                 for c in &mut pod.containers {
                     c.restarts += r.count;
                     c.waiting.clone_from(&r.waiting);
-                    c.terminated = r.reason.clone().map(|reason| (reason, Some(now)));
+                    c.terminated =
+                        r.reason.clone().map(|reason| ContainerEnd { reason, id: format!("{}-{now}", c.name) });
                 }
             }
         }
@@ -136,6 +139,9 @@ impl Timeline {
         if let (Some(kind), Some(until)) = (&act.freeze, until) {
             self.frozen.insert(kind.clone(), until);
             self.thaw_at(until);
+        }
+        if let Some(seconds) = act.clock {
+            self.cluster.clock_ahead = SignedDuration::from_secs(seconds);
         }
         if act.crash {
             self.log.line(now, "operator", "dies");

@@ -11,9 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 
 /// A Lease that did not change for this long may be taken. Whole seconds: it stands in the Lease.
-pub const DURATION: Duration = Duration::from_secs(3);
+pub(crate) const DURATION: Duration = Duration::from_secs(3);
 /// The holder renews this often.
-pub const RENEW: Duration = Duration::from_secs(1);
+pub(crate) const RENEW: Duration = Duration::from_secs(1);
 /// The holder stops writing this much earlier than others may take the Lease: clocks differ in speed, and a write needs
 /// a moment from being allowed to being sent.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -30,7 +30,7 @@ struct Known {
 }
 
 /// One process that wants to lead.
-pub struct Candidate {
+pub(crate) struct Candidate {
     name: String,
     identity: String,
     known: Option<Known>,
@@ -44,10 +44,7 @@ pub enum Change {
     /// Nothing that matters.
     None,
     /// We led, and somebody else holds it now.
-    Lost {
-        /// The holder.
-        to: String,
-    },
+    Lost { to: String },
 }
 
 fn holder(lease: &Lease) -> &str {
@@ -168,7 +165,7 @@ impl Candidate {
     }
 
     /// We lead no more, by our own will.
-    pub fn resigned(&mut self) {
+    pub(crate) fn resigned(&mut self) {
         self.leads = false;
     }
 }

@@ -26,7 +26,7 @@ use candidate::{Candidate, Change};
 /// The Lease of the operator.
 pub const NAME: &str = "cutover-operator";
 /// The watch, as `/readyz` names it.
-pub const WATCH: &str = "the Lease";
+pub(crate) const WATCH: &str = "the Lease";
 /// One renewal that hangs must not be the last one before the Lease may be taken.
 const LIMIT: Duration = Duration::from_millis(900);
 /// Tries to give the Lease back.
@@ -38,10 +38,10 @@ pub struct LeaseFlags {
     /// Where the Lease is that one of several replicas holds. Without it there is no Lease, and this must be the only
     /// process.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    pub(crate) lease_namespace: Option<String>,
     /// This is the only process: no Lease is asked for.
     #[arg(long)]
-    pub no_lease: bool,
+    pub(crate) no_lease: bool,
 }
 
 impl LeaseFlags {
@@ -57,7 +57,7 @@ pub fn identity(instance: &str) -> String {
 }
 
 /// Keeps this process a candidate, and the Lease renewed while it leads.
-pub struct Keeper {
+pub(crate) struct Keeper {
     api: Api<Lease>,
     candidate: Candidate,
     leadership: Leadership,

@@ -37,7 +37,7 @@ struct Walk<'a, 't> {
 ///
 /// # Errors
 /// When the text is no JSON.
-pub fn of_document(text: &str, tell: &mut dyn FnMut(&str, &str)) -> Result<(), serde_json::Error> {
+pub(crate) fn of_document(text: &str, tell: &mut dyn FnMut(&str, &str)) -> Result<(), serde_json::Error> {
     Walk { at: At::Document, kind: "", path: "", tell }.deserialize(&mut serde_json::Deserializer::from_str(text))
 }
 
@@ -45,7 +45,7 @@ pub fn of_document(text: &str, tell: &mut dyn FnMut(&str, &str)) -> Result<(), s
 ///
 /// # Errors
 /// When the text is no JSON.
-pub fn of_definition(text: &str, tell: &mut dyn FnMut(&str)) -> Result<(), serde_json::Error> {
+pub(crate) fn of_definition(text: &str, tell: &mut dyn FnMut(&str)) -> Result<(), serde_json::Error> {
     let mut plain = |_: &str, path: &str| tell(path);
     let walk = Walk { at: At::Definition, kind: "", path: "", tell: &mut plain };
     walk.deserialize(&mut serde_json::Deserializer::from_str(text))

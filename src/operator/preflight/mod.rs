@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What something amiss means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
+pub(crate) enum Weight {
     /// It is said.
     Told,
     /// The operator is not ready, and goes on.
@@ -39,9 +39,8 @@ pub enum Weight {
 
 /// Something amiss, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// What it means.
-    pub weight: Weight,
+pub(crate) struct Finding {
+    pub(crate) weight: Weight,
     /// What it is, and what to do.
     pub text: String,
 }

@@ -44,7 +44,7 @@ struct Place {
 
 /// The check; the document is read again only when it has changed.
 #[derive(Default)]
-pub struct Check {
+pub(crate) struct Check {
     seen: Option<(String, Vec<Finding>)>,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Questions {
     /// What was said about them before.
     pub said: BTreeMap<String, Said>,
     /// Those whose answer the API server would not have.
-    pub given_up: BTreeSet<String>,
+    pub(crate) given_up: BTreeSet<String>,
     /// Those for which a run has been opened again.
     pub opened: BTreeSet<String>,
     /// When a refusal was last told.
@@ -81,12 +81,12 @@ impl Asked {
     }
 
     /// A watch lists all open decisions anew.
-    pub fn list_begins(&mut self, watch: usize) {
+    pub(crate) fn list_begins(&mut self, watch: usize) {
         self.listed.insert(watch, BTreeSet::new());
     }
 
     /// All have been listed: those that were not are gone, or answered.
-    pub fn list_ended(&mut self, watch: usize) {
+    pub(crate) fn list_ended(&mut self, watch: usize) {
         let listed = self.listed.remove(&watch).unwrap_or_default();
         let stale = |(uid, open): &(&String, &Open)| open.watch == watch && !listed.contains(*uid);
         let gone: Vec<String> = self.open.iter().filter(stale).map(|(uid, _)| uid.clone()).collect();
@@ -102,7 +102,7 @@ impl Asked {
     }
 
     /// Whether a decision that names this Cutover waits for an answer.
-    pub fn is_asked(&self, key: &Key) -> bool {
+    pub(crate) fn is_asked(&self, key: &Key) -> bool {
         self.open.iter().any(|(uid, open)| open.key == *key && !self.given_up.contains(uid))
     }
 
@@ -112,7 +112,7 @@ impl Asked {
     }
 
     /// What a look at a Cutover has to know.
-    pub fn about_cutover(&self, key: &Key) -> Questions {
+    pub(crate) fn about_cutover(&self, key: &Key) -> Questions {
         let open = || self.open.iter().filter(|(_, open)| open.key == *key).map(|(uid, _)| uid);
         let among = |set: &BTreeSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
         Questions {
@@ -131,13 +131,13 @@ impl Asked {
     }
 
     /// Its answer cannot be written.
-    pub fn give_up(&mut self, uid: &str) {
+    pub(crate) fn give_up(&mut self, uid: &str) {
         self.given_up.insert(uid.to_owned());
         self.mute = true;
     }
 
     /// A run is opened again for it.
-    pub fn open_for(&mut self, uid: &str) {
+    pub(crate) fn open_for(&mut self, uid: &str) {
         self.opened.insert(uid.to_owned());
     }
 
@@ -149,7 +149,7 @@ impl Asked {
 }
 
 /// Whether a refusal may be told with an Event, where one was told at that time.
-pub fn may_tell(told: Option<Timestamp>, now: Timestamp) -> bool {
+pub(crate) fn may_tell(told: Option<Timestamp>, now: Timestamp) -> bool {
     told.is_none_or(|at| !(SignedDuration::ZERO..TELL).contains(&now.duration_since(at)))
 }
 

@@ -28,7 +28,7 @@ const BATCH: usize = 200;
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// What a person wants of a closed run, if it can be had.
-pub enum Wish<'a> {
+pub(crate) enum Wish<'a> {
     /// Another run.
     Retry(&'a CutoverDecision),
     /// The checks of this one.
@@ -39,7 +39,7 @@ pub enum Wish<'a> {
 #[derive(Default)]
 pub struct Heard<'a> {
     /// The first wish, in the order of creation; others are judged once it is carried out.
-    pub wish: Option<Wish<'a>>,
+    pub(crate) wish: Option<Wish<'a>>,
     /// When to look again for what could not be answered.
     pub again: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use crate::api::run::CutoverRun;
 use crate::api::{FINALIZER, RUN_FINALIZER};
 use crate::effect::protocol::JsonPatch;
 
-pub fn has(object: &impl Resource, finalizer: &str) -> bool {
+pub(crate) fn has(object: &impl Resource, finalizer: &str) -> bool {
     object.meta().finalizers.iter().flatten().any(|f| f == finalizer)
 }
 
@@ -31,7 +31,7 @@ fn without(object: &impl Resource, finalizer: &str) -> Option<Value> {
 
 /// Takes the finalizer of a Cutover away. The Cutover as it is then; `None` where there was nothing to take away, or
 /// somebody else has.
-pub fn let_go<'a>(look: &mut Replay<'a>, cutover: &Cutover) -> Result<Option<&'a Cutover>, Stop> {
+pub(crate) fn let_go<'a>(look: &mut Replay<'a>, cutover: &Cutover) -> Result<Option<&'a Cutover>, Stop> {
     let Some(patch) = without(cutover, FINALIZER) else { return Ok(None) };
     match taken(look, Request::PatchCutover(patch), Request::Cutover, FINALIZER)? {
         Some(Reply::Cutover(after)) => Ok(Some(after)),

@@ -22,14 +22,12 @@ const CHANGED: Duration = Duration::from_millis(50);
 /// A Cutover by namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
 /// A template by its kind, its namespace (none for one of the whole cluster) and its name.
-pub type TemplateKey = (TemplateKind, Option<String>, String);
+pub(crate) type TemplateKey = (TemplateKind, Option<String>, String);
 
 /// What a look has to know from the watches and from the looks before it.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,7 @@ use crate::decide::Note;
 use crate::status::Facts;
 
 /// What waits for somebody else is looked at again after this.
-pub const AGAIN: Duration = Duration::from_secs(15);
+pub(crate) const AGAIN: Duration = Duration::from_secs(15);
 
 /// Looks once. Returns when to look again although nothing is heard.
 pub fn look(look: &mut Replay<'_>) -> Result<Option<Duration>, Stop> {

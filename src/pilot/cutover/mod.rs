@@ -31,9 +31,11 @@ use jiff::Timestamp;
 
 pub use asked::Said;
 pub use digest::Digest;
-pub use known::{Key, Known, Memo, Seen, TemplateKey};
+pub(crate) use known::TemplateKey;
+pub use known::{Key, Known, Seen};
 pub use order::{Answer, Class, Failure, Order, Reply, Request};
-pub use watch::{Due, Sight, key_of};
+pub(crate) use watch::key_of;
+pub use watch::{Due, Sight};
 
 use crate::plan::Offered;
 use replay::{Replay, Resolved, Stop};

@@ -25,7 +25,6 @@ pub enum Order {
     Tell {
         /// The uid of the Cutover.
         uid: Option<String>,
-        /// What is told.
         note: Note,
     },
     /// The turn ([`Request::Turn`]) is not needed any more. It ends with the look in any case.
@@ -81,12 +80,7 @@ pub enum Request {
     /// Creates a run: [`Reply::Run`].
     CreateRun(Box<CutoverRun>),
     /// Deletes a run, if it has this uid: [`Reply::Done`].
-    DeleteRun {
-        /// Its name.
-        name: String,
-        /// Its uid.
-        uid: Option<String>,
-    },
+    DeleteRun { name: String, uid: Option<String> },
     /// Writes answers on decisions, some at a time: [`Reply::Answers`] has one outcome for each.
     Answer(Vec<Answer>),
 }
@@ -126,11 +120,9 @@ impl Request {
 pub struct Answer {
     /// The name of the decision.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// Its resourceVersion as it was read: one that was answered meanwhile has another.
     pub resource_version: String,
-    /// The answer.
     pub said: Said,
 }
 
@@ -141,7 +133,6 @@ pub enum Reply {
     Cutover(Box<Cutover>),
     /// There is a Cutover that this version does not understand.
     Unreadable {
-        /// Its uid.
         uid: Option<String>,
         /// Why.
         error: String,
@@ -156,18 +147,13 @@ pub enum Reply {
     Decisions(Vec<CutoverDecision>),
     /// The selector of a Service.
     Selector(Selector),
-    /// A namespace.
     Namespace {
         /// It is being deleted.
         going: bool,
     },
-    /// A template.
     Template {
-        /// Its uid.
         uid: String,
-        /// Its generation.
         generation: i64,
-        /// What it says.
         template: Box<Template>,
     },
     /// There is a template that this version does not understand.
@@ -200,7 +186,6 @@ pub enum Class {
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What it means.
     pub class: Class,
     /// What the API server, or the network, said.
     pub text: String,

@@ -10,7 +10,7 @@ use crate::api::cutover::Cutover;
 const HISTORY: usize = 10;
 
 /// Deletes what is over the limit.
-pub fn prune(look: &mut Replay<'_>, cutover: &Cutover) -> Result<(), Stop> {
+pub(crate) fn prune(look: &mut Replay<'_>, cutover: &Cutover) -> Result<(), Stop> {
     let limit = cutover.spec.history_limit.map_or(HISTORY, |n| n as usize);
     let list = look.metadata(Request::ClosedRuns)?;
     let newest = cutover.status.as_ref().and_then(|s| s.run.as_ref()).map(|r| r.name.as_str());

@@ -15,7 +15,7 @@ use crate::journal;
 ///
 /// # Errors
 /// When something could not be written; the next look tries again.
-pub fn reopen(look: &mut Replay<'_>, cutover: &Cutover, run: &CutoverRun, decision: String) -> Result<(), Stop> {
+pub(crate) fn reopen(look: &mut Replay<'_>, cutover: &Cutover, run: &CutoverRun, decision: String) -> Result<(), Stop> {
     // In this order, so that whatever is deleted meanwhile waits for the checks.
     hold(look, cutover.clone())?;
     let mut run = held(look, run)?;

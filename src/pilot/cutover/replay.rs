@@ -46,55 +46,55 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    pub fn of(look: &'a Look) -> Self {
+    pub(crate) fn of(look: &'a Look) -> Self {
         Self { look, used: 0, resolved: 0, added: vec![], orders: vec![] }
     }
 
-    pub fn key(&self) -> &'a Key {
+    pub(crate) fn key(&self) -> &'a Key {
         &self.look.key
     }
 
     /// What was known when the look began.
-    pub fn seen(&self) -> &'a Seen {
+    pub(crate) fn seen(&self) -> &'a Seen {
         &self.look.seen
     }
 
-    pub fn setup(&self) -> &'a Setup {
+    pub(crate) fn setup(&self) -> &'a Setup {
         &self.look.setup
     }
 
     /// When the look went on after the last reply that was used.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.look.went_on.get(self.used).copied().unwrap_or_default()
     }
 
     /// Whether every reply was used: the code asked for the same as before.
-    pub fn is_through(&self) -> bool {
+    pub(crate) fn is_through(&self) -> bool {
         self.used == self.look.heard.len()
     }
 
-    pub fn remember(&mut self, memo: Memo) {
+    pub(crate) fn remember(&mut self, memo: Memo) {
         self.orders.push(Order::Remember(memo));
     }
 
     /// We wrote the Cutover.
-    pub fn wrote(&mut self, cutover: &Cutover) {
+    pub(crate) fn wrote(&mut self, cutover: &Cutover) {
         self.remember(Memo::Wrote(cutover.metadata.resource_version.clone()));
     }
 
-    pub fn tell(&mut self, uid: Option<String>, note: Note) {
+    pub(crate) fn tell(&mut self, uid: Option<String>, note: Note) {
         self.orders.push(Order::Tell { uid, note });
     }
 
     /// The reply to a request.
-    pub fn ask(&mut self, request: Request) -> Result<&'a Reply, Stop> {
+    pub(crate) fn ask(&mut self, request: Request) -> Result<&'a Reply, Stop> {
         let Some(heard) = self.look.heard.get(self.used) else { return Err(Stop::Asks(request)) };
         self.used += 1;
         heard.as_ref().map_err(|failure| Stop::Fails(failure.clone()))
     }
 
     /// The reply to a request; `None`: what it is about does not exist.
-    pub fn ask_opt(&mut self, request: Request) -> Result<Option<&'a Reply>, Stop> {
+    pub(crate) fn ask_opt(&mut self, request: Request) -> Result<Option<&'a Reply>, Stop> {
         match self.ask(request) {
             Ok(reply) => Ok(Some(reply)),
             Err(Stop::Fails(failure)) if failure.class == Class::NotFound => Ok(None),
@@ -102,7 +102,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    pub fn cutover(&mut self, request: Request) -> Result<&'a Cutover, Stop> {
+    pub(crate) fn cutover(&mut self, request: Request) -> Result<&'a Cutover, Stop> {
         match self.ask(request)? {
             Reply::Cutover(cutover) => Ok(cutover),
             Reply::Unreadable { error, .. } => Err(Failure::new(Class::Transient, error.clone()).into()),
@@ -110,7 +110,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    pub fn run(&mut self, request: Request) -> Result<&'a CutoverRun, Stop> {
+    pub(crate) fn run(&mut self, request: Request) -> Result<&'a CutoverRun, Stop> {
         match self.ask(request)? {
             Reply::Run(run) => Ok(run),
             _ => Err(another_kind()),
@@ -118,7 +118,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The run by name, if it exists.
-    pub fn run_opt(&mut self, name: &str) -> Result<Option<&'a CutoverRun>, Stop> {
+    pub(crate) fn run_opt(&mut self, name: &str) -> Result<Option<&'a CutoverRun>, Stop> {
         match self.ask_opt(Request::Run(name.to_owned()))? {
             Some(Reply::Run(run)) => Ok(Some(run)),
             None => Ok(None),
@@ -126,21 +126,21 @@ impl<'a> Replay<'a> {
         }
     }
 
-    pub fn runs(&mut self, request: Request) -> Result<&'a [CutoverRun], Stop> {
+    pub(crate) fn runs(&mut self, request: Request) -> Result<&'a [CutoverRun], Stop> {
         match self.ask(request)? {
             Reply::Runs(runs) => Ok(runs),
             _ => Err(another_kind()),
         }
     }
 
-    pub fn metadata(&mut self, request: Request) -> Result<&'a [ObjectMeta], Stop> {
+    pub(crate) fn metadata(&mut self, request: Request) -> Result<&'a [ObjectMeta], Stop> {
         match self.ask(request)? {
             Reply::Metadata(list) => Ok(list),
             _ => Err(another_kind()),
         }
     }
 
-    pub fn decisions(&mut self, most: u32) -> Result<&'a [CutoverDecision], Stop> {
+    pub(crate) fn decisions(&mut self, most: u32) -> Result<&'a [CutoverDecision], Stop> {
         match self.ask(Request::Decisions(most))? {
             Reply::Decisions(list) => Ok(list),
             _ => Err(another_kind()),
@@ -148,7 +148,7 @@ impl<'a> Replay<'a> {
     }
 
     /// What is costly to compute is computed once in a look.
-    pub fn resolve(&mut self, resolve: impl FnOnce() -> Resolved) -> Resolved {
+    pub(crate) fn resolve(&mut self, resolve: impl FnOnce() -> Resolved) -> Resolved {
         let known = self.look.resolved.get(self.resolved).cloned();
         self.resolved += 1;
         known.unwrap_or_else(|| {

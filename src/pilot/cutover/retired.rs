@@ -60,7 +60,7 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
 }
 
 /// Lets the plan begin Preparing with scaling its target up to what it had, where it has less now.
-pub fn scale_up(look: &mut Replay<'_>, cutover: &Cutover, plan: &mut Plan) -> Result<(), Stop> {
+pub(crate) fn scale_up(look: &mut Replay<'_>, cutover: &Cutover, plan: &mut Plan) -> Result<(), Stop> {
     let status = cutover.status.as_ref();
     let Some(counts) = status.and_then(|s| s.retired.get(&plan.target.name)) else { return Ok(()) };
     let mut missing = vec![];

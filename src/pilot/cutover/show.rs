@@ -31,7 +31,7 @@ pub struct Trouble {
 }
 
 /// Where the Services point by a run's journal; what is not known there is kept as it was.
-pub fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
+pub(crate) fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
     let plan = serde_json::from_value::<Plan>(run.spec.plan.clone()).ok()?;
     let journal = run.status.clone().unwrap_or_default();
     let Some(switch) = &journal.switch else { return Some(plan.old.name) };
@@ -48,7 +48,7 @@ pub fn live_of(cutover: &Cutover, run: &CutoverRun) -> Option<String> {
 }
 
 /// Whether a run is the one of what was started last: where the side that was live is wanted again, it is not.
-pub fn is_of(run: &CutoverRun, status: &CutoverStatus) -> bool {
+pub(crate) fn is_of(run: &CutoverRun, status: &CutoverStatus) -> bool {
     let (Some(started), Ok(plan)) = (&status.started, serde_json::from_value::<Plan>(run.spec.plan.clone())) else {
         return true;
     };
@@ -108,7 +108,7 @@ fn side_of(live: &Live) -> Option<String> {
     }
 }
 
-pub fn stuck(
+pub(crate) fn stuck(
     look: &mut Replay<'_>,
     cutover: &Cutover,
     run: Option<&CutoverRun>,
@@ -147,7 +147,7 @@ pub fn show(look: &mut Replay<'_>, cutover: &Cutover, run: Option<&CutoverRun>, 
 }
 
 /// The status from a base that holds what only the controller knows.
-pub fn projected(
+pub(crate) fn projected(
     cutover: &Cutover,
     base: CutoverStatus,
     run: Option<&CutoverRun>,
@@ -160,7 +160,7 @@ pub fn projected(
 }
 
 /// Writes the status with the resourceVersion that was read, if it changed.
-pub fn write_status(look: &mut Replay<'_>, cutover: &Cutover, status: CutoverStatus) -> Result<Cutover, Stop> {
+pub(crate) fn write_status(look: &mut Replay<'_>, cutover: &Cutover, status: CutoverStatus) -> Result<Cutover, Stop> {
     if cutover.status.as_ref() == Some(&status) {
         return Ok(cutover.clone());
     }

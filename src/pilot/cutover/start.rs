@@ -22,8 +22,7 @@ use crate::status::Facts;
 const RETRIES: usize = 8;
 
 /// What came of starting.
-pub enum Started {
-    /// The run exists.
+pub(crate) enum Started {
     Run,
     /// It waits, or a person is needed: (condition type, reason, message).
     Problem(Trouble),

@@ -110,7 +110,7 @@ fn cutover_of(run: &CutoverRun) -> Key {
 }
 
 /// The key of an object.
-pub fn key_of(object: &impl ResourceExt) -> Key {
+pub(crate) fn key_of(object: &impl ResourceExt) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 

@@ -48,11 +48,8 @@ pub enum Word {
 /// The Cutover as the decision finds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stand<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its status.
     pub status: &'a CutoverStatus,
-    /// What it wants.
     pub wanted: &'a Intent,
     /// It is being deleted.
     pub deleting: bool,

@@ -50,7 +50,7 @@ pub fn other() -> Note {
 }
 
 /// Told once about a plan that cannot be read at all.
-pub fn unreadable(why: &str) -> Note {
+pub(crate) fn unreadable(why: &str) -> Note {
     let message = format!("the plan cannot be read, not even its sides: {why}; run the operator that wrote it");
     Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "plan".into(), message }
 }

@@ -27,6 +27,7 @@ impl Pilot {
             }
         }
         self.world.now = now.wall;
+        self.world.ahead = self.clock.ahead();
     }
 
     fn refreshed(&mut self, key: Option<ReadKey>, began: Timestamp, sightings: Vec<Sighting>, at: Now) {

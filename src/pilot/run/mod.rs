@@ -11,12 +11,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::condition::reasons;
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
 use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
 use crate::plan::Plan;
 use crate::world::{Seen, World};
 
+mod clock;
 mod form;
 mod heard;
 mod merge;
@@ -27,10 +29,12 @@ mod settle;
 mod tell;
 mod wake;
 
-pub use orders::{End, Ground, Heard, Next, Now, Order, Progress, Put, Reread, Telling, Then};
+pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
+pub(crate) use orders::{Ground, Telling};
 pub(crate) use tell::panic_text;
 pub use wake::Pace;
 
+use clock::Clock;
 use form::Form;
 use rescue::AfterRescue;
 use wake::Wake;
@@ -49,6 +53,7 @@ pub struct Pilot {
     form: Form,
     /// The spec of the run, in bytes; it does not change.
     spec_size: usize,
+    clock: Clock,
     /// Namespace, run and uid; account and source of metrics are filled in when asked for.
     scope: Scope,
     world: World,
@@ -141,6 +146,8 @@ impl Pilot {
         let (plan, form) = form::plan_of(run).map_err(|why| form::unreadable(&why))?;
         let uid = run.metadata.uid.clone().unwrap_or_default();
         let journal = run.status.clone().unwrap_or_default();
+        let mut clock = Clock::open(now, &journal);
+        let now = clock.read(now);
         let scope = Scope {
             namespace: run.metadata.namespace.clone().unwrap_or_default(),
             service_account: plan.service_account.clone(),
@@ -156,6 +163,7 @@ impl Pilot {
             plan: Arc::new(plan),
             wake: Wake::new(now.ticks, pace),
             journal,
+            clock,
             form,
             scope,
             unanswered: None,
@@ -228,6 +236,7 @@ impl Pilot {
 
     /// Takes something in.
     pub fn hear(&mut self, heard: Heard, now: Now) {
+        let now = self.clock.read(now);
         match heard {
             Heard::Put(put) => self.put(put, now),
             Heard::Read(read) => self.read_again(read, now),
@@ -247,13 +256,19 @@ impl Pilot {
             | Heard::Ended(..)
             | Heard::Told { .. } => {
                 // Taken in when the next pass begins: what a decision rests on does not change while it is carried out.
-                self.mail.push((now, heard));
+                self.mail.push((now, self.clock.heard(heard)));
             }
         }
     }
 
     /// What is to be done now.
     pub fn next(&mut self, now: Now) -> Next {
+        let now = self.clock.read(now);
+        if let Some(jump) = self.clock.jumped() {
+            let note =
+                Note { warning: true, reason: reasons::CLOCK_JUMPED.into(), subject: "clock".into(), message: jump };
+            self.outgoing.push(Order::Tell(Telling { note, step: None, entry: None, again: false }));
+        }
         let mut orders = std::mem::take(&mut self.outgoing);
         loop {
             let flow = match std::mem::replace(&mut self.stage, Stage::Resting) {
@@ -331,7 +346,7 @@ impl Pilot {
             }
             Err(panic) => {
                 orders.push(Order::Panicked);
-                self.complain("Defect", &format!("deciding failed: {}", panic_text(panic.as_ref())));
+                self.complain(reasons::DEFECT, &format!("deciding failed: {}", panic_text(panic.as_ref())));
                 self.wake.decided(None, now);
                 self.wake.retry_after(now.ticks, AFTER_PANIC);
                 None
@@ -353,7 +368,7 @@ impl Pilot {
         if recorded || self.journal.ending.is_none() {
             self.world.unrecorded = None;
         } else {
-            self.world.unrecorded.get_or_insert(now.wall);
+            self.world.unrecorded.get_or_insert(self.world.now);
         }
         self.urgent |= decision.write == Write::Now;
         if decision.write == Write::Soon {

@@ -31,7 +31,6 @@ pub enum Put {
     Gone,
     /// It failed.
     Failed {
-        /// What was answered.
         why: String,
         /// No answer came: it may have been written all the same.
         unanswered: bool,
@@ -43,7 +42,6 @@ pub enum Put {
 pub enum Reread {
     /// It is there.
     Found {
-        /// Its status.
         journal: Box<RunStatus>,
         /// Its resourceVersion is the one that the shell knew.
         same: bool,
@@ -67,7 +65,6 @@ pub enum Heard {
         key: Option<ReadKey>,
         /// When it began: what a watch has shown since is believed instead.
         began: Timestamp,
-        /// What it saw.
         sightings: Vec<Sighting>,
     },
     /// The answer to [`Order::Read`].
@@ -86,7 +83,6 @@ pub enum Heard {
     Released(bool),
     /// Whether an entry of the outbox has been received.
     Told {
-        /// The entry.
         entry: String,
         /// It was received, now or before.
         received: bool,
@@ -138,7 +134,6 @@ pub enum Order {
 pub enum Then {
     /// Write the journal if nobody else has written since the shell last read or wrote the run.
     Put {
-        /// The journal.
         journal: Box<RunStatus>,
         /// How long it may take; the shell's own limit where it is absent.
         within: Option<Duration>,
@@ -172,14 +167,12 @@ pub enum End {
     Closed,
     /// The run does not exist any more.
     Gone,
-    /// The operator stops.
     Stopped,
 }
 
 /// A note for people, and what it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// What is said.
     pub note: Note,
     /// The step or undo that it is about.
     pub step: Option<String>,

@@ -56,7 +56,7 @@ impl Pilot {
             self.reading.insert(key.clone());
             orders.push(match read {
                 Read::Refresh => Order::Refresh { key: Some(key.clone()), jobs: self.known_jobs() },
-                _ => Order::Read(key.clone(), read.clone()),
+                _ => Order::Read(key.clone(), self.clock.asked(read)),
             });
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::form::Form;
 use super::orders::{Ground, Now, Reread, Then};
 use super::{Flow, Pilot, Stage, is_restore};
+use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::RunStatus;
 use crate::decide::Decision;
@@ -81,7 +82,10 @@ impl Pilot {
             }
             Reread::Gone => {}
             Reread::Failed(why) => {
-                self.complain("JournalNotRead", &format!("a restore is due and the run cannot be read: {why}"));
+                self.complain(
+                    reasons::JOURNAL_NOT_READ,
+                    &format!("a restore is due and the run cannot be read: {why}"),
+                );
                 self.wake.rescue_in(now.ticks, SHORT_WRITE);
             }
         }

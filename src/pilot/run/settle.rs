@@ -3,6 +3,7 @@
 use super::orders::{Now, Order, Put, Reread, Then};
 use super::rescue::{self, AfterRescue};
 use super::{End, Flow, Ground, Pilot, Stage, is_restore};
+use crate::api::condition::reasons;
 use crate::api::run::{RunState, RunStatus};
 use crate::decide::Decision;
 use crate::journal;
@@ -86,7 +87,7 @@ impl Pilot {
                 if unanswered {
                     self.unanswered = Some(self.journal.clone());
                 }
-                self.complain("JournalNotWritten", &format!("the journal cannot be written: {why}"));
+                self.complain(reasons::JOURNAL_NOT_WRITTEN, &format!("the journal cannot be written: {why}"));
                 self.wake.retry(now.ticks);
                 Stage::Waiting(decision)
             }

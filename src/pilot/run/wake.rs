@@ -130,7 +130,6 @@ impl Wake {
         self.refresh = self.refresh.min(now + REFRESH_AGAIN);
     }
 
-    /// The next alarm.
     pub(super) fn next(&self, now: Duration) -> Duration {
         // An alarm for a retry in the past has rung already.
         let retry = self.retry.filter(|at| *at > now);

@@ -34,7 +34,7 @@ mod tls;
 mod undo_rollout;
 mod wait;
 
-pub use suite::PlanSuite;
+pub(crate) use suite::PlanSuite;
 
 /// An action as a manifest gives it.
 pub(super) trait Given {
@@ -78,7 +78,6 @@ pub(super) trait Planned {
 /// Where an action stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
-    /// The stage.
     pub stage: Stage,
     /// As a part of what.
     pub part: Part<'a>,
@@ -131,7 +130,7 @@ macro_rules! actions {
 
         impl Action {
             /// Every kind of action, as [`Action::kind`] names it.
-            pub const KINDS: &'static [&'static str] = &[$( $kind, )+ $( $step_kind, )+ $( $own_kind, )+];
+            pub(crate) const KINDS: &'static [&'static str] = &[$( $kind, )+ $( $step_kind, )+ $( $own_kind, )+];
 
             /// What it is called in manifests, metrics and traces.
             pub const fn kind(&self) -> &'static str {
@@ -220,7 +219,7 @@ actions! {
 
 impl Action {
     /// Whether it only looks: such an action may be repeated at any time after the switch.
-    pub fn only_reads(&self) -> bool {
+    pub(crate) fn only_reads(&self) -> bool {
         self.planned().only_reads()
     }
 

@@ -19,10 +19,9 @@ use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
 #[serde(rename_all = "camelCase")]
 pub struct PlanSuite {
     /// Per cent that must pass.
-    pub pass_rate: u32,
+    pub(crate) pass_rate: u32,
     /// Failures of critical steps that are tolerated.
-    pub max_critical_failures: u32,
-    /// The checks.
+    pub(crate) max_critical_failures: u32,
     pub steps: Vec<PlanStep>,
 }
 

@@ -22,11 +22,9 @@ use super::{PlanTemplate, Refusal};
 /// A template that `spec.templates` names, as it was found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Its uid.
     pub uid: String,
     /// Its generation: it changes with every change of what the template says.
     pub generation: i64,
-    /// What it says.
     pub template: Template,
 }
 
@@ -38,7 +36,7 @@ fn lists() -> impl Iterator<Item = String> {
 
 /// A Cutover in which nothing is left of templates.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expanded {
+pub(crate) struct Expanded {
     /// With the steps and triggers of all templates.
     pub spec: CutoverSpec,
     /// What was used, for the plan.
@@ -65,7 +63,7 @@ impl Expanded {
 }
 
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.
-pub fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
+pub(crate) fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
     if spec.templates.is_empty() {
         return Ok(Expanded { spec: spec.clone(), used: vec![], origins: vec![] });
     }

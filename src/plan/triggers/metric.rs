@@ -2,6 +2,7 @@
 
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::metrics;
+use crate::plan::reach::reach;
 use crate::plan::refuse::Refusals;
 use crate::plan::scope::{Scope, Usage};
 use crate::plan::steps::Cx;
@@ -16,7 +17,9 @@ impl Rule for MetricTrigger {
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
         check(self, at, &cx.scope, cx.refusals);
-        Watched::Metric(self.clone())
+        let query = self.query.as_deref();
+        let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
+        Watched::Metric(Self { reach, ..self.clone() })
     }
 }
 

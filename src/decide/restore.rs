@@ -126,7 +126,8 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     }
     if adopted(d, s) {
         d.switch_event(s, SwitchEvent::Restored);
-        s.adopted = true;
+        // Our own write is often seen before its answer is heard, and after a crash no answer comes.
+        s.adopted = d.world.service(&s.name).is_none_or(|view| view.fence.as_deref() != Some(&d.world.run_uid));
         s.restored_at = Some(d.now());
         return;
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
-use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
+use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_FENCE, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
 use crate::effect::hash;
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
@@ -94,6 +94,7 @@ pub fn service(service: &Service) -> ServiceView {
         external_name: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
         deleting: service.metadata.deletion_timestamp.is_some(),
         writer: writer(&service.metadata),
+        fence: service.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_FENCE)).cloned(),
     }
 }
 

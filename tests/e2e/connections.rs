@@ -54,7 +54,11 @@ fn a_deployment_goes_to_nothing_half_a_minute_later_and_comes_back_with_the_next
         let kept = t.api::<Cutover>().get("shop").await?.status.context("status")?.retired;
         ensure!(kept["green"]["Deployment/web-green"] == 2, "{kept:?}");
         t.cutover("shop", &format!("{WATCHING}release: {{version: '3'}}\n")).await?;
-        t.phase("shop", Phase::Observing, 60).await?;
+        t.run_until("shop", "the next one observes", secs(60), |run| {
+            let phase = run.status.as_ref().map(|s| s.phase);
+            Ok((phase == Some(Phase::Observing)).then_some(()))
+        })
+        .await?;
         ensure!(replicas(t, "web-green").await? == 2);
         Ok(())
     });
@@ -156,7 +160,7 @@ fn without_the_right_connections_are_kept_which_is_said_before_and_after() {
 #[test]
 fn after_a_planned_switch_the_old_pods_go_in_batches_and_a_rollback_stays_possible() {
     e2e("close_switched", async |t: &Case| {
-        t.app("web", Colour::new("blue").replicas(2), Colour::new("green")).await?;
+        t.app("web", Colour::new("blue").replicas(2), Colour::new("green").replicas(2)).await?;
         let before = uids(t, "blue").await?;
         let load = t.load("web", 20.0, 5.0).await?;
         t.start().await?;

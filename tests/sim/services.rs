@@ -23,6 +23,7 @@ impl Cluster {
             external_name: false,
             deleting: false,
             writer: None,
+            fence: None,
         };
         self.services.insert(name.to_owned(), Service { view, fence: None });
         self.converge(name);
@@ -56,6 +57,7 @@ impl Cluster {
         let from = std::mem::replace(&mut service.view.selector, to.clone());
         let uid = service.view.uid.clone();
         if let Some(fence) = fence {
+            service.view.fence = Some(fence.clone());
             service.fence = Some(fence);
         }
         if from == to {

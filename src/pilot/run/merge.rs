@@ -93,6 +93,7 @@ mod tests {
             external_name: false,
             deleting: false,
             writer: None,
+            fence: None,
         };
         Sighting::Service("web".into(), Some(view))
     }

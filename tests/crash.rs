@@ -183,7 +183,6 @@ each! {
     undo_step
     retries
     follow_ups
-    before_restore
     single_writer
     closing_crash
     closing_switch

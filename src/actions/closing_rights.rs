@@ -21,13 +21,13 @@ pub fn warnings(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) ->
             let scaled = DryRun::Change { object: w.into(), change: None };
             let run = match w.kind {
                 WorkloadKind::Deployment => scaled,
-                WorkloadKind::StatefulSet => DryRun::DeletePod(pod_of(cx, w)),
+                WorkloadKind::StatefulSet => DryRun::DeletePod(nobody(w)),
             };
             ("rollback.connections", run)
         }));
     }
     if cx.plan.switch.connections == Connections::Close {
-        let pods = old.workloads.iter().map(|w| ("switch.connections", DryRun::DeletePod(pod_of(cx, w))));
+        let pods = old.workloads.iter().map(|w| ("switch.connections", DryRun::DeletePod(nobody(w))));
         asked.extend(pods);
     }
     if asked.is_empty() {
@@ -62,11 +62,9 @@ pub fn warnings(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) ->
     Some(found)
 }
 
-/// A pod of a workload: one that is there, or one that could be, since rights are asked first.
-fn pod_of(cx: &Cx, workload: &WorkloadRef) -> String {
-    let pods = cx.world.pods.iter().flat_map(|seen| &seen.value);
-    let own = pods.filter(|p| p.workload.as_ref() == Some(workload)).map(|p| p.name.clone()).min();
-    own.unwrap_or_else(|| format!("{}-0", workload.name))
+/// The name of a pod that there is not: rights are asked first, and nothing that runs is touched, not even to try.
+fn nobody(workload: &WorkloadRef) -> String {
+    format!("{}-cutover-try", workload.name)
 }
 
 fn name_of(run: &DryRun) -> &str {
@@ -100,9 +98,10 @@ mod tests {
         let (found, out) = seen(&f);
         assert_eq!(found, None);
         let Some((key, Read::DryRun(runs))) = out.reads.into_iter().next() else { panic!("nothing is read") };
-        assert_eq!(runs, [DryRun::DeletePod("web-green-0".into())]);
+        assert_eq!(runs, [DryRun::DeletePod("web-green-cutover-try".into())]);
         let why = "User \"a\" cannot delete".to_owned();
-        let refusal = DryRunRefusal { what: "delete pods/web-green-0".into(), why, forbidden: true, transient: false };
+        let refusal =
+            DryRunRefusal { what: "delete pods/web-green-cutover-try".into(), why, forbidden: true, transient: false };
         f.world.readings.insert(key.clone(), Reading::DryRun(vec![refusal.clone()]));
         let found = seen(&f).0.unwrap_or_default();
         assert!(

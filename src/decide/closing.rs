@@ -194,7 +194,7 @@ fn carry_on(d: &mut Draft, side: &str) -> bool {
 fn end(d: &mut Draft, record: &mut Closing, left: Option<String>) {
     record.ended = Some(d.now());
     if let Some(why) = left {
-        let why = journal::short(&why, 300);
+        let why = journal::short(&why, 512);
         let text = format!("connections to {} are kept: {why}", record.side);
         d.note(true, reasons::CONNECTIONS_KEPT, "connections", text);
         record.left = Some(why);
@@ -225,7 +225,8 @@ fn written(d: &mut Draft, effect: Effect, late: bool, verb: &str, resource: &str
         Some(Outcome::NotFound) => return Some(Err("it does not exist any more".into())),
         Some(Outcome::Conflict(why)) => return Some(Err(format!("changed by somebody else: {why}"))),
         Some(Outcome::Refused { why, forbidden: true }) => {
-            return Some(Err(format!("{why}; {}", remedy(&d.cx(), verb, resource))));
+            // The remedy first: a long message is cut at its end.
+            return Some(Err(format!("{}; {why}", remedy(&d.cx(), verb, resource))));
         }
         Some(Outcome::Refused { why, forbidden: false }) => return Some(Err(why)),
         Some(Outcome::NotSent(why) | Outcome::Transient(why)) => why,

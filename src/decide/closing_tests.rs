@@ -117,7 +117,8 @@ fn connections_are_kept_where_not_this_run_has_put_everything_back() {
         f.world.cutover.iter_mut().flat_map(|c| &mut c.value).for_each(|c| c.deleting = true);
     };
     let keep = |f: &mut Fixture| f.plan.rollback.iter_mut().for_each(|r| r.connections = Connections::Keep);
-    let cases: [(&str, Box<dyn Fn(&mut Fixture)>); 6] = [
+    type Case = (&'static str, Box<dyn Fn(&mut Fixture)>);
+    let cases: [Case; 6] = [
         ("adopted", Box::new(adopted)),
         ("adopted by its reason", Box::new(move |f| because(f, reasons::ADOPTED))),
         ("deleted", Box::new(move |f| because(f, reasons::DELETED))),

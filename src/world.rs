@@ -134,8 +134,8 @@ pub struct ServiceView {
     pub deleting: bool,
     /// Who wrote it last, by its managed fields: a name such as `kubectl-edit`.
     pub writer: Option<String>,
-    /// The run that restored it last: the annotation `cutover.dev/fence`.
-    pub fence: Option<String>,
+    /// Its annotations of this product.
+    pub marks: BTreeMap<String, String>,
 }
 
 /// A port of a Service.

@@ -127,7 +127,7 @@ impl Fixture {
             external_name: false,
             deleting: false,
             writer: None,
-            fence: None,
+            marks: Default::default(),
         };
         world.services.insert("web".into(), Seen { at: now, value: Some(service) });
         for version in ["blue", "green"] {

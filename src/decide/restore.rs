@@ -127,7 +127,7 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     if adopted(d, s) {
         d.switch_event(s, SwitchEvent::Restored);
         // Our own write is often seen before its answer is heard, and after a crash no answer comes.
-        s.adopted = d.world.service(&s.name).is_none_or(|view| view.fence.as_deref() != Some(&d.world.run_uid));
+        s.adopted = Route::of(s).seen(d.world).is_none_or(|seen| seen.fence != Some(&d.world.run_uid));
         s.restored_at = Some(d.now());
         return;
     }

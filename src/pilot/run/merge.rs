@@ -93,7 +93,7 @@ mod tests {
             external_name: false,
             deleting: false,
             writer: None,
-            fence: None,
+            marks: Default::default(),
         };
         Sighting::Service("web".into(), Some(view))
     }

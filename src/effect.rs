@@ -147,6 +147,8 @@ pub enum DryRun {
         /// What would be changed; `None` writes what is there already.
         change: Option<Change>,
     },
+    /// Delete a pod.
+    DeletePod(String),
     /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
     Look(ResourceOf),
     /// Approve a gate in another's name. It *must* be refused; being admitted, it is what is reported as refused.
@@ -308,6 +310,17 @@ pub enum Effect {
         /// Where the change takes pods away, the executor refuses it if one of these Services selects them live (P13).
         unless_live: Vec<String>,
     },
+    /// Delete a pod, so that its connections end. Refused if one of these Services selects it live (P13).
+    DeletePod {
+        /// Its name.
+        name: String,
+        /// Precondition: the next of that name is another one.
+        uid: String,
+        /// The workload that it belongs to.
+        workload: ObjectRef,
+        /// The Services.
+        unless_live: Vec<String>,
+    },
 }
 
 /// When a restore may be made (DESIGN §5.2): never onto an empty side.
@@ -346,6 +359,7 @@ impl Effect {
             Self::Change { why, object, change, .. } => {
                 EffectKey::Change { change: change.kind(), why: why.clone(), object: object.clone() }
             }
+            Self::DeletePod { name, uid, .. } => EffectKey::DeletePod { name: name.clone(), uid: uid.clone() },
         }
     }
 }

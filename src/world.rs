@@ -70,6 +70,8 @@ pub struct World {
     pub not_begun: BTreeSet<EffectKey>,
     /// The process stops: what was begun is recorded, and nothing new is claimed.
     pub stopping: bool,
+    /// Since when this process wants the end of the run, while that is not written down.
+    pub unrecorded: Option<Timestamp>,
     /// When an effect last ended without success, for the pace of tries.
     pub tried: BTreeMap<EffectKey, Timestamp>,
 }
@@ -136,6 +138,8 @@ pub struct ServiceView {
     pub deleting: bool,
     /// Who wrote it last, by its managed fields: a name such as `kubectl-edit`.
     pub writer: Option<String>,
+    /// Its annotations of this product.
+    pub marks: BTreeMap<String, String>,
 }
 
 /// A port of a Service.
@@ -393,6 +397,7 @@ impl World {
             in_flight: BTreeSet::new(),
             not_begun: BTreeSet::new(),
             stopping: false,
+            unrecorded: None,
             tried: BTreeMap::new(),
         }
     }

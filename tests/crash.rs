@@ -66,6 +66,7 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::Scaled { workload, from, to } => Some(format!("scale {} {from} {to}", workload.name)),
             Wrote::Changed { object, change } => Some(format!("{change} {}", object.name)),
             Wrote::Sent { key } => Some(format!("send {key}")),
+            Wrote::PodDeleted { pod, .. } => Some(format!("delete pod {pod}")),
             Wrote::Answered { decision } => Some(format!("answer {decision}")),
             Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
             Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } | Wrote::Annotated { .. } => None,
@@ -182,4 +183,7 @@ each! {
     undo_step
     retries
     follow_ups
+    single_writer
+    closing_crash
+    closing_switch
 }

@@ -217,4 +217,16 @@ worlds! {
         states: 2150,
         reaches: &[&["phase Completed", "phase Aborted", "phase Failed", "condition AwaitingDecision"]]
     }
+    connections_that_are_ended {
+        plan: small::closing(small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)])),
+        scope: after_a_trigger(&["crashes", "reply", "lost"]),
+        states: 100,
+        reaches: &[SWITCH, ERRORS]
+    }
+    a_target_that_is_stopped_before_the_restore {
+        plan: small::plan(&["web"], vec![small::stop("stop")], vec![small::errors(Severity::Rollback)]),
+        scope: after_a_trigger(&["crashes", "reply", "lost"]),
+        states: 100,
+        reaches: &[SWITCH, ERRORS]
+    }
 }

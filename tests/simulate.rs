@@ -367,6 +367,20 @@ scenarios! {
     start_denied
     start_reply_lost
     workload_watch_frozen
+    before_restore
+    before_restore_cut
+    before_restore_nobody
+    before_restore_unrecorded
+    closing_crash
+    closing_denied
+    closing_fought
+    closing_kept
+    closing_switch
+    closing_switch_back
+    closing_switch_one
+    single_writer
+    stop_target
+    undo_before_late
 }
 
 #[test]

@@ -273,6 +273,8 @@ mod tests {
             scaled_at: None,
             empty_since: None,
             undo_first: None,
+            stopped_at: None,
+            prepared_at: None,
         });
         assert!(f.drive(&s, Some(&r)).1.reads.contains_key(&read("check#2")));
         f.journal.ending = None;

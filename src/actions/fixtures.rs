@@ -137,6 +137,7 @@ impl Fixture {
             external_name: false,
             deleting: false,
             writer: None,
+            marks: Default::default(),
         };
         world.services.insert("web".into(), Seen { at: now, value: Some(service) });
         for version in ["blue", "green"] {
@@ -157,12 +158,15 @@ impl Fixture {
                 min_ready: MinReady::Percent(100),
                 drain: Duration::default(),
                 timeout: Duration::from_secs(60),
+                connections: Default::default(),
             },
             rollback: Some(PlanRollback {
                 min_ready: MinReady::Percent(50),
                 blocked: Default::default(),
                 within: Duration::from_mins(15),
                 default: Default::default(),
+                connections: Default::default(),
+                before: Duration::from_secs(5),
             }),
             observe: PlanObserve {
                 for_: Duration::from_mins(5),

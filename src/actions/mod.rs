@@ -18,6 +18,7 @@ use crate::world::World;
 mod approval;
 mod attempt;
 mod change;
+mod closing_rights;
 mod config;
 mod cron_jobs;
 mod evidence;
@@ -125,6 +126,10 @@ impl Out {
 pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
     let key = effect.key();
     let answered = cx.world.outcomes.get(&key);
+    // Wanted twice by one decision is wanted once.
+    if out.effects.iter().any(|wanted| wanted.key() == key) {
+        return;
+    }
     if cx.world.in_flight.contains(&key) || (answered.is_some() && !out.consumed.contains(&key)) {
         return;
     }

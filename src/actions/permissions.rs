@@ -20,7 +20,7 @@ use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
 use super::rights::{may_act_as, remedy};
-use super::{Cx, Out, Verdict, attempt_of, ports, set_env, span, try_of};
+use super::{Cx, Out, Verdict, attempt_of, closing_rights, ports, set_env, span, try_of};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -70,6 +70,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     }
     let answered = answered.filter(|(of, r)| *of == n || r.iter().all(|r| !r.transient));
     let invalid = ask_queries(cx, step, record, out);
+    let closing = closing_rights::warnings(cx, step, record, out);
     if let Ok(Some(why)) = &invalid {
         return Some(Verdict::fail(why.as_str()));
     }
@@ -98,7 +99,12 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         record.message = Some("who selects the pods of Jobs is being looked up".into());
         return None;
     }
+    let Some(closing) = closing else {
+        record.message = Some("whether connections can be ended is being tried".into());
+        return None;
+    };
     out.warnings.extend(warnings);
+    out.warnings.extend(closing);
     let mut evidence = json!({"tried": runs.len()});
     if !out.warnings.is_empty() {
         evidence["warnings"] = json!(out.warnings);
@@ -264,7 +270,7 @@ fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
 }
 
 /// `patch services/web` → `patch`, `services`.
-fn verb_and_resource(what: &str) -> (&str, &str) {
+pub fn verb_and_resource(what: &str) -> (&str, &str) {
     let mut words = what.split_whitespace();
     let verb = words.next().unwrap_or("patch");
     (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
@@ -295,6 +301,7 @@ mod tests {
             when: Default::default(),
             timeout: migrate.timeout,
             approval: None,
+            before_restore: false,
             action: job("x").action.clone(),
         });
         let suite = PlanSuite { pass_rate: 100, max_critical_failures: 0, steps: vec![job("in-suite")] };

@@ -4,7 +4,7 @@
 use crate::api::run::StepRecord;
 use crate::api::step::{Restart, WorkloadRef};
 use crate::effect::Change;
-use crate::plan::PlanStep;
+use crate::plan::{PlanStep, Stage};
 
 use super::change::{self, Look, Made, Wanted, look};
 use super::{Cx, Out, Verdict, attempt_of, rollout};
@@ -49,7 +49,13 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
             Made::Conflict(why) | Made::Gone(why) | Made::Never(why) => return Some(Verdict::fail(why)),
         }
     }
-    if changing { None } else { rollout::after_change(cx, &workloads, record) }
+    if changing {
+        return None;
+    }
+    if step.stage == Stage::BeforeRestore {
+        return Some(Verdict::Pass { evidence: None, captures: Default::default() });
+    }
+    rollout::after_change(cx, &workloads, record)
 }
 
 #[cfg(test)]

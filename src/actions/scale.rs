@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::api::run::{Before, ObjectRef, StepRecord};
 use crate::api::step::{Scale, WorkloadRef};
 use crate::effect::Change;
-use crate::plan::{Action, PlanStep};
+use crate::plan::{Action, PlanStep, Stage};
 use crate::world::WorkloadView;
 
 use super::change::{self, Look, Made, Wanted, look, shown};
@@ -52,6 +52,10 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
     if changing {
         return None;
     }
+    // Users wait for the restore: a change counts when it is written, but for a writer that must be gone.
+    if step.stage == Stage::BeforeRestore && !cx.plan.stops_target(step) {
+        return Some(Verdict::pass(evidence(record, scale)));
+    }
     if let Some(why) = change::unsettled(cx, &workloads, |_, view| other_count(view, scale.replicas)) {
         record.message = Some(why);
         return None;
@@ -87,6 +91,10 @@ pub fn undo(cx: &Cx, step: &PlanStep, of: &str, record: &mut StepRecord, out: &m
     };
     let wanted = |own: &Before| {
         let to = own.replicas.unwrap_or(scale.replicas);
+        // Scaled to 0 since; the next run gives it back what it had before this step.
+        if cx.journal.closings.iter().flat_map(|c| &c.workloads).any(|w| w.workload == own.object && w.done) {
+            return None;
+        }
         (to != scale.replicas).then_some(Change::Scale { from: scale.replicas, to })
     };
     let back = match change::take_back(cx, step, of, record, out, wanted)? {

@@ -11,7 +11,7 @@ use crate::effect::change::Now;
 use crate::effect::{Change, Effect, env};
 use crate::journal;
 use crate::plan::vars::{Escape, VarError, Vars};
-use crate::plan::{Action, Plan, PlanStep, undo_name};
+use crate::plan::{Action, Plan, PlanStep, Stage, undo_name};
 
 use super::change::{self, Look, Made, Wanted, look, shown};
 use super::{Cx, Out, Verdict, rollout};
@@ -108,6 +108,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
                 return Some(change::never(why, evidence(record, set)));
             }
         }
+    }
+    if !changing && step.stage == Stage::BeforeRestore {
+        return Some(Verdict::pass(evidence(record, set)));
     }
     if changing {
         return None;
@@ -315,8 +318,13 @@ mod tests {
     fn what_is_kept_is_dropped_at_the_end_unless_an_undo_took_it_back() {
         let (mut f, r) = done();
         let own = Action::UndoSetEnv { step: "mode".into() };
-        let undo =
-            crate::plan::PlanUndo { when: Default::default(), timeout: mode().timeout, approval: None, action: own };
+        let undo = crate::plan::PlanUndo {
+            when: Default::default(),
+            timeout: mode().timeout,
+            approval: None,
+            before_restore: false,
+            action: own,
+        };
         f.plan.steps = vec![PlanStep { undo: Some(undo), ..mode() }];
         assert_eq!(kept(&f.plan, "run-1", std::slice::from_ref(&r)).len(), 1);
         let undone = StepRecord { name: "undo/mode".into(), state: StepState::Failed, ..StepRecord::default() };

@@ -79,8 +79,13 @@ mod tests {
         let mut of = step("migrate", Stage::Prepare, Action::Job(job(migrate())));
         let undo = job(undo);
         let action = Action::Job(undo.clone());
-        of.undo =
-            Some(PlanUndo { when: Default::default(), timeout: of.timeout, approval: None, action: action.clone() });
+        of.undo = Some(PlanUndo {
+            when: Default::default(),
+            timeout: of.timeout,
+            approval: None,
+            before_restore: false,
+            action: action.clone(),
+        });
         f.plan.steps = vec![of.clone()];
         let Action::Job(run) = &of.action else { unreachable!() };
         let manifest = manifest::build(&f.cx(), &of, run, 1, false).expect("a manifest");

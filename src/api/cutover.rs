@@ -12,7 +12,7 @@ use super::duration::Duration;
 use super::phase::Phase;
 pub use super::phases::{FollowUp, PhaseSteps};
 use super::prometheus::Prometheus;
-pub use super::restore::{KeepPodLogs, Rollback};
+pub use super::restore::{Connections, KeepPodLogs, Rollback};
 use super::run::GateRole;
 use super::schema;
 use super::step::{KeyRef, WorkloadRef};
@@ -196,6 +196,9 @@ pub struct Switch {
     /// Longest switch; 60s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// What becomes of connections to the old side; `Keep` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
 }
 
 /// What is watched after the switch.

@@ -131,6 +131,8 @@ pub enum Resolution {
     Failed,
     /// For step `restore`, which an empty old side blocks: run the undos before the selectors go back.
     UndoFirst,
+    /// For step `restore`: scale the target to 0, so that the old side can start.
+    StopTarget,
     /// For step `restore`: keep trying, and undo afterwards.
     Wait,
 }

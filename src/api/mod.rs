@@ -9,6 +9,7 @@
 pub mod action;
 pub mod after;
 pub mod before;
+pub mod closing;
 pub mod condition;
 pub mod crd;
 pub mod cutover;
@@ -16,6 +17,7 @@ pub mod decision;
 pub mod duration;
 pub mod http;
 pub mod moment;
+pub mod observation;
 pub mod one_of;
 pub mod phase;
 pub mod phases;

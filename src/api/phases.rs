@@ -32,7 +32,7 @@ pub struct PhaseSteps {
     /// They run one after another.
     #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<Step>,
-    /// For `beforeRestore` alone: the time that all its steps have together; 5s by default.
+    /// For `beforeRestore` alone: the time that all its steps have together, at most 30s; 5s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
 }

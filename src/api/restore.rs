@@ -19,9 +19,24 @@ pub struct Rollback {
     /// What happens where the old side has no ready endpoint for `switch.timeout` while undos wait for the restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
+    /// What becomes of connections to the target after a restore; `Close` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     /// Last lines of the failed side's pods kept in a ConfigMap of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_pod_logs: Option<KeepPodLogs>,
+}
+
+/// What becomes of connections to the side that is left, since a selector moves new ones only. After a rollback `Close` by
+/// default: 30s later the target's Deployments are scaled to 0 until the next run and the pods of its StatefulSets deleted
+/// once. After a switch `Keep` by default; `Close` deletes the old side's pods in batches that keep `rollback.minReady`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Connections {
+    /// They last as long as its pods.
+    #[default]
+    Keep,
+    /// They are ended.
+    Close,
 }
 
 /// Last lines of the failed side's pods.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::after::AfterRecord;
 pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
+pub use super::closing::{ClosedPod, ClosedWorkload, Closing};
 use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 pub use super::restore::{BlockCause, RestoreBlock};
@@ -19,6 +20,7 @@ use super::trail::{AttemptRecord, ImageRecord, Outbox};
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
 pub use super::moment::Moment;
+pub use super::observation::{NodesLost, Observation, ObservationClock};
 
 /// A whole Service selector.
 pub type Selector = BTreeMap<String, String>;
@@ -99,6 +101,10 @@ pub struct RunStatus {
     /// The switch, from its claim on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<SwitchRecord>,
+    /// Ends of connections, by the side whose they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["side"]))]
+    pub closings: Vec<Closing>,
     /// The observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observation: Option<Observation>,
@@ -346,6 +352,9 @@ pub struct ServiceSwitch {
     /// When the selector was seen back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Timestamp>,
+    /// Somebody else put it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// What stands in the way of the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -367,56 +376,6 @@ pub enum SwitchState {
     Restored,
     /// The Service is gone: there is nothing to restore.
     Gone,
-}
-
-/// The observation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Observation {
-    /// When it began.
-    pub since: Timestamp,
-    /// Conclusive time so far, in milliseconds.
-    pub conclusive_ms: u64,
-    /// Up to when time has been counted.
-    pub counted_to: Timestamp,
-    /// What the time from `countedTo` on counts as.
-    #[serde(default)]
-    pub clock: ObservationClock,
-    /// Time in which the observation stood still for people, in milliseconds; it does not count against the timeout.
-    #[serde(default)]
-    pub stopped_ms: u64,
-}
-
-impl Observation {
-    /// An observation that begins.
-    pub fn begin(now: Timestamp) -> Self {
-        Self { since: now, conclusive_ms: 0, counted_to: now, clock: ObservationClock::Counting, stopped_ms: 0 }
-    }
-}
-
-/// What a stretch of the observation counts as. It is written down with the decision that begins the stretch, because
-/// the one that ends it no longer sees what stood in the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ObservationClock {
-    /// Observed time.
-    #[default]
-    Counting,
-    /// A trigger has no verdict: not observed, and the timeout runs on.
-    Inconclusive,
-    /// Suspended, a foreign selector, or an open question: people are awaited and the timeout stands still.
-    Stopped,
-}
-
-/// Nodes that took both sides' pods with them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodesLost {
-    /// Their names, in order.
-    pub nodes: Vec<String>,
-    /// Since when.
-    pub since: Timestamp,
-    /// What is so, in words.
-    #[serde(default)]
-    pub message: String,
 }
 
 /// What a run is on its way to, once that is not completion.
@@ -446,6 +405,12 @@ pub struct Ending {
     /// Whether the undos run before the selectors are back, once that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_first: Option<bool>,
+    /// When a person had the target stopped, so that the old side can start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    /// When what comes before the restore (`beforeRestore`, undos with `before: Restore`) was over; none where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared_at: Option<Timestamp>,
 }
 
 /// An open question to people.

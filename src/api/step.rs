@@ -110,6 +110,13 @@ pub enum UndoWhen {
     Succeeded,
 }
 
+/// `Restore`: the undo runs before the selectors go back, and needs a `timeout` and no approval. After them by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UndoBefore {
+    /// The selectors.
+    Restore,
+}
+
 /// What reverses a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +125,9 @@ pub struct Undo {
     /// `Attempted` (default) or `Succeeded`.
     #[serde(default)]
     pub when: UndoWhen,
+    /// `Restore`: it runs before the selectors go back; needs `timeout`, and no approval. By default it runs after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<UndoBefore>,
     /// Asked before the undo runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

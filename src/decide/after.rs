@@ -9,7 +9,7 @@ use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::StepState;
 use crate::decide::draft::Draft;
-use crate::decide::{close, execution, interrupt, steps};
+use crate::decide::{close, closing, execution, interrupt, steps};
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
@@ -28,7 +28,11 @@ pub fn run(d: &mut Draft) {
         return reopened(d);
     }
     if !is_anything_to_come(d) {
-        return close::run(d);
+        // Pods of the old side that are still to be deleted.
+        if !closing::is_under_way(d) {
+            close::run(d);
+        }
+        return;
     }
     if !execution::everything_is_known(d) {
         return;
@@ -51,7 +55,7 @@ pub fn run(d: &mut Draft) {
         d.out.wake_at(at);
         d.journal.waiting = Some(format!("{what} at {at:.0}"));
     }
-    if followed && retired && checked && d.journal.ending.is_none() {
+    if followed && retired && checked && d.journal.ending.is_none() && !closing::is_under_way(d) {
         close::run(d);
     }
 }

@@ -4,7 +4,7 @@
 use crate::api::condition::reasons;
 use crate::api::restore::{BlockedAction, BlockedDefault};
 use crate::decide::draft::Draft;
-use crate::decide::{execution, interrupt, undo};
+use crate::decide::{closing, execution, interrupt, undo};
 use crate::journal::question::Subject;
 use crate::journal::{self, later};
 use crate::plan::Execution;
@@ -16,12 +16,14 @@ pub(crate) const RESTORE: &str = "restore";
 pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
     let Some(rule) = d.plan.rollback.clone() else { return };
+    closing::go_on(d);
     let Some(since) = ending.empty_since else { return };
     let due = undo::due_undos(d);
     if due.is_empty() {
         return;
     }
-    let from = later(since, d.plan.switch.timeout);
+    // After a stop the old side gets its time anew.
+    let from = later(ending.stopped_at.map_or(since, |at| at.max(since)), d.plan.switch.timeout);
     if ending.undo_first.is_none() && d.now() < from {
         d.out.wake_at(from);
         return;
@@ -53,7 +55,29 @@ pub fn is_open(d: &Draft) -> bool {
 
 /// Whether an undo has begun before the restore.
 pub(crate) fn has_begun(d: &Draft) -> bool {
-    d.journal.steps.iter().any(|r| matches!(r.name.parse(), Ok(Execution::Undo(_))))
+    let begun = |name: &str| match name.parse() {
+        Ok(Execution::Undo(of)) => d.plan.step(&of).and_then(|s| s.undo.as_ref()),
+        _ => None,
+    };
+    d.journal.steps.iter().any(|r| begun(&r.name).is_some_and(|undo| !undo.before_restore))
+}
+
+/// A person has the target stopped, since the old side cannot start beside it.
+pub(crate) fn stop_target(d: &mut Draft, why: &str) -> bool {
+    if !closing::stop_target(d) {
+        return false;
+    }
+    let (now, target) = (d.now(), d.plan.target.name.clone());
+    if let Some(ending) = d.journal.ending.as_mut() {
+        ending.stopped_at = Some(now);
+    }
+    if Subject::Restore.is_of(d.journal.question.as_ref()) {
+        d.journal.question = None;
+    }
+    let subject = Subject::Restore.to_string();
+    d.note(true, reasons::DECISION, &subject, format!("{target} is scaled to 0 ({why})"));
+    d.out.wake_at(now);
+    true
 }
 
 /// Takes in what was decided.
@@ -77,8 +101,9 @@ fn question(d: &Draft, due: &[String]) -> String {
     let blocked = d.journal.switch.iter().flat_map(|s| &s.services).find_map(|s| s.blocked.as_ref());
     let what = blocked.map_or("the old side has no ready endpoint", |b| b.message.as_str());
     format!(
-        "{what}. The undos ({}) wait for the restore. Decide Resolve, step restore: outcome UndoFirst runs them now, Wait \
-         goes on trying",
-        due.join(", ")
+        "{what}. The undos ({}) wait for the restore. Decide Resolve, step restore: outcome UndoFirst runs them now, \
+         StopTarget scales {} to 0, Wait goes on trying",
+        due.join(", "),
+        d.plan.target.name
     )
 }

@@ -131,6 +131,8 @@ impl<'a> Draft<'a> {
             scaled_at: None,
             empty_since: None,
             undo_first: None,
+            stopped_at: None,
+            prepared_at: None,
         });
         self.journal.question = None;
         // What this decision wanted on the way forward is not sent any more.

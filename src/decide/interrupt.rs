@@ -10,13 +10,13 @@ use crate::decide::execution;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal;
 use crate::journal::transition::{self, StepEvent};
-use crate::plan::{Action, PlanStep, Stage};
+use crate::plan::{Action, PlanStep};
 
 /// True when no step of the way forward is under way any more.
 pub fn settle(d: &mut Draft) -> bool {
     let plan = d.plan;
     let mut settled = true;
-    let forward = plan.steps.iter().filter(|s| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify));
+    let forward = plan.steps.iter().filter(|s| !s.stage.is_way_back());
     for step in forward {
         if let Action::Suite(suite) = &step.action {
             for sub in &suite.steps {

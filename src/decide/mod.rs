@@ -10,9 +10,11 @@ use crate::world::World;
 
 mod after;
 mod answers;
+mod before;
 mod blocked;
 mod changes;
 mod close;
+mod closing;
 mod decision;
 mod draft;
 mod execution;
@@ -76,6 +78,7 @@ fn with_outbox(mut decision: Decision, world: &World) -> Decision {
 }
 
 fn run_phase(d: &mut Draft) {
+    closing::after_switch(d);
     match d.journal.phase {
         Phase::Idle | Phase::Pending => steps::pending(d),
         Phase::Preflight => steps::stage(d, Stage::Preflight, Phase::Preparing),

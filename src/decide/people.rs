@@ -151,13 +151,15 @@ fn resolve(d: &mut Draft, view: &DecisionView, why: &str) -> String {
                 blocked::decided(d, outcome == Resolution::UndoFirst, why);
                 ACCEPTED.into()
             }
+            Resolution::StopTarget if blocked::stop_target(d, why) => ACCEPTED.into(),
+            Resolution::StopTarget => "refused: the target has been stopped already, or is not known yet".into(),
             Resolution::Succeeded | Resolution::Failed => {
-                "refused: of step restore the outcome is UndoFirst or Wait".into()
+                "refused: of step restore the outcome is UndoFirst, StopTarget or Wait".into()
             }
         };
     }
-    if matches!(outcome, Resolution::UndoFirst | Resolution::Wait) {
-        return "refused: UndoFirst and Wait are answers for step restore alone".into();
+    if matches!(outcome, Resolution::UndoFirst | Resolution::StopTarget | Resolution::Wait) {
+        return "refused: UndoFirst, StopTarget and Wait are answers for step restore alone".into();
     }
     if step == "decision" {
         return answer(d, outcome, why);
@@ -225,7 +227,7 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
     };
     let subject = subject_of(&question);
     if subject == Some(Subject::Restore) {
-        return "refused: answer with step restore and outcome UndoFirst or Wait".into();
+        return "refused: answer with step restore and outcome UndoFirst, StopTarget or Wait".into();
     }
     let undo = subject == Some(Subject::Undo);
     if outcome == Resolution::Failed && !undo && journal::is_retired(&d.journal) {
@@ -238,7 +240,7 @@ fn answer(d: &mut Draft, outcome: Resolution, why: &str) -> String {
             d.journal.after.get_or_insert_default().undo = undo;
         }
         Resolution::Succeeded => go_on(d, subject),
-        Resolution::Failed | Resolution::UndoFirst | Resolution::Wait => {
+        Resolution::Failed | Resolution::UndoFirst | Resolution::StopTarget | Resolution::Wait => {
             let message = format!("{} ({why})", question.text);
             let trigger = subject.and_then(Subject::into_trigger);
             d.end(Phase::Failed, reasons::DECISION, &message, trigger.as_deref());

@@ -126,6 +126,8 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     }
     if adopted(d, s) {
         d.switch_event(s, SwitchEvent::Restored);
+        // Our own write is often seen before its answer is heard, and after a crash no answer comes.
+        s.adopted = Route::of(s).seen(d.world).is_none_or(|seen| seen.fence != Some(&d.world.run_uid));
         s.restored_at = Some(d.now());
         return;
     }
@@ -240,7 +242,7 @@ fn either(from: &Selector, to: &Selector) -> String {
 
 /// Put back by somebody else: recorded as switched by us, so no patch of ours is in flight, and seen on the old side
 /// in a version younger than our patch.
-fn adopted(d: &Draft, s: &ServiceSwitch) -> bool {
+pub fn adopted(d: &Draft, s: &ServiceSwitch) -> bool {
     s.state == SwitchState::Switched
         && Route::of(s).seen(d.world).is_some_and(|seen| {
             seen.uid == s.uid

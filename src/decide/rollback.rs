@@ -4,7 +4,7 @@ use crate::api::condition::reasons;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
-use crate::decide::{blocked, execution, interrupt, restore, undo};
+use crate::decide::{before, blocked, closing, execution, interrupt, restore, undo};
 use crate::journal;
 use crate::journal::question::Subject;
 use crate::plan::{PlanStep, Stage};
@@ -13,10 +13,21 @@ use crate::route::Route;
 /// Runs the end of a run, whatever it is: RolledBack, Failed, Aborted or Superseded.
 pub fn run(d: &mut Draft) {
     let Some(ending) = d.journal.ending.clone() else { return };
+    closing::call_off(d);
+    if !before::run(d) {
+        return;
+    }
     if !restore::run(d) {
         return blocked::run(d);
     }
-    if !execution::everything_is_known(d) || !interrupt::settle(d) {
+    if !execution::everything_is_known(d) {
+        return;
+    }
+    // Neither a step that is brought to its end nor people are waited for, unless an undo uses the target first.
+    if !undo::target_comes_first(d) {
+        closing::after_restore(d);
+    }
+    if !interrupt::settle(d) {
         return;
     }
     if !undo::unretire(d) || !undos_are_agreed(d) || !undo::undo_all(d) {
@@ -31,7 +42,8 @@ pub fn run(d: &mut Draft) {
         return;
     }
     let Some(ending) = d.journal.ending.clone() else { return };
-    if awaits_return(d, ending.at) {
+    // One whose Service came back only now.
+    if !closing::after_restore(d) || awaits_return(d, ending.at) {
         return;
     }
     // A switch of which every patch was refused switched nothing.

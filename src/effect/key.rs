@@ -68,6 +68,8 @@ pub enum EffectKey {
     },
     /// `restore/ROUTE`.
     Restore(String),
+    /// `delete_pod/NAME/UID`.
+    DeletePod { name: String, uid: String },
     /// `CHANGE/WHY/KIND/NAME`.
     Change {
         /// What kind of change it is.
@@ -197,6 +199,12 @@ impl EffectKey {
                 Self::Switch { route: route.to_owned(), resource_version: version.to_owned() }
             }
             "restore" => Self::Restore(name()?),
+            "delete_pod" => {
+                let (name, uid) = rest
+                    .split_once('/')
+                    .filter(|(name, uid)| !name.is_empty() && !uid.is_empty() && !uid.contains('/'))?;
+                Self::DeletePod { name: name.to_owned(), uid: uid.to_owned() }
+            }
             _ => {
                 let change = change::Kind::ALL.into_iter().find(|kind| kind.as_str() == head)?;
                 let (rest, name) = rest.rsplit_once('/').filter(|(_, name)| !name.is_empty())?;
@@ -250,6 +258,7 @@ impl fmt::Display for EffectKey {
             Self::Send(attempt) => write!(f, "send/{attempt}"),
             Self::Switch { route, resource_version } => write!(f, "switch/{route}/{resource_version}"),
             Self::Restore(route) => write!(f, "restore/{route}"),
+            Self::DeletePod { name, uid } => write!(f, "delete_pod/{name}/{uid}"),
             Self::Change { change, why, object } => {
                 write!(f, "{change}/{why}/{:?}/{}", object.kind, object.name)
             }

@@ -194,6 +194,7 @@ mod tests {
             wanted: 2,
             old_wanted: 2,
             unanswered: false,
+            adopted: false,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,

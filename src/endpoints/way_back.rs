@@ -44,6 +44,18 @@ pub(crate) fn count_key(workload: &crate::api::step::WorkloadRef) -> String {
     format!("{:?}/{}", workload.kind, workload.name)
 }
 
+/// How many replicas a workload had before a step of the run's way forward changed that; none where none did. What a former
+/// run had scaled down, and this one gave back first, had what it was given.
+pub fn before_run(plan: &Plan, journal: &RunStatus, object: &ObjectRef) -> Option<u32> {
+    let given: Vec<&str> = plan.scaled_up().map(|(step, ..)| step).collect();
+    let forward = |r: &&StepRecord| {
+        let step = plan.step(&r.name).filter(|_| !r.name.contains('/') && !given.contains(&r.name.as_str()));
+        step.is_some_and(|s| matches!(s.action, Action::Scale(_)) && s.name != RETIRE && !s.stage.is_way_back())
+    };
+    let mut steps = journal.steps.iter().filter(forward).flat_map(|r| &r.before);
+    steps.find(|b| b.object == *object && b.done)?.replicas
+}
+
 /// The step of the run that scaled the live side down: a single writer that must stop before the new one starts. `now`: only
 /// while a workload has fewer replicas than before that step.
 pub(crate) fn stopped_by(plan: &Plan, journal: &RunStatus, now: Option<&World>) -> Option<String> {

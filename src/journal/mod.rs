@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState, TriggerRecord,
+    Closing, Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState,
+    TriggerRecord,
 };
 use crate::api::trigger::Until;
 
@@ -113,6 +114,11 @@ pub fn put(journal: &mut RunStatus, record: StepRecord) {
 /// Whether the run has been Completed, even if it is rolled back now.
 pub(crate) fn was_completed(journal: &RunStatus) -> bool {
     journal.phase == Phase::Completed || journal.timeline.iter().any(|m| m.phase == Phase::Completed)
+}
+
+/// The end of a side's connections, if it was claimed.
+pub fn closing<'a>(journal: &'a RunStatus, side: &str) -> Option<&'a Closing> {
+    journal.closings.iter().find(|c| c.side == side)
 }
 
 /// Whether the old side has been scaled down for good: a rollback of this run is no longer possible.

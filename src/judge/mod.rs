@@ -144,6 +144,7 @@ mod fixtures {
             wanted,
             old_wanted: wanted,
             unanswered: false,
+            adopted: false,
             state: SwitchState::Switched,
             switched_at: Some(now),
             restored_at: None,

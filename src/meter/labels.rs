@@ -117,11 +117,12 @@ pub(crate) const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
 pub(crate) const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
 
 /// Kinds of effects.
-pub(crate) const EFFECTS: [&str; 15] = [
+pub(crate) const EFFECTS: [&str; 16] = [
     "create_job",
     "start_job",
     "delete_job",
     "own_job",
+    "delete_pod",
     "answer",
     "send",
     "switch",
@@ -142,6 +143,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::StartJob { .. } => "start_job",
         Effect::DeleteJob { .. } => "delete_job",
         Effect::OwnJob { .. } => "own_job",
+        Effect::DeletePod { .. } => "delete_pod",
         Effect::Answer { .. } => "answer",
         Effect::Send { .. } => "send",
         Effect::Switch { .. } => "switch",

@@ -173,6 +173,7 @@ mod tests {
             wanted: 0,
             old_wanted: 0,
             unanswered: false,
+            adopted: false,
             state,
             switched_at: switched.map(at),
             restored_at: restored.map(at),
@@ -209,6 +210,8 @@ mod tests {
             scaled_at: None,
             empty_since: None,
             undo_first: None,
+            stopped_at: None,
+            prepared_at: None,
         });
         assert_eq!(between(&plan, &whole, &restored), [Measure::Restore("trigger", 2.0)]);
         restored.state = RunState::Closed;

@@ -24,6 +24,7 @@ fn all_effects() -> Vec<Effect> {
         Effect::StartJob { name: name.clone(), uid: uid.clone() },
         Effect::DeleteJob { name: name.clone(), uid: uid.clone(), resource_version: None },
         Effect::OwnJob { name: name.clone(), uid: uid.clone() },
+        Effect::DeletePod { name: name.clone(), uid: uid.clone(), workload: (&workload).into(), unless_live: vec![] },
         Effect::Answer {
             decision: name.clone(),
             uid: uid.clone(),

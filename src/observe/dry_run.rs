@@ -5,7 +5,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -70,6 +71,7 @@ fn what(run: &DryRun) -> String {
         DryRun::Job { step, .. } => format!("create jobs for step {step}"),
         DryRun::Selector { service, .. } => format!("patch services/{service}"),
         DryRun::Change { object, .. } => format!("patch {}/{}", api_of(object.kind).plural, object.name),
+        DryRun::DeletePod(name) => format!("delete pods/{name}"),
         DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
         DryRun::ForgedDecision { gate, .. } => format!("forge a decision on gate {gate}"),
     }
@@ -92,6 +94,15 @@ impl Tries<'_> {
                 call(api.patch(&object.name, &params(), &body(&patch)?)).await.map(drop)
             }
             DryRun::Change { object, change } => self.change(object, change.as_ref()).await,
+            DryRun::DeletePod(name) => {
+                let api = Api::<Pod>::namespaced(self.account.clone(), self.namespace);
+                let params = DeleteParams { dry_run: true, ..DeleteParams::default() };
+                match answered(api.delete(name, &params)).await {
+                    // Rights are asked first: one that is not there may be deleted.
+                    Err(Unanswered::Error(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+                    answer => answer.map(drop).map_err(refusal),
+                }
+            }
             DryRun::Look(of) => match resource::read(&self.account, self.namespace, of).await {
                 ResourceAnswer::Found(_) | ResourceAnswer::NotFound => Ok(()),
                 ResourceAnswer::Forbidden { why, .. } => Err(Refusal { why, forbidden: true, transient: false }),

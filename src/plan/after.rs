@@ -19,6 +19,8 @@ use super::{Action, Plan, PlanStep, PlanSuite, PlanUndo, Stage};
 
 /// The step that scales the old side down.
 pub const RETIRE: &str = "cutover-retire";
+/// Why a side is scaled down so that its connections end; no step may have this name.
+pub const CLOSE: &str = "cutover-close";
 /// Begin of the names of the steps that scale a retired target up.
 const SCALE_UP: &str = "cutover-scale-up-";
 /// How often scaling down is tried before people are asked.
@@ -230,6 +232,7 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
         when: UndoWhen::Attempted,
         timeout: step.timeout,
         approval: None,
+        before_restore: false,
         action: Action::Unscale { step: name.to_owned() },
     };
     PlanStep { undo: Some(undo), ..step }

@@ -10,7 +10,8 @@ use super::{Plan, Stage};
 
 /// Changes stand only where changes may stand.
 pub(super) fn stands(cx: &mut Cx, place: &Place, at: &str) {
-    let changes = matches!(place.stage, Stage::Prepare | Stage::Confirm | Stage::Finish | Stage::Rollback);
+    let changes =
+        matches!(place.stage, Stage::Prepare | Stage::Confirm | Stage::Finish | Stage::BeforeRestore | Stage::Rollback);
     let in_suite = matches!(place.part, Part::Suite);
     cx.refusals.require(
         (changes || matches!(place.part, Part::Undo)) && !in_suite,
@@ -20,7 +21,7 @@ pub(super) fn stands(cx: &mut Cx, place: &Place, at: &str) {
         } else {
             format!("nothing is changed in {}", place.stage.field())
         },
-        "move the step to prepare, confirm, finish or rollback",
+        "move the step to prepare, confirm, finish, beforeRestore or rollback",
     );
 }
 

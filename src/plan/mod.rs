@@ -2,6 +2,7 @@
 
 mod actions;
 pub mod after;
+mod before;
 mod changes;
 pub(crate) mod execution;
 pub mod expr;

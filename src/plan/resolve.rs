@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::cutover::{CutoverSpec, FollowUp, Side};
 use crate::api::duration::Duration;
 use crate::api::phases;
-use crate::api::restore::BlockedAction;
+use crate::api::restore::{BlockedAction, Connections};
 use crate::api::step::{OnFailure, Rollout, SideRef, Step, StepAction};
 
 use super::actions::rollout;
@@ -26,6 +26,9 @@ pub(crate) const MAX_SPEC: usize = 256 * 1024;
 const MAX_PLAN: usize = 320 * 1024;
 /// Longest name of a Cutover.
 const MAX_NAME: usize = 40;
+/// The time of the steps before the restore, unless it is said, and the most.
+const BEFORE: Duration = Duration::from_secs(5);
+const MAX_BEFORE: Duration = Duration::from_secs(30);
 /// The account where none is named.
 const ACCOUNT: &str = "cutover";
 
@@ -84,6 +87,7 @@ pub fn resolve(
     plan_steps.extend(phase(&mut cx, Stage::Finish));
     // What comes after Completed sees nothing of the way back.
     let forward = (cx.scope.captures.clone(), cx.scope.steps.clone());
+    plan_steps.extend(phase(&mut cx, Stage::BeforeRestore));
     plan_steps.extend(phase(&mut cx, Stage::Rollback));
     plan_steps.extend(phase(&mut cx, Stage::RollbackVerify));
     (cx.scope.captures, cx.scope.steps) = forward;
@@ -310,7 +314,8 @@ fn switch(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanSwitch {
         "a timeout of 0s leaves no time",
         "give some time, such as 60s",
     );
-    PlanSwitch { min_ready, drain: given.drain.unwrap_or_default(), timeout }
+    let connections = given.connections.unwrap_or_default();
+    PlanSwitch { min_ready, drain: given.drain.unwrap_or_default(), timeout, connections }
 }
 
 /// How selectors go back.
@@ -336,7 +341,21 @@ fn rollback(spec: &CutoverSpec, refusals: &mut Refusals) -> PlanRollback {
         blocked: blocked.action.unwrap_or_default(),
         within: blocked.within.unwrap_or(Duration::from_mins(15)),
         default: blocked.default.unwrap_or_default(),
+        connections: given.and_then(|r| r.connections).unwrap_or(Connections::Close),
+        before: before_restore(spec, refusals),
     }
+}
+
+/// The time that the steps before the restore have together.
+fn before_restore(spec: &CutoverSpec, refusals: &mut Refusals) -> Duration {
+    let within = spec.phases.get(Stage::BeforeRestore.field()).and_then(|phase| phase.within);
+    refusals.require(
+        within.is_none_or(|within| !within.is_zero() && within <= MAX_BEFORE),
+        "spec.phases.beforeRestore.within",
+        format!("{} is not possible: users are on the target meanwhile", within.unwrap_or_default()),
+        format!("give some time up to {MAX_BEFORE}"),
+    );
+    within.unwrap_or(BEFORE)
 }
 
 /// Ready endpoints wanted, as a field gives them.

@@ -1,12 +1,12 @@
 //! PURE. Steps: defaults filled in, what may stand where, and the steps that are inserted.
 
-use crate::api::step::{Job, OnFailure, Step, Undo, UndoWhen};
+use crate::api::step::{Job, OnFailure, Step, Undo, UndoBefore, UndoWhen};
 
 use super::actions::{self, approval, captures, job, resolved, texts};
 use super::refuse::{Of, Refusals, label, not_yet};
 use super::resolving::{Cx, EVERY, Part, Place, attempts, timeout_is_some_time};
 use super::scope::{MAX_NAME, Scope, Usage};
-use super::{Action, PlanStep, PlanUndo, Stage};
+use super::{Action, PlanStep, PlanUndo, Stage, before};
 
 /// End of the name of a dry run's step.
 pub(super) const DRY_RUN: &str = "-dry-run";
@@ -70,6 +70,9 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         undo: undo(cx, stage, step, &action, at),
         action,
     };
+    if stage == Stage::BeforeRestore {
+        before::check(step, &resolved.action, at, cx.refusals);
+    }
     can_be_kept(step, &resolved, at, cx.refusals);
     can_be_undone_alone(&resolved, at, cx.refusals);
     Some(with_dry_run(cx, resolved, at))
@@ -80,7 +83,7 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
     let of_stage = match stage {
         Stage::Preflight | Stage::Prepare | Stage::Verify | Stage::Confirm => OnFailure::Fail,
         Stage::Finish | Stage::FollowUp | Stage::Retire => OnFailure::Decide,
-        Stage::Rollback | Stage::RollbackVerify => OnFailure::Continue,
+        Stage::BeforeRestore | Stage::Rollback | Stage::RollbackVerify => OnFailure::Continue,
     };
     match step.on_failure {
         Some(said) => {
@@ -96,9 +99,8 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
                 "a failing follow-up asks people, or is borne",
                 "use Decide or Continue",
             );
-            let rollback = matches!(stage, Stage::Rollback | Stage::RollbackVerify);
             refusals.require(
-                !rollback || said == OnFailure::Continue,
+                !stage.is_way_back() || said == OnFailure::Continue,
                 format!("{at}.onFailure"),
                 "a failing step of a rollback does not stop the ones after it",
                 "leave it out",
@@ -126,7 +128,7 @@ fn can_be_kept(step: &Step, resolved: &PlanStep, at: &str, refusals: &mut Refusa
     if matches!(resolved.action, Action::Approval(_)) {
         refusals.add(&at, "an approval is given for one run", "leave it out: people are asked anew");
     }
-    if matches!(resolved.stage, Stage::Rollback | Stage::RollbackVerify) {
+    if resolved.stage.is_way_back() {
         refusals.add(at, "a rollback is never retried", "leave it out");
     }
 }
@@ -155,7 +157,7 @@ fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Op
     let Some(undo) = &step.undo else {
         let action = action.automatic_undo(&step.name).filter(|_| may_be_undone(stage))?;
         let timeout = action.time(1, EVERY);
-        return Some(PlanUndo { when: Default::default(), timeout, approval: None, action });
+        return Some(PlanUndo { when: Default::default(), timeout, approval: None, before_restore: false, action });
     };
     let at = format!("{at}.undo");
     match stage {
@@ -164,6 +166,9 @@ fn undo(cx: &mut Cx, stage: Stage, step: &Step, action: &Action, at: &str) -> Op
             "preflight only reads, so there is nothing to undo",
             "move the step to prepare, or leave undo out",
         ),
+        Stage::BeforeRestore => {
+            cx.refusals.add(&at, "what comes before the restore has no undo", "reverse it in phases.rollback")
+        }
         Stage::Rollback | Stage::RollbackVerify => cx.refusals.add(&at, "a rollback is not undone", "leave undo out"),
         Stage::FollowUp => cx.refusals.add(
             &at,
@@ -203,11 +208,18 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     if let Some(asked) = &undo.approval {
         approval::check(asked, &format!("{at}.approval"), cx.refusals);
     }
-    Some(PlanUndo { when: undo.when, timeout, approval: undo.approval.clone(), action })
+    let before_restore = match undo.before {
+        Some(UndoBefore::Restore) => true,
+        None => false,
+    };
+    if before_restore {
+        before::check_undo(undo, at, cx.refusals);
+    }
+    Some(PlanUndo { when: undo.when, timeout, approval: undo.approval.clone(), before_restore, action })
 }
 
 fn may_be_undone(stage: Stage) -> bool {
-    !matches!(stage, Stage::Preflight | Stage::Rollback | Stage::RollbackVerify | Stage::FollowUp)
+    !stage.is_way_back() && !matches!(stage, Stage::Preflight | Stage::FollowUp)
 }
 
 /// A Job's dry run becomes a step before it, which must succeed.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::cutover::{DriftPolicy, Release, Retire, Window};
 use crate::api::duration::Duration;
-use crate::api::restore::{BlockedAction, BlockedDefault};
-use crate::api::step::{Approval, OnFailure, SideRef, UndoWhen, WorkloadRef};
+use crate::api::restore::{BlockedAction, BlockedDefault, Connections};
+use crate::api::step::{Approval, OnFailure, SideRef, To, UndoWhen, WorkloadRef};
 use crate::api::trigger::Trigger;
 
 use super::actions::Action;
@@ -118,6 +118,9 @@ pub struct PlanSwitch {
     pub drain: Duration,
     /// Longest switch.
     pub timeout: Duration,
+    /// What becomes of connections to the old side; plans of older versions keep them.
+    #[serde(default)]
+    pub connections: Connections,
 }
 
 /// The way back.
@@ -132,6 +135,12 @@ pub struct PlanRollback {
     pub within: Duration,
     /// What is done when nobody answers.
     pub default: BlockedDefault,
+    /// What becomes of connections to the target after a restore; plans of older versions keep them.
+    #[serde(default)]
+    pub connections: Connections,
+    /// The time of all steps that come before the restore.
+    #[serde(default)]
+    pub before: Duration,
 }
 
 /// Ready endpoints wanted: a number, or per cent of the side's wanted replicas.
@@ -179,6 +188,7 @@ pub enum Stage {
     Verify,
     Confirm,
     Finish,
+    BeforeRestore,
     Rollback,
     RollbackVerify,
     FollowUp,
@@ -190,14 +200,22 @@ impl Stage {
     pub(crate) const fn default_side(self) -> crate::api::step::To {
         match self {
             Self::Preflight | Self::Prepare | Self::Verify => crate::api::step::To::Target,
-            Self::Confirm | Self::Finish | Self::Rollback | Self::RollbackVerify | Self::FollowUp | Self::Retire => {
-                crate::api::step::To::Live
-            }
+            Self::Confirm
+            | Self::Finish
+            | Self::BeforeRestore
+            | Self::Rollback
+            | Self::RollbackVerify
+            | Self::FollowUp
+            | Self::Retire => crate::api::step::To::Live,
         }
     }
     /// Whether it comes after Completed.
     pub const fn after_completed(self) -> bool {
         matches!(self, Self::FollowUp | Self::Retire)
+    }
+    /// Whether it belongs to the way back.
+    pub const fn is_way_back(self) -> bool {
+        matches!(self, Self::BeforeRestore | Self::Rollback | Self::RollbackVerify)
     }
     /// The phase it comes from, as in `spec.phases`; `retire` for the retirement.
     pub const fn field(self) -> &'static str {
@@ -207,6 +225,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Confirm => "confirm",
             Self::Finish => "finish",
+            Self::BeforeRestore => "beforeRestore",
             Self::Rollback => "rollback",
             Self::RollbackVerify => "rollbackVerify",
             Self::FollowUp => "followUp",
@@ -283,6 +302,9 @@ pub struct PlanUndo {
     /// Who must agree first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// It runs before the selectors go back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_restore: bool,
     pub action: Action,
 }
 
@@ -366,6 +388,46 @@ impl Plan {
                 _ => None,
             },
             Execution::Undo(_) => None,
+        }
+    }
+
+    /// Whether a step stops the target, so that a single writer is gone before the old side starts: a step of `beforeRestore`
+    /// that scales it to 0. It is awaited outside the time of that phase.
+    pub fn stops_target(&self, step: &PlanStep) -> bool {
+        let Action::Scale(scale) = &step.action else { return false };
+        let of_target = self.named(scale.side, &scale.workloads).iter().any(|w| self.target.workloads.contains(w));
+        step.stage == Stage::BeforeRestore && scale.replicas == 0 && of_target
+    }
+
+    /// Whether an undo works on the target as it runs, so that it does not wait for the end of the target's connections.
+    pub fn uses_target(&self, undo: &Action) -> bool {
+        let of_target = |side: Option<SideRef>, workloads: &[WorkloadRef]| {
+            self.named(side, workloads).iter().any(|w| self.target.workloads.contains(w))
+        };
+        match undo {
+            Action::Job(job) => job.from.as_ref().is_some_and(|from| from.side == SideRef::Target),
+            Action::Http(http) => http.to == Some(To::Target),
+            Action::Tls(tls) => tls.to == Some(To::Target),
+            Action::Config(config) => config.from.as_ref().is_some_and(|from| from.side == SideRef::Target),
+            Action::Rollout(of) => of_target(of.side, &of.workloads),
+            Action::Scale(of) => of_target(of.side, &of.workloads),
+            Action::SetEnv(of) => of_target(of.side, &of.workloads),
+            Action::Restart(of) => of_target(of.side, &of.workloads),
+            Action::Logs(of) => of.side == Some(SideRef::Target),
+            // What a former run had scaled down is scaled down by the end of the connections.
+            Action::Unscale { step } if self.scaled_up().any(|(name, ..)| name == step) => false,
+            Action::Unscale { step } | Action::UndoSetEnv { step } => {
+                self.step(step).is_some_and(|step| self.uses_target(&step.action))
+            }
+            Action::Metric(_)
+            | Action::Resource(_)
+            | Action::CronJobs(_)
+            | Action::Wait(_)
+            | Action::Suite(_)
+            | Action::Approval(_)
+            | Action::UndoRollout(_)
+            | Action::Permissions {}
+            | Action::UndoCronJobs { .. } => false,
         }
     }
 

@@ -90,6 +90,8 @@ pub struct Seen<'a> {
     pub at: &'a Position,
     /// Who wrote it last.
     pub writer: Option<&'a str>,
+    /// The run that restored it last.
+    pub fence: Option<&'a str>,
 }
 
 /// To which of two sides a route points.
@@ -168,6 +170,7 @@ impl Route {
             old_wanted: 0,
             state: SwitchState::Claimed,
             unanswered: false,
+            adopted: false,
             switched_at: None,
             restored_at: None,
             message: None,

@@ -5,6 +5,7 @@ use kube::core::ApiResource;
 use serde_json::{Value, json};
 
 use super::{Live, Position, RouteKind, Seen, Way};
+use crate::api::ANNOTATION_FENCE;
 use crate::api::run::Selector;
 use crate::effect::CallError;
 use crate::effect::protocol::JsonPatch;
@@ -82,6 +83,7 @@ pub(super) fn seen(view: &ServiceView) -> Seen<'_> {
         resource_version: &view.resource_version,
         at: &view.selector,
         writer: view.writer.as_deref(),
+        fence: view.marks.get(ANNOTATION_FENCE).map(String::as_str),
     }
 }
 

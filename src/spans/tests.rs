@@ -84,6 +84,7 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         wanted: 0,
         old_wanted: 0,
         unanswered: false,
+        adopted: false,
         state: SwitchState::Restored,
         switched_at: Some(at(31)),
         restored_at: Some(at(restored)),
@@ -106,6 +107,8 @@ fn rolled_back() -> (CutoverRun, Plan, RunStatus) {
         scaled_at: None,
         empty_since: None,
         undo_first: None,
+        stopped_at: None,
+        prepared_at: None,
     });
     j.triggers =
         vec![crate::api::run::TriggerRecord { name: "errors".into(), fired_at: Some(at(50)), ..Default::default() }];

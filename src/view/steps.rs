@@ -184,8 +184,7 @@ pub fn tree<'a>(plan: &'a Plan, executions: &[Step<'a>]) -> Vec<Branch<'a>> {
 
 /// How far the way to Completed is: what comes after it, and the way back, do not count.
 pub fn progress(plan: &Plan, journal: &RunStatus) -> Progress {
-    let forward =
-        |s: &&PlanStep| !matches!(s.stage, Stage::Rollback | Stage::RollbackVerify) && !s.stage.after_completed();
+    let forward = |s: &&PlanStep| !s.stage.is_way_back() && !s.stage.after_completed();
     let is_done = |s: &&PlanStep| journal::record(journal, &s.name).is_some_and(|r| journal::is_done(r.state));
     let all = plan.steps.iter().filter(forward);
     Progress { done: all.clone().filter(is_done).count(), all: all.count() }

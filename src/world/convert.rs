@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
-use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, LABEL_RUN, LABEL_STEP};
+use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP};
 use crate::effect::{Attempt, hash};
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
@@ -94,7 +94,13 @@ pub fn service(service: &Service) -> ServiceView {
         external_name: spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName"),
         deleting: service.metadata.deletion_timestamp.is_some(),
         writer: writer(&service.metadata),
+        marks: marks(&service.metadata),
     }
+}
+
+fn marks(meta: &ObjectMeta) -> BTreeMap<String, String> {
+    let own = |key: &str| key.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP);
+    meta.annotations.iter().flatten().filter(|(k, _)| own(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// Who wrote an object last: the manager of the youngest managed-fields entry of the object itself.

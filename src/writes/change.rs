@@ -75,10 +75,18 @@ pub fn change(run_uid: &str, wanted: &Wanted<'_>, heard: &Heard) -> Result<Outco
         Err(outcome) => return Ok(outcome),
     };
     let Some(sent) = heard.sent() else {
-        if wanted.change.takes_away(before)
-            && let Some(outcome) = serves_somebody(run_uid, wanted, before, heard)?
-        {
-            return Ok(outcome);
+        if wanted.change.takes_away(before) {
+            let scales = matches!(wanted.change, Change::Scale { .. });
+            let what = if scales {
+                "is not shrunk"
+            } else {
+                "has the strategy Recreate, which takes all its pods away first, and is left as it is"
+            };
+            let labels = before.pointer("/spec/template/metadata/labels");
+            let of = Taken { object: wanted.object, what: &format!("{kind:?} {name} {what}"), whole: scales, labels };
+            if let Some(outcome) = serves_somebody(run_uid, &of, wanted.unless_live, heard)? {
+                return Ok(outcome);
+            }
         }
         return Err(Next::send(Write::Patch(this(wanted.object), patch(wanted.uid, version(before), &edits))));
     };
@@ -101,36 +109,45 @@ pub fn change(run_uid: &str, wanted: &Wanted<'_>, heard: &Heard) -> Result<Outco
     })
 }
 
+/// Pods that are about to be taken away.
+pub(super) struct Taken<'a> {
+    /// The workload that they belong to.
+    pub object: &'a ObjectRef,
+    /// What a refusal says is not done.
+    pub what: &'a str,
+    /// Whether the workload is made smaller: then one that no Service selects belongs to what is live all the same.
+    pub whole: bool,
+    /// Their labels.
+    pub labels: Option<&'a Value>,
+}
+
 /// Refuses to take away pods that a Service selects, one that another Cutover names included, or that another run is
 /// about to make live; and to shrink a workload of a live side that no Service selects.
-fn serves_somebody(run_uid: &str, wanted: &Wanted<'_>, now: &Value, heard: &Heard) -> Result<Option<Outcome>, Next> {
-    let ObjectRef { kind, name } = wanted.object;
-    let what = match wanted.change {
-        Change::Scale { .. } => "is not shrunk",
-        _ => "has the strategy Recreate, which takes all its pods away first, and is left as it is",
-    };
-    let refused =
-        |why: String| Ok(Some(Outcome::Refused { why: format!("{kind:?} {name} {what}: {why}"), forbidden: false }));
-    let mut services = wanted.unless_live.to_vec();
+pub(super) fn serves_somebody(
+    run_uid: &str,
+    taken: &Taken<'_>,
+    unless_live: &[String],
+    heard: &Heard,
+) -> Result<Option<Outcome>, Next> {
+    let refused = |why: String| Ok(Some(Outcome::Refused { why: format!("{}: {why}", taken.what), forbidden: false }));
+    let mut services = unless_live.to_vec();
     let mut sides = vec![];
     if !services.is_empty() {
         match claims::claims(run_uid, heard)? {
             Ok(claims) => {
-                if let Some(why) = claims.activates(wanted.object) {
+                if let Some(why) = claims.activates(taken.object) {
                     return refused(why);
                 }
-                if matches!(wanted.change, Change::Scale { .. }) {
-                    sides.extend(claims.listed(wanted.object).cloned());
+                if taken.whole {
+                    sides.extend(claims.listed(taken.object).cloned());
                 }
                 services.extend(claims.services);
             }
             Err(e) => return Ok(Some(Outcome::Transient(format!("what other Cutovers claim cannot be read: {e}")))),
         }
     }
-    let labels: BTreeMap<String, String> = now
-        .pointer("/spec/template/metadata/labels")
-        .and_then(|l| serde_json::from_value(l.clone()).ok())
-        .unwrap_or_default();
+    let labels: BTreeMap<String, String> =
+        taken.labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default();
     for service in &services {
         let route = Route::service(service);
         let [found] = heard.before([Look::Object(route.object())])?;

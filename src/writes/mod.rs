@@ -15,6 +15,7 @@ pub mod answer;
 mod change;
 mod claims;
 mod jobs;
+mod pods;
 
 /// The run that an effect belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,9 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
         }
         Effect::Change { why: _, object, uid, change, unless_live } => {
             change::change(run.uid, &change::Wanted { object, uid, change, unless_live }, heard)
+        }
+        Effect::DeletePod { name, uid, workload, unless_live } => {
+            pods::delete(run.uid, &pods::Doomed { name, uid, workload, unless_live }, heard)
         }
     }
 }

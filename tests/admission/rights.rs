@@ -52,6 +52,7 @@ async fn the_operator_reads_much_and_writes_little() {
         ("patch", "apps", "deployments"),
         ("create", "batch", "jobs"),
         ("delete", "batch", "jobs"),
+        ("delete", "", "pods"),
         ("get", "", "secrets"),
     ] {
         assert!(ask(&account, verb, group, resource, "", "", here).await, "the account needs {verb} {resource}");

@@ -66,7 +66,7 @@ impl State {
             self.journal(op.shell.pilot.journal(), text);
         }
         let refused: Vec<_> = w.said.refused.keys().collect();
-        let _ = write!(text, "|{refused:?}|{}", w.said.mute.is_some());
+        let _ = write!(text, "|{refused:?}|{}|{:?}", w.said.mute.is_some(), w.unrecorded);
         // Times that nothing is measured by any more are left out.
         let second = jiff::SignedDuration::from_secs(1);
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);

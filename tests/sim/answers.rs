@@ -179,6 +179,7 @@ impl Cluster {
         let (what, name) = match tried {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
+            DryRun::DeletePod(name) => (format!("delete pods/{name}"), name.clone()),
             DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
             DryRun::Change { object, .. } => {
                 let kind = format!("{:?}s", object.kind).to_lowercase();

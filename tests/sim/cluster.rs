@@ -71,6 +71,7 @@ pub enum Wrote {
     JobStarted { job: String, step: Option<String> },
     JobDeleted { job: String },
     JobOwned { job: String },
+    PodDeleted { pod: String, uid: String, labels: BTreeMap<String, String> },
     Answered { decision: String },
     Sent { key: String },
     Scaled { workload: WorkloadRef, from: u32, to: u32 },
@@ -301,7 +302,8 @@ impl Cluster {
         let now = self.now;
         self.pods.retain(|name, (owner, pod)| {
             let index = name.rsplit('-').next().and_then(|i| i.parse::<u32>().ok()).unwrap_or(0);
-            if owner != w || index < wanted {
+            // One that ends makes room for the next, whatever it is called.
+            if owner != w || (index < wanted && pod.gone_by.is_none()) {
                 return true;
             }
             if let (None, Some(drain)) = (pod.gone_by, drain) {
@@ -351,6 +353,26 @@ impl Cluster {
             }
             self.count(&w);
         }
+    }
+
+    /// A pod is deleted: it ends at once, or as long as its side's pods take, and another one takes its place then.
+    pub fn pod_deleted(&mut self, name: &str) {
+        let Some((w, pod)) = self.pods.get(name).cloned() else { return };
+        let side = [&self.plan.old, &self.plan.target].into_iter().find(|side| side.workloads.contains(&w));
+        match side.and_then(|side| self.drains.get(&side.name)).copied() {
+            Some(drain) => {
+                let now = self.now;
+                if let Some((_, pod)) = self.pods.get_mut(name) {
+                    pod.gone_by = Some(now + drain);
+                    (pod.terminating, pod.ready) = (true, false);
+                }
+            }
+            None => {
+                self.pods.remove(name);
+            }
+        }
+        self.wrote(Who::Us, Wrote::PodDeleted { pod: name.to_owned(), uid: pod.uid, labels: pod.labels });
+        self.count(&w);
     }
 
     /// Recomputes a workload's counts from its pods.

@@ -202,6 +202,7 @@ impl Server {
             wanted: 1,
             old_wanted: 1,
             unanswered: false,
+            adopted: false,
             state: if completed { SwitchState::Switched } else { SwitchState::Restored },
             switched_at: None,
             restored_at: None,

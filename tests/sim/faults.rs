@@ -16,6 +16,7 @@ pub enum On {
     Own,
     Answer,
     Change,
+    DeletePod,
     Send,
     /// The claim: a write of the run's status.
     Status,
@@ -87,6 +88,7 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::Send { key, .. } => (On::Send, &key.execution),
         Effect::Switch { route, .. } => (On::Switch, &route.name),
         Effect::Restore { route, .. } => (On::Restore, &route.name),
+        Effect::DeletePod { name, .. } => (On::DeletePod, name),
         Effect::Change { object, .. } => (On::Change, &object.name),
     }
 }

@@ -92,6 +92,20 @@ impl Log {
             let why = step.message.as_deref().map(|m| format!(": {}", mask(cluster, m))).unwrap_or_default();
             self.lines.push(format!("step {}: {:?}{attempt}{why}", step.name, step.state));
         }
+        for c in &status.closings {
+            let counts: Vec<String> =
+                c.endpoints.iter().map(|(service, n)| format!("{n} ready for {service}")).collect();
+            let scaled = c.workloads.iter().map(|w| {
+                let left = w.left.as_deref().map(|why| format!(" (left: {why})")).unwrap_or_default();
+                format!(", {} {} to 0, then {}{left}", w.workload.name, w.from, w.remembered)
+            });
+            let left = c.left.as_deref().map(|why| format!(", left: {why}")).unwrap_or_default();
+            let open = if c.ended.is_some() { "" } else { " (not over)" };
+            let scaled: String = scaled.collect();
+            let counts = counts.join(", ");
+            self.lines
+                .push(format!("closed {}{open}: {} pods, {counts}{scaled}, {} deleted{left}", c.side, c.had, c.gone));
+        }
         for c in status.conditions.iter().filter(|c| c.status == "True" || c.type_ == "CanRollBack") {
             self.lines.push(format!("condition {}={} {}: {}", c.type_, c.status, c.reason, mask(cluster, &c.message)));
         }
@@ -137,6 +151,7 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         Effect::StartJob { name, .. } => format!("start Job {}", mask(cluster, name)),
         Effect::DeleteJob { name, .. } => format!("delete Job {}", mask(cluster, name)),
         Effect::OwnJob { name, .. } => format!("own Job {}", mask(cluster, name)),
+        Effect::DeletePod { name, .. } => format!("delete Pod {name}"),
         Effect::Answer { uid, result, .. } => {
             let said = cluster.decisions.iter().find(|d| d.uid == *uid);
             let said = said.map(|d| format!("{:?} by {}", d.spec.decision, d.spec.by)).unwrap_or_default();

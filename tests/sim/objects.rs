@@ -86,6 +86,13 @@ impl Cluster {
         match resource {
             "services" => self.services.get(name).map(|found| service(name, found)),
             "jobs" => self.jobs.get(name).map(|found| job(name, &found.view, &self.run.1)),
+            "pods" => self.pods.get(name).map(|(_, pod)| {
+                let mut meta = json!({"name": name, "uid": pod.uid, "resourceVersion": "1", "labels": pod.labels});
+                if let Some(by) = pod.gone_by {
+                    meta["deletionTimestamp"] = by.to_string().into();
+                }
+                json!({"metadata": meta})
+            }),
             "cronjobs" => self.cron_jobs.get(name).map(|found| {
                 let version = self.versions.get(&format!("cronjobs/{name}")).copied().unwrap_or(0).to_string();
                 let meta = json!({"name": name, "uid": found.uid, "resourceVersion": version});
@@ -141,6 +148,7 @@ impl Cluster {
                 let names: Vec<&str> = match resource.plural.as_str() {
                     "cutovers" => vec![&self.plan.cutover],
                     "cutoverruns" => vec![&self.run.0],
+                    "pods" => self.pods.keys().map(String::as_str).collect(),
                     "cutoverdecisions" => self.decisions.iter().map(|d| d.name.as_str()).collect(),
                     _ => vec![],
                 };
@@ -182,6 +190,7 @@ impl Cluster {
                 let fence = object["metadata"]["annotations"][ANNOTATION_FENCE].as_str().map(str::to_owned);
                 self.selector_written(name, to, fence, version, Who::Us);
             }
+            ("pods", None) => self.pod_deleted(name),
             ("jobs", None) => self.remove_job(name, Who::Us),
             ("jobs", Some(object)) if self.jobs.contains_key(name) => self.job_written(name, object, version, server),
             ("jobs", Some(object)) => self.job_created(name, object, version),

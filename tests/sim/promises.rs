@@ -14,7 +14,7 @@ use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, Sw
 use cutover::api::step::{Approval, OnFailure};
 use cutover::effect::{Attempt, Change, Effect};
 use cutover::endpoints::{carries, matches};
-use cutover::plan::after::PlanFollowUp;
+use cutover::plan::after::{CLOSE, PlanFollowUp};
 use cutover::plan::{Action, Plan, Stage, undo_name};
 
 use super::cluster::{Cluster, Who, Wrote};
@@ -133,7 +133,7 @@ fn quorum(cluster: &Cluster, gate: &str, approval: &Approval, broken: &mut Vec<S
 fn step_in_order(cluster: &Cluster, new: &StepRecord, broken: &mut Vec<String>) {
     let (plan, after) = (&*cluster.plan, &cluster.status);
     let Some(position) = plan.steps.iter().position(|s| s.name == new.name) else { return };
-    let rollback = |s: Stage| matches!(s, Stage::Rollback | Stage::RollbackVerify);
+    let rollback = Stage::is_way_back;
     let Some(stage) = plan.steps.get(position).map(|s| s.stage) else { return };
     for former in plan.steps.iter().take(position).filter(|s| rollback(s.stage) == rollback(stage)) {
         // Follow-ups are due by the clock: one does not wait for another about which people are asked.
@@ -141,11 +141,21 @@ fn step_in_order(cluster: &Cluster, new: &StepRecord, broken: &mut Vec<String>) 
         if former.stage == Stage::FollowUp && !plan.follow_up.iter().any(together) {
             continue;
         }
-        if record(after, &former.name).is_none_or(|r| !over(r.state) && r.state != StepState::Unknown) {
+        // What comes before the restore has its time, and does not run for every one.
+        let first = former.stage == Stage::BeforeRestore && stage != Stage::BeforeRestore;
+        if record(after, &former.name).is_none_or(|r| !over(r.state) && r.state != StepState::Unknown)
+            && !(first && record(after, &former.name).is_none())
+        {
             broken.push(format!("P2: {} began before {} was over", new.name, former.name));
         }
     }
-    if rollback(stage) {
+    if stage == Stage::BeforeRestore {
+        let services = after.switch.iter().flat_map(|s| &s.services);
+        let begun = after.ending.as_ref().is_none_or(|e| e.prepared_at.is_some());
+        if new.state == StepState::Running && (begun || !services.into_iter().any(|s| open(s.state))) {
+            broken.push(format!("§5.8: {} began though nothing is to be restored after it", new.name));
+        }
+    } else if rollback(stage) {
         restored_first(after, &new.name, broken);
         for step in plan.steps.iter().filter(|s| s.undo.is_some()) {
             if record(after, &undo_name(&step.name)).is_some_and(|r| r.state == StepState::Running) {
@@ -170,11 +180,18 @@ fn undo_in_order(plan: &Plan, after: &RunStatus, step: &str, broken: &mut Vec<St
         }
         return;
     }
-    restored_first(after, &undo_name(step), broken);
+    let before = |name: &str| plan.step(name).and_then(|s| s.undo.as_ref()).is_some_and(|undo| undo.before_restore);
+    if !before(step) || after.ending.as_ref().is_some_and(|e| e.prepared_at.is_some()) {
+        restored_first(after, &undo_name(step), broken);
+    }
+    let uses = plan.step(step).and_then(|s| s.undo.as_ref()).is_some_and(|undo| plan.uses_target(&undo.action));
+    if !uses && after.closings.iter().any(|c| c.ended.is_none() && !c.stop) {
+        broken.push(format!("§5.7: {step} is undone before the target's connections are ended"));
+    }
     for other in after.steps.iter().filter(|r| r.name != undo_name(step)) {
         let Some(name) = other.name.strip_prefix("undo/") else { continue };
         let own = plan.step(name).is_some_and(|s| s.on_failure == OnFailure::UndoStep);
-        if !own && position(name) < position(step) {
+        if !own && !before(name) && position(name) < position(step) {
             broken.push(format!("§5.3: {name} was undone before {step}"));
         }
         if other.state == StepState::Running {
@@ -226,6 +243,9 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
             !status.phase.is_over()
                 && switch(&route.name).is_some_and(|s| open(s.state) || s.state == SwitchState::Gone)
         }
+        Effect::DeletePod { uid, .. } => {
+            status.closings.iter().flat_map(|c| &c.pods).any(|pod| pod.uid == *uid && !pod.done)
+        }
         Effect::Change { why, object, change, .. } => {
             // What is kept for an undo is dropped when none is to come; everything else is sent before it is done.
             let forgets = matches!(change, Change::ForgetEnv { .. });
@@ -233,7 +253,10 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
             let of_step = status.steps.iter().filter(|s| s.name == *why);
             let mut all = of_step.flat_map(|s| &s.before).filter(|b| b.object == *object && !b.forgotten);
             let before = all.any(|b| b.done == forgets && (!forgets || over));
-            before || (why == "restore" && status.ending.as_ref().is_some_and(|e| e.scaled_at.is_some()))
+            let ended = status.closings.iter().flat_map(|c| &c.workloads).any(|w| w.workload == *object && !w.done);
+            before
+                || (why == CLOSE && ended)
+                || (why == "restore" && status.ending.as_ref().is_some_and(|e| e.scaled_at.is_some()))
         }
     };
     if !claimed {
@@ -257,12 +280,18 @@ pub fn at_write(cluster: &mut Cluster, effect: &Effect, from: usize) {
             }
             Wrote::Answered { decision } => once(cluster, "P14: answer to", &decision),
             Wrote::Sent { key } => once(cluster, "P1: request of", &key),
+            Wrote::PodDeleted { pod, uid, labels } => {
+                once(cluster, "P13: deletion of", &uid);
+                if cluster.services.values().any(|s| matches(&labels, &s.view.selector)) {
+                    cluster.broken.push(format!("P13: pod {pod} was deleted while a Service selects it"));
+                }
+            }
             Wrote::Scaled { workload, from, to } if to < from => {
                 let labels = cluster.workloads.get(&workload).map(|w| w.pod_labels.clone()).unwrap_or_default();
                 let selected = cluster.services.values().any(|s| matches(&labels, &s.view.selector));
                 let side = cluster.side_of(&(&workload).into());
                 let live = selected || side.is_some_and(|side| cluster.is_live(side, &cluster.plan.services));
-                if live && !downtime_allowed(&cluster.plan, effect) {
+                if live && !downtime_allowed(cluster, effect) {
                     cluster.broken.push(format!("P13: {} was shrunk while a Service selects it", workload.name));
                 }
             }
@@ -320,8 +349,13 @@ fn once(cluster: &mut Cluster, what: &str, of: &str) {
     }
 }
 
-fn downtime_allowed(plan: &Plan, effect: &Effect) -> bool {
+fn downtime_allowed(cluster: &Cluster, effect: &Effect) -> bool {
+    let plan = &cluster.plan;
     let Effect::Change { why, .. } = effect else { return false };
+    if why == CLOSE {
+        // A person has the target stopped.
+        return cluster.status.closings.iter().any(|c| c.stop);
+    }
     plan.step(why).is_some_and(|s| matches!(&s.action, Action::Scale(scale) if scale.allow_downtime))
 }
 

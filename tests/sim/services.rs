@@ -1,5 +1,6 @@
 //! Services of the simulated cluster: made, deleted, and pointed somewhere.
 
+use cutover::api::ANNOTATION_FENCE;
 use cutover::api::run::Selector;
 use cutover::endpoints::{carries, whole_selector};
 use cutover::plan::PlanSide;
@@ -23,6 +24,7 @@ impl Cluster {
             external_name: false,
             deleting: false,
             writer: None,
+            marks: Default::default(),
         };
         self.services.insert(name.to_owned(), Service { view, fence: None });
         self.converge(name);
@@ -56,6 +58,7 @@ impl Cluster {
         let from = std::mem::replace(&mut service.view.selector, to.clone());
         let uid = service.view.uid.clone();
         if let Some(fence) = fence {
+            service.view.marks.insert(ANNOTATION_FENCE.into(), fence.clone());
             service.fence = Some(fence);
         }
         if from == to {

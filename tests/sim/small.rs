@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release, Retire, Window};
 use cutover::api::http::Http;
-use cutover::api::restore::{BlockedAction, BlockedDefault};
+use cutover::api::restore::{BlockedAction, BlockedDefault, Connections};
 use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::after::{PlanFollowUp, RETIRE};
@@ -56,8 +56,13 @@ pub fn job(command: &str) -> Action {
 
 /// A Job step with an undo.
 pub fn undoable(name: &str) -> PlanStep {
-    let undo =
-        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: job("undo") };
+    let undo = PlanUndo {
+        when: UndoWhen::Attempted,
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: job("undo"),
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, job(name)) }
 }
 
@@ -99,12 +104,15 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
             min_ready: MinReady::Percent(100),
             drain: Duration::from_secs(0),
             timeout: Duration::from_secs(2),
+            connections: Default::default(),
         },
         rollback: Some(PlanRollback {
             min_ready: MinReady::Percent(50),
             blocked: BlockedAction::UndoFirst,
             within: Duration::from_secs(4),
             default: BlockedDefault::Wait,
+            connections: Default::default(),
+            before: Duration::from_secs(5),
         }),
         observe: PlanObserve {
             for_: Duration::from_secs(2),
@@ -132,8 +140,13 @@ pub fn rollout() -> PlanStep {
 pub fn request(name: &str) -> PlanStep {
     let post =
         |path: &str| Action::Http(Http { method: Some(Method::Post), path: Some(path.into()), ..Http::default() });
-    let undo =
-        PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: post("/undo") };
+    let undo = PlanUndo {
+        when: UndoWhen::Attempted,
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: post("/undo"),
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, post("/do")) }
 }
 
@@ -141,7 +154,13 @@ pub fn request(name: &str) -> PlanStep {
 pub fn scale(name: &str) -> PlanStep {
     let scale = Scale { side: Some(SideRef::Target), workloads: vec![], replicas: 3, allow_downtime: false };
     let undo = Action::Unscale { step: name.into() };
-    let undo = PlanUndo { when: UndoWhen::default(), timeout: Duration::from_secs(8), approval: None, action: undo };
+    let undo = PlanUndo {
+        when: UndoWhen::default(),
+        timeout: Duration::from_secs(8),
+        approval: None,
+        before_restore: false,
+        action: undo,
+    };
     PlanStep { undo: Some(undo), ..step(name, Stage::Prepare, Action::Scale(scale)) }
 }
 
@@ -173,7 +192,8 @@ pub fn suite(name: &str) -> PlanStep {
 pub fn with_an_afterwards(mut plan: Plan) -> Plan {
     let scale = Scale { side: Some(SideRef::Old), workloads: vec![], replicas: 0, allow_downtime: false };
     let undo = Action::Unscale { step: RETIRE.into() };
-    let undo = PlanUndo { when: UndoWhen::Attempted, timeout: Duration::from_secs(8), approval: None, action: undo };
+    let (when, timeout) = (UndoWhen::Attempted, Duration::from_secs(8));
+    let undo = PlanUndo { when, timeout, approval: None, before_restore: false, action: undo };
     let retire = step(RETIRE, Stage::Retire, Action::Scale(scale));
     plan.steps.push(check("healthy", Stage::FollowUp));
     plan.steps.push(PlanStep { attempts: 3, on_failure: OnFailure::Decide, undo: Some(undo), ..retire });
@@ -188,4 +208,17 @@ pub fn with_an_afterwards(mut plan: Plan) -> Plan {
 pub fn within_a_window(plan: Plan) -> Plan {
     let at = |seconds| EPOCH + jiff::SignedDuration::from_secs(seconds);
     Plan { window: Some(Window { start: at(2), end: at(4) }), ..plan }
+}
+
+/// The same plan, whose target's connections are ended after a rollback.
+pub fn closing(mut plan: Plan) -> Plan {
+    plan.rollback.iter_mut().for_each(|rollback| rollback.connections = Connections::Close);
+    plan
+}
+
+/// The target is stopped before the selectors go back.
+pub fn stop(name: &str) -> PlanStep {
+    let scale = Scale { side: Some(SideRef::Target), workloads: vec![], replicas: 0, allow_downtime: true };
+    let timeout = Duration::from_secs(6);
+    PlanStep { undo: None, timeout, ..step(name, Stage::BeforeRestore, Action::Scale(scale)) }
 }

@@ -110,6 +110,9 @@ words! {
     BOTH_SIDES_EMPTY = "BothSidesEmpty",
         "Neither side has a ready endpoint.",
         "Bring either side's pods back.";
+    CONNECTIONS_KEPT = "ConnectionsKept",
+        "Connections to the side that was left are not ended: a right is missing, or somebody else has changed it.",
+        "Read the message; scale that side down by hand if its connections must end.";
     REVALIDATED = "Revalidated",
         "The checks of a completed run were made again.",
         "Read their result in `status.after` of the run.";

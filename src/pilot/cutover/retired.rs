@@ -9,9 +9,10 @@ use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, StepState};
 use crate::api::step::WorkloadRef;
+use crate::endpoints::way_back;
 use crate::journal;
 use crate::plan::after::RETIRE;
-use crate::plan::{Plan, undo_name};
+use crate::plan::{Plan, Stage, undo_name};
 
 /// Replicas by workload (`Kind/name`), by side.
 pub type Retired = BTreeMap<String, BTreeMap<String, u32>>;
@@ -30,6 +31,18 @@ pub fn remember(retired: &mut Retired, plan: &Plan, journal: &RunStatus, live: O
         if journal::record(journal, &undo_name(step)).is_some_and(|r| r.state == StepState::Succeeded) {
             retired.entry(plan.target.name.clone()).or_default().insert(key(workload), count);
         }
+    }
+    // The end of the target's connections, and what stopped it before the restore.
+    let ended = journal.closings.iter().filter(|c| c.side == plan.target.name).flat_map(|c| &c.workloads);
+    let ended = ended.filter(|w| w.done).map(|w| (&w.workload, w.remembered));
+    let stops = plan.stage(Stage::BeforeRestore).filter(|step| plan.stops_target(step));
+    let stopped = stops.filter_map(|step| journal::record(journal, &step.name)).flat_map(|r| &r.before);
+    let stopped = stopped
+        .filter(|b| b.done)
+        .filter_map(|b| Some((&b.object, way_back::before_run(plan, journal, &b.object).or(b.replicas)?)));
+    for (object, count) in ended.chain(stopped).filter(|(_, count)| *count > 0) {
+        let key = format!("{:?}/{}", object.kind, object.name);
+        retired.entry(plan.target.name.clone()).or_default().insert(key, count);
     }
     let undone = journal::record(journal, &undo_name(RETIRE)).is_some_and(|r| r.state == StepState::Succeeded);
     if undone {
@@ -101,6 +114,50 @@ mod tests {
         next.phase = Phase::RolledBack;
         remember(&mut retired, &f.plan, &next, Some("green"));
         assert_eq!(retired["blue"]["Deployment/web-blue"], 3);
+    }
+
+    #[test]
+    fn a_target_whose_connections_were_ended_is_remembered_as_well() {
+        let mut f = Fixture::new();
+        let green = ObjectRef::from(&workload("web-green"));
+        let closed = |remembered: u32, done: bool| crate::api::run::ClosedWorkload {
+            workload: green.clone(),
+            uid: "u".into(),
+            from: 4,
+            remembered,
+            done,
+            left: None,
+        };
+        let closing = |workloads| crate::api::run::Closing {
+            side: "green".into(),
+            at: f.world.now,
+            stop: false,
+            had: 4,
+            endpoints: BTreeMap::new(),
+            workloads,
+            pods: vec![],
+            gone: 0,
+            moved_at: None,
+            ended: None,
+            left: None,
+        };
+        for (remembered, done, wanted) in [(3, true, Some(3)), (3, false, None), (0, true, None)] {
+            let mut retired = Retired::new();
+            f.journal.closings = vec![closing(vec![closed(remembered, done)])];
+            remember(&mut retired, &f.plan, &f.journal, Some("blue"));
+            assert_eq!(retired.get("green").map(|counts| counts["Deployment/web-green"]), wanted);
+        }
+        // Stopped before the restore.
+        f.journal.closings.clear();
+        let stop = serde_json::json!({"side": "Target", "replicas": 0, "allowDowntime": true});
+        let stop = serde_json::from_value(stop).expect("a scale");
+        let stop = crate::actions::fixtures::step("stop", Stage::BeforeRestore, crate::plan::Action::Scale(stop));
+        f.plan.steps = vec![stop];
+        let before = vec![Before { replicas: Some(2), done: true, ..Before::of(green.clone(), "u") }];
+        f.journal.steps = vec![StepRecord { name: "stop".into(), before, ..StepRecord::default() }];
+        let mut retired = Retired::new();
+        remember(&mut retired, &f.plan, &f.journal, Some("blue"));
+        assert_eq!(retired["green"]["Deployment/web-green"], 2);
     }
 
     #[test]

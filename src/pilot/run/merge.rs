@@ -93,6 +93,7 @@ mod tests {
             external_name: false,
             deleting: false,
             writer: None,
+            marks: Default::default(),
         };
         Sighting::Service("web".into(), Some(view))
     }

@@ -367,6 +367,12 @@ impl Pilot {
         self.world.not_begun.extend(claimed.filter(|key| !self.world.in_flight.contains(key)));
         self.world.said = decision.said.clone();
         self.journal = decision.journal.clone();
+        let recorded = self.record.as_ref().is_some_and(|r| r.ending.is_some());
+        if recorded || self.journal.ending.is_none() {
+            self.world.unrecorded = None;
+        } else {
+            self.world.unrecorded.get_or_insert(self.world.now);
+        }
         self.urgent |= decision.write == Write::Now;
         if decision.write == Write::Soon {
             self.wake.soon(now.ticks);

@@ -123,6 +123,7 @@ mod tests {
             wanted: 0,
             old_wanted: 0,
             unanswered: false,
+            adopted: false,
             state,
             switched_at: None,
             restored_at: None,

@@ -4,6 +4,7 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Restart, WorkloadRef};
 use crate::plan::Plan;
+use crate::plan::before::spares_old;
 use crate::plan::changes::{either, stands, template_changed};
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
@@ -18,6 +19,7 @@ impl Given for Restart {
     fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
         either(self.side, &self.workloads, at, cx.refusals);
         stands(cx, place, at);
+        spares_old(cx, place, self.side, &self.workloads, at);
         template_changed(cx, self.side, &self.workloads);
         Action::Restart(self.clone())
     }

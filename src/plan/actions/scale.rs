@@ -3,6 +3,7 @@
 use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Scale, SideRef, WorkloadRef};
+use crate::plan::before::spares_old;
 use crate::plan::changes::{either, stands};
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
@@ -18,6 +19,7 @@ impl Given for Scale {
     fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
         either(self.side, &self.workloads, at, cx.refusals);
         stands(cx, place, at);
+        spares_old(cx, place, self.side, &self.workloads, at);
         if !self.allow_downtime {
             spares_users(self, cx, place, at);
         }
@@ -29,7 +31,8 @@ fn spares_users(scale: &Scale, cx: &mut Cx, place: &Place, at: &str) {
     let names = |side: SideRef, workloads: &[WorkloadRef]| {
         scale.side == Some(side) || scale.workloads.iter().any(|w| workloads.contains(w))
     };
-    let after_switch = matches!(place.stage, Stage::Confirm | Stage::Finish) && !matches!(place.part, Part::Undo);
+    let after_switch = matches!(place.stage, Stage::Confirm | Stage::Finish | Stage::BeforeRestore)
+        && !matches!(place.part, Part::Undo);
     let serving = names(SideRef::Old, cx.old) || (after_switch && names(SideRef::Target, cx.target));
     cx.refusals.require(
         !serving,

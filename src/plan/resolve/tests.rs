@@ -56,8 +56,11 @@ fn a_minimal_cutover_is_safe() {
                 "every": "5s", "onFailure": "Fail", "action": {"rollout": {"side": "Target"}},
             },
         ],
-        "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "1m"},
-        "rollback": {"minReady": {"percent": 50}, "blocked": "Ask", "within": "15m", "default": "Wait"},
+        "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "1m", "connections": "Keep"},
+        "rollback": {
+            "minReady": {"percent": 50}, "blocked": "Ask", "within": "15m", "default": "Wait",
+            "connections": "Close", "before": "5s",
+        },
         "observe": {
             "for": "5m", "every": "15s", "timeout": "15m",
             "triggers": [],

@@ -209,5 +209,9 @@ spec:
             value["spec"][field] = given.clone();
         }
     }
+    // Half a minute less for every case that is not about them (`connections.rs` is).
+    if value["spec"]["rollback"]["connections"].is_null() {
+        value["spec"]["rollback"]["connections"] = "Keep".into();
+    }
     Ok(value)
 }

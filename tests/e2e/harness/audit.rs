@@ -131,7 +131,8 @@ fn line(event: &Value) -> Option<Line> {
         sender,
         code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
         agent: text(&event["userAgent"]),
-        dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")),
+        // A deletion says it in its body.
+        dry_run: event["requestURI"].as_str().is_some_and(|u| u.contains("dryRun=")) || body["dryRun"].is_array(),
         received: text(&event["requestReceivedTimestamp"]),
         at: text(&event["stageTimestamp"]),
         body,

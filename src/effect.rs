@@ -132,13 +132,12 @@ pub enum DryRun {
         /// The Job.
         manifest: Value,
     },
-    /// Patch this Service's selector; `test` sends the selector test too.
-    Selector {
-        /// The Service.
-        service: String,
-        /// The selector it has, when tested.
+    /// Point a route somewhere.
+    Point {
+        route: Route,
+        /// Where it points, when tested.
         test: Option<Selector>,
-        /// The selector it would get.
+        /// Where it would point.
         to: Selector,
     },
     /// Patch an object that a step changes, or that a rollback may have to.

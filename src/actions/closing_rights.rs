@@ -9,8 +9,7 @@ use crate::journal::{later, short};
 use crate::plan::PlanStep;
 use crate::world::Reading;
 
-use super::permissions::verb_and_resource;
-use super::rights::remedy;
+use super::rights::{remedy, verb_and_resource};
 use super::{Cx, Out, attempt_of, span, try_of};
 
 /// What people should know of it; none while that is not known.
@@ -72,7 +71,7 @@ fn name_of(run: &DryRun) -> &str {
     match run {
         DryRun::Change { object, .. } => &object.name,
         DryRun::DeletePod(name) => name,
-        DryRun::Job { .. } | DryRun::Selector { .. } | DryRun::Look(_) | DryRun::ForgedDecision { .. } => "",
+        DryRun::Job { .. } | DryRun::Point { .. } | DryRun::Look(_) | DryRun::ForgedDecision { .. } => "",
     }
 }
 

@@ -13,13 +13,13 @@ use crate::api::step::Job;
 use crate::api::trigger::Watched;
 use crate::effect::{DryRun, Read};
 use crate::endpoints::check::check;
-use crate::endpoints::whole_selector;
 use crate::plan::{Action, PlanStep, undo_name};
+use crate::route::{Route, Seen};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
 use super::request::NoRequest;
-use super::rights::{may_act_as, remedy};
+use super::rights::{may_act_as, remedy, verb_and_resource};
 use super::{Cx, Out, Verdict, attempt_of, closing_rights, ports, set_env, span, try_of};
 use crate::journal::later;
 
@@ -183,13 +183,9 @@ fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Ve
                 Some(view) => view,
             },
         };
-        let to = |side: &crate::plan::PlanSide| whole_selector(&view.selector, &side.selector);
-        runs.push(DryRun::Selector {
-            service: name.clone(),
-            test: Some(view.selector.clone()),
-            to: to(&cx.plan.target),
-        });
-        runs.push(DryRun::Selector { service: name.clone(), test: None, to: to(&cx.plan.old) });
+        let (route, seen) = (Route::service(name), Seen::from(view));
+        runs.push(route.trial(&seen, &cx.plan.target, true));
+        runs.push(route.trial(&seen, &cx.plan.old, false));
     }
     runs.extend(super::resource::all(cx.plan).into_iter().map(DryRun::Look));
     runs.extend(changed(cx).into_iter().map(|object| DryRun::Change { object, change: None }));
@@ -269,13 +265,6 @@ fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
     remedies.join("; ")
 }
 
-/// `patch services/web` → `patch`, `services`.
-pub fn verb_and_resource(what: &str) -> (&str, &str) {
-    let mut words = what.split_whitespace();
-    let verb = words.next().unwrap_or("patch");
-    (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,8 +317,8 @@ mod tests {
             })
             .collect();
         assert_eq!(jobs, ["migrate", "undo/migrate", "in-suite"]);
-        let switch = DryRun::Selector { service: "web".into(), test: Some(labels("blue")), to: labels("green") };
-        let restore = DryRun::Selector { service: "web".into(), test: None, to: labels("blue") };
+        let switch = DryRun::Point { route: Route::service("web"), test: Some(labels("blue")), to: labels("green") };
+        let restore = DryRun::Point { route: Route::service("web"), test: None, to: labels("blue") };
         assert!(runs.contains(&switch) && runs.contains(&restore));
         for side in ["web-blue", "web-green"] {
             let object = (&workload(side)).into();

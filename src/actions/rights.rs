@@ -22,3 +22,10 @@ pub(crate) fn may_act_as(cx: &Cx) -> String {
          --serviceaccount=cutover-system:cutover-operator"
     )
 }
+
+/// `patch services/web` → `patch`, `services`.
+pub fn verb_and_resource(what: &str) -> (&str, &str) {
+    let mut words = what.split_whitespace();
+    let verb = words.next().unwrap_or("patch");
+    (verb, words.next().unwrap_or("services").split('/').next().unwrap_or("services"))
+}

@@ -48,13 +48,12 @@ fn comes_first(d: &Draft, ending: &Ending) -> bool {
 }
 
 /// When all of it must be over: the time of the steps, of a stop, and of each undo. Where not even the run's end could be
-/// written down since this process wanted it, a restore needs no record, and has waited long enough.
+/// written down since this process wanted it, none of them can begin, and a restore needs no record.
 fn longest(d: &Draft, ending: &Ending) -> Timestamp {
-    let within = d.plan.rollback.as_ref().map(|r| r.before).unwrap_or_default();
     let stops = d.plan.stage(Stage::BeforeRestore).filter(|step| d.plan.stops_target(step)).map(|step| step.timeout);
     let undos = undo::before_restore(d).into_iter().map(|undo| undo.timeout);
     let all = stops.chain(undos).fold(deadline(d, ending), later);
-    d.world.unrecorded.map_or(all, |since| all.min(later(later(since, within), UNRECORDED)))
+    d.world.unrecorded.map_or(all, |since| all.min(later(since, UNRECORDED)))
 }
 
 /// Until when the steps have time. What stops the target is awaited beside it.
@@ -215,6 +214,6 @@ mod tests {
         };
         assert_eq!(all(&f), 605, "its own time-out, and that of the steps");
         f.world.unrecorded = Some(f.world.now);
-        assert_eq!(all(&f), 7);
+        assert_eq!(all(&f), 2);
     }
 }

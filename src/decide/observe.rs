@@ -8,12 +8,12 @@ use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
 use crate::decide::nodes::{self, Sight};
 use crate::effect::{Read, ReadKey};
-use crate::endpoints::whole_selector;
+use crate::journal;
 use crate::journal::later;
 use crate::journal::question::Subject;
 use crate::judge;
 use crate::plan::{BuiltInTrigger, Plan};
-use crate::{effect, journal};
+use crate::route::Route;
 
 /// How often it is tried whether a restore would work (DESIGN §5.5).
 const REHEARSE_EVERY: i64 = 60;
@@ -158,9 +158,8 @@ fn rehearse_restore(d: &mut Draft) {
         .iter()
         .filter(|s| s.state == SwitchState::Switched)
         .filter_map(|s| {
-            let view = d.world.service(&s.name)?;
-            let to = whole_selector(&view.selector, &d.plan.old.selector);
-            Some(effect::DryRun::Selector { service: s.name.clone(), test: None, to })
+            let route = Route::of(s);
+            Some(route.trial(&route.seen(d.world)?, &d.plan.old, false))
         })
         .collect::<Vec<_>>();
     if !runs.is_empty() {

@@ -22,7 +22,6 @@ use crate::effect::protocol::JsonPatch;
 use crate::effect::{Change, DryRun};
 use crate::net::call::{Unanswered, answered};
 use crate::net::keys::brief;
-use crate::route::Route;
 use crate::world::{DryRunRefusal, ResourceAnswer};
 
 /// The policy that denies forged decisions.
@@ -69,7 +68,7 @@ pub(super) async fn all(observer: &Observer, scope: &Scope, runs: &[DryRun]) -> 
 fn what(run: &DryRun) -> String {
     match run {
         DryRun::Job { step, .. } => format!("create jobs for step {step}"),
-        DryRun::Selector { service, .. } => format!("patch services/{service}"),
+        DryRun::Point { route, .. } => format!("patch {}/{}", route.object().resource.plural, route.name),
         DryRun::Change { object, .. } => format!("patch {}/{}", api_of(object.kind).plural, object.name),
         DryRun::DeletePod(name) => format!("delete pods/{name}"),
         DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
@@ -87,8 +86,7 @@ impl Tries<'_> {
     async fn one(&self, run: &DryRun) -> Result<(), Refusal> {
         match run {
             DryRun::Job { manifest, .. } => self.job(manifest).await,
-            DryRun::Selector { service, test, to } => {
-                let route = Route::service(service);
+            DryRun::Point { route, test, to } => {
                 let (object, patch) = (route.object(), route.rehearsal(test.as_ref(), to));
                 let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &object.resource);
                 call(api.patch(&object.name, &params(), &body(&patch)?)).await.map(drop)

@@ -1,12 +1,11 @@
 //! PURE. What may come before a restore (DESIGN §5.6, §5.8): requests and changes that touch nothing of the old side, and
 //! undos that say so.
 
-use crate::api::step::{SideRef, Step, Undo, WorkloadRef};
+use crate::api::step::{Step, Undo};
 
+use super::Action;
 use super::actions::{self, captures};
 use super::refuse::Refusals;
-use super::resolving::{Cx, Place};
-use super::{Action, Stage};
 
 /// Refuses a step that a restore cannot wait for, or on which something else would stand that may not have run.
 pub(super) fn check(step: &Step, action: &Action, at: &str, refusals: &mut Refusals) {
@@ -37,17 +36,6 @@ pub(super) fn check(step: &Step, action: &Action, at: &str, refusals: &mut Refus
     for captured in captures(&step.action, actions::of_step, at) {
         refusals.add(captured.field, "the step may be left out, so that nothing can use a capture", "leave it out");
     }
-}
-
-/// Refuses a change of the old side before the restore: it is what users go back to.
-pub(super) fn spares_old(cx: &mut Cx, place: &Place, side: Option<SideRef>, workloads: &[WorkloadRef], at: &str) {
-    let old = side == Some(SideRef::Old) || workloads.iter().any(|w| cx.old.contains(w));
-    cx.refusals.require(
-        place.stage != Stage::BeforeRestore || !old,
-        at,
-        "nothing of the old side is touched before users are back on it",
-        "move the step to rollback",
-    );
 }
 
 /// An undo before the restore has a bound, and waits for nobody.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::cutover::ServiceRef;
 use crate::api::duration::Duration;
-use crate::api::step::{Retry, Step, WorkloadRef};
+use crate::api::step::{Retry, SideRef, Step, WorkloadRef};
 
 use super::Stage;
 use super::refuse::Refusals;
@@ -83,5 +83,16 @@ pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals
         format!("{at}.timeout"),
         "a timeout of 0s leaves no time",
         "give some time, or leave it out",
+    );
+}
+
+/// Refuses a change of the old side before the restore: it is what users go back to.
+pub(super) fn spares_old(cx: &mut Cx, place: &Place, side: Option<SideRef>, workloads: &[WorkloadRef], at: &str) {
+    let old = side == Some(SideRef::Old) || workloads.iter().any(|w| cx.old.contains(w));
+    cx.refusals.require(
+        place.stage != Stage::BeforeRestore || !old,
+        at,
+        "nothing of the old side is touched before users are back on it",
+        "move the step to rollback",
     );
 }

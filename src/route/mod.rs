@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::run::{Selector, ServiceSwitch, SwitchState};
 use crate::effect::protocol::{JsonPatch, Object};
-use crate::effect::{CallError, Outcome};
+use crate::effect::{CallError, DryRun, Outcome};
 use crate::plan::{Plan, PlanSide};
 use crate::world::{PortView, ServiceView, World};
 
@@ -176,6 +176,12 @@ impl Route {
             message: None,
             blocked: None,
         }
+    }
+
+    /// What would be written to point it to a side, to be tried; `tested`: only if it points where it was seen to.
+    pub fn trial(&self, seen: &Seen<'_>, side: &PlanSide, tested: bool) -> DryRun {
+        let to = self.way().toward(seen.at, &side.selector);
+        DryRun::Point { route: self.clone(), test: tested.then(|| seen.at.clone()), to }
     }
 
     /// A patch that only points it somewhere: what a dry run of a switch tries, with a test where `from` is given.

@@ -23,7 +23,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("writes", &["api", "effect", "endpoints", "route"]),
     ("status", &["api", "plan", "world", "endpoints", "journal", "route", "view"]),
     ("spans", &["api", "plan", "view"]),
-    ("actions", &["api", "plan", "effect", "world", "endpoints", "journal"]),
+    ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),

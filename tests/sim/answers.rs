@@ -178,7 +178,7 @@ impl Cluster {
     fn dry_run(&mut self, tried: &DryRun) -> Option<DryRunRefusal> {
         let (what, name) = match tried {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
-            DryRun::Selector { service, .. } => (format!("patch services/{service}"), service.clone()),
+            DryRun::Point { route, .. } => (format!("patch services/{}", route.name), route.name.clone()),
             DryRun::DeletePod(name) => (format!("delete pods/{name}"), name.clone()),
             DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
             DryRun::Change { object, .. } => {

@@ -3,9 +3,9 @@
 use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{Scale, SideRef, WorkloadRef};
-use crate::plan::before::spares_old;
 use crate::plan::changes::{either, stands};
 use crate::plan::resolving::Cx;
+use crate::plan::resolving::spares_old;
 use crate::plan::scope::Usage;
 use crate::plan::{Plan, Stage};
 

@@ -4,9 +4,9 @@ use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{SetEnv, WorkloadRef};
 use crate::plan::Plan;
-use crate::plan::before::spares_old;
 use crate::plan::changes::{either, stands, template_changed};
 use crate::plan::resolving::Cx;
+use crate::plan::resolving::spares_old;
 use crate::plan::scope::Usage;
 
 use super::{Action, Given, Place, Planned, SLOW, job};

@@ -197,7 +197,7 @@ worlds! {
         plan: small::within_a_window(small::plan(&["web"], vec![], vec![])),
         scope: one_of(&["crashes", "suspend", "Suspend", "Abort"], 2),
         states: 2000,
-        reaches: &[&["phase Completed", "phase Aborted", "missed window"]]
+        reaches: &[&["phase Completed", "phase Aborted", "cause WindowMissed"]]
     }
     a_suite_whose_reads_fail {
         plan: small::plan(&["web"], vec![small::undoable("migrate"), small::suite("smoke")], vec![]),

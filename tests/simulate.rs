@@ -324,6 +324,7 @@ scenarios! {
     until_retired
     window
     window_missed
+    window_missed_asks
     sides_two_services
     sides_worker
     sides_three

@@ -261,6 +261,18 @@ pub struct Window {
     pub start: Timestamp,
     /// Not after.
     pub end: Timestamp,
+    /// What follows where the window ends before the switch: `Fail` ends the run and undoes what was done, `Ask` asks people,
+    /// who may have it switched all the same. Default `Fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
+}
+
+/// What follows where a window is missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Missed {
+    #[default]
+    Fail,
+    Ask,
 }
 
 /// Who is told what.

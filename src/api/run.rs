@@ -122,6 +122,9 @@ pub struct RunStatus {
     /// The open question to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
+    /// People have said to switch although the window is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub window_waived: bool,
     /// What the phase waits for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,

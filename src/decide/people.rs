@@ -302,6 +302,7 @@ fn go_on(d: &mut Draft, subject: Option<Subject>) {
         // Accepted as it is now: journaled anew, so that the same change is not asked about again.
         Some(Subject::Template) => d.journal.templates = d.world.templates(d.plan).unwrap_or_default(),
         Some(Subject::Observation) => d.enter(Phase::Finishing, reasons::DECISION, "observation ended by a person"),
+        Some(Subject::Window) => d.journal.window_waived = true,
         Some(Subject::Undo | Subject::Restore) | None => {}
     }
 }

@@ -1,6 +1,7 @@
 //! PURE. Pending, and the stages of steps: one after another, each recorded before the next begins (P2).
 
 use crate::api::condition::reasons;
+use crate::api::cutover::Missed;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{Observation, StepState};
@@ -9,8 +10,8 @@ use crate::decide::draft::Draft;
 use crate::decide::execution::{self, drive, everything_is_known};
 use crate::effect::{Read, ReadKey};
 use crate::endpoints::check;
-use crate::journal;
 use crate::journal::question::Subject;
+use crate::journal::{self, later};
 use crate::plan::{PlanStep, Stage};
 use crate::route::{Names, Seen};
 
@@ -22,17 +23,39 @@ pub fn pending(d: &mut Draft) {
     if !everything_is_known(d) || d.suspended() {
         return;
     }
-    if let Some(window) = &d.plan.window
-        && window.start > d.now()
-    {
-        d.journal.waiting = Some(format!("spec.window opens at {:.0}", window.start));
-        d.out.wake_at(window.start);
+    if !window_is_open(d) {
         return;
     }
     match waits_for(d) {
         Some(why) => d.journal.waiting = Some(why),
         None => d.enter(Phase::Preflight, reasons::PROGRESS, "the run begins"),
     }
+}
+
+/// Whether the window is open, by the clock on the wall. One that has ended before the switch ends the run, or is for people
+/// to decide about: nothing done before it waits for ever (P10).
+pub(super) fn window_is_open(d: &mut Draft) -> bool {
+    let plan = d.plan;
+    let Some(window) = &plan.window else { return true };
+    if d.journal.window_waived {
+        return true;
+    }
+    let (start, end) = (d.world.of_the_wall(window.start), d.world.of_the_wall(window.end));
+    if d.now() < start {
+        d.journal.waiting = Some(format!("spec.window opens at {:.0}", window.start));
+        d.out.wake_at(start);
+        return false;
+    }
+    if d.now() <= end {
+        d.out.wake_at(later(end, Duration::from_millis(1)));
+        return true;
+    }
+    let text = format!("spec.window ended at {:.0}, before the switch", window.end);
+    match window.missed.unwrap_or_default() {
+        Missed::Fail => d.end(Phase::Failed, reasons::WINDOW_MISSED, &text, None),
+        Missed::Ask => d.ask(&Subject::Window, &text, None, true),
+    }
+    false
 }
 
 /// What a run cannot begin without, in words; `None` when nothing is missing.
@@ -86,6 +109,9 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
                 return;
             }
         }
+    }
+    if stage.before_switch() && !d.paused() && !window_is_open(d) {
+        return;
     }
     let plan = d.plan;
     for step in plan.stage(stage) {

@@ -8,6 +8,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::draft::Draft;
+use crate::decide::steps::window_is_open;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::endpoints::{check, why};
 use crate::journal::later;
@@ -40,18 +41,8 @@ fn claim(d: &mut Draft) {
         d.out.reads.insert(ReadKey::BeforeClaim, Read::Refresh);
         return;
     }
-    if let Some(window) = &d.plan.window {
-        if d.now() > window.end {
-            let why =
-                "spec.window is over; nothing is switched outside it: abort, then release again with a new window";
-            d.journal.waiting = Some(why.into());
-            return;
-        }
-        if d.now() < window.start {
-            d.journal.waiting = Some(format!("spec.window opens at {:.0}", window.start));
-            d.out.wake_at(window.start);
-            return;
-        }
+    if !window_is_open(d) {
+        return;
     }
     let deadline = later(since, d.plan.switch.timeout);
     // Of the whole side: a workload that no Service selects is awaited as well.

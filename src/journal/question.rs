@@ -20,6 +20,8 @@ pub(crate) enum Subject {
     Template,
     /// `undo`: whether a completed run is undone.
     Undo,
+    /// `window`: it has ended before the switch.
+    Window,
     /// `restore`: whether the undos run before the restore, which waits for an old side that cannot serve.
     Restore,
 }
@@ -39,7 +41,7 @@ impl Subject {
     pub(crate) fn into_trigger(self) -> Option<String> {
         match self {
             Self::Trigger(name) => Some(name),
-            Self::Step(_) | Self::Observation | Self::Template | Self::Undo | Self::Restore => None,
+            Self::Step(_) | Self::Observation | Self::Template | Self::Undo | Self::Window | Self::Restore => None,
         }
     }
 }
@@ -49,6 +51,7 @@ const STEP: &str = "step/";
 const OBSERVATION: &str = "observation";
 const TEMPLATE: &str = "template";
 const UNDO: &str = "undo";
+const WINDOW: &str = "window";
 const RESTORE: &str = "restore";
 
 impl fmt::Display for Subject {
@@ -59,6 +62,7 @@ impl fmt::Display for Subject {
             Self::Observation => f.write_str(OBSERVATION),
             Self::Template => f.write_str(TEMPLATE),
             Self::Undo => f.write_str(UNDO),
+            Self::Window => f.write_str(WINDOW),
             Self::Restore => f.write_str(RESTORE),
         }
     }
@@ -79,6 +83,7 @@ impl FromStr for Subject {
             OBSERVATION => Ok(Self::Observation),
             TEMPLATE => Ok(Self::Template),
             UNDO => Ok(Self::Undo),
+            WINDOW => Ok(Self::Window),
             RESTORE => Ok(Self::Restore),
             _ => Err(no()),
         }
@@ -98,6 +103,7 @@ mod tests {
             (Subject::Observation, "observation"),
             (Subject::Template, "template"),
             (Subject::Undo, "undo"),
+            (Subject::Window, "window"),
             (Subject::Restore, "restore"),
         ] {
             assert_eq!(subject.to_string(), text);

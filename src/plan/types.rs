@@ -209,6 +209,10 @@ impl Stage {
             | Self::Retire => crate::api::step::To::Live,
         }
     }
+    /// Whether it comes before the switch.
+    pub(crate) const fn before_switch(self) -> bool {
+        matches!(self, Self::Preflight | Self::Prepare | Self::Verify)
+    }
     /// Whether it comes after Completed.
     pub const fn after_completed(self) -> bool {
         matches!(self, Self::FollowUp | Self::Retire)

@@ -33,9 +33,6 @@ impl Reached {
         if cutover::journal::is_retired(status) {
             met("retired".into());
         }
-        if status.waiting.as_ref().is_some_and(|waiting| waiting.contains("spec.window is over")) {
-            met("missed window".into());
-        }
         if status.question.is_some() {
             met("question".into());
         }

@@ -326,10 +326,7 @@ impl State {
         let said = |v: Verb| self.cluster.decisions.iter().any(|d| d.spec.decision == v);
         for verb in [Verb::Abort, Verb::Rollback, Verb::Suspend] {
             if !said(verb) {
-                // Of a run that has missed its window people are told to abort it.
-                let awaited = verb == Verb::Abort && promises::missed_its_window(&self.cluster);
-                let class = if awaited { Class::Awaited } else { Class::Misfortune };
-                push(all, format!("decision {verb:?}"), class, What::Decide(verb, None));
+                push(all, format!("decision {verb:?}"), Class::Misfortune, What::Decide(verb, None));
             }
         }
         if status.suspended.is_some() {

@@ -389,22 +389,11 @@ pub fn waits_for(cluster: &Cluster) -> Option<String> {
     if let (Phase::Pending, Some(why)) = (status.phase, &status.waiting) {
         return Some(why.clone());
     }
-    if missed_its_window(cluster) {
-        return Some("a person's Abort, or a new release: spec.window is over".into());
-    }
     let named = ["RollbackBlocked", "SelectorDrift", "ServiceConflict"];
     if let Some(c) = status.conditions.iter().find(|c| named.contains(&c.type_.as_str()) && c.status == "True") {
         return Some(format!("condition {}: {}", c.type_, c.reason));
     }
     None
-}
-
-/// Whether a run has come to its switch after its window: nothing is switched any more, and the run says what to do.
-pub fn missed_its_window(cluster: &Cluster) -> bool {
-    let (plan, status) = (&cluster.plan, &cluster.status);
-    let over = plan.window.as_ref().is_some_and(|window| window.end < cluster.now);
-    let told = status.waiting.as_ref().is_some_and(|waiting| waiting.contains("spec.window is over"));
-    over && told && status.phase == Phase::Switching && status.switch.is_none() && status.ending.is_none()
 }
 
 /// P10: how long a run takes, without the time in which it waits for a person or a condition with a name.

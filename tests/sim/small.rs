@@ -207,7 +207,7 @@ pub fn with_an_afterwards(mut plan: Plan) -> Plan {
 /// The plan with a window that opens soon, and not for long.
 pub fn within_a_window(plan: Plan) -> Plan {
     let at = |seconds| EPOCH + jiff::SignedDuration::from_secs(seconds);
-    Plan { window: Some(Window { start: at(2), end: at(4) }), ..plan }
+    Plan { window: Some(Window { start: at(2), end: at(4), missed: None }), ..plan }
 }
 
 /// The same plan, whose target's connections are ended after a rollback.

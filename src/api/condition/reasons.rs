@@ -56,6 +56,9 @@ words! {
     ADOPTED = "RestoredByOther",
         "Somebody else put the selector back, and the run took that as a rollback.",
         "Find out who did and why.";
+    WINDOW_MISSED = "WindowMissed",
+        "The window ended before the switch.",
+        "Release again with a new `spec.window`.";
     SWITCH_FAILED = "SwitchFailed",
         "The switch was refused or ran out of time.",
         "Read the message for the Service and the cause, then release again.";

@@ -177,6 +177,7 @@ macro_rules! scenarios {
 
 scenarios! {
     abort_awaits_job
+    abort_cannot_delete
     abort_kills_job
     approval_expires
     approval_forgeable

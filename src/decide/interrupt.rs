@@ -1,16 +1,23 @@
 //! PURE. What becomes of steps that are under way when the run begins to end: a running Job is awaited or killed,
 //! one never started is deleted, everything else is recorded as interrupted.
 
+use jiff::Timestamp;
+
 use crate::actions;
+use crate::actions::rights::remedy;
+use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::run::{Before, StepRecord, StepState};
 use crate::api::step::OnAbort;
 use crate::decide::draft::Draft;
 use crate::decide::execution;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
-use crate::journal;
 use crate::journal::transition::{self, StepEvent};
+use crate::journal::{self, later};
 use crate::plan::{Action, PlanStep};
+
+/// How long the end of a run tries to delete a Job that it may not delete.
+const GIVE_UP: Duration = Duration::from_secs(300);
 
 /// True when no step of the way forward is under way any more.
 pub fn settle(d: &mut Draft) -> bool {
@@ -52,7 +59,7 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         }
     };
     if !settled {
-        d.out.wake_at(crate::journal::later(d.now(), Duration::from_secs(5)));
+        d.out.wake_at(later(d.now(), Duration::from_secs(5)));
     }
     settled
 }
@@ -95,17 +102,15 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
     let uid = match (&job.uid, d.outcome(&create)) {
         (Some(uid), _) => uid.clone(),
         (None, Some((_, Outcome::Created { uid }))) => uid,
-        (None, Some(_)) => {
+        (None, Some((_, Outcome::Refused { .. } | Outcome::NameCollision(_) | Outcome::NotFound))) => {
             interrupted(d, record, "interrupted before its Job was created");
             return true;
         }
-        (None, None) => match d.world.jobs.get(&job.name).map(|s| s.value.clone()) {
-            // Created by a process that did not live to record it; adopted only to be deleted. One that runs is not ours.
+        // A create without an answer may have made it all the same, and so may one of a process that did not live to record
+        // it: looked for once more after that, and adopted only to be deleted. One that runs is not ours.
+        (None, _) => match d.world.jobs.get(&job.name).map(|s| s.value.clone()) {
             Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) && view.suspended => view.uid,
-            _ if d.world.refreshed.is_none_or(|at| d.journal.ending.as_ref().is_some_and(|e| at < e.at)) => {
-                d.out.reads.insert(ReadKey::BeforeEnd, Read::Refresh);
-                return false;
-            }
+            _ if !looked_since(d, d.world.tried.get(&create).copied()) => return false,
             _ => {
                 interrupted(d, record, "interrupted before its Job was created");
                 return true;
@@ -131,6 +136,9 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
                 interrupted(d, record, "interrupted: its Job is gone");
                 return true;
             }
+            Some((_, Outcome::Refused { why, .. })) => {
+                return cannot_be_deleted(d, record, &job.name, &why, "it runs on");
+            }
             _ => {}
         }
         d.want(delete, Duration::from_secs(1));
@@ -150,6 +158,9 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
                 Some((_, Outcome::Conflict(_))) => {
                     d.out.reads.insert(ReadKey::After(delete.key()), Read::Refresh);
                 }
+                Some((_, Outcome::Refused { why, .. })) => {
+                    return cannot_be_deleted(d, record, &job.name, &why, "it stays suspended and never runs");
+                }
                 _ => {}
             }
             d.want(delete, Duration::from_secs(1));
@@ -162,6 +173,40 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
         }
         _ => drive_once(d, step),
     }
+}
+
+/// Whether everything has been read live since the run began to end, and since this moment. Asks for it if not.
+fn looked_since(d: &mut Draft, moment: Option<Timestamp>) -> bool {
+    let since = d.journal.ending.as_ref().map(|e| e.at).max(moment);
+    if d.world.refreshed.is_some_and(|at| since.is_none_or(|since| at >= since)) {
+        return true;
+    }
+    if d.world.readings.contains_key(&ReadKey::BeforeEnd) {
+        // An answer from before that moment is dropped, so that the next one can be asked for.
+        d.out.wake_at(d.now());
+    } else {
+        d.out.reads.insert(ReadKey::BeforeEnd, Read::Refresh);
+    }
+    false
+}
+
+/// A Job that has to go, and may not be deleted: said with the remedy, tried again for a while, and then left as it is.
+fn cannot_be_deleted(d: &mut Draft, mut record: StepRecord, job: &str, why: &str, left: &str) -> bool {
+    let why = format!("Job {job} cannot be deleted: {why}; {}", remedy(&d.cx(), "delete", "jobs"));
+    let since = d.journal.ending.as_ref().map_or(d.now(), |e| e.at);
+    if d.now() >= later(since, GIVE_UP) {
+        d.note(true, reasons::PERMISSION_MISSING, &record.name.clone(), format!("{why}; {left}"));
+        interrupted(d, record, &format!("interrupted; {left}: {why}"));
+        return true;
+    }
+    if record.message.as_ref() != Some(&why) {
+        d.note(true, reasons::PERMISSION_MISSING, &record.name.clone(), why.clone());
+        record.message = Some(why.clone());
+        journal::put(&mut d.journal, record);
+    }
+    d.journal.waiting = Some(why);
+    d.out.wake_at(later(d.now(), Duration::from_secs(1)));
+    false
 }
 
 /// Judges the attempt under way, and no further one.

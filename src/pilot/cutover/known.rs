@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(pauses, [15, 30, 60, 120, 240, 300, 300].map(Some));
         assert_eq!(known.woken("test", None), []);
         assert_eq!(known.woken("prod", Some("api")), [], "it does not name that Service");
-        assert_eq!(known.woken("prod", None), [key.clone()]);
+        assert_eq!(known.woken("prod", None), std::slice::from_ref(&key));
         assert_eq!(known.ended(&key, Ok(Some(AGAIN))), Some(AGAIN), "from the start");
         assert_eq!(known.ended(&key, Ok(None)), None);
         assert_eq!(known.woken("prod", None), [], "it is not stuck any more");

@@ -4,35 +4,95 @@ use anyhow::{Context, ensure};
 use cutover::api::decision::Resolution;
 use cutover::api::run::StepState;
 use cutover::api::{Phase, Verb};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::api::ListParams;
+use serde_json::json;
 
 use crate::harness::case::secs;
 use crate::harness::{Case, e2e};
 
+const DAILY: &str = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: daily}\nspec:\n  schedule: '0 3 * * *'\n  jobTemplate: \
+     {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'docker.io/cutover/sample:dev', \
+     args: [job, print, done]}]}}}}\n";
 const QUICK: &str = "switch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
 
+/// A window that is open now and for a few seconds.
+fn short_window(more: &str) -> String {
+    let (opens, closes) = (jiff::Timestamp::now(), jiff::Timestamp::now() + secs(6));
+    format!("window: {{start: \"{opens:.0}\", end: \"{closes:.0}\"{more}}}\n")
+}
+
 #[test]
-fn a_run_that_misses_its_window_waits_and_switches_nothing() {
+fn a_run_that_misses_its_window_ends_and_undoes_what_it_did() {
     e2e("window_missed", async |t: &Case| {
         t.web().await?;
+        t.apply(DAILY).await?;
         t.start().await?;
-        let (opens, closes) = (jiff::Timestamp::now(), jiff::Timestamp::now() + secs(4));
-        let window = format!("window: {{start: \"{opens:.0}\", end: \"{closes:.0}\"}}\n");
-        t.cutover(
-            "shop",
-            &format!("{QUICK}{window}phases: {{prepare: {{steps: [{{name: long, wait: {{for: 5s}}}}]}}}}\n"),
-        )
-        .await?;
-        t.run_until("shop", "waits before Switching", secs(40), |run| {
-            let Some(status) = &run.status else { return Ok(None) };
-            let says = status.waiting.as_ref().is_some_and(|w| w.contains("spec.window is over"));
-            Ok((status.phase == Phase::Switching && says).then_some(()))
+        let steps = "[{name: quiet, cronJobs: {suspend: [daily]}}, {name: long, wait: {for: 10m}}]";
+        let window = short_window("");
+        t.cutover("shop", &format!("{QUICK}{window}phases: {{prepare: {{steps: {steps}}}}}\n")).await?;
+        let run = t.ends("shop", Phase::Failed, 60).await?;
+        let status = run.status.context("status")?;
+        ensure!(status.ending.as_ref().is_some_and(|e| e.reason == "WindowMissed"), "{:?}", status.ending);
+        let daily = t.api::<CronJob>().get("daily").await?;
+        ensure!(daily.spec.suspend != Some(true), "the scheduler runs again");
+        ensure!(t.selector_writes("web")?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn people_may_have_it_switched_although_the_window_is_missed() {
+    e2e("window_missed_asks", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        let window = short_window(", missed: Ask");
+        let steps = "[{name: long, wait: {for: 8s}}]";
+        t.cutover("shop", &format!("{QUICK}{window}phases: {{prepare: {{steps: {steps}}}}}\n")).await?;
+        let why = t.condition("shop", "AwaitingDecision", true, 60).await?;
+        ensure!(why.contains("spec.window ended at"), "{why}");
+        ensure!(t.selector_writes("web")?.is_empty());
+        t.resolve("shop", "decision", Resolution::Succeeded).await?;
+        t.ends("shop", Phase::Completed, 40).await?;
+        ensure!(t.side("web").await? == "green");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_job_that_may_not_be_deleted_holds_the_end_of_a_run_and_says_so() {
+    e2e("delete_forbidden", async |t: &Case| {
+        t.web().await?;
+        let role = |verbs: &[&str]| {
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "cutover"},
+                "rules": [
+                    {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "patch"]},
+                    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]},
+                    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs},
+                ],
+            })
+        };
+        t.apply_value(&role(&["get", "create", "patch"])).await?;
+        t.start().await?;
+        let container = "{name: c, image: 'docker.io/cutover/sample:dev', args: [job, sleep, '600000']}";
+        let job = format!("{{deadline: 10m, onAbort: Kill, template: {{spec: {{containers: [{container}]}}}}}}");
+        t.cutover("shop", &format!("{QUICK}phases: {{prepare: {{steps: [{{name: work, job: {job}}}]}}}}\n")).await?;
+        t.run_until("shop", "its Job runs", secs(40), |run| {
+            let job = run.status.iter().flat_map(|s| &s.steps).find_map(|s| s.job.as_ref());
+            Ok(job.and_then(|j| j.started).map(|_| ()))
         })
         .await?;
         t.decide("shop", Verb::Abort).await?;
-        t.ends("shop", Phase::Aborted, 20).await?;
-        ensure!(t.selector_writes("web")?.is_empty());
+        let why = t
+            .run_until("shop", "says that the Job cannot be deleted", secs(20), |run| {
+                let waits = run.status.as_ref().and_then(|s| s.waiting.clone());
+                Ok(waits.filter(|w| w.contains("cannot be deleted")))
+            })
+            .await?;
+        ensure!(why.contains("--verb=delete --resource=jobs"), "{why}");
+        t.apply_value(&role(&["get", "create", "patch", "delete"])).await?;
+        t.ends("shop", Phase::Aborted, 40).await?;
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use cutover::api::Phase;
-use cutover::api::run::{CutoverRun, StepState};
+use cutover::api::run::{CutoverRun, StepState, TrialVerdict};
 use serde_json::json;
 
 use crate::harness::app::{self, Colour};
@@ -65,6 +65,39 @@ fn a_metric_that_stays_bad_rolls_back_after_the_sustained_time() {
         let trigger = status.triggers.iter().find(|x| x.name == "bad").context("the trigger")?;
         let (bad, fired) = (trigger.bad_since.context("badSince")?, trigger.fired_at.context("firedAt")?);
         ensure!(fired.duration_since(bad).as_secs() >= 3, "fired {fired} although bad only since {bad}");
+        Ok(())
+    });
+}
+
+/// Of whichever side is live; each value looks 15 s back.
+const LIVE_RATIO: &str = r#"sum(rate(http_requests_total{code="500"}[15s])) / sum(rate(http_requests_total[15s]))"#;
+
+#[test]
+fn a_release_that_cures_an_outage_is_not_rolled_back_for_what_was_before_it() {
+    e2e("cured_outage", async |t: &Case| {
+        t.prometheus().await?;
+        t.web().await?;
+        let load = t.load("web", 100.0, 0.0).await?;
+        t.fault("web", "blue", json!({"error_rate": 0.5})).await?;
+        t.start().await?;
+        let seen = format!(
+            "{{name: outage, retry: {{attempts: 20, every: 1s}}, metric: {{query: '{LIVE_RATIO}', expect: 'value > 0.1'}}}}"
+        );
+        let spec = format!(
+            "prometheus: {{service: {{name: prometheus, port: 9090}}}}\nswitch: {{minReady: '1', timeout: 20s}}\n\
+             phases: {{prepare: {{steps: [{seen}]}}}}\n\
+             observe: {{for: 4s, every: 500ms, triggers: [{{name: bad, metric: {{query: '{LIVE_RATIO}', above: '0.05'}}}}]}}\n"
+        );
+        t.cutover("shop", &spec).await?;
+        let run = t.ends("shop", Phase::Completed, 90).await?;
+        load.stop().await;
+        ensure!(t.selector_writes("web")? == ["green"]);
+        let status = run.status.context("status")?;
+        let trigger = status.triggers.iter().find(|x| x.name == "bad").context("the trigger")?;
+        ensure!(trigger.at_switch == Some(TrialVerdict::Bad), "{trigger:?}");
+        let observed = status.observation.context("the observation")?;
+        let (since, until) = (observed.since, observed.counted_to);
+        ensure!(until.duration_since(since).as_secs() >= 15, "good from {since} on, although samples looked back");
         Ok(())
     });
 }

@@ -225,8 +225,8 @@ fn a_name_that_is_no_image_fails_its_step_long_before_the_deadline() {
 fn an_image_that_cannot_be_fetched_is_named_at_the_deadline() {
     e2e("job_image_unreachable", async |t: &Case| {
         t.web().await?;
-        let message = cannot_start(t, "127.0.0.1:1/none/none:1", "15s").await?;
-        ensure!(message.contains("could not start within its deadline of 15s"), "{message}");
+        let message = cannot_start(t, "127.0.0.1:1/none/none:1", "30s").await?;
+        ensure!(message.contains("could not start within its deadline of 30s"), "{message}");
         ensure!(
             message.contains("ErrImagePull of 127.0.0.1:1/none/none:1") && message.contains("refused"),
             "{message}"

@@ -37,7 +37,7 @@ words! {
         "Read its evidence in `status.steps` of the run, then release again or decide.";
     TRIGGER_FIRED = "TriggerFired",
         "A trigger fired.",
-        "Read which one and what it saw; the release is taken back, or people are asked, as its severity says.";
+        "Read which trigger it was and what it saw. Its severity says what follows: a rollback, or a question to people.";
     DECISION = "Decision",
         "A person decided.",
         "Nothing; the message says who.";
@@ -85,10 +85,10 @@ words! {
         "Look where the Services point and what its steps did; then release again.";
     PLAN_VERSION = "PlanVersionUnknown",
         "The plan was written by another version of the operator; its steps stop, a restore is still made.",
-        "Run the version that wrote it, or take the release back.";
+        "Run the version that wrote it, or roll the release back.";
     ADMISSION = "AdmissionDenied",
         "An admission webhook or policy stands in the way of a restore.",
-        "Mend or remove the webhook or policy that the message names.";
+        "Fix or remove the webhook or policy that the message names.";
     THROTTLED = "Throttled",
         "The API server answers 429.",
         "Look at its priority levels; the restore is tried all the same.";
@@ -123,7 +123,7 @@ words! {
         "The run went on as planned.",
         "Nothing.";
     DEFECT = "Defect",
-        "The operator met a state that its rules do not have. Nothing was done because of it.",
+        "The operator met a state that its rules do not allow, and changed nothing.",
         "Report it with the operator's log.";
     JOURNAL_NOT_WRITTEN = "JournalNotWritten",
         "The status of a run cannot be written. Nothing new is begun; a restore that is due is made all the same.",

@@ -402,11 +402,6 @@ impl World {
         }
     }
 
-    /// What the clock on the wall shows.
-    pub fn wall(&self) -> Timestamp {
-        self.now.checked_add(self.ahead).unwrap_or(self.now)
-    }
-
     /// A time on the wall, in the time of the run.
     pub fn of_the_wall(&self, wall: Timestamp) -> Timestamp {
         wall.checked_sub(self.ahead).unwrap_or(wall)

@@ -44,7 +44,7 @@ pub fn after_restore(d: &mut Draft) -> bool {
             d.journal.waiting = Some(format!("connections to {} are ended at {due:.0}", side.name));
             return false;
         }
-        if !begin(d, side, false) {
+        if d.world.stopping || !begin(d, side, false) {
             return false;
         }
     }
@@ -259,7 +259,9 @@ pub fn after_switch(d: &mut Draft) {
         return;
     }
     let known = closing(&d.journal, &side.name).cloned();
-    if known.as_ref().is_some_and(|record| record.ended.is_some()) || d.paused() && known.is_none() {
+    if known.as_ref().is_some_and(|record| record.ended.is_some())
+        || (d.paused() || d.world.stopping) && known.is_none()
+    {
         return;
     }
     let Some(pods) = d.world.pods.as_ref().map(|seen| seen.value.as_slice()) else { return };

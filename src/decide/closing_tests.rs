@@ -85,6 +85,17 @@ fn closed(f: &Fixture) -> &Closing {
 const KEY: &str = "scale/cutover-close/Deployment/web-green";
 
 #[test]
+fn an_operator_that_stops_claims_no_end_of_connections() {
+    let mut f = restored();
+    f.after(31);
+    f.world.stopping = true;
+    assert!(turn(&mut f).effects.is_empty() && f.journal.closings.is_empty(), "{:?}", f.journal.closings);
+    f.world.stopping = false;
+    turn(&mut f);
+    assert_eq!(f.journal.closings.len(), 1);
+}
+
+#[test]
 fn clients_have_half_a_minute_unless_nobody_is_served() {
     let mut f = restored();
     let decision = turn(&mut f);

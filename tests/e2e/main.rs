@@ -21,6 +21,7 @@ mod good;
 mod idle;
 mod jobs;
 mod judging;
+mod lasting;
 mod leader;
 mod network;
 mod own_changes;

@@ -39,14 +39,14 @@ fn legend(out: &mut String) {
         r##"<circle cx="22" cy="{y}" r="3.2" fill="#2563eb" fill-opacity="0.45"/><text x="32" y="54" fill="#333333">one repetition</text>
 <line x1="140" x2="140" y1="42" y2="58" stroke="#111111" stroke-width="2.5"/><text x="148" y="54" fill="#333333">median</text>
 <line x1="218" x2="218" y1="42" y2="58" stroke="#111111" stroke-width="1.2"/><text x="226" y="54" fill="#333333">95th percentile</text>
-<line x1="340" x2="340" y1="42" y2="58" stroke="#15803d" stroke-width="2" stroke-dasharray="4 3"/><text x="348" y="54" fill="#333333">promised at most (the widest of its bounds)</text>
+<line x1="340" x2="340" y1="42" y2="58" stroke="#15803d" stroke-width="2" stroke-dasharray="4 3"/><text x="348" y="54" fill="#333333">promised (the widest of its bounds)</text>
 <path d="M 625 44 l 6 12 h -12 z" fill="#dc2626"/><text x="637" y="54" fill="#333333">Argo Rollouts on such a machine</text>
 "##
     );
 }
 
 fn strip(out: &mut String, figure: &Figure, y: f64) {
-    let target = figure.target.and_then(|t| t.max.or(t.p95).or(t.median));
+    let target = figure.target.and_then(|t| t.max.or(t.p95).or(t.median).or(t.least));
     let argo = figure.argo.as_ref().and_then(|a| a.value);
     let top = [Some(figure.summary.max), target, argo].into_iter().flatten().fold(0.0, f64::max);
     let top = round_up(top);

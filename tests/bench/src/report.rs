@@ -24,7 +24,7 @@ pub struct Figure {
     pub summary: Summary,
 }
 
-/// What was promised: at most so much.
+/// What was promised: at most so much, or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Target {
     /// Of the median.
@@ -33,6 +33,8 @@ pub struct Target {
     pub p95: Option<f64>,
     /// Of every repetition.
     pub max: Option<f64>,
+    /// At least so much, of every repetition.
+    pub least: Option<f64>,
 }
 
 /// Argo Rollouts' figure.
@@ -88,7 +90,13 @@ impl Figure {
 
     /// With what was promised.
     pub fn target(mut self, median: Option<f64>, p95: Option<f64>, max: Option<f64>) -> Self {
-        self.target = Some(Target { median, p95, max });
+        self.target = Some(Target { median, p95, max, least: None });
+        self
+    }
+
+    /// With what was promised of every repetition, at least.
+    pub fn at_least(mut self, least: f64) -> Self {
+        self.target = Some(Target { least: Some(least), ..Target::default() });
         self
     }
 
@@ -102,15 +110,16 @@ impl Figure {
     pub fn kept(&self) -> Option<bool> {
         let target = self.target?;
         let within = |bound: Option<f64>, value: f64| bound.is_none_or(|bound| value <= bound);
-        let Summary { median, p95, max, .. } = self.summary;
-        Some(within(target.median, median) && within(target.p95, p95) && within(target.max, max))
+        let Summary { min, median, p95, max, .. } = self.summary;
+        let enough = target.least.is_none_or(|least| min >= least);
+        Some(within(target.median, median) && within(target.p95, p95) && within(target.max, max) && enough)
     }
 
     fn promise(&self) -> String {
         let Some(target) = self.target else { return "-".into() };
         let parts = [("p50", target.median), ("p95", target.p95), ("max", target.max)];
-        let parts: Vec<String> =
-            parts.iter().filter_map(|(name, bound)| bound.map(|b| format!("{name} ≤ {}", number(b)))).collect();
+        let most = parts.iter().filter_map(|(name, bound)| bound.map(|b| format!("{name} ≤ {}", number(b))));
+        let parts: Vec<String> = most.chain(target.least.map(|b| format!("min ≥ {}", number(b)))).collect();
         parts.join(", ")
     }
 }
@@ -224,5 +233,8 @@ mod tests {
         assert_eq!(figure(&[10.0, 20.0, 30.0]).target(Some(20.0), Some(30.0), None).kept(), Some(true));
         assert_eq!(figure(&[10.0, 20.0, 31.0]).target(Some(20.0), Some(30.0), None).kept(), Some(false));
         assert_eq!(figure(&[10.0, 21.0, 22.0]).target(Some(20.0), Some(30.0), None).kept(), Some(false));
+        assert_eq!(figure(&[99.0, 100.0]).at_least(99.0).kept(), Some(true));
+        assert_eq!(figure(&[98.9, 100.0]).at_least(99.0).kept(), Some(false));
+        assert_eq!(figure(&[]).at_least(99.0).promise(), "min ≥ 99");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cutover::api::run::{CutoverRun, RunState};
+use cutover::api::run::{Closing, CutoverRun, RunState};
 use cutover::api::{Cutover, Phase};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -171,6 +171,16 @@ impl Stage {
             Ok(matches!(phase, Some(Phase::RolledBack | Phase::Idle)).then_some(()))
         })
         .await
+    }
+
+    /// Waits until the newest run has ended the connections of a side; says how.
+    pub async fn closed(&self, side: &str) -> Result<Closing> {
+        let of = |run: &CutoverRun| {
+            let all = run.status.as_ref().map(|s| s.closings.as_slice()).unwrap_or_default();
+            all.iter().find(|c| c.side == side && c.ended.is_some()).cloned()
+        };
+        let run = self.newest_run("with ended connections", |run| of(run).is_some()).await?;
+        of(&run).context("the run has ended no connections")
     }
 
     async fn newest_run(&self, what: &str, test: impl Fn(&CutoverRun) -> bool) -> Result<CutoverRun> {

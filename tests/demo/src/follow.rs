@@ -64,7 +64,7 @@ pub async fn follow(
     let runs: Api<CutoverRun> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let end = Instant::now() + within;
     let mut told = BTreeSet::new();
-    let mut phase = None;
+    let (mut phase, mut connected) = (None, false);
     let mut tick = Instant::now() + TICK;
     loop {
         if Instant::now() > end {
@@ -93,6 +93,11 @@ pub async fn follow(
             tell(screen, &event);
             told.insert(event.key);
         }
+        // Clients that keep their connection stay where they connected first: on the side that is live now.
+        if !connected && seen.switch.as_ref().is_some_and(|switch| switch.converged.is_some()) {
+            connected = true;
+            load.connect().await?;
+        }
         if phase != Some(seen.phase) {
             phase = Some(seen.phase);
             if matches!(seen.phase, Phase::Preparing | Phase::Observing | Phase::RollingBack) || ended(seen.phase) {
@@ -105,7 +110,7 @@ pub async fn follow(
         }
         if Instant::now() >= tick {
             tick = Instant::now() + TICK;
-            show_tick(screen, load, &seen).await;
+            show_tick(screen, load, &seen, release).await;
         }
         sleep(POLL).await;
     }
@@ -236,7 +241,7 @@ fn saw(trigger: &view::Trigger) -> String {
     trigger.saw.as_ref().map(|saw| format!(": {}", shorten(saw, WIDTH))).unwrap_or_default()
 }
 
-async fn show_tick(screen: &Screen, load: &Load, run: &view::Run<'_>) {
+async fn show_tick(screen: &Screen, load: &Load, run: &view::Run<'_>, release: &Release) {
     let mut parts = Vec::new();
     if let Some(observation) = run.observation.filter(|_| run.phase == Phase::Observing) {
         let watched = Timestamp::now().duration_since(observation.since).as_secs_f64();
@@ -262,6 +267,12 @@ async fn show_tick(screen: &Screen, load: &Load, run: &view::Run<'_>) {
     // The load's numbers are an extra here: the end of the release asks again and minds when there is no answer.
     if let Ok(report) = load.report().await {
         parts.push(format!("{} requests, {} errors, {} lost", report.sent, report.app_errors, report.lost));
+        let on = |side: &str| report.lasting_on(side).1;
+        let (left, there) = (on(release.from), on(release.side));
+        if left + there > 0 {
+            let sides = format!("{there} on {}, {left} on {}", release.side, release.from);
+            parts.push(format!("connections never closed: {sides}"));
+        }
     }
     screen.say(Look::Dim, &format!("                … {}", parts.join(" · ")));
 }

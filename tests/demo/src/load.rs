@@ -35,9 +35,18 @@ impl Load {
         self.ask(Method::POST, "/stop").await
     }
 
+    /// Lets the clients connect that never close their connection by themselves.
+    pub async fn connect(&self) -> Result<()> {
+        self.send(Method::POST, "/connect").await.map(drop)
+    }
+
     async fn ask(&self, method: Method, path: &str) -> Result<Report> {
-        let text = self.cluster.proxy(method, &format!("pods/{}:9099", self.pod), path).await?;
+        let text = self.send(method, path).await?;
         serde_json::from_str(&text).context("the load generator's report cannot be read")
+    }
+
+    async fn send(&self, method: Method, path: &str) -> Result<String> {
+        self.cluster.proxy(method, &format!("pods/{}:9099", self.pod), path).await
     }
 }
 

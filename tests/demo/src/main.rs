@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+use cutover::api::Phase;
 use demo::cluster::{self, Cluster};
 use demo::load::Load;
 use demo::outcome::{self, Row};
@@ -23,6 +24,8 @@ const WHOLE: Duration = Duration::from_secs(8 * 60);
 const ONE_RELEASE: Duration = Duration::from_secs(150);
 /// Load before the first change and after the last one, so that both sides of every switch are seen.
 const LOAD_ALONE: Duration = Duration::from_secs(2);
+/// Longest wait after a rollback for clients that keep their connection to the side that was left.
+const FOLLOW: Duration = Duration::from_secs(10);
 
 /// Three releases under constant load: a good one, one with errors, one whose pods die
 #[derive(Parser)]
@@ -162,8 +165,9 @@ async fn run(cluster: &Cluster, screen: &Screen, scenery: &Scenery, release: &Re
     let load = Load::start(cluster, scenery, number).await?;
     wait_metrics(cluster).await?;
     screen.explain(&format!(
-        "Load: 200 requests a second on fresh connections and 50 on kept-alive ones. {} is live.",
-        release.from
+        "Load: 200 requests a second on fresh connections and 50 on kept-alive ones; {} is live. Once {} is, 12 clients
+        connect to it that never close their connection: three each of HTTP/1.1, HTTP/2, gRPC and websockets.",
+        release.from, release.side
     ));
     sleep(LOAD_ALONE).await;
     cluster.apply(&scenery.deployment(release)?).await?;
@@ -174,12 +178,17 @@ async fn run(cluster: &Cluster, screen: &Screen, scenery: &Scenery, release: &Re
         release.version, release.side
     ));
     let (name, journal) = follow::follow(cluster, screen, &load, release, ONE_RELEASE).await?;
+    if journal.phase == Phase::RolledBack {
+        // Who stays all the same is named in the row.
+        let gone = || async { Ok((load.report().await?.lasting_on(release.side).1 == 0).then_some(())) };
+        cluster::wait(FOLLOW, gone).await?;
+    }
     sleep(LOAD_ALONE).await;
     let report = load.stop().await?;
     let row = outcome::row(release, applied, &journal, &report)?;
     let ending = journal.ending.as_ref().map(|ending| format!(": {}", ending.message)).unwrap_or_default();
     screen.line(&format!("  Run {name} ended {}{ending}", journal.phase));
-    screen.explain(&in_words(&row));
+    screen.explain(&in_words(&row, release));
     Ok(row)
 }
 
@@ -194,7 +203,7 @@ async fn wait_metrics(cluster: &Cluster) -> Result<()> {
     asked.await?.context("Prometheus does not see the load on the application")
 }
 
-fn in_words(row: &Row) -> String {
+fn in_words(row: &Row, release: &Release) -> String {
     let total = row.fresh.sent + row.kept_alive.sent;
     let mut text = format!(
         "{total} requests during this release; lost {} on fresh and {} on kept-alive connections.",
@@ -205,6 +214,21 @@ fn in_words(row: &Row) -> String {
     }
     if let Some(time) = row.errors_for_seconds {
         text += &format!("\nUsers met errors for {time:.1} s, from the first one to the last one.");
+    }
+    if let Some(lasting) = row.lasting.as_ref().filter(|lasting| lasting.clients > 0) {
+        text += &format!(
+            "\n{} clients that never close their connection (HTTP/1.1, HTTP/2, gRPC, websocket) were on {}; {} moved to {}",
+            lasting.clients, release.side, lasting.moved, release.from
+        );
+        if let (Some(pods), Some(closed)) = (lasting.pods, lasting.restored_to_closed_seconds) {
+            text += &format!(".\nIts {pods} pods were ended {closed:.1} s after the restore");
+        }
+        match lasting.closed_to_moved_seconds {
+            Some(time) if time >= 0.0 => text += &format!("; the last client was there {time:.1} s later"),
+            Some(_) => text += "; every client was there before, since its pod had died",
+            None => {}
+        }
+        text.push('.');
     }
     text
 }
@@ -232,7 +256,9 @@ fn finale(cli: &Cli, screen: &Screen, rows: &[Row]) -> bool {
         );
         screen.explain(
             "LOST: refused, reset, cut off or unanswered. A kept-alive connection stays with its pod until it is closed
-            (here after 1 s); a switch moves new connections. APP ERRORS: answers with 5xx, which the release gave.",
+            (here after 1 s); a switch moves new connections. LONG CONNECTIONS: never closed by their client; they follow
+            a rollback when the pods of the side that was left are ended. APP ERRORS: answers with 5xx, which the release
+            gave.",
         );
     }
     good

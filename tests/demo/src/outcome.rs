@@ -33,6 +33,8 @@ pub struct Row {
     pub fresh: Pool,
     /// Requests on kept-alive connections.
     pub kept_alive: Pool,
+    /// Clients that never close their connection, after a rollback.
+    pub lasting: Option<Followed>,
     /// What is not as it should be; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -49,6 +51,22 @@ pub struct Pool {
     pub application_errors: u64,
     /// Left out for want of ports or files on this machine.
     pub not_sent: u64,
+}
+
+/// Clients that never close their connection by themselves, and were on the new side when the release failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Followed {
+    /// How many there were.
+    pub clients: usize,
+    /// How many the old side answered in the end.
+    pub moved: usize,
+    /// Pods that the new side still had when its connections were ended.
+    pub pods: Option<u32>,
+    /// From the last selector back to that moment.
+    pub restored_to_closed_seconds: Option<f64>,
+    /// From that moment to the last client's first answer by the old side; less than nothing where it came before.
+    pub closed_to_moved_seconds: Option<f64>,
 }
 
 impl From<&PoolReport> for Pool {
@@ -78,10 +96,30 @@ pub fn row(release: &Release, applied: Timestamp, journal: &RunStatus, report: &
         errors_for_seconds: trouble(report).map(|time| time.as_secs_f64()),
         fresh: fresh.into(),
         kept_alive: kept.map(Pool::from).unwrap_or_default(),
+        lasting: cause.zip(restored).map(|(failed, restored)| followed(release, journal, report, failed, restored)),
         problems: Vec::new(),
     };
     row.problems = problems(release, &row, report, fresh);
     Ok(row)
+}
+
+fn followed(
+    release: &Release,
+    journal: &RunStatus,
+    report: &Report,
+    failed: Timestamp,
+    restored: Timestamp,
+) -> Followed {
+    let clients: Vec<_> = report.lasting.values().flat_map(|kind| kind.left(release.side, failed)).collect();
+    let closed = journal.closings.iter().find(|closing| closing.side == release.side);
+    let last = clients.iter().flatten().max();
+    Followed {
+        clients: clients.len(),
+        moved: clients.iter().flatten().count(),
+        pods: closed.map(|closing| closing.had),
+        restored_to_closed_seconds: closed.map(|closing| seconds(restored, closing.at)),
+        closed_to_moved_seconds: closed.zip(last).map(|(c, last)| last.as_secs_f64() - seconds(failed, c.at)),
+    }
 }
 
 /// What is not as it should be. A demonstration without load, or without a switch, would prove nothing.
@@ -107,6 +145,12 @@ fn problems(release: &Release, row: &Row, report: &Report, fresh: &PoolReport) -
             last(fresh, release.side) > last(fresh, release.from),
             format!("the last answer is not {}'s", release.side),
         );
+    }
+    if let Some(lasting) = row.lasting.as_ref().filter(|_| release.pods_stay) {
+        let Followed { clients, moved, .. } = lasting;
+        check(*clients > 0, format!("no client kept a connection to {}", release.side));
+        check(moved == clients, format!("{} of {clients} connections stayed on {}", clients - moved, release.side));
+        check(lasting.pods.is_some(), "the run does not say that connections were ended".into());
     }
     if release.pods_stay {
         check(row.fresh.lost == 0, format!("{} requests on fresh connections were lost", row.fresh.lost));
@@ -149,6 +193,7 @@ pub fn table(rows: &[Row]) -> String {
         "LOST KEPT-ALIVE",
         "APP ERRORS",
         "ERRORS SEEN FOR",
+        "LONG CONNECTIONS MOVED",
         "",
     ];
     let time = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2} s"));
@@ -168,6 +213,7 @@ pub fn table(rows: &[Row]) -> String {
             share(row.kept_alive.lost, row.kept_alive.sent),
             (row.fresh.application_errors + row.kept_alive.application_errors).to_string(),
             time(row.errors_for_seconds),
+            row.lasting.as_ref().map_or("-".into(), |lasting| format!("{} / {}", lasting.moved, lasting.clients)),
             if row.problems.is_empty() { "ok" } else { "NOT OK" }.into(),
         ]);
     }
@@ -202,7 +248,11 @@ mod tests {
             json!({"rate": 200.0, "connections": 2000, "reopened": 0, "max_start_delay_ms": 0.0, "latency": latency,
                 "statuses": {}, "colours": {"blue": seen(blue_last), "green": seen(green_last)}, "lost_kinds": {}, "losses": []}),
         );
-        let report = json!({"url": "http://x/", "started": "2026-11-20T22:00:00Z", "ended": "2026-11-20T22:00:10Z",
+        let clients = json!([{"answers": 9, "colour": "green", "pod": "p", "at": "2026-11-20T22:00:12Z",
+            "moves": [{"at": "2026-11-20T22:00:11Z", "from": "blue", "to": "green"}]}]);
+        let lasting = json!({"http2": {"sent": 9, "ok": 9, "app_errors": 0, "lost": 0, "connections": 2, "reopened": 0,
+            "losses": [], "clients": clients}});
+        let report = json!({"lasting": lasting, "url": "http://x/", "started": "2026-11-20T22:00:00Z", "ended": "2026-11-20T22:00:10Z",
             "finished": true, "ended_by": "stop", "pools": {"fresh": fresh}, "marks": []});
         serde_json::from_value(with(numbers, report)).unwrap()
     }
@@ -216,6 +266,7 @@ mod tests {
                 "at": "2026-11-20T22:00:08.5Z"});
             journal["triggers"] = json!([{"name": "errors", "firedAt": "2026-11-20T22:00:08.4Z"}]);
             journal["switch"]["restoredAt"] = json!("2026-11-20T22:00:08.65Z");
+            journal["closings"] = json!([{"side": "blue", "at": "2026-11-20T22:00:10Z", "had": 3}]);
         }
         serde_json::from_value(journal).unwrap()
     }
@@ -251,6 +302,22 @@ mod tests {
         assert_eq!(not_back.problems, ["the last answer is not green's"]);
         let other_end = judged(1, "Completed", &report(0, EARLY, LATE));
         assert_eq!(other_end.problems[0], "ended Completed instead of RolledBack");
+    }
+
+    #[test]
+    fn connections_that_are_never_closed_have_to_follow() {
+        let mut report = report(0, EARLY, LATE);
+        let row = judged(1, "RolledBack", &report);
+        let lasting = row.lasting.clone().unwrap();
+        assert_eq!((lasting.clients, lasting.moved, lasting.pods), (1, 1, Some(3)));
+        assert!((lasting.restored_to_closed_seconds.unwrap() - 1.35).abs() < 1e-9);
+        assert!((lasting.closed_to_moved_seconds.unwrap() - 1.0).abs() < 1e-9);
+        assert!(table(&[row]).contains("1 / 1"));
+        let client = &mut report.lasting.get_mut("http2").unwrap().clients[0];
+        (client.colour, client.moves) = (Some("blue".into()), vec![]);
+        assert_eq!(judged(1, "RolledBack", &report).problems, ["1 of 1 connections stayed on blue"]);
+        report.lasting.clear();
+        assert_eq!(judged(1, "RolledBack", &report).problems, ["no client kept a connection to blue"]);
     }
 
     #[test]

@@ -363,6 +363,15 @@ impl Case {
         Ok(sample::load::Load::start(config))
     }
 
+    /// The same with clients of every protocol that never close their connection by themselves, and connect when told to.
+    pub async fn load_that_lasts(&self, service: &str, fresh: f64, each: usize) -> Result<sample::load::LoadHandle> {
+        let mut config = sample::load::LoadConfig::new(&self.answers(service, "80/").await?)?;
+        config.fresh_rate = fresh;
+        (config.lasting, config.lasting_later) = (each, true);
+        config.max_duration = secs(180);
+        Ok(sample::load::Load::start(config))
+    }
+
     /// What the API server was asked in this namespace.
     pub fn audit(&self) -> Result<Vec<Line>> {
         audit::read(&self.ns, self.audit_from)

@@ -1,10 +1,11 @@
 //! Test programs of Cutover: an application to cut over, and load to put on it.
 //!
-//! Both speak plain HTTP only, so that they link statically and run in an image
-//! that holds nothing else.
+//! Both link statically and run in an image that holds nothing else. The load is without TLS; the application serves
+//! HTTP/1.1, HTTP/2, gRPC and a websocket on one port.
 
 pub mod app;
 pub mod fetch;
+pub mod grpc;
 pub mod jobs;
 pub mod load;
 

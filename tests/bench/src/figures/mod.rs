@@ -1,5 +1,6 @@
 //! The figures, one file for each kind of trial.
 
+pub mod connections;
 pub mod dead;
 pub mod metric;
 pub mod size;

@@ -1,7 +1,10 @@
-//! Bodies of answers: a text in one piece, or a long run of filler bytes.
+//! Bodies of answers: a text in one piece, with trailers where gRPC wants them, or a long run of filler bytes.
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::{
+    HeaderMap,
+    body::{Body, Frame, SizeHint},
+};
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -15,6 +18,8 @@ static FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 pub enum AppBody {
     /// A whole body; `None` once it is sent.
     Whole(Option<Bytes>),
+    /// A whole body and what follows it; `None` once it is sent.
+    Call(Option<Bytes>, Option<HeaderMap>),
     /// So many filler bytes, made while they are sent.
     Filler(u64),
 }
@@ -33,6 +38,10 @@ impl Body for AppBody {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let chunk = match self.get_mut() {
             Self::Whole(bytes) => bytes.take(),
+            Self::Call(bytes, trailers) => match bytes.take() {
+                None => return Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+                bytes => bytes,
+            },
             Self::Filler(0) => None,
             Self::Filler(left) => {
                 let size = FILLER.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -44,13 +53,18 @@ impl Body for AppBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.size_hint().exact() == Some(0)
+        match self {
+            Self::Call(bytes, trailers) => bytes.is_none() && trailers.is_none(),
+            Self::Whole(_) | Self::Filler(_) => self.size_hint().exact() == Some(0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::Filler(left) => *left,
-        })
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Filler(left) => SizeHint::with_exact(*left),
+            // Trailers say the end: a call announces no length.
+            Self::Call(..) => SizeHint::default(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod config;
+mod connection;
 mod control;
 mod desk;
 mod fault;
@@ -10,6 +11,7 @@ pub mod pack;
 mod routes;
 mod server;
 mod tls;
+mod websocket;
 
 pub use body::AppBody;
 pub use config::AppConfig;

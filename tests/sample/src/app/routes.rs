@@ -1,10 +1,10 @@
 //! Paths of the application port.
 
-use super::{App, AppBody, desk, pack};
-use crate::{LOAD_AGENT, LOAD_HEADER};
+use super::{App, AppBody, desk, pack, websocket};
+use crate::{LOAD_AGENT, LOAD_HEADER, grpc};
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
@@ -18,6 +18,7 @@ const MAX_SLOW_MS: u64 = 600_000;
 
 /// Answers one request on the application port.
 pub async fn handle(app: &App, request: Request<Incoming>) -> Response<AppBody> {
+    let version = request.version();
     let mut response = match request.uri().path() {
         "/ready" => ready(app),
         "/metrics" => metrics(app),
@@ -26,7 +27,9 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Response<AppBody> 
         _ if is_probe(request.headers()) => dispatch(app, request).await,
         _ => ordinary(app, request).await,
     };
-    decorate(app, response.headers_mut());
+    // An answer of HTTP/2 names no connection: a GOAWAY says the same. One that switches protocols names it itself.
+    let keeps = version == Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    decorate(app, response.headers_mut(), keeps);
     response
 }
 
@@ -78,6 +81,13 @@ async fn dispatch(app: &App, request: Request<Incoming>) -> Response<AppBody> {
             } else {
                 not_allowed("POST")
             }
+        }
+        "/websocket" if get => websocket::accept(request.headers()),
+        grpc::PATH if post => {
+            // The request is empty; who sent one too long, or half of one, gets an answer as well.
+            let _ = Limited::new(request.into_body(), MAX_BODY).collect().await;
+            let message = grpc::answer(&app.config.colour, &app.config.pod);
+            reply(StatusCode::OK, grpc::CONTENT_TYPE, AppBody::Call(Some(message), Some(grpc::went_well())))
         }
         "/slow" if get => match number(&query, "ms", 1000, MAX_SLOW_MS) {
             Ok(ms) => {
@@ -209,7 +219,7 @@ fn agent(headers: &HeaderMap, prefix: &str) -> bool {
 }
 
 /// Headers that all answers of the application carry.
-fn decorate(app: &App, headers: &mut HeaderMap) {
+fn decorate(app: &App, headers: &mut HeaderMap, keeps: bool) {
     let fixed = [
         ("strict-transport-security", "max-age=63072000; includeSubDomains"),
         ("x-content-type-options", "nosniff"),
@@ -227,7 +237,7 @@ fn decorate(app: &App, headers: &mut HeaderMap) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    if app.draining() {
+    if app.draining() && !keeps {
         // Clients let go of the connection by themselves, so that none is in use
         // when the listener closes at the end of the drain.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,20 +1,18 @@
 //! Listeners, drain and end of the application.
 
-use super::{App, AppBody, control, routes};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use super::{
+    App,
+    connection::{Port, Stage, serve_http1, serve_plain, told},
+};
 use serde_json::{Value, json};
 use std::{
-    convert::Infallible,
     future::pending,
     io,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -28,12 +26,6 @@ const DIE_AGAIN: Duration = Duration::from_millis(500);
 const LAST_ANSWER: Duration = Duration::from_millis(50);
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Copy)]
-enum Port {
-    App,
-    Control,
-}
 
 /// The listening sockets.
 pub struct Listeners {
@@ -74,17 +66,18 @@ impl Listeners {
 /// the process; returns the code with which the process has to exit.
 pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Output = ()>) -> i32 {
     log(&app, "start", json!({"died_before": app.died_before}));
-    let (close, closing) = watch::channel(false);
+    let (stage, stages) = watch::channel(Stage::Serving);
     // Dropping the set aborts its tasks and so closes all sockets: that is a crash.
     let mut ports = JoinSet::new();
-    ports.spawn(accept(app.clone(), listeners.app, Port::App, None, closing.clone()));
+    ports.spawn(accept(app.clone(), listeners.app, Port::App, None, stages.clone()));
     if let Some((listener, tls)) = listeners.tls {
-        ports.spawn(accept(app.clone(), listener, Port::App, Some(tls), closing.clone()));
+        ports.spawn(accept(app.clone(), listener, Port::App, Some(tls), stages.clone()));
     }
-    ports.spawn(accept(app.clone(), listeners.control, Port::Control, None, closing));
+    ports.spawn(accept(app.clone(), listeners.control, Port::Control, None, stages));
     let drain = async {
         shutdown.await;
         app.draining.store(true, Ordering::Relaxed);
+        stage.send_replace(Stage::Draining);
         log(&app, "drain", json!({"drain_ms": app.config.drain.as_millis() as u64}));
         sleep(app.config.drain).await;
     };
@@ -93,7 +86,7 @@ pub async fn run(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Outp
         code = asked_to_exit(&app) => code,
         code = fault_timers(&app) => code,
         () = drain => {
-            close.send_replace(true);
+            stage.send_replace(Stage::Closing);
             if timeout(app.config.grace, async { while ports.join_next().await.is_some() {} })
                 .await
                 .is_err()
@@ -178,72 +171,41 @@ async fn accept(
     listener: TcpListener,
     port: Port,
     tls: Option<TlsAcceptor>,
-    mut closing: watch::Receiver<bool>,
+    mut stages: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(open(app.clone(), stream, port, tls.clone(), closing.clone()));
+                    connections.spawn(open(app.clone(), stream, port, tls.clone(), stages.clone()));
                 }
                 // Out of file descriptors, or the client is gone already: go on.
                 Err(_) => sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
-            () = told(&mut closing) => break,
+            () = told(&mut stages, Stage::Closing) => break,
         }
     }
     // Connections that wait in the backlog would be reset with the listener.
     while let Ok(Ok((stream, _))) = timeout(LAST_ANSWER, listener.accept()).await {
-        connections.spawn(open(app.clone(), stream, port, tls.clone(), closing.clone()));
+        connections.spawn(open(app.clone(), stream, port, tls.clone(), stages.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn open(app: Arc<App>, stream: TcpStream, port: Port, tls: Option<TlsAcceptor>, closing: watch::Receiver<bool>) {
+async fn open(app: Arc<App>, stream: TcpStream, port: Port, tls: Option<TlsAcceptor>, stages: watch::Receiver<Stage>) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve(app, stream, port, closing).await,
+        None => serve_plain(app, stream, port, stages).await,
         // A handshake that fails, or never ends, is the client's business.
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                serve(app, stream, port, closing).await;
+                serve_http1(app, stream, port, stages).await;
             }
         }
     }
-}
-
-async fn serve<S>(app: Arc<App>, stream: S, port: Port, mut closing: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let service = service_fn(|request: Request<Incoming>| {
-        let app = app.clone();
-        async move {
-            let response: Response<AppBody> = match port {
-                Port::App => routes::handle(&app, request).await,
-                Port::Control => control::handle(&app, request).await,
-            };
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut connection =
-        pin!(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
-    // Errors of a connection are the client's business: it counts its losses.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = told(&mut closing) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
-}
-
-async fn told(closing: &mut watch::Receiver<bool>) {
-    // An error means that `run` has ended, which is as good a reason to close.
-    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 fn log(app: &App, event: &str, more: Value) {

@@ -29,6 +29,15 @@ struct Cli {
     /// Largest age of a kept-alive connection
     #[arg(long, default_value = "1s", value_parser = duration)]
     keepalive_age: Duration,
+    /// Clients of each of HTTP/1.1, HTTP/2, gRPC and websockets that never close their connection by themselves
+    #[arg(long, default_value_t = 0)]
+    lasting: usize,
+    /// How often each of them asks over it
+    #[arg(long, default_value = "200ms", value_parser = duration)]
+    lasting_every: Duration,
+    /// They connect only when told `connect`
+    #[arg(long)]
+    lasting_later: bool,
     /// How long to send; without it until SIGTERM, `stop` or the bound
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
@@ -54,13 +63,13 @@ struct Cli {
     /// Print a line to stderr every second
     #[arg(long)]
     progress: bool,
-    /// Read lines `mark NAME` and `stop` from stdin
+    /// Read lines `mark NAME`, `connect` and `stop` from stdin
     #[arg(long)]
     stdin: bool,
-    /// Read lines `mark NAME` and `stop` that are appended to this file
+    /// Read lines `mark NAME`, `connect` and `stop` that are appended to this file
     #[arg(long)]
     control: Option<PathBuf>,
-    /// Serve GET /report, POST /mark/NAME and POST /stop on this address
+    /// Serve GET /report, POST /mark/NAME, POST /connect and POST /stop on this address
     #[arg(long)]
     serve: Option<String>,
     /// With --serve: how long to go on serving the report after the end
@@ -87,6 +96,8 @@ async fn main() -> Result<()> {
         PoolKind::Keepalive => (0.0, cli.rate + cli.keepalive_rate),
     };
     config.keepalive_age = cli.keepalive_age;
+    (config.lasting, config.lasting_every) = (cli.lasting, cli.lasting_every);
+    config.lasting_later = cli.lasting_later;
     config.duration = cli.duration;
     config.max_duration = cli.max_duration;
     config.max_requests = cli.max_requests;
@@ -168,8 +179,11 @@ fn obey(load: &LoadHandle, line: &str) {
             let load = load.clone();
             tokio::spawn(async move { load.stop().await });
         }
+        None if line.trim() == "connect" => {
+            load.connect();
+        }
         None if line.trim().is_empty() => {}
-        _ => eprintln!("load: neither `mark NAME` nor `stop`: {line}"),
+        _ => eprintln!("load: neither `mark NAME`, `connect` nor `stop`: {line}"),
     }
 }
 

@@ -183,13 +183,18 @@ fn closes(response: &Response<Incoming>) -> bool {
 }
 
 fn classify(error: &(dyn Error + 'static)) -> Outcome {
+    why(error).map_or(Outcome::NotSent, |(kind, error)| Outcome::Lost { kind, error })
+}
+
+/// Kind and words of a loss; `None` where this machine had no port or file descriptor left.
+pub(super) fn why(error: &(dyn Error + 'static)) -> Option<(&'static str, String)> {
     let mut kind = "other";
     let mut text = error.to_string();
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
             if out_of_local_means(io) {
-                return Outcome::NotSent;
+                return None;
             }
             kind = match io.kind() {
                 io::ErrorKind::ConnectionRefused => "refused",
@@ -212,7 +217,7 @@ fn classify(error: &(dyn Error + 'static)) -> Outcome {
             text = format!("{text}: {source}");
         }
     }
-    Outcome::Lost { kind, error: text }
+    Some((kind, text))
 }
 
 fn out_of_local_means(error: &io::Error) -> bool {

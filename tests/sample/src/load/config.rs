@@ -20,6 +20,13 @@ pub struct LoadConfig {
     pub keepalive_rate: f64,
     /// Largest age of a kept-alive connection (1 s).
     pub keepalive_age: Duration,
+    /// Clients of each of HTTP/1.1, HTTP/2, gRPC and websockets that never close their connection by themselves (0; 250 at
+    /// most).
+    pub lasting: usize,
+    /// How often each of them asks (200 ms; 20 ms at least).
+    pub lasting_every: Duration,
+    /// Whether they connect only when told to, instead of at the start.
+    pub lasting_later: bool,
     /// How long to send; `None`: until stopped, at most `max_duration`.
     pub duration: Option<Duration>,
     /// Bound that holds in any case (15 min).
@@ -56,6 +63,9 @@ impl LoadConfig {
             fresh_rate: 200.0,
             keepalive_rate: 0.0,
             keepalive_age: Duration::from_secs(1),
+            lasting: 0,
+            lasting_every: Duration::from_millis(200),
+            lasting_later: false,
             duration: None,
             max_duration: Duration::from_secs(15 * 60),
             max_requests: 500_000,

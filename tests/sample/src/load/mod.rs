@@ -1,7 +1,9 @@
-//! Open-loop load: requests leave at scheduled times, whatever the answers do.
+//! Open-loop load: requests leave at scheduled times, whatever the answers do. Beside it, clients that keep one connection
+//! each, for as long as its peer does.
 
 mod client;
 mod config;
+mod lasting;
 mod report;
 mod runner;
 mod serve;
@@ -9,6 +11,6 @@ mod tally;
 
 pub use client::await_answer;
 pub use config::{LoadConfig, duration};
-pub use report::{ColourSeen, Latency, Loss, MarkReport, PoolReport, Report, Span};
+pub use report::{ColourSeen, LastingClient, LastingReport, Latency, Loss, MarkReport, Move, PoolReport, Report, Span};
 pub use runner::{Load, LoadHandle};
 pub use serve::serve;

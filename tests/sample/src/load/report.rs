@@ -1,7 +1,8 @@
 //! The report, as printed, written and served.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Result of a run, or its state so far.
 ///
@@ -37,6 +38,10 @@ pub struct Report {
     pub pools: BTreeMap<String, PoolReport>,
     /// Windows from one mark to the next; the first is called `start`.
     pub marks: Vec<MarkReport>,
+    /// Clients that never close their connection by themselves, by protocol: `grpc`, `http1`, `http2` and `websocket`. They
+    /// stand in no sum above.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lasting: BTreeMap<String, LastingReport>,
 }
 
 /// Numbers of one pool of connections.
@@ -161,9 +166,109 @@ pub struct MarkReport {
     pub colours: BTreeMap<String, ColourSeen>,
 }
 
+/// The clients of one protocol that never close their connection by themselves.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct LastingReport {
+    /// Requests or messages that were begun.
+    pub sent: u64,
+    /// Full answers with a status under 400, and messages.
+    pub ok: u64,
+    /// Full answers with another one, and gRPC calls that failed.
+    pub app_errors: u64,
+    /// Refused, reset, cut off, or no full answer in time.
+    pub lost: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// How often a peer had closed the connection before it took up the request, which then went out on a new one.
+    pub reopened: u64,
+    /// The first 20 losses.
+    pub losses: Vec<Loss>,
+    /// Each client.
+    pub clients: Vec<LastingClient>,
+}
+
+/// A client that never closes its connection by itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct LastingClient {
+    /// Answers so far.
+    pub answers: u64,
+    /// Side that gave the last one; `None` before the first.
+    pub colour: Option<String>,
+    /// Pod that gave it.
+    pub pod: Option<String>,
+    /// When it came.
+    pub at: Option<Timestamp>,
+    /// Each time at which another side answered than before.
+    pub moves: Vec<Move>,
+}
+
+/// A client was answered by another side than before.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Move {
+    /// When.
+    pub at: Timestamp,
+    /// The side before.
+    pub from: String,
+    /// The side from then on.
+    pub to: String,
+}
+
+impl LastingClient {
+    /// Whether `side` had answered it last at a time, and how long after it another side did, if one has.
+    fn left(&self, side: &str, since: Timestamp) -> Option<Option<Duration>> {
+        let next = self.moves.iter().find(|step| step.at >= since);
+        let then = next.map(|step| step.from.as_str()).or(self.colour.as_deref());
+        let after = |step: &Move| step.at.duration_since(since).try_into().unwrap_or_default();
+        (then == Some(side)).then(|| next.map(after))
+    }
+}
+
+impl LastingReport {
+    /// How long after a time each client that `side` answered then was answered by another one: none where that has not come.
+    pub fn left(&self, side: &str, since: Timestamp) -> Vec<Option<Duration>> {
+        self.clients.iter().filter_map(|client| client.left(side, since)).collect()
+    }
+
+    /// Clients whose last answer is of this side.
+    pub fn on(&self, side: &str) -> usize {
+        self.clients.iter().filter(|client| client.colour.as_deref() == Some(side)).count()
+    }
+}
+
 impl Report {
+    /// Clients of all protocols that never close their connection by themselves, and how many of them this side answered last.
+    pub fn lasting_on(&self, side: &str) -> (usize, usize) {
+        let all = self.lasting.values().map(|report| report.clients.len()).sum();
+        (all, self.lasting.values().map(|report| report.on(side)).sum())
+    }
+
     /// The window that the mark `name` opened; of several the last.
     pub fn mark(&self, name: &str) -> Option<&MarkReport> {
         self.marks.iter().rfind(|mark| mark.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_left_a_side_from_the_next_answer_of_another_one_on() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let step = |second, from: &str, to: &str| Move { at: at(second), from: from.into(), to: to.into() };
+        let client = |colour: &str, moves| LastingClient { colour: Some(colour.into()), moves, ..Default::default() };
+        let report = LastingReport {
+            clients: vec![
+                client("blue", vec![step(5, "blue", "green"), step(13, "green", "blue")]),
+                client("green", vec![]),
+                // Left before.
+                client("blue", vec![step(9, "green", "blue")]),
+                LastingClient::default(),
+            ],
+            ..Default::default()
+        };
+        assert_eq!(report.left("green", at(10)), [Some(Duration::from_secs(3)), None]);
+        assert_eq!(report.left("blue", at(5)), [Some(Duration::ZERO)]);
+        assert_eq!((report.on("blue"), report.on("green")), (2, 1));
     }
 }

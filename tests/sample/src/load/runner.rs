@@ -3,6 +3,7 @@
 use super::{
     LoadConfig, Report,
     client::{Client, Outcome},
+    lasting::{Lasting, PROTOCOLS, Tally as Lasted},
     tally::{Sample, Tally, text},
 };
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ pub struct LoadHandle {
 struct Shared {
     config: LoadConfig,
     pools: Vec<Pool>,
+    lasting: Option<Arc<Lasting>>,
     state: Mutex<State>,
     stop: watch::Sender<bool>,
     finished: watch::Sender<bool>,
@@ -79,6 +81,7 @@ impl Load {
                 pools: pools.iter().map(|_| Tally::new()).collect(),
                 windows: vec![Window { name: "start".to_owned(), from: started, tally: Tally::new() }],
             }),
+            lasting: (config.lasting > 0).then(|| Arc::new(Lasting::new(&config))),
             config,
             pools,
             stop: watch::Sender::new(false),
@@ -102,6 +105,12 @@ impl LoadHandle {
             state.windows.push(Window { name, from, tally: Tally::new() });
         }
         taken
+    }
+
+    /// Lets the clients connect that keep their connections, where they wait for it; says whether there are any.
+    pub fn connect(&self) -> bool {
+        let lasting = self.shared.lasting.as_ref().filter(|_| self.shared.lock().ended.is_none());
+        lasting.inspect(|lasting| lasting.connect()).is_some()
     }
 
     /// The numbers so far.
@@ -129,6 +138,15 @@ async fn run(shared: Arc<Shared>) {
     for pool in 0..shared.pools.len() {
         schedules.spawn(schedule(shared.clone(), pool, start));
     }
+    if let Some(lasting) = shared.lasting.clone() {
+        let shared = shared.clone();
+        schedules.spawn(async move {
+            let (length, reason) = bound(&shared.config);
+            if lasting.run(shared.config.clone(), shared.stop.subscribe(), start + length).await {
+                shared.end(reason);
+            }
+        });
+    }
     if schedules.is_empty() {
         shared.end("stop");
     }
@@ -136,14 +154,19 @@ async fn run(shared: Arc<Shared>) {
     shared.finished.send_replace(true);
 }
 
+/// The longest time of a run, and what its end is called then.
+fn bound(config: &LoadConfig) -> (Duration, &'static str) {
+    match config.duration {
+        Some(duration) if duration <= config.max_duration => (duration, "duration"),
+        _ => (config.max_duration, "max-duration"),
+    }
+}
+
 /// Starts the requests of one pool at their times and waits for all of them.
 async fn schedule(shared: Arc<Shared>, pool: usize, start: Instant) {
     let config = &shared.config;
     let rate = shared.pools[pool].rate;
-    let (length, reason) = match config.duration {
-        Some(duration) if duration <= config.max_duration => (duration, "duration"),
-        _ => (config.max_duration, "max-duration"),
-    };
+    let (length, reason) = bound(config);
     let mut stop = shared.stop.subscribe();
     let mut requests = JoinSet::new();
     for number in 0_u64.. {
@@ -241,6 +264,10 @@ impl Shared {
         let ends = state.windows.iter().skip(1).map(|next| Some(next.from));
         let windows = state.windows.iter().zip(ends.chain([state.ended]));
         let marks = windows.map(|(window, until)| window.tally.window(&window.name, window.from, until));
+        let lasting = self.lasting.iter().flat_map(|lasting| {
+            let names = PROTOCOLS.iter().map(|(name, _)| (*name).to_owned());
+            names.zip(lasting.tallies(Lasted::report))
+        });
         let sum = |field: fn(&Tally) -> u64| state.pools.iter().map(field).sum();
         Report {
             url: self.config.url.clone(),
@@ -257,6 +284,7 @@ impl Shared {
             in_flight: sum(Tally::in_flight),
             pools: pools.collect(),
             marks: marks.collect(),
+            lasting: lasting.collect(),
         }
     }
 

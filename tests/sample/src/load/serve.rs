@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
 
-/// Serves `GET /report`, `POST /mark/NAME`, `POST /stop` and `GET /health`; never
+/// Serves `GET /report`, `POST /mark/NAME`, `POST /connect`, `POST /stop` and `GET /health`; never
 /// ends by itself.
 pub async fn serve(listener: TcpListener, handle: LoadHandle) {
     loop {
@@ -41,6 +41,10 @@ async fn answer(handle: &LoadHandle, request: &Request<Incoming>) -> Response<Fu
     let (status, value) = match (request.method(), path) {
         (&Method::GET, "/report") => (StatusCode::OK, json!(handle.snapshot())),
         (&Method::GET, "/health") => (StatusCode::OK, json!({"status": "ok"})),
+        (&Method::POST, "/connect") if handle.connect() => (StatusCode::OK, json!({"connect": true})),
+        (&Method::POST, "/connect") => {
+            (StatusCode::CONFLICT, json!({"error": "no client keeps its connection, or the run is over"}))
+        }
         (&Method::POST, "/stop") => (StatusCode::OK, json!(handle.stop().await)),
         (&Method::POST, _) => match path.strip_prefix("/mark/").filter(|name| !name.is_empty()) {
             Some(name) if handle.mark(name) => (StatusCode::OK, json!({"mark": name})),
@@ -57,6 +61,6 @@ async fn answer(handle: &LoadHandle, request: &Request<Incoming>) -> Response<Fu
 }
 
 fn not_found() -> (StatusCode, Value) {
-    let error = "use GET /report, POST /mark/NAME or POST /stop";
+    let error = "use GET /report, POST /mark/NAME, POST /connect or POST /stop";
     (StatusCode::NOT_FOUND, json!({"error": error}))
 }

@@ -211,7 +211,7 @@ pub fn text(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 

@@ -100,13 +100,12 @@ fn where_connections_are_kept_those_clients_stay_on_the_target() {
         let run = t.run_until("shop", "closed", secs(30), |run| Ok(closed(run).then(|| run.clone()))).await?;
         let over = ended(&run).context("the end stands in the timeline")?;
         let answered = |report: &Report| {
-            let clients = report.lasting.values().flat_map(|kind| &kind.clients);
-            clients.clone().all(|client| client.at.is_some_and(|at| at > over))
+            let mut clients = report.lasting.values().flat_map(|kind| &kind.clients);
+            let fresh = &report.pools["fresh"].colours;
+            clients.all(|client| client.at.is_some_and(|at| at > over)) && fresh["blue"].last > fresh["green"].last
         };
-        let report = until(&load, "every client is answered after the end", answered).await?;
+        let report = until(&load, "blue answers new connections, and every client is answered", answered).await?;
         ensure!(report.lasting_on("green") == (ALL, ALL), "{:?}", report.lasting);
-        let fresh = &report.pools["fresh"].colours;
-        ensure!(fresh["blue"].last > fresh["green"].last, "new connections go to blue: {fresh:?}");
         nothing_lost(&load).await?;
         ensure!(run.status.context("status")?.closings.is_empty());
         Ok(())

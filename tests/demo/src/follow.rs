@@ -93,8 +93,12 @@ pub async fn follow(
             tell(screen, &event);
             told.insert(event.key);
         }
-        // Clients that keep their connection stay where they connected first: on the side that is live now.
-        if !connected && seen.switch.as_ref().is_some_and(|switch| switch.converged.is_some()) {
+        // Clients that keep their connection stay where they connect first, so they wait until the node, too, leads new
+        // connections to the side that is live now.
+        if !connected
+            && seen.switch.as_ref().is_some_and(|switch| switch.converged.is_some())
+            && load.report().await?.pools.get("fresh").is_some_and(|fresh| fresh.colours.contains_key(release.side))
+        {
             connected = true;
             load.connect().await?;
         }

@@ -37,6 +37,12 @@ async fn observed(t: &Case, connections: &str) -> anyhow::Result<LoadHandle> {
     Ok(load)
 }
 
+/// Whether blue answers new connections now: the node follows a selector a moment later.
+fn restored(report: &Report) -> bool {
+    let fresh = &report.pools["fresh"].colours;
+    fresh["blue"].last > fresh["green"].last
+}
+
 /// Ends the load. Nobody may have lost anything: no fresh connection, and no client.
 async fn nothing_lost(load: &LoadHandle) -> anyhow::Result<Report> {
     let report = load.stop().await;
@@ -58,7 +64,7 @@ fn clients_that_never_close_their_connection_are_on_the_old_side_once_the_target
         let load = observed(t, "Close").await?;
         t.decide("shop", Verb::Rollback).await?;
         t.points_to("web", "blue", 10).await?;
-        let on = load.snapshot().lasting_on("green");
+        let on = until(&load, "blue answers", restored).await?.lasting_on("green");
         ensure!(on == (ALL, ALL), "{on:?}: a restore moves no connection that is open");
         // The pause before the closing is for a side that could serve: `connections.rs` looks at it.
         t.fault("web", "green", json!({"ready": false})).await?;
@@ -101,8 +107,7 @@ fn where_connections_are_kept_those_clients_stay_on_the_target() {
         let over = ended(&run).context("the end stands in the timeline")?;
         let answered = |report: &Report| {
             let mut clients = report.lasting.values().flat_map(|kind| &kind.clients);
-            let fresh = &report.pools["fresh"].colours;
-            clients.all(|client| client.at.is_some_and(|at| at > over)) && fresh["blue"].last > fresh["green"].last
+            clients.all(|client| client.at.is_some_and(|at| at > over)) && restored(report)
         };
         let report = until(&load, "blue answers new connections, and every client is answered", answered).await?;
         ensure!(report.lasting_on("green") == (ALL, ALL), "{:?}", report.lasting);

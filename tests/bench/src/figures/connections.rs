@@ -130,6 +130,12 @@ async fn rolled_back(stage: &mut Stage, load: &LoadHandle) -> Result<Closing> {
         Ok(selector.is_some_and(|s| s.get("side").is_some_and(|side| side == "blue")).then_some(()))
     })
     .await?;
+    // The node follows a moment later.
+    until(load, "blue answers", LONGEST, |report| {
+        let fresh = &report.pools["fresh"].colours;
+        fresh["blue"].last > fresh["green"].last
+    })
+    .await?;
     stage.fault("green", json!({"ready": false})).await?;
     let closed = stage.closed("green").await?;
     // Who does not move is counted, too.

@@ -163,10 +163,17 @@ fn identify(headers: &mut HeaderMap) {
 
 /// The answer's head; a request that was handed back was never written.
 fn head(sent: Sent) -> Result<Response<Incoming>, Failure> {
-    sent.map_err(|mut error| match error.take_message() {
-        Some(_) => Failure::Closed,
-        None => lost(error.into_error()),
+    sent.map_err(|mut error| match (error.take_message(), error.into_error()) {
+        (Some(_), _) => Failure::Closed,
+        (None, error) if left_out(&error) => Failure::Closed,
+        (None, error) => lost(error),
     })
+}
+
+/// Whether a GOAWAY says that the peer ends the connection and has not taken up this request: it fails no other one so.
+fn left_out(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|e| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// What the head of an answer says.

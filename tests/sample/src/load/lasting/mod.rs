@@ -18,15 +18,16 @@ use std::{
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
 };
 
 /// Most clients of a protocol.
 pub const MOST: usize = 250;
 /// Shortest interval at which a client asks.
 pub const SHORTEST: Duration = Duration::from_millis(20);
-/// How often a question is asked anew whose connection its peer closed before it was taken up.
-const TRIES: usize = 3;
+/// Pause before a question whose connections the peer closed twice is asked anew: a node leads new connections to a pod that
+/// ends for a moment more. The time-out of a request bounds it all.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,8 @@ impl Client {
     }
 
     async fn answer(&self, slot: &mut Option<Connection>) -> Result<Answer, (&'static str, String)> {
-        for _ in 0..TRIES {
+        let mut closed = 0;
+        loop {
             let asked = match slot.take() {
                 Some(connection) => self.over(connection).await,
                 None => {
@@ -178,10 +180,15 @@ impl Client {
                 }
                 Err(Failure::Declined(answer)) => return Ok(answer),
                 Err(Failure::Lost(kind, error)) => return Err((kind, error)),
-                Err(Failure::Closed) => self.lasting.with(self.protocol, |tally| tally.reopened += 1),
+                Err(Failure::Closed) => {
+                    closed += 1;
+                    self.lasting.with(self.protocol, |tally| tally.reopened += 1);
+                }
+            }
+            if closed > 1 {
+                sleep(PAUSE).await;
             }
         }
-        Err(("closed", format!("closed by the peer before it took the request, {TRIES} times in a row")))
     }
 
     async fn over(&self, mut connection: Connection) -> Result<(Answer, Connection), Failure> {

@@ -25,10 +25,10 @@ pub fn why(d: &mut Draft) -> Option<String> {
 
 /// Says why the live reading fails that this decision waits for, unless it says something else already.
 pub fn explain(d: &mut Draft) {
-    let waits = d.out.reads.values().any(|read| matches!(read, Read::Refresh));
+    let waits = !d.journal.phase.is_over() && d.out.reads.values().any(|read| matches!(read, Read::Refresh));
     let Some(why) = waits.then(|| why(d)).flatten() else { return };
     let said = |text: Option<&String>| text.is_some_and(|text| text.starts_with(SAYS));
-    if !said(d.before.waiting.as_ref()) && !d.journal.phase.is_over() {
+    if !said(d.before.waiting.as_ref()) {
         d.note(true, reasons::CLUSTER_UNREADABLE, "refresh", why.clone());
     }
     d.journal.waiting.get_or_insert(format!("{why}; it goes on once that can be read"));

@@ -36,5 +36,6 @@ mod start_checks;
 mod templates;
 mod tls;
 mod triggers;
+mod unread;
 mod way_back;
 mod words;

@@ -25,7 +25,7 @@ async fn until(load: &LoadHandle, what: &str, test: impl Fn(&Report) -> bool) ->
 /// A run that observes its target, with clients on that.
 async fn observed(t: &Case, connections: &str) -> anyhow::Result<LoadHandle> {
     t.app("web", Colour::new("blue").replicas(2), Colour::new("green").replicas(2)).await?;
-    let load = t.load_that_lasts("web", 20.0, EACH).await?;
+    let load = t.load_that_lasts("web", 50.0, EACH).await?;
     t.start().await?;
     let spec = format!("observe: {{for: 10m, every: 500ms}}\nrollback: {{connections: {connections}}}\n");
     t.cutover("shop", &format!("switch: {{timeout: 20s}}\n{spec}")).await?;

@@ -37,6 +37,7 @@ mod start_checks;
 mod templates;
 mod tls;
 mod triggers;
+mod unread;
 mod watches;
 mod way_back;
 mod words;

@@ -179,6 +179,7 @@ scenarios! {
     abort_awaits_job
     abort_cannot_delete
     abort_kills_job
+    api_server_away
     approval_expires
     approval_forgeable
     approval_given

@@ -138,7 +138,7 @@ pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out:
 fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
     let not_known = answers.iter().find_map(|a| match &a.result {
         Err(HttpError::Lost(why)) => Some(format!("{}: {why}", a.from)),
-        Err(HttpError::NotSent(_)) | Ok(_) => None,
+        Err(HttpError::NotSent(_) | HttpError::Unread(_)) | Ok(_) => None,
     });
     match not_known {
         Some(why) if !http.idempotent => lost(&why),
@@ -161,7 +161,7 @@ pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
             Verdict::Fail { message: format!("{}: {why}", answer.from), evidence: Some(Value::Object(evidence)) }
         };
         match &answer.result {
-            Err(HttpError::NotSent(why)) => return fail(format!("not sent: {why}")),
+            Err(HttpError::NotSent(why) | HttpError::Unread(why)) => return fail(format!("not sent: {why}")),
             Err(HttpError::Lost(why)) => return fail(format!("no answer: {why}")),
             Ok(response) => {
                 if let Some(why) = unexpected(http, response, &base) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,18 +17,16 @@ use tracing::Instrument;
 
 use super::{Context, drive};
 use crate::api::run::CutoverRun;
+use crate::net::watch::{Named, watch as watch_for_ever};
+use crate::net::watches::Watches;
 use crate::pilot::run::{End, panic_text};
 
-/// A watch ends and begins anew at least this often, so that a dead connection is noticed.
-pub(crate) const WATCH_SECONDS: u32 = 60;
 /// Objects of one page of a list: all of a page are in memory at a time.
 const PAGE: u32 = 100;
 /// Pauses before a broken driver is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Left to a driver to end by itself once its run is not active any more.
 const AFTER_LEFT: Duration = Duration::from_secs(5);
-/// Pause between two tries of a watch that fails.
-pub(crate) const WATCH_RETRY: Duration = Duration::from_secs(2);
 
 /// What the controller hears of active runs.
 #[derive(Clone, Debug)]
@@ -39,20 +37,6 @@ pub enum RunSeen {
     Left(Arc<CutoverRun>),
     /// All that are not closed have been told.
     Listed,
-}
-
-/// Whether an event comes from a watch that knows everything, and not from the first pages of a list: an operator that
-/// counted those would be ready before it knows what there is.
-pub(crate) fn is_whole<K>(event: &Event<K>) -> bool {
-    !matches!(event, Event::Init | Event::InitApply(_))
-}
-
-/// How watches are doing, for the health of the operator.
-pub trait Watched: Send + Sync {
-    /// A watch said something, or was (re)connected.
-    fn alive(&self, kind: &'static str);
-    /// A watch failed.
-    fn failed(&self, kind: &'static str, why: &str);
 }
 
 /// Where an operator looks: everywhere, or in some namespaces only.
@@ -88,12 +72,11 @@ struct Driven {
 pub async fn run(
     cx: Arc<Context>,
     namespaces: Namespaces,
-    health: Arc<dyn Watched>,
     tell: mpsc::Sender<RunSeen>,
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
-    let mut streams = watches(&cx.client, &namespaces);
+    let mut streams = watches(&cx.client, &namespaces, cx.meter.watches());
     let mut lists: Vec<Option<HashMap<String, Arc<CutoverRun>>>> =
         streams.iter().map(|_| Some(HashMap::new())).collect();
     let mut known: HashMap<String, (usize, Arc<CutoverRun>)> = HashMap::new();
@@ -135,16 +118,8 @@ pub async fn run(
             Some((index, event)) = streams.next() => {
                 let mut heard = vec![];
                 match event {
-                    Ok(event) => {
-                        if is_whole(&event) {
-                            health.alive("runs");
-                        }
-                        take_in(index, event, &mut lists, &mut known, &mut heard);
-                    }
-                    Err(e) => {
-                        health.failed("runs", &e.to_string());
-                        tracing::warn!(error = %e, "the watch of runs failed");
-                    }
+                    Ok(event) => take_in(index, event, &mut lists, &mut known, &mut heard),
+                    Err(e) => tracing::warn!(error = %e, "the watch of runs failed"),
                 }
                 for seen in heard {
                     if let RunSeen::Active(run) = &seen
@@ -220,33 +195,18 @@ fn start(
 
 type Stream = BoxStream<'static, (usize, Result<Event<DeserializeGuard<CutoverRun>>, watcher::Error>)>;
 
-fn watches(client: &kube::Client, namespaces: &Namespaces) -> SelectAll<Stream> {
-    let config = watched().fields("status.state!=Closed");
-    let streams = namespaces
-        .apis::<DeserializeGuard<CutoverRun>>(client)
-        .into_iter()
-        .enumerate()
-        .map(|(index, api)| paced(watcher(api, config.clone())).map(move |event| (index, event)).boxed());
+fn watches(client: &kube::Client, namespaces: &Namespaces, board: &Watches) -> SelectAll<Stream> {
+    let (config, named) = (watched().fields("status.state!=Closed"), Named::needed("runs"));
+    let streams =
+        namespaces.apis::<DeserializeGuard<CutoverRun>>(client).into_iter().enumerate().map(|(index, api)| {
+            watch_for_ever(board, api, config.clone(), &named).map(move |event| (index, event)).boxed()
+        });
     futures::stream::select_all(streams)
 }
 
 /// How a kind of our own is listed and watched.
 pub fn watched() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
-}
-
-/// A watch that waits a moment after each failure: a backoff of its own, so that no other watch is held up by it.
-pub(crate) fn paced<K: Send + 'static>(
-    stream: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-) -> BoxStream<'static, watcher::Result<Event<K>>> {
-    stream
-        .then(|event| async move {
-            if event.is_err() {
-                tokio::time::sleep(WATCH_RETRY).await;
-            }
-            event
-        })
-        .boxed()
+    watcher::Config::default().page_size(PAGE)
 }
 
 fn take_in(

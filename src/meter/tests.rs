@@ -123,7 +123,7 @@ fn whatever_happens_no_series_is_added() {
 fn every_series_is_one_of_the_reference() {
     let meter = Meter::new().expect("names are unique");
     for resource in labels::WATCHED {
-        std::mem::forget(meter.watches().begin(resource));
+        std::mem::forget(meter.watches().want(&format!("/api/v1/{resource}"), None, None, resource, false));
     }
     let text = meter.text().expect("text");
     let mut seen = BTreeSet::new();

@@ -123,7 +123,7 @@ impl Case {
     }
 
     /// Waits until a Service answers, and gives its address. The cluster's proxy needs a moment to follow endpoints.
-    async fn answers(&self, service: &str, path: &str) -> Result<String> {
+    pub async fn answers(&self, service: &str, path: &str) -> Result<String> {
         let service = self.api::<Service>().get(service).await?;
         let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
         let url = format!("http://{ip}:{path}");

@@ -14,6 +14,7 @@ pub mod promises;
 mod promises_tests;
 pub mod proxy;
 pub mod report;
+pub mod road;
 pub mod seen;
 pub mod usage;
 pub mod wait;

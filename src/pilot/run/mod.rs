@@ -30,6 +30,7 @@ mod tell;
 mod wake;
 
 pub use crate::journal::outbox::Sink;
+pub(crate) use form::unreadable_run;
 pub(crate) use orders::{Delivery, Ground, Telling};
 pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
 pub(crate) use tell::panic_text;

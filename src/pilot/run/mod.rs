@@ -393,6 +393,10 @@ impl Pilot {
             return Flow::Stop(Stage::Resting, Then::Sleep(until));
         }
         self.world.stopping = true;
+        if !self.world.not_begun.is_empty() {
+            // Claimed in memory alone: written now, it would be taken for something that was begun.
+            self.begin_anew();
+        }
         if self.form != Form::Other
             && let Some(decision) = self.decide(now, orders)
         {

@@ -7,6 +7,7 @@ pub mod candidate;
 pub mod case;
 pub mod cluster;
 pub mod decisions;
+pub mod definitions;
 pub mod finish;
 pub mod operator;
 pub mod promises;
@@ -17,6 +18,7 @@ pub mod report;
 pub mod seen;
 pub mod usage;
 pub mod wait;
+pub mod webhook;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, Mutex, PoisonError};

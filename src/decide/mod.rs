@@ -28,6 +28,7 @@ mod steps;
 mod switch;
 mod trail;
 mod undo;
+mod unread;
 
 pub use decision::{Decision, Note, Write};
 
@@ -62,6 +63,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
             break;
         }
     }
+    unread::explain(&mut d);
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
     trail::keep(&mut d);

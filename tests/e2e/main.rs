@@ -40,5 +40,6 @@ mod stops;
 mod templates;
 mod tls;
 mod triggers;
+mod unread;
 mod way_back;
 mod words;

@@ -295,6 +295,9 @@ pub enum Effect {
         guard: RestoreGuard,
         /// How long the write may take: longer after tries that an admission webhook seems to have held up.
         limit: Duration,
+        /// A short try beside a long one: the restore does not wait for a webhook that holds up the long one and admits
+        /// others by now. Both test what they read, so that one of them takes effect.
+        beside: bool,
         /// New value of the fence annotation.
         fence: String,
     },
@@ -354,7 +357,7 @@ impl Effect {
             Self::Answer { uid, .. } => EffectKey::answer(uid),
             Self::Send { key, .. } => EffectKey::Send(key.clone()),
             Self::Switch { route, resource_version, .. } => route.switch_key(resource_version),
-            Self::Restore { route, .. } => EffectKey::Restore(route.name.clone()),
+            Self::Restore { route, beside, .. } => EffectKey::Restore { route: route.name.clone(), beside: *beside },
             Self::Change { why, object, change, .. } => {
                 EffectKey::Change { change: change.kind(), why: why.clone(), object: object.clone() }
             }

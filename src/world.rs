@@ -218,6 +218,9 @@ pub struct PodView {
     pub ended: bool,
     /// It is being deleted, and should be gone at this time: its deletionTimestamp.
     pub gone_by: Option<Timestamp>,
+    /// Why it is taken away before its time, in the words of whoever does it: an eviction, a node that goes or has no memory
+    /// left.
+    pub taken: Option<String>,
     /// Its readiness gates that are not true, by condition type, once all of its containers are ready.
     pub gates: Vec<String>,
     /// Why no node takes it, in the scheduler's words.

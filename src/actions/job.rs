@@ -18,7 +18,7 @@ use super::job_start::{self, Start};
 use super::request::NoRequest;
 use super::rights::remedy;
 use super::{Cx, Out, Verdict, attempt_of, manifest};
-use crate::journal::{later, trail};
+use crate::journal::{self, later, trail};
 
 /// A Job that was created and not seen for this long is looked for live.
 const NOT_SEEN: Duration = Duration::from_secs(5);
@@ -130,6 +130,10 @@ fn watch(
             JobEnd::Failed { reason, message } if message.is_empty() => Some(reason.clone()),
             JobEnd::Failed { reason, message } => Some(format!("{reason}: {message}")),
         };
+        if claim.failure.is_some() {
+            let why = view.and_then(|v| v.pod.as_ref()).and_then(why::cut_short);
+            claim.pod_end = why.map(|why| journal::short(&why, 300));
+        }
         record.job = Some(claim.clone());
         return job_result::advance(cx, step, job, &claim, record, out);
     }

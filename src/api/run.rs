@@ -284,6 +284,9 @@ pub struct JobRecord {
     /// Why it failed, once it has ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What ended its pod where that was not its program: an eviction, a lost node, want of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_end: Option<String>,
     /// Why its pod had not started when it was last looked at; none once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_started: Option<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
@@ -16,10 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Context, drive};
+use crate::api::LABEL_CUTOVER;
 use crate::api::run::CutoverRun;
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::net::watches::Watches;
-use crate::pilot::run::{End, panic_text};
+use crate::pilot::run::{End, panic_text, unreadable_run};
+use crate::publish::About;
 
 /// Objects of one page of a list: all of a page are in memory at a time.
 const PAGE: u32 = 100;
@@ -118,7 +120,7 @@ pub async fn run(
             Some((index, event)) = streams.next() => {
                 let mut heard = vec![];
                 match event {
-                    Ok(event) => take_in(index, event, &mut lists, &mut known, &mut heard),
+                    Ok(event) => take_in(&cx, index, event, &mut lists, &mut known, &mut heard),
                     Err(e) => tracing::warn!(error = %e, "the watch of runs failed"),
                 }
                 for seen in heard {
@@ -210,6 +212,7 @@ pub fn watched() -> watcher::Config {
 }
 
 fn take_in(
+    cx: &Context,
     index: usize,
     event: Event<DeserializeGuard<CutoverRun>>,
     lists: &mut [Option<HashMap<String, Arc<CutoverRun>>>],
@@ -218,13 +221,13 @@ fn take_in(
 ) {
     match event {
         Event::Apply(guard) => {
-            if let Some(run) = readable(guard) {
+            if let Some(run) = readable(cx, guard) {
                 known.insert(run.uid().unwrap_or_default(), (index, run.clone()));
                 heard.push(RunSeen::Active(run));
             }
         }
         Event::Delete(guard) => {
-            if let Some(run) = readable(guard) {
+            if let Some(run) = readable(cx, guard) {
                 known.remove(&run.uid().unwrap_or_default());
                 heard.push(RunSeen::Left(run));
             }
@@ -235,7 +238,7 @@ fn take_in(
             }
         }
         Event::InitApply(guard) => {
-            if let (Some(run), Some(Some(list))) = (readable(guard), lists.get_mut(index)) {
+            if let (Some(run), Some(Some(list))) = (readable(cx, guard), lists.get_mut(index)) {
                 list.insert(run.uid().unwrap_or_default(), run);
             }
         }
@@ -262,14 +265,20 @@ fn take_in(
     }
 }
 
-/// One run that cannot be read does not stop the others.
-fn readable(guard: DeserializeGuard<CutoverRun>) -> Option<Arc<CutoverRun>> {
-    match guard.0 {
-        Ok(run) => Some(Arc::new(run)),
-        Err(e) => {
-            let (namespace, name) = (e.metadata.namespace.as_deref(), e.metadata.name.as_deref());
-            tracing::error!(namespace, run = name, error = %e.error, "a run cannot be read; run the operator that wrote it");
-            None
-        }
-    }
+/// One run that cannot be read does not stop the others. It is told, and nothing of it is done.
+fn readable(cx: &Context, guard: DeserializeGuard<CutoverRun>) -> Option<Arc<CutoverRun>> {
+    let unreadable = match guard.0 {
+        Ok(run) => return Some(Arc::new(run)),
+        Err(unreadable) => unreadable,
+    };
+    let ObjectMeta { name, namespace, uid, labels, .. } = unreadable.metadata;
+    let name = name.unwrap_or_default();
+    let about = About {
+        namespace: namespace.unwrap_or_default(),
+        cutover: labels.unwrap_or_default().remove(LABEL_CUTOVER).unwrap_or_else(|| name.clone()),
+        run: Some((name, uid.unwrap_or_default())),
+        ..About::default()
+    };
+    cx.publisher.publish(&about, &unreadable_run(&unreadable.error));
+    None
 }

@@ -66,8 +66,13 @@ pub enum EffectKey {
         /// That of the claim.
         resource_version: String,
     },
-    /// `restore/ROUTE`.
-    Restore(String),
+    /// `restore/ROUTE`, or `restore/ROUTE/beside`.
+    Restore {
+        /// Its name.
+        route: String,
+        /// The short try beside a long one.
+        beside: bool,
+    },
     /// `delete_pod/NAME/UID`.
     DeletePod { name: String, uid: String },
     /// `CHANGE/WHY/KIND/NAME`.
@@ -170,6 +175,7 @@ const CLAIM: &str = "refresh/claim";
 const ENDING: &str = "refresh/ending";
 const AFTER: &str = "refresh/";
 const LOSS: &str = "loss";
+const BESIDE: &str = "/beside";
 
 impl EffectKey {
     /// The key of the answer to a decision.
@@ -184,7 +190,8 @@ impl EffectKey {
 
     fn read(text: &str) -> Option<Self> {
         let (head, rest) = text.split_once('/')?;
-        let name = || (!rest.is_empty() && !rest.contains('/')).then(|| rest.to_owned());
+        let is_route = |text: &str| (!text.is_empty() && !text.contains('/')).then(|| text.to_owned());
+        let name = || is_route(rest);
         Some(match head {
             "create" => Self::CreateJob(name()?),
             "start" => Self::StartJob(name()?),
@@ -198,7 +205,10 @@ impl EffectKey {
                     .filter(|(route, version)| !route.is_empty() && !version.is_empty() && !version.contains('/'))?;
                 Self::Switch { route: route.to_owned(), resource_version: version.to_owned() }
             }
-            "restore" => Self::Restore(name()?),
+            "restore" => match rest.strip_suffix(BESIDE) {
+                Some(route) => Self::Restore { route: is_route(route)?, beside: true },
+                None => Self::Restore { route: is_route(rest)?, beside: false },
+            },
             "delete_pod" => {
                 let (name, uid) = rest
                     .split_once('/')
@@ -257,7 +267,7 @@ impl fmt::Display for EffectKey {
             Self::Answer(uid) => write!(f, "answer/{uid}"),
             Self::Send(attempt) => write!(f, "send/{attempt}"),
             Self::Switch { route, resource_version } => write!(f, "switch/{route}/{resource_version}"),
-            Self::Restore(route) => write!(f, "restore/{route}"),
+            Self::Restore { route, beside } => write!(f, "restore/{route}{}", if *beside { BESIDE } else { "" }),
             Self::DeletePod { name, uid } => write!(f, "delete_pod/{name}/{uid}"),
             Self::Change { change, why, object } => {
                 write!(f, "{change}/{why}/{:?}/{}", object.kind, object.name)
@@ -336,7 +346,8 @@ mod tests {
             (EffectKey::answer("u-1"), "answer/u-1".into()),
             (EffectKey::Send(attempt()), "send/undo/migrate#2".into()),
             (EffectKey::Switch { route: "web".into(), resource_version: "12".into() }, "switch/web/12".into()),
-            (EffectKey::Restore("web".into()), "restore/web".into()),
+            (EffectKey::Restore { route: "web".into(), beside: false }, "restore/web".into()),
+            (EffectKey::Restore { route: "web".into(), beside: true }, "restore/web/beside".into()),
         ];
         for change in change::Kind::ALL {
             for kind in [ObjectKind::Deployment, ObjectKind::StatefulSet, ObjectKind::CronJob] {
@@ -398,6 +409,9 @@ mod tests {
             "scale/Deployment/web",
             "scale//Deployment/web",
             "answer/",
+            "restore/",
+            "restore//beside",
+            "restore/web/",
         ] {
             assert!(text.parse::<EffectKey>().is_err(), "{text}");
         }

@@ -48,6 +48,7 @@ fn all_effects() -> Vec<Effect> {
             to: [].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
             limit: crate::api::Duration::from_secs(2),
+            beside: false,
             fence: "f".into(),
         },
     ];

@@ -155,6 +155,10 @@ impl Watches {
                 let going = object.metadata.deletion_timestamp.is_some() && going(&client, &namespace).await.ok()?;
                 Some(Sighting::Cutover(Some(convert::cutover(&object, going))))
             }
+            // Whatever it says: it is going.
+            Some(DeserializeGuard(Err(error))) if error.metadata.deletion_timestamp.is_some() => {
+                Some(Sighting::Cutover(None))
+            }
             Some(DeserializeGuard(Err(error))) => {
                 tracing::warn!(%error, "the Cutover cannot be read; its last readable state holds");
                 None

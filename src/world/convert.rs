@@ -183,6 +183,7 @@ pub fn pod(pod: &Pod) -> PodView {
         terminating: pod.metadata.deletion_timestamp.is_some() || ended(pod),
         ended: ended(pod),
         gone_by: pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
+        taken: taken(pod),
         ports: ports.collect(),
         containers: containers.collect(),
     }
@@ -201,6 +202,20 @@ fn owner(meta: &ObjectMeta) -> Option<WorkloadRef> {
         }
         _ => None,
     }
+}
+
+/// What the condition that every disruption sets says, or what the kubelet says of its own eviction.
+fn taken(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let disrupted = status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    let (reason, message) = match disrupted {
+        Some(condition) => (condition.reason.as_deref(), condition.message.as_deref()),
+        None => (status.reason.as_deref().filter(|reason| *reason == "Evicted"), status.message.as_deref()),
+    };
+    Some(match message.filter(|message| !message.is_empty()) {
+        Some(message) => format!("{}: {message}", reason?),
+        None => reason?.to_owned(),
+    })
 }
 
 fn ended(pod: &Pod) -> bool {

@@ -49,7 +49,7 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
         Effect::Switch { route, uid, resource_version, from, to, min_ready } => {
             route::switch(&route::Claim { route, uid, resource_version, from, to }, *min_ready, heard)
         }
-        Effect::Restore { route, from, to, guard, limit, fence } => {
+        Effect::Restore { route, from, to, guard, limit, beside: _, fence } => {
             let limit = Duration::from_millis(limit.as_millis());
             let back = route::Back { route, from, to, guard, limit, fence };
             route::restore(&Object::of::<CutoverRun>(run.name), run.uid, &back, heard)

@@ -17,6 +17,7 @@ mod known;
 mod look;
 mod order;
 mod prune;
+mod readable;
 mod reopen;
 mod replay;
 mod retired;
@@ -34,6 +35,7 @@ pub use digest::Digest;
 pub(crate) use known::TemplateKey;
 pub use known::{Key, Known, Seen};
 pub use order::{Answer, Class, Failure, Order, Reply, Request};
+pub(crate) use readable::readable_run;
 pub(crate) use watch::key_of;
 pub use watch::{Due, Sight};
 

@@ -71,7 +71,7 @@ pub enum Request {
     Turn,
     /// What the watches show: an older Cutover that names a Service of this one: [`Reply::Holder`].
     OlderHolder(Box<Cutover>),
-    /// Patches the metadata of the Cutover (JSON Patch): [`Reply::Cutover`].
+    /// Patches the metadata of the Cutover (JSON Patch): [`Reply::Cutover`] or [`Reply::Unreadable`].
     PatchCutover(Value),
     /// Patches the metadata of a run (JSON Patch): [`Reply::Run`].
     PatchRun(String, Value),
@@ -135,7 +135,8 @@ pub enum Reply {
     Cutover(Box<Cutover>),
     /// There is a Cutover that this version does not understand.
     Unreadable {
-        uid: Option<String>,
+        /// Which one, and whether it is being deleted.
+        metadata: Box<ObjectMeta>,
         /// Why.
         error: String,
     },

@@ -30,6 +30,7 @@ mod tell;
 mod wake;
 
 pub use crate::journal::outbox::Sink;
+pub(crate) use form::unreadable_run;
 pub(crate) use orders::{Delivery, Ground, Telling};
 pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
 pub(crate) use tell::panic_text;
@@ -392,6 +393,10 @@ impl Pilot {
             return Flow::Stop(Stage::Resting, Then::Sleep(until));
         }
         self.world.stopping = true;
+        if !self.world.not_begun.is_empty() {
+            // Claimed in memory alone: written now, it would be taken for something that was begun.
+            self.begin_anew();
+        }
         if self.form != Form::Other
             && let Some(decision) = self.decide(now, orders)
         {

@@ -222,6 +222,30 @@ impl Case {
         self.restart_as_before()
     }
 
+    /// Tells the operator to end, and waits until it has.
+    pub async fn stop(&self) -> Result<()> {
+        if let Some(operator) = self.operator().as_ref() {
+            operator.signal("TERM")?;
+        }
+        wait::poll("the operator ends", secs(15), async || {
+            Ok(self.operator().as_mut().is_none_or(|o| o.exited().is_some()).then_some(()))
+        })
+        .await?;
+        *self.operator() = None;
+        Ok(())
+    }
+
+    /// What the operator holds in memory now and at most, in KiB.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        let id = self.operator().as_ref().map(Operator::id).context("no operator runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let of = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name));
+            line.and_then(|l| l.split_whitespace().next()?.parse().ok()).context("no number")
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
+    }
+
     /// Fails when the operator has ended by itself.
     pub fn alive(&self) -> Result<()> {
         match self.operator().as_mut().and_then(Operator::exited) {

@@ -7,6 +7,7 @@ pub mod candidate;
 pub mod case;
 pub mod cluster;
 pub mod decisions;
+pub mod definitions;
 pub mod finish;
 pub mod operator;
 pub mod promises;
@@ -18,6 +19,7 @@ pub mod road;
 pub mod seen;
 pub mod usage;
 pub mod wait;
+pub mod webhook;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, Mutex, PoisonError};

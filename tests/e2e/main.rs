@@ -33,6 +33,7 @@ mod services;
 mod sides;
 mod sources;
 mod start_checks;
+mod target_changes;
 mod templates;
 mod tls;
 mod triggers;

@@ -114,7 +114,15 @@ pub fn write(d: &mut Draft) {
 /// Whether a decision has an answer that is not known to stand on it: the run does not close before it does.
 pub(crate) fn is_awaited(d: &Draft) -> bool {
     let late = d.journal.closing_since.is_some_and(|since| later(since, PATIENCE) <= d.now());
-    !late && d.said.mute.is_none() && !due(d).is_empty()
+    !late
+        && d.said.mute.is_none()
+        && (!due(d).is_empty() || d.world.decisions.iter().any(|view| is_being_taken_up(d, view)))
+}
+
+/// Whether a decision is not judged before an operator before this one is known not to have answered it.
+fn is_being_taken_up(d: &Draft, view: &DecisionView) -> bool {
+    let judged = d.journal.decisions.iter().any(|r| r.uid == view.uid) || d.said.refused.contains_key(&view.uid);
+    !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| t.version.is_none())
 }
 
 /// Answers that are to be written: first those of decisions that count, then of those that another would take for open.

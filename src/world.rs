@@ -71,6 +71,9 @@ pub struct World {
     pub in_flight: BTreeSet<EffectKey>,
     /// Effects that this process has decided on and not begun, since the journal that claims them is not written yet.
     pub not_begun: BTreeSet<EffectKey>,
+    /// Executions that were under way when this process began, or when another one had written the journal: what they sent is
+    /// not known.
+    pub begun_before: BTreeSet<String>,
     /// The process stops: what was begun is recorded, and nothing new is claimed.
     pub stopping: bool,
     /// Since when this process wants the end of the run, while that is not written down.
@@ -413,6 +416,7 @@ impl World {
             outcomes: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             not_begun: BTreeSet::new(),
+            begun_before: BTreeSet::new(),
             stopping: false,
             unrecorded: None,
             tried: BTreeMap::new(),

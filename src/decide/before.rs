@@ -128,15 +128,21 @@ fn cut(d: &mut Draft, step: &PlanStep, state: Option<StepState>) {
 /// written, has not begun for anybody else.
 fn stop(d: &mut Draft, step: &PlanStep, why: &str) {
     let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return };
-    if !may_have_begun(d, &record) {
-        journal::put(&mut d.journal, transition::left_out(&step.name, d.world.now, why));
-        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
-        return;
-    }
-    let event = if record.sent.is_some() { StepEvent::Lost } else { StepEvent::Interrupted };
+    let begun = may_have_begun(d, &record);
+    let event = match begun {
+        false => StepEvent::LeftOut,
+        true if record.sent.is_some() => StepEvent::Lost,
+        true => StepEvent::Interrupted,
+    };
     let ended = transition::step(&mut record, event, d.world.now);
     if d.legal(ended) {
         record.message = Some(why.to_owned());
+    }
+    if !begun {
+        (record.sent, record.before) = (None, vec![]);
+        journal::put(&mut d.journal, record);
+        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
+        return;
     }
     journal::put(&mut d.journal, record);
     if let Some(ending) = d.journal.ending.as_mut() {
@@ -147,6 +153,10 @@ fn stop(d: &mut Draft, step: &PlanStep, why: &str) {
 
 /// Whether anything of a step may have been done: a request or a change of it that is not known to be held back.
 fn may_have_begun(d: &Draft, record: &StepRecord) -> bool {
+    // What another process had begun it may have done as well.
+    if d.world.begun_before.contains(&record.name) {
+        return true;
+    }
     let held = &d.world.not_begun;
     let sent = record.sent.is_some() && !held.contains(&EffectKey::Send(Attempt::of(&record.name, record.attempt)));
     let changed =
@@ -259,6 +269,11 @@ mod tests {
             |done| StepRecord { before: vec![Before { done, ..Before::of(object.clone(), "u") }], ..running() };
         let sending = StepRecord { sent: Some(Timestamp::UNIX_EPOCH), ..running() };
         for (record, held, state) in [
+            (
+                StepRecord { message: Some("by another process".into()), ..changing(false) },
+                Some(&change),
+                StepState::Failed,
+            ),
             (running(), None, StepState::Skipped),
             (changing(false), Some(&change), StepState::Skipped),
             (changing(false), None, StepState::Failed),
@@ -272,6 +287,7 @@ mod tests {
                 f.journal.ending = Some(Ending { reason: reasons::ADOPTED.into(), ..ending(&f) });
                 f.journal.steps = vec![record.clone()];
                 f.world.not_begun.extend(held.cloned());
+                f.world.begun_before.extend(record.message.as_ref().map(|_| record.name.clone()));
                 let mut d = Draft::new(&f.plan, &f.journal, &f.world);
                 match ended_by {
                     "others" => assert!(run(&mut d), "nothing is waited for"),

@@ -2,6 +2,8 @@
 //!
 //! The data itself is [`RunStatus`], as it stands on the wire. Nothing here looks at a clock or a cluster.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::api::duration::Duration;
@@ -102,6 +104,11 @@ pub fn short(text: &str, max: usize) -> String {
 /// The record of an execution.
 pub fn record<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a StepRecord> {
     journal.steps.iter().find(|r| r.name == name)
+}
+
+/// The executions that have begun and are not over.
+pub(crate) fn under_way(journal: &RunStatus) -> BTreeSet<String> {
+    journal.steps.iter().filter(|r| r.state == StepState::Running).map(|r| r.name.clone()).collect()
 }
 
 /// Puts a record in its place; a new one goes to the end, so that the order is that of the starts.

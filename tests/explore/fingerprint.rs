@@ -67,6 +67,10 @@ impl State {
         }
         let refused: Vec<_> = w.said.refused.keys().collect();
         let _ = write!(text, "|{refused:?}|{}|{:?}", w.said.mute.is_some(), w.unrecorded);
+        let open = |name: &&String| {
+            self.cluster.status.steps.iter().any(|s| s.name == **name && s.state == StepState::Running)
+        };
+        let _ = write!(text, "|{:?}", w.begun_before.iter().filter(open).collect::<Vec<_>>());
         let inherited: Vec<_> = w.decisions.iter().filter(|d| w.inherited.contains(&d.uid)).map(|d| &d.uid).collect();
         let _ = write!(text, "|{inherited:?}|{:?}", w.said.taken_up);
         // Times that nothing is measured by any more are left out.

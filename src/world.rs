@@ -42,6 +42,8 @@ pub struct World {
     pub run_uid: String,
     /// The last time everything below was read live.
     pub refreshed: Option<Timestamp>,
+    /// What a live read of everything met, while none has been complete since.
+    pub unread: Option<Unread>,
     /// The Cutover; `value: None` when it is gone.
     pub cutover: Option<Seen<Option<CutoverView>>>,
     /// Decisions that name this run and have no answer yet: Rollback and Abort first, then in the order of their creation.
@@ -80,6 +82,15 @@ pub struct World {
     pub unrecorded: Option<Timestamp>,
     /// When an effect last ended without success, for the pace of tries.
     pub tried: BTreeMap<EffectKey, Timestamp>,
+}
+
+/// What cannot be read live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Since when no live read of everything has been complete.
+    pub since: Timestamp,
+    /// What the last one met.
+    pub why: String,
 }
 
 /// The Cutover as the table of changes needs it.
@@ -392,6 +403,8 @@ pub enum Sighting {
     Job(String, Option<JobView>),
     /// A live read of everything is complete; it began at this time.
     Refreshed(Timestamp),
+    /// A live read of everything is not complete: one of the things that could not be read, and why.
+    Unread(String),
 }
 
 impl World {
@@ -402,6 +415,7 @@ impl World {
             ahead: SignedDuration::ZERO,
             run_uid: run_uid.to_owned(),
             refreshed: None,
+            unread: None,
             cutover: None,
             decisions: vec![],
             inherited: BTreeSet::new(),
@@ -453,7 +467,14 @@ impl World {
             Sighting::Job(name, value) => {
                 self.jobs.insert(name, Seen { at, value });
             }
-            Sighting::Refreshed(began) => self.refreshed = Some(began),
+            Sighting::Refreshed(began) => {
+                self.refreshed = Some(began);
+                self.unread = None;
+            }
+            Sighting::Unread(why) => {
+                let since = self.unread.as_ref().map_or(at, |unread| unread.since);
+                self.unread = Some(Unread { since, why });
+            }
         }
     }
 }

@@ -328,6 +328,8 @@ scenarios! {
     undo_rollout
     undo_step
     undo_step_fails
+    unreadable_after_restart
+    unreadable_at_the_switch
     until_retired
     window
     window_missed

@@ -29,6 +29,7 @@ mod switch;
 mod templates;
 mod trail;
 mod undo;
+mod unread;
 
 pub use decision::{Decision, Note, Write};
 
@@ -63,6 +64,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
             break;
         }
     }
+    unread::explain(&mut d);
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
     trail::keep(&mut d);

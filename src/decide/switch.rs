@@ -9,6 +9,7 @@ use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::draft::Draft;
 use crate::decide::steps::window_is_open;
+use crate::decide::unread;
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::endpoints::{check, why};
 use crate::journal::later;
@@ -36,15 +37,20 @@ fn claim(d: &mut Draft) {
     if d.suspended() || d.world.stopping {
         return;
     }
+    let deadline = later(since, d.plan.switch.timeout);
     if !fresh {
         // Nothing is claimed on the word of a watch: an abort or a new release may be younger.
         d.out.reads.insert(ReadKey::BeforeClaim, Read::Refresh);
+        if let Some(why) = unread::why(d) {
+            // An operator that has just begun has its own time to read everything.
+            let began = d.world.unread.as_ref().map_or(since, |unread| unread.since.max(since));
+            give_up_at(d, later(began, d.plan.switch.timeout), reasons::CLUSTER_UNREADABLE, &why);
+        }
         return;
     }
     if !window_is_open(d) {
         return;
     }
-    let deadline = later(since, d.plan.switch.timeout);
     // Of the whole side: a workload that no Service selects is awaited as well.
     if d.world.wanted(&d.plan.target).is_none() || d.world.pods.is_none() {
         return give_up_at(d, deadline, reasons::TARGET_NOT_READY, "a workload of the target is not known");
@@ -74,7 +80,7 @@ fn claim(d: &mut Draft) {
         let claim = route.claim(&seen, &d.plan.target);
         services.push(ServiceSwitch { wanted, old_wanted: old_wanted(d, &route.name), ..claim });
     }
-    if !read_right_now(d) {
+    if !read_right_now(d, deadline) {
         return;
     }
     let replicas = [&d.plan.old, &d.plan.target].into_iter().flat_map(|s| &s.workloads);
@@ -94,16 +100,17 @@ fn claim(d: &mut Draft) {
 }
 
 /// Whether everything has just been read live, run, Cutover and decisions included: a switch is claimed on nothing older
-/// (DESIGN §4). Asks for it if not.
-fn read_right_now(d: &mut Draft) -> bool {
+/// (DESIGN §4). Asks for it if not, until the deadline.
+fn read_right_now(d: &mut Draft, deadline: jiff::Timestamp) -> bool {
     let young = d.world.refreshed.is_some_and(|at| later(at, CLAIM_ON) >= d.now());
     if young {
         return true;
     }
     if d.world.readings.contains_key(&ReadKey::BeforeClaim) {
         // An answer that is too old by now is dropped, so that the next one can be asked for.
-        d.journal.waiting = Some(format!("the API server takes longer than {CLAIM_ON} to answer"));
+        let text = format!("the API server takes longer than {CLAIM_ON} to answer");
         d.out.wake_at(d.now());
+        give_up_at(d, deadline, reasons::CLUSTER_UNREADABLE, &text);
     } else {
         d.out.reads.insert(ReadKey::BeforeClaim, Read::Refresh);
     }

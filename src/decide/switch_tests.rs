@@ -217,3 +217,20 @@ fn a_refusal_closes_no_claim_of_which_another_patch_may_still_arrive() {
     assert!(decision.journal.ending.is_some());
     assert_eq!((claimed(&f).state, restores(&decision)), (SwitchState::Claimed, true), "the restore moves the fence");
 }
+
+#[test]
+fn a_switch_that_cannot_be_claimed_since_nothing_can_be_read_is_given_up_at_its_time_out() {
+    let mut f = switching();
+    f.journal.switch = None;
+    f.world.refreshed = None;
+    let began = f.world.now;
+    f.world.take_in(began, crate::world::Sighting::Unread("pods: forbidden".into()));
+    turn(&mut f);
+    f.world.now = later(began, Duration::from_secs(11));
+    turn(&mut f);
+    assert!(f.journal.ending.is_none() && f.journal.waiting.as_ref().is_some_and(|w| w.contains("pods: forbidden")));
+    f.world.now = later(began, f.plan.switch.timeout);
+    turn(&mut f);
+    let ending = f.journal.ending.clone().expect("given up");
+    assert_eq!((ending.reason.as_str(), ending.phase), (reasons::CLUSTER_UNREADABLE, Phase::Failed));
+}

@@ -107,7 +107,8 @@ impl Observer {
         watches.start(plan)
     }
 
-    /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] only if all could be read.
+    /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] if all could
+    /// be read, else with [`Sighting::Unread`].
     /// Of `known_jobs`, those that are not there are reported as such.
     pub async fn refresh(&self, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
         refresh::refresh(self, scope, plan, known_jobs).await

@@ -42,20 +42,18 @@ pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, kno
     for workload in scope::workloads(plan) {
         parts.push(Box::pin(live.workload(workload)));
     }
-    let mut complete = true;
+    let mut unread = None;
     let mut sightings = vec![];
     for part in join_all(parts).await {
         match part {
             Ok(seen) => sightings.extend(seen),
             Err(error) => {
-                complete = false;
                 tracing::warn!(error, "a live reading failed");
+                unread.get_or_insert(error);
             }
         }
     }
-    if complete {
-        sightings.push(Sighting::Refreshed(began));
-    }
+    sightings.push(unread.map_or(Sighting::Refreshed(began), Sighting::Unread));
     sightings
 }
 

@@ -11,7 +11,7 @@ use crate::api::cutover::Release;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    CutoverRun, DecisionRecord, Ending, GateRecord, Moment, ObservationClock, Question, RunState, RunStatus,
+    Closing, CutoverRun, DecisionRecord, Ending, GateRecord, Moment, ObservationClock, Question, RunState, RunStatus,
     ServiceSwitch, StepState, SwitchRecord,
 };
 use crate::api::trail::{ImageRecord, Outbox};
@@ -84,6 +84,8 @@ pub struct Run<'a> {
     pub checks: Vec<Checks<'a>>,
     /// What becomes of the old side.
     pub retirement: Option<Retirement<'a>>,
+    /// The ends of a side's connections, from their claims on.
+    pub closings: &'a [Closing],
     /// Why follow-ups and retirement do not come any more.
     pub called_off: Option<&'a str>,
     /// Decisions that counted.
@@ -232,6 +234,7 @@ impl<'a> Run<'a> {
             follow_ups: after::follow_ups(journal, plan, &executions),
             checks: after::checks(journal, &executions),
             retirement: plan.and_then(|p| after::retirement(journal, p, &executions)),
+            closings: &journal.closings,
             called_off: journal.after.as_ref().and_then(|a| a.called_off.as_deref()),
             decisions: &journal.decisions,
             timeline: &journal.timeline,

@@ -37,5 +37,6 @@ mod target_changes;
 mod templates;
 mod tls;
 mod triggers;
+mod unread;
 mod way_back;
 mod words;

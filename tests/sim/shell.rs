@@ -173,8 +173,11 @@ impl Shell {
         cluster: &Cluster,
     ) {
         let began = began + cluster.clock_ahead;
-        let complete = seen.is_some().then_some(Sighting::Refreshed(began));
-        let sightings = seen.into_iter().flatten().chain(complete).collect();
+        let end = match seen {
+            Some(_) => Sighting::Refreshed(began),
+            None => Sighting::Unread("pods: no answer within 2 s".into()),
+        };
+        let sightings = seen.into_iter().flatten().chain([end]).collect();
         self.pilot.hear(Heard::Refreshed { key, began, sightings }, now(cluster));
     }
 

@@ -453,5 +453,6 @@ pub fn key(sighting: &Sighting) -> (&'static str, String) {
         Sighting::Endpoints(name, _) => ("Endpoints", format!("Endpoints/{name}")),
         Sighting::Job(name, _) => ("Job", format!("Job/{name}")),
         Sighting::Refreshed(_) => ("Refreshed", "Refreshed".into()),
+        Sighting::Unread(_) => ("Unread", "Unread".into()),
     }
 }

@@ -95,6 +95,9 @@ words! {
     UNREACHABLE = "Unreachable",
         "The API server does not answer.",
         "Look at the control plane.";
+    CLUSTER_UNREADABLE = "ClusterUnreadable",
+        "Something that the run needs to know cannot be read from the API server.",
+        "Read in the message what and why: a missing right of the operator, or an API server that does not answer.";
     CONFLICT = "Conflict",
         "Others write the Service at the same time.",
         "Stop the writer that the message names.";

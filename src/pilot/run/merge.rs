@@ -36,7 +36,7 @@ fn overtaken(world: &World, began: Timestamp, sighting: &Sighting) -> bool {
         Sighting::Endpoints(name, _) => since(&world.endpoints, name, began),
         Sighting::Pods(_) => world.pods.as_ref().is_some_and(|s| s.at > began),
         Sighting::Cutover(_) => world.cutover.as_ref().is_some_and(|s| s.at > began),
-        Sighting::Nodes(_) | Sighting::Decisions(_) | Sighting::Refreshed(_) => false,
+        Sighting::Nodes(_) | Sighting::Decisions(_) | Sighting::Refreshed(_) | Sighting::Unread(_) => false,
     }
 }
 

@@ -260,6 +260,17 @@ pub enum Effect {
         /// Whether the run has taken it in.
         accepted: bool,
     },
+    /// Write on an open decision that this operator has seen it: an answer of an operator before this one, which tests the
+    /// version that it saw, can arrive no more (P14).
+    TakeUp {
+        decision: String,
+        /// Test.
+        uid: String,
+        /// Test.
+        resource_version: String,
+        /// When it was seen.
+        at: jiff::Timestamp,
+    },
     /// Send a request that may change something, once.
     Send {
         /// The attempt that sends it.
@@ -355,6 +366,7 @@ impl Effect {
             Self::DeleteJob { name, .. } => EffectKey::DeleteJob(name.clone()),
             Self::OwnJob { name, .. } => EffectKey::OwnJob(name.clone()),
             Self::Answer { uid, .. } => EffectKey::answer(uid),
+            Self::TakeUp { uid, .. } => EffectKey::TakeUp(uid.clone()),
             Self::Send { key, .. } => EffectKey::Send(key.clone()),
             Self::Switch { route, resource_version, .. } => route.switch_key(resource_version),
             Self::Restore { route, beside, .. } => EffectKey::Restore { route: route.name.clone(), beside: *beside },

@@ -132,7 +132,8 @@ pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out:
         return Some(verdict);
     }
     let why = format!("timed out after {}", step.timeout);
-    Some(if http.idempotent { Verdict::fail(why) } else { lost(&why) })
+    // What could not be claimed in writing was not sent.
+    Some(if http.idempotent || cx.world.not_begun.contains(&key) { Verdict::fail(why) } else { lost(&why) })
 }
 
 fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Controller;
-use crate::act::answer::{Seen, answer, status};
+use crate::act::answer::{Seen, answer, status, take_up};
 use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
@@ -20,7 +20,7 @@ use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, Template, Te
 use crate::api::{FIELD_MANAGER, LABEL_CUTOVER};
 use crate::effect::Outcome;
 use crate::observe::scope::resource;
-use crate::pilot::cutover::{Answer, Class, Failure, Key, Reply, Request, readable_run};
+use crate::pilot::cutover::{Answer, Class, Failure, Key, Reply, Request, TakeUp, readable_run};
 
 /// Answers on decisions under way at the same time.
 const AT_ONCE: usize = 8;
@@ -123,6 +123,10 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
         Request::Answer(answers) => {
             let written = answers.into_iter().map(|answer| write_answer(client.clone(), namespace, answer));
             Reply::Answers(futures::stream::iter(written).buffered(AT_ONCE).collect().await)
+        }
+        Request::TakeUp(TakeUp { name, uid, resource_version, at }) => {
+            let seen = Seen { name: &name, uid: &uid, resource_version: &resource_version };
+            Reply::Answers(vec![take_up(client.clone(), namespace, &seen, at).await])
         }
     })
 }

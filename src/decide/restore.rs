@@ -7,6 +7,7 @@ use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
+use crate::effect::change::Kind;
 use crate::effect::{Change, Effect, EffectKey, Outcome, RestoreGuard};
 use crate::endpoints::lost_nodes;
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
@@ -27,6 +28,8 @@ const BESIDE: Duration = Duration::from_millis(1500);
 const SCALE_UP: Duration = Duration::from_secs(5);
 /// How often an old side with too few is told to scale up.
 const SCALE_EVERY: Duration = Duration::from_secs(10);
+/// Who scales it.
+const SCALED_BY: &str = "restore";
 
 /// Moves the restore on. True when every selector is back, or nothing can be switched any more.
 pub fn run(d: &mut Draft) -> bool {
@@ -303,7 +306,10 @@ fn reappeared(d: &Draft, s: &ServiceSwitch) -> bool {
 fn scale_old_side(d: &mut Draft) {
     let now = d.now();
     let Some(ending) = d.journal.ending.as_mut() else { return };
-    if ending.scaled_at.is_some_and(|at| later(at, SCALE_EVERY) > now) {
+    // What could not be claimed in writing was not done, and is wanted again at once.
+    let own = |key: &EffectKey| matches!(key, EffectKey::Change { change: Kind::Scale, why, .. } if why == SCALED_BY);
+    let held = d.world.not_begun.iter().any(own);
+    if !held && ending.scaled_at.is_some_and(|at| later(at, SCALE_EVERY) > now) {
         return;
     }
     ending.scaled_at = Some(now);
@@ -316,7 +322,7 @@ fn scale_old_side(d: &mut Draft) {
         };
         if view.wanted < count {
             let effect = Effect::Change {
-                why: "restore".into(),
+                why: SCALED_BY.into(),
                 object: w.into(),
                 uid: view.uid.clone(),
                 change: Change::Scale { from: view.wanted, to: count },

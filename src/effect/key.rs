@@ -57,6 +57,8 @@ pub enum EffectKey {
     OwnJob(String),
     /// `answer/UID`: of the decision.
     Answer(String),
+    /// `take_up/UID`: of the decision.
+    TakeUp(String),
     /// `send/EXECUTION#NUMBER`.
     Send(Attempt),
     /// `switch/ROUTE/RESOURCEVERSION`, as it was claimed.
@@ -198,6 +200,7 @@ impl EffectKey {
             "delete" => Self::DeleteJob(name()?),
             "own" => Self::OwnJob(name()?),
             "answer" => Self::Answer(name()?),
+            "take_up" => Self::TakeUp(name()?),
             "send" => Self::Send(Attempt::read(rest)?),
             "switch" => {
                 let (route, version) = rest
@@ -265,6 +268,7 @@ impl fmt::Display for EffectKey {
             Self::DeleteJob(job) => write!(f, "delete/{job}"),
             Self::OwnJob(job) => write!(f, "own/{job}"),
             Self::Answer(uid) => write!(f, "answer/{uid}"),
+            Self::TakeUp(uid) => write!(f, "take_up/{uid}"),
             Self::Send(attempt) => write!(f, "send/{attempt}"),
             Self::Switch { route, resource_version } => write!(f, "switch/{route}/{resource_version}"),
             Self::Restore { route, beside } => write!(f, "restore/{route}{}", if *beside { BESIDE } else { "" }),
@@ -344,6 +348,7 @@ mod tests {
             (EffectKey::DeleteJob(job()), "delete/migrate-0a1b2c3d4e".into()),
             (EffectKey::OwnJob(job()), "own/migrate-0a1b2c3d4e".into()),
             (EffectKey::answer("u-1"), "answer/u-1".into()),
+            (EffectKey::TakeUp("u-1".into()), "take_up/u-1".into()),
             (EffectKey::Send(attempt()), "send/undo/migrate#2".into()),
             (EffectKey::Switch { route: "web".into(), resource_version: "12".into() }, "switch/web/12".into()),
             (EffectKey::Restore { route: "web".into(), beside: false }, "restore/web".into()),

@@ -33,6 +33,12 @@ fn all_effects() -> Vec<Effect> {
             at: jiff::Timestamp::UNIX_EPOCH,
             accepted: true,
         },
+        Effect::TakeUp {
+            decision: name.clone(),
+            uid: uid.clone(),
+            resource_version: "1".into(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        },
         Effect::Send { key: Attempt::of("a", 1), request },
         Effect::Switch {
             route: crate::route::Route::service(&name),

@@ -39,6 +39,7 @@ mod sides;
 mod sources;
 mod start_checks;
 mod stops;
+mod target_changes;
 mod templates;
 mod tls;
 mod triggers;

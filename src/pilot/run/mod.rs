@@ -15,6 +15,7 @@ use crate::api::condition::reasons;
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
 use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
+use crate::journal;
 use crate::plan::Plan;
 use crate::world::{Seen, World};
 
@@ -157,9 +158,11 @@ impl Pilot {
             run: run.metadata.name.clone().unwrap_or_default(),
             run_uid: uid.clone(),
         };
+        let mut world = World::new(now.wall, &uid);
+        world.begun_before = journal::under_way(&journal);
         let mut pilot = Self {
             spec_size: serde_json::to_vec(&run.spec).map_or(0, |v| v.len()),
-            world: World::new(now.wall, &uid),
+            world,
             record: run.status.clone(),
             measured: journal.clone(),
             plan: Arc::new(plan),

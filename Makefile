@@ -42,7 +42,7 @@ bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a sh
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test
 
-night: ## what is too long for every change: large search, 200 orders of each scenario, all examples, bench; PARTS="search examples"
+night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, bench; PARTS="search faults"
 	@tests/run night
 
 test-unit: ## the tests that need no cluster

@@ -260,6 +260,17 @@ pub enum Effect {
         /// Whether the run has taken it in.
         accepted: bool,
     },
+    /// Write on an open decision that this operator has seen it: an answer of an operator before this one, which tests the
+    /// version that it saw, can arrive no more (P14).
+    TakeUp {
+        decision: String,
+        /// Test.
+        uid: String,
+        /// Test.
+        resource_version: String,
+        /// When it was seen.
+        at: jiff::Timestamp,
+    },
     /// Send a request that may change something, once.
     Send {
         /// The attempt that sends it.
@@ -295,6 +306,9 @@ pub enum Effect {
         guard: RestoreGuard,
         /// How long the write may take: longer after tries that an admission webhook seems to have held up.
         limit: Duration,
+        /// A short try beside a long one: the restore does not wait for a webhook that holds up the long one and admits
+        /// others by now. Both test what they read, so that one of them takes effect.
+        beside: bool,
         /// New value of the fence annotation.
         fence: String,
     },
@@ -352,9 +366,10 @@ impl Effect {
             Self::DeleteJob { name, .. } => EffectKey::DeleteJob(name.clone()),
             Self::OwnJob { name, .. } => EffectKey::OwnJob(name.clone()),
             Self::Answer { uid, .. } => EffectKey::answer(uid),
+            Self::TakeUp { uid, .. } => EffectKey::TakeUp(uid.clone()),
             Self::Send { key, .. } => EffectKey::Send(key.clone()),
             Self::Switch { route, resource_version, .. } => route.switch_key(resource_version),
-            Self::Restore { route, .. } => EffectKey::Restore(route.name.clone()),
+            Self::Restore { route, beside, .. } => EffectKey::Restore { route: route.name.clone(), beside: *beside },
             Self::Change { why, object, change, .. } => {
                 EffectKey::Change { change: change.kind(), why: why.clone(), object: object.clone() }
             }

@@ -48,6 +48,9 @@ pub struct World {
     pub cutover: Option<Seen<Option<CutoverView>>>,
     /// Decisions that name this run and have no answer yet: Rollback and Abort first, then in the order of their creation.
     pub decisions: Vec<DecisionView>,
+    /// By uid: decisions that were there when this process began to look. An operator before it may have judged them, and its
+    /// answer may still be under way.
+    pub inherited: BTreeSet<String>,
     /// What this process has told people, as the last decision left it.
     pub said: Said,
     /// Services of the run (and the one of Prometheus); `None` inside: does not exist.
@@ -70,6 +73,9 @@ pub struct World {
     pub in_flight: BTreeSet<EffectKey>,
     /// Effects that this process has decided on and not begun, since the journal that claims them is not written yet.
     pub not_begun: BTreeSet<EffectKey>,
+    /// Executions that were under way when this process began, or when another one had written the journal: what they sent is
+    /// not known.
+    pub begun_before: BTreeSet<String>,
     /// The process stops: what was begun is recorded, and nothing new is claimed.
     pub stopping: bool,
     /// Since when this process wants the end of the run, while that is not written down.
@@ -125,12 +131,23 @@ pub struct DecisionView {
 pub struct Said {
     /// By uid of an open decision: why it was refused, and when.
     pub refused: BTreeMap<String, (Timestamp, String)>,
+    /// By uid of an open decision that was inherited: how far it is taken up.
+    pub taken_up: BTreeMap<String, TakenUp>,
     /// When a refusal was last told with an Event.
     pub told: Option<Timestamp>,
     /// Refusals since then that stand on their decisions alone.
     pub(crate) untold: usize,
     /// Why answers cannot be written on decisions, once that is known.
     pub mute: Option<String>,
+}
+
+/// How far a decision is taken up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenUp {
+    /// Since when that is tried.
+    pub since: Timestamp,
+    /// It is done: the version that was seen before, which is not the present one.
+    pub version: Option<String>,
 }
 
 /// A Service.
@@ -218,6 +235,9 @@ pub struct PodView {
     pub ended: bool,
     /// It is being deleted, and should be gone at this time: its deletionTimestamp.
     pub gone_by: Option<Timestamp>,
+    /// Why it is taken away before its time, in the words of whoever does it: an eviction, a node that goes or has no memory
+    /// left.
+    pub taken: Option<String>,
     /// Its readiness gates that are not true, by condition type, once all of its containers are ready.
     pub gates: Vec<String>,
     /// Why no node takes it, in the scheduler's words.
@@ -301,6 +321,8 @@ pub struct JobView {
     pub run: Option<String>,
     /// Its label `cutover.dev/step` and annotation `cutover.dev/attempt`, as `step#attempt`.
     pub step: Option<Attempt>,
+    /// Its annotation `cutover.dev/template`: the hash that its claim journaled.
+    pub claim: Option<String>,
     /// `spec.suspend`.
     pub suspended: bool,
     /// `status.startTime`.
@@ -399,6 +421,7 @@ impl World {
             unread: None,
             cutover: None,
             decisions: vec![],
+            inherited: BTreeSet::new(),
             said: Said::default(),
             services: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -410,6 +433,7 @@ impl World {
             outcomes: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             not_begun: BTreeSet::new(),
+            begun_before: BTreeSet::new(),
             stopping: false,
             unrecorded: None,
             tried: BTreeMap::new(),
@@ -425,7 +449,13 @@ impl World {
     pub fn take_in(&mut self, at: Timestamp, sighting: Sighting) {
         match sighting {
             Sighting::Cutover(value) => self.cutover = Some(Seen { at, value }),
-            Sighting::Decisions(list) => self.decisions = list,
+            Sighting::Decisions(list) => {
+                // Until everything has been read live it is not known which of them are new.
+                if self.refreshed.is_none() {
+                    self.inherited.extend(list.iter().map(|d| d.uid.clone()));
+                }
+                self.decisions = list;
+            }
             Sighting::Service(name, value) => {
                 self.services.insert(name, Seen { at, value });
             }

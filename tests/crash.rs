@@ -186,4 +186,6 @@ each! {
     single_writer
     closing_crash
     closing_switch
+    target_changed_in_preflight
+    target_changed_in_use
 }

@@ -217,6 +217,12 @@ worlds! {
         states: 2150,
         reaches: &[&["phase Completed", "phase Aborted", "phase Failed", "condition AwaitingDecision"]]
     }
+    a_target_that_changes_under_its_jobs {
+        plan: small::plan(&["web"], vec![small::look("look"), small::undoable("migrate")], vec![]),
+        scope: one_of(&["template", "crashes", "lost", "Abort"], 2),
+        states: 100,
+        reaches: &[&["phase Completed", "phase Failed", "phase Aborted", "cause TargetChanged", "started over"]]
+    }
     connections_that_are_ended {
         plan: small::closing(small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)])),
         scope: after_a_trigger(&["crashes", "reply", "lost"]),

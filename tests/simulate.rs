@@ -179,6 +179,7 @@ scenarios! {
     abort_awaits_job
     abort_cannot_delete
     abort_kills_job
+    api_server_away
     approval_expires
     approval_forgeable
     approval_given
@@ -237,6 +238,8 @@ scenarios! {
     job_hangs
     job_image_unreachable
     job_over_quota
+    job_ready_made
+    job_ready_made_aborted
     job_stuck
     job_watch_frozen
     journal_conflicts
@@ -309,6 +312,10 @@ scenarios! {
     target_changed_accepted
     target_changed_after
     target_changed_before
+    target_changed_in_preflight
+    target_changed_in_use
+    target_changed_too_often
+    target_changed_while_awaited
     target_never_ready
     tls_expired
     tls_expires_soon

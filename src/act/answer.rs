@@ -11,10 +11,19 @@ use super::calls::Clients;
 
 /// Writes it as the operator itself.
 pub async fn answer(client: kube::Client, namespace: &str, seen: &Seen<'_>, status: &DecisionStatus) -> Outcome {
+    write(client, namespace, |heard| judged::answer(seen, status, heard)).await
+}
+
+/// Takes a decision up as the operator itself.
+pub async fn take_up(client: kube::Client, namespace: &str, seen: &Seen<'_>, at: jiff::Timestamp) -> Outcome {
+    write(client, namespace, |heard| judged::take_up(seen, at, heard)).await
+}
+
+async fn write(client: kube::Client, namespace: &str, next: impl Fn(&Heard) -> Result<Outcome, Next>) -> Outcome {
     let clients = Clients::of_operator(client, namespace);
     let mut heard = Heard::default();
     loop {
-        match judged::answer(seen, status, &heard) {
+        match next(&heard) {
             Ok(outcome) => return outcome,
             Err(Next::Look(looks)) => clients.look(&mut heard, looks).await,
             Err(Next::Send(send)) => heard.wrote(clients.send(&send).await),

@@ -1,5 +1,6 @@
 //! WRITES. [`Claimed`]`<Effect>` → [`Outcome`]. What is read and sent, and what the answers mean, is said by
-//! [`crate::writes`]; here it is only carried out. Nothing is retried: the driver decides about another try.
+//! [`crate::writes`]; here it is only carried out. Nothing is retried: the driver
+//! decides about another try. Only what a restore reads and writes is sent again beside itself while nobody answers.
 
 use crate::effect::protocol::{Heard, Next};
 use crate::effect::{Claimed, Effect, Outcome};
@@ -42,6 +43,7 @@ impl Actor {
             always: account,
             operator: self.leadership.guard(self.client.clone()),
             namespace: scope.namespace.clone(),
+            urgent: matches!(effect.get(), Effect::Restore { .. }),
         };
         let run = Run { name: &scope.run, uid: &scope.run_uid };
         let began = tokio::time::Instant::now();

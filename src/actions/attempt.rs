@@ -63,11 +63,12 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
         Some(Verdict::Fail { message, evidence }) => {
             record.evidence = evidence.map(evidence::fit);
             let next = later(now, step.every);
-            if record.attempt >= step.attempts || next >= deadline {
+            let made = record.attempt.saturating_sub(record.attempts_before);
+            if made >= step.attempts || next >= deadline {
                 return end(cx, record, StepEvent::Failed, Some(message), out);
             }
-            trail::keep_attempt(&mut record, now, &message);
-            let message = format!("attempt {} of {} failed: {message}", record.attempt, step.attempts);
+            trail::keep_attempt(&mut record, now, StepState::Failed, &message);
+            let message = format!("attempt {made} of {} failed: {message}", step.attempts);
             record.message = Some(journal::short(&message, MAX_MESSAGE));
             record.attempt += 1;
             record.attempt_at = Some(next);
@@ -122,16 +123,20 @@ const MAX_MESSAGE: usize = 512;
 /// The record of an execution that begins now, or is left out.
 fn begin(cx: &Cx, step: &PlanStep, out: &mut Out) -> StepRecord {
     let now = cx.world.now;
+    let former = journal::former(cx.journal, &step.name).cloned().unwrap_or_default();
     let record = StepRecord {
         name: step.name.clone(),
         state: StepState::Running,
-        attempt: 1,
+        attempt: former.attempt + 1,
+        attempts_before: former.attempt,
         started: Some(now),
         attempt_at: Some(now),
+        former_jobs: former.jobs,
+        earlier: former.earlier,
         ..StepRecord::default()
     };
     let left_out = |why: String, out: &mut Out| {
-        let never = StepRecord { attempt: 0, ..record.clone() };
+        let never = StepRecord { attempt: former.attempt, ..record.clone() };
         end(cx, never, StepEvent::LeftOut, Some(why), out)
     };
     let skipped = |name: &&String| journal::record(cx.journal, name).is_some_and(|r| r.state == StepState::Skipped);

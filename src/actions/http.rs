@@ -132,13 +132,14 @@ pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out:
         return Some(verdict);
     }
     let why = format!("timed out after {}", step.timeout);
-    Some(if http.idempotent { Verdict::fail(why) } else { lost(&why) })
+    // What could not be claimed in writing was not sent.
+    Some(if http.idempotent || cx.world.not_begun.contains(&key) { Verdict::fail(why) } else { lost(&why) })
 }
 
 fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
     let not_known = answers.iter().find_map(|a| match &a.result {
         Err(HttpError::Lost(why)) => Some(format!("{}: {why}", a.from)),
-        Err(HttpError::NotSent(_)) | Ok(_) => None,
+        Err(HttpError::NotSent(_) | HttpError::Unread(_)) | Ok(_) => None,
     });
     match not_known {
         Some(why) if !http.idempotent => lost(&why),
@@ -161,7 +162,7 @@ pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
             Verdict::Fail { message: format!("{}: {why}", answer.from), evidence: Some(Value::Object(evidence)) }
         };
         match &answer.result {
-            Err(HttpError::NotSent(why)) => return fail(format!("not sent: {why}")),
+            Err(HttpError::NotSent(why) | HttpError::Unread(why)) => return fail(format!("not sent: {why}")),
             Err(HttpError::Lost(why)) => return fail(format!("no answer: {why}")),
             Ok(response) => {
                 if let Some(why) = unexpected(http, response, &base) {

@@ -5,10 +5,11 @@
 
 use jiff::Timestamp;
 
+use crate::api::ANNOTATION_TEMPLATE;
 use crate::api::duration::Duration;
 use crate::api::run::{JobRecord, StepRecord};
 use crate::api::step::Job;
-use crate::effect::{Effect, EffectKey, Outcome, Read};
+use crate::effect::{Effect, EffectKey, Outcome, Read, hash};
 use crate::endpoints::why;
 use crate::plan::PlanStep;
 use crate::world::{JobEnd, JobView};
@@ -18,7 +19,7 @@ use super::job_start::{self, Start};
 use super::request::NoRequest;
 use super::rights::remedy;
 use super::{Cx, Out, Verdict, attempt_of, manifest};
-use crate::journal::{later, trail};
+use crate::journal::{self, later, trail};
 
 /// A Job that was created and not seen for this long is looked for live.
 const NOT_SEEN: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ fn create(
     record: &mut StepRecord,
     out: &mut Out,
 ) -> Option<Verdict> {
-    let manifest = match manifest::build(cx, step, job, record.attempt, false) {
+    let mut manifest = match manifest::build(cx, step, job, record.attempt, false) {
         Ok(manifest) => manifest,
         Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
             record.message = Some(why);
@@ -61,7 +62,12 @@ fn create(
         manifest.pointer(&format!("/spec/template/spec/containers/0/{list}")).and_then(|words| words.as_array())
     });
     let command = trail::command(words.flatten().filter_map(|word| word.as_str()));
-    let claim = JobRecord { image: image.map(str::to_owned), command, ..claim };
+    // That of the first claim, whatever addresses a later try names: by it the Job is known again (P1).
+    let template = if record.job.is_none() { Some(hash(&manifest["spec"])) } else { claim.template.clone() };
+    let claim = JobRecord { image: image.map(str::to_owned), command, template, ..claim };
+    if let Some(template) = &claim.template {
+        manifest["metadata"]["annotations"][ANNOTATION_TEMPLATE] = template.as_str().into();
+    }
     record.message = Some(format!("Job {} is being created", claim.name));
     out.want(cx, Effect::CreateJob { name: claim.name.clone(), manifest });
     record.job = Some(claim);
@@ -130,6 +136,10 @@ fn watch(
             JobEnd::Failed { reason, message } if message.is_empty() => Some(reason.clone()),
             JobEnd::Failed { reason, message } => Some(format!("{reason}: {message}")),
         };
+        if claim.failure.is_some() {
+            let why = view.and_then(|v| v.pod.as_ref()).and_then(why::cut_short);
+            claim.pod_end = why.map(|why| journal::short(&why, 300));
+        }
         record.job = Some(claim.clone());
         return job_result::advance(cx, step, job, &claim, record, out);
     }
@@ -178,6 +188,13 @@ fn remember_image(claim: &mut JobRecord, view: Option<&JobView>) {
         view.pod.as_ref()?.containers.iter().find(|c| c.name == main)?.image_id.clone()
     };
     claim.image_id = id().or(claim.image_id.take());
+}
+
+/// Whether a Job of the claimed name is the one that the claim has created, though its uid is not recorded: suspended, and
+/// with the hash that was journaled. Any other is somebody else's, and neither started nor deleted.
+pub(crate) fn is_claimed(view: &JobView, claim: &JobRecord, run_uid: &str) -> bool {
+    let of_run = view.run.as_deref() == Some(run_uid);
+    of_run && view.suspended && (claim.template.is_none() || claim.template == view.claim)
 }
 
 fn gone_for_good(name: &str) -> Verdict {
@@ -308,7 +325,7 @@ pub fn late(
         }
         let uid = match (out.outcome(cx, &create), cx.world.jobs.get(&claim.name).map(|s| &s.value)) {
             (Some((_, Outcome::Created { uid })), _) => uid,
-            (_, Some(Some(view))) if view.run.as_deref() == Some(cx.world.run_uid.as_str()) => view.uid.clone(),
+            (_, Some(Some(view))) if is_claimed(view, &claim, &cx.world.run_uid) => view.uid.clone(),
             _ => return Some(Verdict::fail(message)),
         };
         let claim = JobRecord { uid: Some(uid.clone()), created: Some(cx.world.now), ..claim };

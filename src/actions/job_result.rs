@@ -104,7 +104,7 @@ fn wants_message(job: &Job) -> bool {
 /// deadline, may have left nothing to read.
 fn enough(job: &Job, claim: &JobRecord, result: &JobResult) -> bool {
     match &claim.failure {
-        Some(why) => result.exit_code.is_some() || !why.starts_with(OF_CONTAINER),
+        Some(why) => result.exit_code.is_some() || claim.pod_end.is_some() || !why.starts_with(OF_CONTAINER),
         None => {
             result.exit_code.is_some()
                 && (job.expect_log.is_empty() || result.log.is_some())
@@ -137,6 +137,7 @@ fn verdict(
     result: &JobResult,
     evidence: &mut Map<String, Value>,
 ) -> Result<std::collections::BTreeMap<String, Value>, String> {
+    let cut = claim.pod_end.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     match (&claim.failure, result.exit_code) {
         (Some(why), _) if why.starts_with(OF_DEADLINE) && claim.not_started.is_some() => {
             let cause = claim.not_started.clone().unwrap_or_default();
@@ -144,10 +145,10 @@ fn verdict(
         }
         // A container's own failure is said by its code; the Job's reason is then only that it was not run again.
         (Some(why), Some(code)) if code != 0 && why.starts_with(OF_CONTAINER) => {
-            return Err(format!("exit code {code}"));
+            return Err(format!("exit code {code}{cut}"));
         }
-        (Some(why), Some(code)) => return Err(format!("{why} (exit code {code})")),
-        (Some(why), None) => return Err(why.clone()),
+        (Some(why), Some(code)) => return Err(format!("{why} (exit code {code}){cut}")),
+        (Some(why), None) => return Err(format!("{why}{cut}")),
         (None, Some(code)) if code != 0 => return Err(format!("exit code {code}")),
         (None, _) => {}
     }
@@ -191,4 +192,26 @@ fn verdict(
         evidence.insert("captures".into(), Value::Object(recorded));
     }
     Ok(captures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::fixtures::Fixture;
+
+    #[test]
+    fn a_pod_that_was_taken_away_says_why_and_its_exit_code_is_not_waited_for() {
+        let f = Fixture::new();
+        let job: Job = serde_json::from_value(json!({"deadline": "60s"})).expect("a job");
+        let failure = Some(format!("{OF_CONTAINER}: Job has reached the limit"));
+        let plain = JobRecord { failure, ..JobRecord::default() };
+        let evicted = JobRecord { pod_end: Some("pod p was taken away: evicted".into()), ..plain.clone() };
+        let nothing = JobResult { problem: Some("no pod".into()), ..JobResult::default() };
+        let killed = JobResult { exit_code: Some(143), ..JobResult::default() };
+        assert!(enough(&job, &evicted, &nothing) && !enough(&job, &plain, &nothing));
+        let said = |claim, result| verdict(&f.cx(), &job, claim, result, &mut Map::new()).expect_err("it failed");
+        assert_eq!(said(&evicted, &killed), "exit code 143; pod p was taken away: evicted");
+        assert!(said(&evicted, &nothing).ends_with("limit; pod p was taken away: evicted"));
+        assert_eq!(said(&plain, &killed), "exit code 143");
+    }
 }

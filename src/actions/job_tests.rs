@@ -10,7 +10,7 @@ use crate::effect::{Attempt, Effect, Outcome, Read};
 use crate::plan::{Action, PlanStep, Stage};
 use crate::world::{ContainerView, EventView, JobEnd, JobResult, JobView, PodView, Reading, Seen};
 
-fn migrate(extra: Value) -> PlanStep {
+pub(super) fn migrate(extra: Value) -> PlanStep {
     let mut job = json!({"template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}, "deadline": "60s"});
     for (key, value) in extra.as_object().into_iter().flatten() {
         job[key] = value.clone();
@@ -37,12 +37,12 @@ fn see(f: &mut Fixture, view: Option<JobView>) {
     f.world.jobs.insert(name(), Seen { at: f.world.now, value: view });
 }
 
-fn key(verb: &str) -> String {
+pub(super) fn key(verb: &str) -> String {
     format!("{verb}/{}", name())
 }
 
 /// One decision; its outcomes are consumed.
-fn go(f: &mut Fixture, s: &PlanStep, r: &StepRecord) -> (StepRecord, Out) {
+pub(super) fn go(f: &mut Fixture, s: &PlanStep, r: &StepRecord) -> (StepRecord, Out) {
     let (r, out) = f.drive(s, Some(r));
     for key in &out.consumed {
         f.world.outcomes.remove(key);
@@ -460,9 +460,19 @@ fn the_steps_time_out_and_other_moments() {
     let (late, out) = go(&mut f, &s, &r);
     assert!(late.state == StepState::Failed && out.effects.is_empty());
     // Created by a process that did not live to record it: deleted, not started.
-    see(&mut f, Some(view("u1")));
-    let (r, out) = go(&mut f, &s, &r);
-    assert!(matches!(out.effects.as_slice(), [Effect::DeleteJob { .. }]) && r.job.is_some_and(|j| j.killed));
+    let claim = r.job.as_ref().and_then(|j| j.template.clone());
+    assert!(claim.is_some());
+    see(&mut f, Some(JobView { claim: claim.clone(), ..view("u1") }));
+    let (killed, out) = go(&mut f, &s, &r);
+    assert!(matches!(out.effects.as_slice(), [Effect::DeleteJob { .. }]) && killed.job.is_some_and(|j| j.killed));
+    // Somebody else's, whatever it is called: neither started nor deleted.
+    for view in
+        [view("x"), JobView { claim: Some("h".into()), ..view("x") }, JobView { claim, suspended: false, ..view("x") }]
+    {
+        see(&mut f, Some(view));
+        let (late, out) = go(&mut f, &s, &r);
+        assert!(late.state == StepState::Failed && out.effects.is_empty(), "{late:?}");
+    }
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! a template or from a container of a side.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::api::step::{EnvVar, FromContainer, Job, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, LABEL_CUTOVER, LABEL_RUN, LABEL_STEP};
 use crate::plan::PlanStep;
+pub(crate) use crate::plan::execution::{job_name as name, step_label};
 use crate::plan::vars::{Escape, VarError, Vars};
 
 use super::Cx;
@@ -39,19 +39,6 @@ const KEPT: [&str; 13] = [
 
 /// What of a container makes no sense in a Job.
 const DROPPED: [&str; 5] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports"];
-
-/// The Job's name: the same for the same run, step and attempt, for ever, and no other's.
-pub fn name(run_uid: &str, step: &str, attempt: u32) -> String {
-    let hash = Sha256::digest(format!("{run_uid}\n{step}\n{attempt}"));
-    let hash: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
-    let step: String = step_label(step).chars().take(30).collect();
-    format!("{}-{hash}", step.trim_end_matches('-'))
-}
-
-/// The value of the step's label: neither a slash nor an at sign can stand there.
-pub(crate) fn step_label(step: &str) -> String {
-    step.replace(['/', '@'], "-")
-}
 
 /// The Job of an attempt. `trial`: it is only to be tried by the API server, so that variables without a value stay as
 /// they are written.

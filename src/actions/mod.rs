@@ -25,6 +25,8 @@ mod evidence;
 pub mod expect;
 pub mod http;
 pub mod job;
+#[cfg(test)]
+mod job_claim_tests;
 mod job_labels;
 mod job_result;
 mod job_start;

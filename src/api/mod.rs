@@ -26,6 +26,7 @@ pub mod reference;
 pub mod restore;
 pub mod run;
 pub mod schema;
+pub mod start_over;
 pub mod step;
 pub mod template;
 pub mod trail;
@@ -52,6 +53,8 @@ pub const LABEL_STEP: &str = "cutover.dev/step";
 pub const LABEL_CUTOVER: &str = "cutover.dev/cutover";
 /// Annotation on a Job with the attempt of its step.
 pub const ANNOTATION_ATTEMPT: &str = "cutover.dev/attempt";
+/// Annotation on a Job with the hash that its claim journaled: a Job of that name without it is somebody else's (P1).
+pub const ANNOTATION_TEMPLATE: &str = "cutover.dev/template";
 /// Annotation on a Service, changed with each restore so that a switch still in flight fails (P4).
 pub const ANNOTATION_FENCE: &str = "cutover.dev/fence";
 /// Finalizer held by a Cutover while one of its runs is not closed.

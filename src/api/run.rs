@@ -16,6 +16,7 @@ use super::decision::{Resolution, Verb};
 use super::phase::Phase;
 pub use super::restore::{BlockCause, RestoreBlock};
 use super::schema;
+pub use super::start_over::{FormerStep, StartOver};
 use super::trail::{AttemptRecord, ImageRecord, Outbox};
 pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
 
@@ -92,9 +93,12 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::any_object")]
     pub captures: BTreeMap<String, Value>,
-    /// Pod-template hashes by side, journaled in Verifying.
+    /// Pod-template hashes by side, from the first step on that uses or checks it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,
+    /// Preflight started over, since the target changed meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_over: Option<StartOver>,
     /// Wanted replicas by workload (`Kind/name`) when the switch was claimed; restored before a rollback onto an empty side.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replicas: BTreeMap<String, u32>,
@@ -182,6 +186,9 @@ pub struct StepRecord {
     pub state: StepState,
     /// Attempt under way or last made, from 1.
     pub attempt: u32,
+    /// How many of them were made before Preflight started over.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attempts_before: u32,
     /// When the first attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
@@ -269,6 +276,9 @@ pub struct GateRole {
 pub struct JobRecord {
     /// Its name, known before it exists.
     pub name: String,
+    /// Hash of its spec as it was first claimed, which the Job carries as an annotation; none where an older version claimed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Its uid, once created. It is started only after this is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
@@ -284,6 +294,9 @@ pub struct JobRecord {
     /// Why it failed, once it has ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What ended its pod where that was not its program: an eviction, a lost node, want of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_end: Option<String>,
     /// Why its pod had not started when it was last looked at; none once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_started: Option<String>,

@@ -4,13 +4,14 @@ use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Controller;
-use crate::act::answer::{Seen, answer, status};
+use crate::act::answer::{Seen, answer, status, take_up};
 use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
@@ -19,7 +20,7 @@ use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, Template, Te
 use crate::api::{FIELD_MANAGER, LABEL_CUTOVER};
 use crate::effect::Outcome;
 use crate::observe::scope::resource;
-use crate::pilot::cutover::{Answer, Class, Failure, Key, Reply, Request};
+use crate::pilot::cutover::{Answer, Class, Failure, Key, Reply, Request, TakeUp, readable_run};
 
 /// Answers on decisions under way at the same time.
 const AT_ONCE: usize = 8;
@@ -45,13 +46,15 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
             let api: Api<DeserializeGuard<Cutover>> = Api::namespaced(client.clone(), namespace);
             match call(api.get(&key.name)).await?.0 {
                 Ok(cutover) => Reply::Cutover(Box::new(cutover)),
-                Err(unreadable) => Reply::Unreadable { uid: unreadable.metadata.uid, error: unreadable.error },
+                Err(unreadable) => unreadable_cutover(unreadable),
             }
         }
         Request::Run(name) => Reply::Run(Box::new(call(runs.get(&name)).await?)),
-        Request::Runs => Reply::Runs(call(runs.list(&of(key))).await?.items),
+        Request::Runs => Reply::Runs(all(&any_run(client, namespace), &of(key)).await?),
         Request::ClosedRuns => metadata(call(runs.list_metadata(&of(key).fields(CLOSED))).await?.items),
-        Request::ActiveRuns => Reply::Runs(call(runs.list(&ListParams::default().fields(OPEN))).await?.items),
+        Request::ActiveRuns => {
+            Reply::Runs(all(&any_run(client, namespace), &ListParams::default().fields(OPEN)).await?)
+        }
         Request::AllRuns => metadata(call(runs.list_metadata(&ListParams::default())).await?.items),
         Request::Decisions(most) => {
             let api: Api<DeserializeGuard<CutoverDecision>> = Api::namespaced(client.clone(), namespace);
@@ -94,12 +97,16 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
         Request::Turn => Reply::Done,
         Request::OlderHolder(cutover) => Reply::Holder(cx.known().older_holder(key, &cutover)),
         Request::PatchCutover(operations) => {
+            let api: Api<DeserializeGuard<Cutover>> = Api::namespaced(client.clone(), namespace);
             let patch = patch(operations)?;
-            Reply::Cutover(Box::new(call(cutovers.patch(&key.name, &PatchParams::default(), &patch)).await?))
+            match call(api.patch(&key.name, &PatchParams::default(), &patch)).await?.0 {
+                Ok(cutover) => Reply::Cutover(Box::new(cutover)),
+                Err(unreadable) => unreadable_cutover(unreadable),
+            }
         }
         Request::PatchRun(name, operations) => {
-            let patch = patch(operations)?;
-            Reply::Run(Box::new(call(runs.patch(&name, &PatchParams::default(), &patch)).await?))
+            let (api, patch) = (any_run(client, namespace), patch(operations)?);
+            Reply::Run(Box::new(readable_run(call(api.patch(&name, &PatchParams::default(), &patch)).await?)))
         }
         Request::WriteStatus(cutover) => {
             Reply::Cutover(Box::new(call(cutovers.replace_status(&key.name, &write, &cutover)).await?))
@@ -117,6 +124,10 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
             let written = answers.into_iter().map(|answer| write_answer(client.clone(), namespace, answer));
             Reply::Answers(futures::stream::iter(written).buffered(AT_ONCE).collect().await)
         }
+        Request::TakeUp(TakeUp { name, uid, resource_version, at }) => {
+            let seen = Seen { name: &name, uid: &uid, resource_version: &resource_version };
+            Reply::Answers(vec![take_up(client.clone(), namespace, &seen, at).await])
+        }
     })
 }
 
@@ -127,6 +138,20 @@ fn of(key: &Key) -> ListParams {
 
 fn metadata(list: Vec<PartialObjectMeta<CutoverRun>>) -> Reply {
     Reply::Metadata(list.into_iter().map(|run| run.metadata).collect())
+}
+
+fn unreadable_cutover(unreadable: InvalidObject) -> Reply {
+    Reply::Unreadable { metadata: Box::new(unreadable.metadata), error: unreadable.error }
+}
+
+/// The runs of a namespace as whatever they are.
+fn any_run(client: &kube::Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<CutoverRun>(&()))
+}
+
+/// Lists runs. One that another version wrote and that this one cannot read hides none of the others.
+async fn all(runs: &Api<DynamicObject>, params: &ListParams) -> Result<Vec<CutoverRun>, CallError> {
+    Ok(call(runs.list(params)).await?.items.into_iter().map(readable_run).collect())
 }
 
 fn patch(operations: Value) -> Result<Patch<()>, Failure> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,9 +21,10 @@ use tracing::Instrument;
 
 use crate::api::decision::CutoverDecision;
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, TemplateKind};
-use crate::driver::manager::{Namespaces, RunSeen, Watched, is_whole, paced, watched};
+use crate::driver::manager::{Namespaces, RunSeen, watched};
 use crate::meter::Meter;
 use crate::net::identity::Identity;
+use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::pilot::cutover::{
     Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, Sight, key_of,
 };
@@ -81,36 +82,35 @@ enum Heard {
 pub async fn run(
     cx: Arc<Controller>,
     namespaces: Namespaces,
-    health: Arc<dyn Watched>,
     mut runs: mpsc::Receiver<RunSeen>,
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
-    let config = watched();
+    let (config, board) = (watched(), cx.meter.watches());
     let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
     for (index, api) in namespaces.apis::<Digest>(&cx.client).into_iter().enumerate() {
-        let watch = paced(watcher(api, config.clone()));
+        let watch = watch_for_ever(board, api, config.clone(), &Named::needed("cutovers"));
         watches.push(watch.map(move |event| Heard::Cutover(index, Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
     // Answered ones are of no interest, and there may be many of them.
     let open = config.fields("status.state!=Answered");
     for (index, api) in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client).into_iter().enumerate() {
-        let watch = paced(watcher(api, open.clone()));
+        let watch = watch_for_ever(board, api, open.clone(), &Named::needed("decisions"));
         watches.push(watch.map(move |event| Heard::Decision(index, Box::new(event))).boxed());
     }
     let decision_lists = watches.len() - cutover_lists;
     // No look waits for these: without the right to watch a kind, its changes are seen by the next change of a Cutover, or by
     // the next look at one that is stuck.
     for api in namespaces.apis::<PartialObjectMeta<CutoverTemplate>>(&cx.client) {
-        let watch = paced(watcher(api, watched()));
+        let watch = watch_for_ever(board, api, watched(), &Named::optional("templates"));
         watches.push(watch.map(|event| Heard::Template(Box::new(event))).boxed());
     }
     let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
-    let watch = paced(watcher(api, watched()));
+    let watch = watch_for_ever(board, api, watched(), &Named::optional("cluster templates"));
     watches.push(watch.map(|event| Heard::ClusterTemplate(Box::new(event))).boxed());
     for api in namespaces.apis::<PartialObjectMeta<Service>>(&cx.client) {
-        let watch = paced(watcher(api, watched()));
+        let watch = watch_for_ever(board, api, watched(), &Named::optional("Services"));
         watches.push(watch.map(|event| Heard::Service(Box::new(event))).boxed());
     }
     let mut templates = Templates::default();
@@ -147,24 +147,15 @@ pub async fn run(
             Some(heard) = watches.next() => match heard {
                 Heard::Cutover(watch, event) => match *event {
                     Ok(event) => {
-                        if is_whole(&event) {
-                            health.alive("cutovers");
-                        }
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
                         }
                         see(&cx, of_cutover(watch, event), &mut queue, &leads);
                     }
-                    Err(e) => {
-                        health.failed("cutovers", &e.to_string());
-                        tracing::warn!(error = %e, "the watch of Cutovers failed");
-                    }
+                    Err(e) => tracing::warn!(error = %e, "the watch of Cutovers failed"),
                 },
                 Heard::Decision(watch, event) => match *event {
                     Ok(event) => {
-                        if is_whole(&event) {
-                            health.alive("decisions");
-                        }
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
                         }
@@ -172,10 +163,7 @@ pub async fn run(
                             see(&cx, sight, &mut queue, &leads);
                         }
                     }
-                    Err(e) => {
-                        health.failed("decisions", &e.to_string());
-                        tracing::warn!(error = %e, "the watch of decisions failed");
-                    }
+                    Err(e) => tracing::warn!(error = %e, "the watch of decisions failed"),
                 },
                 Heard::Service(event) => match *event {
                     Ok(Event::Apply(service) | Event::InitApply(service) | Event::Delete(service)) => {

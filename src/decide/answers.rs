@@ -8,8 +8,9 @@ use crate::api::decision::Verb;
 use crate::api::duration::Duration;
 use crate::api::run::RunState;
 use crate::decide::draft::Draft;
-use crate::effect::{Effect, EffectKey, Outcome};
-use crate::journal::later;
+use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
+use crate::journal::{later, words};
+use crate::world::{DecisionView, TakenUp};
 
 /// Answers under way at the same time.
 const AT_ONCE: usize = 8;
@@ -19,8 +20,12 @@ const PACE: Duration = Duration::from_secs(5);
 const PACE_MUTE: Duration = Duration::from_mins(10);
 /// Refusals are told with one Event in this time.
 const TELL: Duration = Duration::from_mins(1);
-/// A run that is about to close waits this long for its answers.
+/// A run that is about to close waits this long for its answers, and a word for an operator before this one.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// One that leads back waits no longer than this.
+const PATIENCE_BACK: Duration = Duration::from_secs(2);
+/// Pause before a decision is tried to be taken up again.
+const PACE_TAKE_UP: Duration = Duration::from_millis(250);
 
 /// Tells of decisions that were just refused: at most one Event a minute; all others stand on their decisions alone.
 pub fn tell(d: &mut Draft, refused: Vec<(Verb, String)>) {
@@ -40,6 +45,44 @@ pub fn tell(d: &mut Draft, refused: Vec<(Verb, String)>) {
     d.note(false, reasons::DECISION, &format!("{verb:?}"), text);
 }
 
+/// Whether a decision that was there before this process may be judged. An operator before it may have refused it, and that
+/// answer may still arrive: it is made to fail first, or read (P14). Where that cannot be written, a word counts all the same
+/// after a while; one that leads back very soon.
+pub fn is_taken_up(d: &mut Draft, view: &DecisionView) -> bool {
+    let now = d.now();
+    let key = EffectKey::TakeUp(view.uid.clone());
+    let since = match d.said.taken_up.get(&view.uid) {
+        Some(TakenUp { version: Some(_), .. }) => return true,
+        Some(TakenUp { since, version: None }) => *since,
+        None => now,
+    };
+    let version = match d.outcome(&key).map(|(_, outcome)| outcome) {
+        Some(Outcome::Done) => Some(view.resource_version.clone()),
+        // Its status cannot be written, so that nobody's answer can be.
+        Some(Outcome::Refused { .. }) => Some(String::new()),
+        Some(Outcome::Conflict(_)) => {
+            d.out.reads.insert(ReadKey::After(key), Read::Refresh);
+            return false;
+        }
+        _ => None,
+    };
+    let patience = if words::is_way_back(view.spec.decision) { PATIENCE_BACK } else { PATIENCE };
+    let due = later(since, patience);
+    let taken_up = version.is_some() || now >= due;
+    d.said.taken_up.insert(view.uid.clone(), TakenUp { since, version });
+    if !taken_up {
+        let effect = Effect::TakeUp {
+            decision: view.name.clone(),
+            uid: view.uid.clone(),
+            resource_version: view.resource_version.clone(),
+            at: now,
+        };
+        d.want(effect, PACE_TAKE_UP);
+        d.out.wake_at(due);
+    }
+    taken_up
+}
+
 /// Writes answers on decisions that have none.
 pub fn write(d: &mut Draft) {
     take_in(d);
@@ -48,7 +91,14 @@ pub fn write(d: &mut Draft) {
         return;
     }
     let world = d.world;
-    let due = due(d);
+    // One that was taken up has another version by now, which is not seen yet.
+    let seen = |effect: &Effect| match effect {
+        Effect::Answer { uid, resource_version, .. } => {
+            d.said.taken_up.get(uid).is_none_or(|t| t.version.as_ref() != Some(resource_version))
+        }
+        _ => true,
+    };
+    let due: Vec<Effect> = due(d).into_iter().filter(seen).collect();
     let mut room = AT_ONCE.saturating_sub(world.in_flight.iter().filter(|key| is_answer(key)).count());
     let pace = if d.said.mute.is_some() { PACE_MUTE } else { PACE };
     for effect in due {
@@ -64,7 +114,15 @@ pub fn write(d: &mut Draft) {
 /// Whether a decision has an answer that is not known to stand on it: the run does not close before it does.
 pub(crate) fn is_awaited(d: &Draft) -> bool {
     let late = d.journal.closing_since.is_some_and(|since| later(since, PATIENCE) <= d.now());
-    !late && d.said.mute.is_none() && !due(d).is_empty()
+    !late
+        && d.said.mute.is_none()
+        && (!due(d).is_empty() || d.world.decisions.iter().any(|view| is_being_taken_up(d, view)))
+}
+
+/// Whether a decision is not judged before an operator before this one is known not to have answered it.
+fn is_being_taken_up(d: &Draft, view: &DecisionView) -> bool {
+    let judged = d.journal.decisions.iter().any(|r| r.uid == view.uid) || d.said.refused.contains_key(&view.uid);
+    !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| t.version.is_none())
 }
 
 /// Answers that are to be written: first those of decisions that count, then of those that another would take for open.
@@ -277,6 +335,48 @@ mod tests {
         say(&mut f, Verb::Retry, "joe");
         assert_eq!(answers(&pass(&mut f)), [], "the controller's");
         assert!(f.world.said.refused.is_empty());
+    }
+
+    #[test]
+    fn what_was_there_before_this_process_is_taken_up_before_it_is_judged() {
+        let begun = |verb| {
+            let mut f = Fixture::new();
+            switched(&mut f);
+            let uid = say(&mut f, verb, "jane");
+            f.world.inherited.insert(uid.clone());
+            let first = pass(&mut f);
+            let taken = |e: &Effect| matches!(e, Effect::TakeUp { uid: of, .. } if *of == uid);
+            assert!(first.effects.iter().any(taken) && f.journal.decisions.is_empty() && answers(&first).is_empty());
+            (f, uid)
+        };
+        let come = |f: &mut Fixture, uid: &str, outcome: Outcome| {
+            f.world.outcomes.insert(EffectKey::TakeUp(uid.to_owned()), Seen { at: f.world.now, value: outcome });
+            pass(f)
+        };
+        // It counts from then on, and is answered once its new version is seen.
+        let (mut f, uid) = begun(Verb::Suspend);
+        let done = come(&mut f, &uid, Outcome::Done);
+        assert_eq!((f.journal.decisions.len(), answers(&done).len()), (1, 0));
+        f.world.decisions[0].resource_version = "2".into();
+        assert_eq!(answers(&pass(&mut f)), [(uid, "accepted".into())]);
+        // The answer of the process before was there first.
+        let (mut f, uid) = begun(Verb::Suspend);
+        let late = come(&mut f, &uid, Outcome::Conflict("answered".into()));
+        assert!(f.journal.decisions.is_empty() && !late.reads.is_empty());
+        // Where nothing can be written on it, it counts all the same; a way back does not wait for that.
+        let no = || Outcome::Refused { why: "no right".into(), forbidden: true };
+        let (mut f, uid) = begun(Verb::Rollback);
+        come(&mut f, &uid, no());
+        assert!(f.journal.ending.is_some());
+        for (verb, patience) in [(Verb::Rollback, 2), (Verb::Suspend, 30)] {
+            let (mut f, uid) = begun(verb);
+            f.after(patience - 1);
+            come(&mut f, &uid, Outcome::Transient("503".into()));
+            assert!(f.journal.decisions.is_empty(), "{verb:?}");
+            f.after(1);
+            pass(&mut f);
+            assert_eq!(f.journal.decisions.len(), 1, "{verb:?}");
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
-use crate::api::run::{Ending, StepState};
+use crate::api::run::{Before, Ending, StepRecord, StepState};
 use crate::decide::draft::Draft;
 use crate::decide::execution::{drive_back, everything_is_known, is_over};
 use crate::decide::{restore, undo};
+use crate::effect::{Attempt, EffectKey};
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, later};
 use crate::plan::{PlanStep, Stage};
@@ -20,6 +21,7 @@ const UNRECORDED: Duration = Duration::from_secs(2);
 pub fn run(d: &mut Draft) -> bool {
     let Some(ending) = d.journal.ending.clone() else { return true };
     if !comes_first(d, &ending) {
+        leave(d);
         return true;
     }
     // What is begun again and again, since the journal cannot be written, is not waited for either.
@@ -98,28 +100,68 @@ fn steps(d: &mut Draft, ending: &Ending, late: bool) -> bool {
     true
 }
 
+/// Nothing comes before the restore any more, as where somebody else has put the Services back.
+fn leave(d: &mut Draft) {
+    let plan = d.plan;
+    for step in plan.stage(Stage::BeforeRestore) {
+        if journal::record(&d.journal, &step.name).is_some_and(|r| r.state == StepState::Running) {
+            stop(d, step, "no restore comes after it any more");
+        }
+    }
+}
+
 /// The time is up: what runs is left to itself, and what has not begun is left out.
 fn cut(d: &mut Draft, step: &PlanStep, state: Option<StepState>) {
     let within = d.plan.rollback.as_ref().map(|r| r.before).unwrap_or_default();
     let why = format!("not over within {within}: the restore does not wait longer");
-    let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else {
-        journal::put(&mut d.journal, transition::left_out(&step.name, d.world.now, &why));
-        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
-        return;
-    };
-    if state != Some(StepState::Running) {
-        return;
+    match state {
+        None => {
+            journal::put(&mut d.journal, transition::left_out(&step.name, d.world.now, &why));
+            d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
+        }
+        Some(StepState::Running) => stop(d, step, &why),
+        Some(StepState::Succeeded | StepState::Failed | StepState::Skipped | StepState::Unknown) => {}
     }
-    let event = if record.sent.is_some() { StepEvent::Lost } else { StepEvent::Interrupted };
+}
+
+/// Ends a step that is under way. One of which this process has sent nothing, since the journal that claims it is not
+/// written, has not begun for anybody else.
+fn stop(d: &mut Draft, step: &PlanStep, why: &str) {
+    let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return };
+    let begun = may_have_begun(d, &record);
+    let event = match begun {
+        false => StepEvent::LeftOut,
+        true if record.sent.is_some() => StepEvent::Lost,
+        true => StepEvent::Interrupted,
+    };
     let ended = transition::step(&mut record, event, d.world.now);
     if d.legal(ended) {
-        record.message = Some(why.clone());
+        record.message = Some(why.to_owned());
+    }
+    if !begun {
+        (record.sent, record.before) = (None, vec![]);
+        journal::put(&mut d.journal, record);
+        d.note(true, reasons::STEP_FAILED, &step.name, format!("{} is left out: {why}", step.name));
+        return;
     }
     journal::put(&mut d.journal, record);
     if let Some(ending) = d.journal.ending.as_mut() {
         ending.incomplete = true;
     }
     d.note(true, reasons::STEP_FAILED, &step.name, format!("{} failed: {why}", step.name));
+}
+
+/// Whether anything of a step may have been done: a request or a change of it that is not known to be held back.
+fn may_have_begun(d: &Draft, record: &StepRecord) -> bool {
+    // What another process had begun it may have done as well.
+    if d.world.begun_before.contains(&record.name) {
+        return true;
+    }
+    let held = &d.world.not_begun;
+    let sent = record.sent.is_some() && !held.contains(&EffectKey::Send(Attempt::of(&record.name, record.attempt)));
+    let changed =
+        |b: &Before| b.done || b.left.is_some() || !held.iter().any(|key| key.changes(&record.name, &b.object));
+    sent || record.attempt > 1 || record.before.iter().any(changed)
 }
 
 /// The undos before the restore, the last step's first. One that is late goes on beside the restore.
@@ -158,7 +200,8 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, step};
     use crate::api::phase::Phase;
-    use crate::api::run::StepRecord;
+    use crate::api::run::{ObjectKind, ObjectRef};
+    use crate::effect::change::Kind;
     use crate::plan::Action;
 
     fn ending(f: &Fixture) -> Ending {
@@ -215,5 +258,49 @@ mod tests {
         assert_eq!(all(&f), 605, "its own time-out, and that of the steps");
         f.world.unrecorded = Some(f.world.now);
         assert_eq!(all(&f), 2);
+    }
+
+    #[test]
+    fn what_was_never_sent_has_not_begun_and_what_may_have_been_is_interrupted() {
+        let object = ObjectRef { kind: ObjectKind::Deployment, name: "web-green".into() };
+        let change = EffectKey::Change { change: Kind::Scale, why: "stop".into(), object: object.clone() };
+        let request = EffectKey::Send(Attempt::of("stop", 1));
+        let changing =
+            |done| StepRecord { before: vec![Before { done, ..Before::of(object.clone(), "u") }], ..running() };
+        let sending = StepRecord { sent: Some(Timestamp::UNIX_EPOCH), ..running() };
+        for (record, held, state) in [
+            (
+                StepRecord { message: Some("by another process".into()), ..changing(false) },
+                Some(&change),
+                StepState::Failed,
+            ),
+            (running(), None, StepState::Skipped),
+            (changing(false), Some(&change), StepState::Skipped),
+            (changing(false), None, StepState::Failed),
+            (changing(true), Some(&change), StepState::Failed),
+            (sending.clone(), Some(&request), StepState::Skipped),
+            (sending, None, StepState::Unknown),
+        ] {
+            for ended_by in ["others", "time"] {
+                let mut f = Fixture::new();
+                f.plan.steps = vec![scale("stop", 0)];
+                f.journal.ending = Some(Ending { reason: reasons::ADOPTED.into(), ..ending(&f) });
+                f.journal.steps = vec![record.clone()];
+                f.world.not_begun.extend(held.cloned());
+                f.world.begun_before.extend(record.message.as_ref().map(|_| record.name.clone()));
+                let mut d = Draft::new(&f.plan, &f.journal, &f.world);
+                match ended_by {
+                    "others" => assert!(run(&mut d), "nothing is waited for"),
+                    _ => cut(&mut d, &f.plan.steps[0], Some(StepState::Running)),
+                }
+                assert_eq!(d.journal.steps[0].state, state, "{ended_by}: {record:?}, held back: {held:?}");
+                assert_eq!(d.journal.steps[0].before.is_empty(), state != StepState::Failed, "{ended_by}");
+                assert_eq!(d.journal.ending.is_some_and(|e| e.incomplete), state != StepState::Skipped, "{ended_by}");
+            }
+        }
+    }
+
+    fn running() -> StepRecord {
+        StepRecord { name: "stop".into(), attempt: 1, started: Some(Timestamp::UNIX_EPOCH), ..StepRecord::default() }
     }
 }

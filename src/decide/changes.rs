@@ -3,14 +3,11 @@
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::DriftPolicy;
 use crate::api::phase::Phase;
-use crate::api::run::{Before, ObjectRef, RunState, RunStatus, StepRecord, StepState, SwitchState};
-use crate::decide::after;
+use crate::api::run::{RunState, SwitchState};
 use crate::decide::draft::Draft;
-use crate::journal::question::Subject;
+use crate::decide::{after, templates};
 use crate::journal::{self, transition};
-use crate::plan::PlanSide;
 use crate::route::{Names, Seen};
-use crate::world::World;
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -18,7 +15,7 @@ pub fn apply(d: &mut Draft) {
     if d.journal.state == RunState::Closed || d.journal.phase.is_over() || journal::is_reopened(&d.journal) {
         return;
     }
-    templates(d);
+    templates::changed(d);
     services(d);
 }
 
@@ -55,68 +52,6 @@ fn deleted(d: &mut Draft) {
     } else {
         d.end(Phase::Aborted, reasons::DELETED, "the Cutover was deleted", None);
     }
-}
-
-/// Rows: the target's or the old side's pod template changed.
-fn templates(d: &mut Draft) {
-    if d.journal.templates.is_empty() || d.journal.ending.is_some() || d.journal.phase == Phase::Completed {
-        return;
-    }
-    let Some(now) = d.world.templates(d.plan) else { return };
-    let (target, live) = (d.plan.target.name.clone(), d.plan.old.name.clone());
-    let changed = |side: &PlanSide| by_others(&d.journal, d.world, side);
-    let (target_changed, live_changed) = (changed(&d.plan.target), changed(&d.plan.old));
-    if target_changed {
-        let text = format!("the pod template of {target}, the side being activated, changed during the run");
-        if d.journal.switch.is_none() {
-            d.end(Phase::Failed, reasons::TARGET_CHANGED, &text, None);
-        } else {
-            d.ask(&Subject::Template, &text, Some(crate::api::Duration::from_mins(15)), true);
-        }
-    }
-    if live_changed && d.journal.switch.is_some() {
-        let text = format!("the pod template of {live} changed: a rollback would go to another version");
-        d.note(true, reasons::ROLLBACK_TARGET_CHANGED, &live, text);
-        // Noted once; a restore still goes there.
-        if let Some(hash) = now.get(&live) {
-            d.journal.templates.insert(live, hash.clone());
-        }
-    }
-}
-
-/// Whether somebody else has changed a pod template of a side since the templates were journaled. The run's own changes
-/// are told apart by the hashes that stand in their records; one that is being made is not judged before its hash is known.
-fn by_others(journal: &RunStatus, world: &World, side: &PlanSide) -> bool {
-    let Some(journaled) = journal.templates.get(&side.name) else { return false };
-    let mut journaled = journaled.split('+');
-    side.workloads.iter().any(|w| {
-        let (Some(was), Some(view)) = (journaled.next(), world.workloads.get(w).and_then(|s| s.value.as_ref())) else {
-            return false;
-        };
-        let object = ObjectRef::from(w);
-        let own =
-            || journal.steps.iter().flat_map(|r| r.before.iter().filter(|b| b.object == object).map(move |b| (r, b)));
-        let under_way =
-            |(r, b): (&StepRecord, &Before)| r.state == StepState::Running && !b.done && b.template.is_some();
-        if own().any(under_way) {
-            return false;
-        }
-        // Back from the present hash through the run's own changes, each of which counts once.
-        let mut hash = view.template_hash.as_str();
-        for _ in 0..=own().count() {
-            if hash == was {
-                return false;
-            }
-            let made = own()
-                .filter_map(|(_, b)| b.template.as_ref())
-                .find(|t| t.to.as_deref() == Some(hash) && t.from != hash);
-            match made {
-                Some(change) => hash = &change.from,
-                None => return true,
-            }
-        }
-        true
-    })
 }
 
 /// Rows: a Service recorded as switched is found back on the old side, gone, re-created, or foreign.

@@ -6,6 +6,7 @@ use crate::actions::set_env;
 use crate::api::duration::Duration;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome};
+use crate::journal;
 
 /// Pause between two tries.
 const PACE: Duration = Duration::from_secs(1);
@@ -17,15 +18,13 @@ pub fn run(d: &mut Draft) {
     let mut open = false;
     let now = d.now();
     let since = *d.journal.closing_since.get_or_insert(now);
-    let late = d.now() >= crate::journal::later(since, GIVE_UP);
-    let all = d.journal.steps.iter().flat_map(|r| r.job.iter().chain(&r.former_jobs));
+    let late = d.now() >= journal::later(since, GIVE_UP);
     let mut left: Vec<(String, String)> =
-        all.filter(|j| !j.owned).filter_map(|j| Some((j.name.clone(), j.uid.clone()?))).collect();
+        journal::jobs(&d.journal).filter(|j| !j.owned).filter_map(|j| Some((j.name.clone(), j.uid.clone()?))).collect();
     left.dedup();
     for (name, uid) in left {
         if is_over(d, Effect::OwnJob { name: name.clone(), uid }, late) {
-            let all = d.journal.steps.iter_mut().flat_map(|r| r.job.iter_mut().chain(&mut r.former_jobs));
-            all.filter(|j| j.name == name).for_each(|j| j.owned = true);
+            journal::jobs_mut(&mut d.journal).filter(|j| j.name == name).for_each(|j| j.owned = true);
             continue;
         }
         open = true;
@@ -42,10 +41,10 @@ pub fn run(d: &mut Draft) {
     // Whoever looks at it once the run is closed would take a decision without its answer for one that nobody has seen.
     if super::answers::is_awaited(d) {
         open = true;
-        d.out.wake_at(crate::journal::later(d.now(), PACE));
+        d.out.wake_at(journal::later(d.now(), PACE));
     }
     if !open {
-        crate::journal::transition::close(&mut d.journal);
+        journal::transition::close(&mut d.journal);
     }
 }
 
@@ -56,7 +55,7 @@ fn is_over(d: &mut Draft, effect: Effect, late: bool) -> bool {
         _ => late,
     };
     if !over {
-        d.out.wake_at(crate::journal::later(d.now(), PACE));
+        d.out.wake_at(journal::later(d.now(), PACE));
         d.want(effect, PACE);
     }
     over

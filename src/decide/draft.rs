@@ -6,7 +6,7 @@ use crate::actions::{self, Cx, Out};
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::{Ending, Question, RunStatus, ServiceSwitch};
+use crate::api::run::{Ending, Question, RunState, RunStatus, ServiceSwitch};
 use crate::decide::decision::{Decision, Note, urgency};
 use crate::effect::change::Kind;
 use crate::effect::{Effect, EffectKey, Outcome};
@@ -187,7 +187,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Decision {
+    pub(crate) fn finish(mut self) -> Decision {
+        if self.journal.state == RunState::Closed {
+            // What was not taken up in time is left to whoever looks at decisions on closed runs.
+            self.out.effects.retain(|e| !matches!(e, Effect::TakeUp { .. }));
+        }
         let write = urgency(self.before, &self.journal);
         Decision {
             write,

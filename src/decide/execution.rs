@@ -33,6 +33,7 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
     }
     let record = actions::drive(&d.cx(), step, former.as_ref(), &mut out);
     for sub in std::mem::take(&mut out.records) {
+        journal::begun_again(&mut d.journal, &sub.name);
         journal::put(&mut d.journal, sub);
     }
     d.journal.captures.extend(std::mem::take(&mut out.captures));
@@ -43,6 +44,7 @@ pub fn drive(d: &mut Draft, step: &PlanStep) {
         d.note(true, reasons::PREFLIGHT_WARNING, &step.name, warning);
     }
     d.out = out;
+    journal::begun_again(&mut d.journal, &record.name);
     journal::put(&mut d.journal, record);
 }
 

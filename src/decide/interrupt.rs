@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use crate::actions;
+use crate::actions::job;
 use crate::actions::rights::remedy;
 use crate::api::condition::reasons;
 use crate::api::duration::Duration;
@@ -54,7 +55,9 @@ fn settle_one(d: &mut Draft, step: &PlanStep) -> bool {
         // A change under way may still land: what is done about it must find it done or not done.
         _ if d.scaling(&step.name) => false,
         _ => {
-            interrupted(d, record, "interrupted: the run is ending");
+            let ending = d.journal.ending.is_some();
+            let why = if ending { "interrupted: the run is ending" } else { "interrupted: preflight starts over" };
+            interrupted(d, record, why);
             true
         }
     };
@@ -94,12 +97,12 @@ fn settle_sent(d: &mut Draft, step: &PlanStep, record: StepRecord) -> bool {
 }
 
 fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: OnAbort) -> bool {
-    let Some(job) = record.job.clone() else { return true };
-    let create = EffectKey::CreateJob(job.name.clone());
+    let Some(claim) = record.job.clone() else { return true };
+    let create = EffectKey::CreateJob(claim.name.clone());
     if d.world.in_flight.contains(&create) {
         return false;
     }
-    let uid = match (&job.uid, d.outcome(&create)) {
+    let uid = match (&claim.uid, d.outcome(&create)) {
         (Some(uid), _) => uid.clone(),
         (None, Some((_, Outcome::Created { uid }))) => uid,
         (None, Some((_, Outcome::Refused { .. } | Outcome::NameCollision(_) | Outcome::NotFound))) => {
@@ -108,8 +111,8 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
         }
         // A create without an answer may have made it all the same, and so may one of a process that did not live to record
         // it: looked for once more after that, and adopted only to be deleted. One that runs is not ours.
-        (None, _) => match d.world.jobs.get(&job.name).map(|s| s.value.clone()) {
-            Some(Some(view)) if view.run.as_deref() == Some(&d.world.run_uid) && view.suspended => view.uid,
+        (None, _) => match d.world.jobs.get(&claim.name).map(|s| s.value.clone()) {
+            Some(Some(view)) if job::is_claimed(&view, &claim, &d.world.run_uid) => view.uid,
             _ if !looked_since(d, d.world.tried.get(&create).copied()) => return false,
             _ => {
                 interrupted(d, record, "interrupted before its Job was created");
@@ -117,16 +120,16 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
             }
         },
     };
-    if job.uid.is_none() {
-        record.job = Some(crate::api::run::JobRecord { uid: Some(uid.clone()), ..job.clone() });
+    if claim.uid.is_none() {
+        record.job = Some(crate::api::run::JobRecord { uid: Some(uid.clone()), ..claim.clone() });
         journal::put(&mut d.journal, record.clone());
     }
-    if d.world.in_flight.contains(&EffectKey::StartJob(job.name.clone())) {
+    if d.world.in_flight.contains(&EffectKey::StartJob(claim.name.clone())) {
         return false;
     }
-    let view = d.world.jobs.get(&job.name).and_then(|s| s.value.clone());
-    if job.killed {
-        let delete = Effect::DeleteJob { name: job.name.clone(), uid: uid.clone(), resource_version: None };
+    let view = d.world.jobs.get(&claim.name).and_then(|s| s.value.clone());
+    if claim.killed {
+        let delete = Effect::DeleteJob { name: claim.name.clone(), uid: uid.clone(), resource_version: None };
         match d.outcome(&delete.key()) {
             Some((_, Outcome::Done | Outcome::NotFound)) => {
                 interrupted(d, record, "interrupted: its Job was deleted");
@@ -137,7 +140,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
                 return true;
             }
             Some((_, Outcome::Refused { why, .. })) => {
-                return cannot_be_deleted(d, record, &job.name, &why, "it runs on");
+                return cannot_be_deleted(d, record, &claim.name, &why, "it runs on");
             }
             _ => {}
         }
@@ -149,7 +152,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
         // or the deletion does.
         Some(v) if v.suspended => {
             let delete =
-                Effect::DeleteJob { name: job.name.clone(), uid, resource_version: Some(v.resource_version.clone()) };
+                Effect::DeleteJob { name: claim.name.clone(), uid, resource_version: Some(v.resource_version.clone()) };
             match d.outcome(&delete.key()) {
                 Some((_, Outcome::Done | Outcome::NotFound)) => {
                     interrupted(d, record, "interrupted before its Job was started");
@@ -159,7 +162,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
                     d.out.reads.insert(ReadKey::After(delete.key()), Read::Refresh);
                 }
                 Some((_, Outcome::Refused { why, .. })) => {
-                    return cannot_be_deleted(d, record, &job.name, &why, "it stays suspended and never runs");
+                    return cannot_be_deleted(d, record, &claim.name, &why, "it stays suspended and never runs");
                 }
                 _ => {}
             }
@@ -167,7 +170,7 @@ fn settle_job(d: &mut Draft, step: &PlanStep, mut record: StepRecord, on_abort: 
             false
         }
         Some(v) if v.end.is_none() && on_abort == OnAbort::Kill => {
-            record.job = Some(crate::api::run::JobRecord { uid: Some(uid), killed: true, ..job });
+            record.job = Some(crate::api::run::JobRecord { uid: Some(uid), killed: true, ..claim });
             journal::put(&mut d.journal, record);
             false
         }
@@ -193,7 +196,7 @@ fn looked_since(d: &mut Draft, moment: Option<Timestamp>) -> bool {
 /// A Job that has to go, and may not be deleted: said with the remedy, tried again for a while, and then left as it is.
 fn cannot_be_deleted(d: &mut Draft, mut record: StepRecord, job: &str, why: &str, left: &str) -> bool {
     let why = format!("Job {job} cannot be deleted: {why}; {}", remedy(&d.cx(), "delete", "jobs"));
-    let since = d.journal.ending.as_ref().map_or(d.now(), |e| e.at);
+    let since = d.journal.ending.as_ref().map(|e| e.at).or(d.journal.phase_since).unwrap_or(d.now());
     if d.now() >= later(since, GIVE_UP) {
         d.note(true, reasons::PERMISSION_MISSING, &record.name.clone(), format!("{why}; {left}"));
         interrupted(d, record, &format!("interrupted; {left}: {why}"));

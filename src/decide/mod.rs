@@ -26,6 +26,7 @@ mod restore;
 mod rollback;
 mod steps;
 mod switch;
+mod templates;
 mod trail;
 mod undo;
 mod unread;

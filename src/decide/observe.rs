@@ -15,6 +15,9 @@ use crate::judge;
 use crate::plan::{BuiltInTrigger, Plan};
 use crate::route::Route;
 
+/// Everything is read live at least every half minute. Where that has failed for so long, what watches showed last may not
+/// be true any more.
+const BLIND: Duration = Duration::from_secs(45);
 /// How often it is tried whether a restore would work (DESIGN §5.5).
 const REHEARSE_EVERY: i64 = 60;
 
@@ -182,9 +185,17 @@ pub fn run(d: &mut Draft) {
     let now = d.now();
     let every = d.plan.observe.every;
     let elapsed = u64::try_from(now.duration_since(seen.counted_to).as_millis()).unwrap_or(0);
+    let blind = d.world.refreshed.filter(|at| later(*at, BLIND) < now);
+    if let Some(since) = blind
+        && seen.clock == ObservationClock::Counting
+    {
+        // The API server is away, and what was counted since it was last seen was not watched.
+        let unseen = u64::try_from(seen.counted_to.duration_since(since).as_millis()).unwrap_or(0);
+        seen.conclusive_ms = seen.conclusive_ms.saturating_sub(unseen);
+    }
     let clock = if d.paused() || d.journal.question.is_some() {
         ObservationClock::Stopped
-    } else if conclusive(d) {
+    } else if blind.is_none() && conclusive(d) {
         ObservationClock::Counting
     } else {
         ObservationClock::Inconclusive
@@ -235,3 +246,7 @@ fn conclusive(d: &Draft) -> bool {
         && observe.triggers.iter().all(|t| t.no_data.unwrap_or_default() == NoData::Ignore || judged(&t.name))
         && observe.built_in.iter().all(|t| judged(t.name()))
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@ pub fn take_in(d: &mut Draft) {
     let world = d.world;
     let open: BTreeSet<&str> = world.decisions.iter().map(|v| v.uid.as_str()).collect();
     d.said.refused.retain(|uid, _| open.contains(uid.as_str()));
+    d.said.taken_up.retain(|uid, _| open.contains(uid.as_str()));
     let known: BTreeSet<&str> = d.before.decisions.iter().map(|r| r.uid.as_str()).collect();
     let way_back = |v: &&DecisionView| words::is_way_back(v.spec.decision);
     let first = world.decisions.iter().filter(way_back);
@@ -32,6 +33,9 @@ pub fn take_in(d: &mut Draft) {
     for view in first.chain(world.decisions.iter().filter(|v| !way_back(v))) {
         if known.contains(view.uid.as_str()) || d.said.refused.contains_key(&view.uid) || is_for_the_controller(d, view)
         {
+            continue;
+        }
+        if world.inherited.contains(&view.uid) && !super::answers::is_taken_up(d, view) {
             continue;
         }
         let result = refusal(d, view).unwrap_or_else(|| carry_out(d, view));

@@ -7,7 +7,8 @@ use crate::api::condition::{reasons, types};
 use crate::api::duration::Duration;
 use crate::api::run::{BlockCause, RestoreBlock, Selector, ServiceSwitch, SwitchState};
 use crate::decide::draft::Draft;
-use crate::effect::{Change, Effect, Outcome, RestoreGuard};
+use crate::effect::change::Kind;
+use crate::effect::{Change, Effect, EffectKey, Outcome, RestoreGuard};
 use crate::endpoints::lost_nodes;
 use crate::endpoints::way_back::{OldSide, count_key, stopped_by};
 use crate::journal;
@@ -21,10 +22,14 @@ use crate::route::{Names, Route};
 const PACE: Duration = Duration::from_millis(250);
 /// Pause while only a person can help (a right is missing, a foreign selector).
 const SLOW: Duration = Duration::from_secs(1);
+/// What a try beside a long one has: with the pause after it the restore is made within 2 s of what makes it possible.
+const BESIDE: Duration = Duration::from_millis(1500);
 /// An old side with some ready endpoints, but too few, is given this long to scale up.
 const SCALE_UP: Duration = Duration::from_secs(5);
 /// How often an old side with too few is told to scale up.
 const SCALE_EVERY: Duration = Duration::from_secs(10);
+/// Who scales it.
+const SCALED_BY: &str = "restore";
 
 /// Moves the restore on. True when every selector is back, or nothing can be switched any more.
 pub fn run(d: &mut Draft) -> bool {
@@ -85,44 +90,13 @@ pub fn block(d: &mut Draft, stands: Option<(&str, &str)>) {
 
 fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
     let old = OldSide::of(d.plan, &d.journal, d.world, s);
-    let slow = s.blocked.as_ref().map_or(0, |b| b.slow);
-    let effect = Effect::Restore {
-        route: Route::of(s),
-        from: s.from.clone(),
-        to: s.to.clone(),
-        guard: RestoreGuard { min_ready: old.min_ready, any },
-        limit: write_limit(slow),
-        fence: d.world.run_uid.clone(),
-    };
-    match d.outcome(&effect.key()) {
-        Some((at, Outcome::Done)) => {
-            d.switch_event(s, SwitchEvent::Restored);
-            s.restored_at = Some(at);
+    for beside in [false, true] {
+        let key = EffectKey::Restore { route: s.name.clone(), beside };
+        if let Some((at, outcome)) = d.outcome(&key)
+            && ended(d, s, &old, (at, outcome), beside)
+        {
             return;
         }
-        Some((_, Outcome::NotFound)) => {
-            d.switch_event(s, SwitchEvent::Vanished);
-            s.message = Some("it does not exist any more".into());
-            return;
-        }
-        Some((at, Outcome::Guarded { foreign: Some(selector), .. })) => {
-            failed(s, at, BlockCause::SelectorDrift, format!("its selector is neither side's: {selector:?}"), false);
-        }
-        Some((at, Outcome::Guarded { ready, other, foreign: None })) => {
-            guarded(d, s, at, &old, ready, other);
-            scale_old_side(d);
-        }
-        Some((at, Outcome::Blocked { cause, why, slow })) => failed(s, at, cause, why, slow),
-        Some((at, Outcome::Refused { why, .. })) => failed(s, at, BlockCause::Refused, why, false),
-        Some((at, Outcome::Conflict(why))) => failed(s, at, BlockCause::Conflict, why, false),
-        Some((at, Outcome::NotSent(why) | Outcome::Transient(why))) => {
-            failed(s, at, BlockCause::Unreachable, why, false)
-        }
-        Some((
-            _,
-            Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_),
-        ))
-        | None => {}
     }
     if adopted(d, s) {
         d.switch_event(s, SwitchEvent::Restored);
@@ -136,7 +110,58 @@ fn restore_one(d: &mut Draft, s: &mut ServiceSwitch, any: bool) {
         _ => PACE,
     };
     d.out.wake_at(later(d.now(), pace));
-    d.want(effect, pace);
+    let slow = s.blocked.as_ref().map_or(0, |b| b.slow);
+    let effect = |limit, beside| Effect::Restore {
+        route: Route::of(s),
+        from: s.from.clone(),
+        to: s.to.clone(),
+        guard: RestoreGuard { min_ready: old.min_ready, any },
+        limit,
+        beside,
+        fence: d.world.run_uid.clone(),
+    };
+    let (long, short) = (effect(write_limit(slow), false), effect(BESIDE, true));
+    d.want(long, pace);
+    if slow > 0 {
+        d.want(short, pace);
+    }
+}
+
+/// Takes in how a try ended. True when there is nothing more to be restored.
+fn ended(
+    d: &mut Draft,
+    s: &mut ServiceSwitch,
+    old: &OldSide,
+    (at, outcome): (Timestamp, Outcome),
+    beside: bool,
+) -> bool {
+    match outcome {
+        Outcome::Done => {
+            d.switch_event(s, SwitchEvent::Restored);
+            s.restored_at = Some(at);
+            return true;
+        }
+        Outcome::NotFound => {
+            d.switch_event(s, SwitchEvent::Vanished);
+            s.message = Some("it does not exist any more".into());
+            return true;
+        }
+        Outcome::Guarded { foreign: Some(selector), .. } => {
+            failed(s, at, BlockCause::SelectorDrift, format!("its selector is neither side's: {selector:?}"), false);
+        }
+        Outcome::Guarded { ready, other, foreign: None } => {
+            guarded(d, s, at, old, ready, other);
+            scale_old_side(d);
+        }
+        // How much time a write needs is for the long one to find out.
+        Outcome::Blocked { slow: true, .. } if beside => {}
+        Outcome::Blocked { cause, why, slow } => failed(s, at, cause, why, slow),
+        Outcome::Refused { why, .. } => failed(s, at, BlockCause::Refused, why, false),
+        Outcome::Conflict(why) => failed(s, at, BlockCause::Conflict, why, false),
+        Outcome::NotSent(why) | Outcome::Transient(why) => failed(s, at, BlockCause::Unreachable, why, false),
+        Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_) => {}
+    }
+    false
 }
 
 /// How long the write of a try may take: after ones that were not answered in time, though reads were, ever longer. An
@@ -147,14 +172,25 @@ fn write_limit(slow: u32) -> Duration {
 
 /// Takes in a try that failed.
 fn failed(s: &mut ServiceSwitch, at: Timestamp, cause: BlockCause, message: String, slow: bool) {
-    let message = journal::short(&message, 300);
     let former = s.blocked.take();
+    // Which webhook it is was told by an answer; that the next one has none says nothing else.
+    let (cause, message) = match former.as_ref().filter(|b| slow && b.cause == BlockCause::Admission) {
+        Some(known) => (known.cause, known.message.clone()),
+        None => (cause, journal::short(&message, 300)),
+    };
     let same = former.as_ref().filter(|b| b.cause == cause);
+    let known = former.as_ref().map_or(0, |b| b.slow);
+    let slow = match cause {
+        _ if slow => known.saturating_add(1).min(4),
+        // The API server gives up on a webhook before the write does: the next one may need the same time.
+        BlockCause::Admission => known,
+        _ => 0,
+    };
     s.blocked = Some(RestoreBlock {
         cause,
         since: same.map_or(at, |b| b.since),
         failures: former.as_ref().map_or(1, |b| b.failures.saturating_add(1).min(2)),
-        slow: if slow { former.map_or(1, |b| b.slow.saturating_add(1).min(4)) } else { 0 },
+        slow,
         message,
     });
 }
@@ -207,11 +243,19 @@ fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
         ),
         BlockCause::Throttled | BlockCause::Unreachable => (
             if b.cause == BlockCause::Throttled { reasons::THROTTLED } else { reasons::UNREACHABLE },
-            "the restore is tried on by itself; see why the API server does not serve it: kubectl get --raw /readyz?verbose".into(),
+            if b.slow > 0 {
+                "reads are answered, so an admission webhook may hold the write up; it is tried on with more time. See \
+                 which one: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+                    .into()
+            } else {
+                "the restore is tried on by itself; see why the API server does not serve it: kubectl get --raw /readyz?verbose".into()
+            },
         ),
         BlockCause::Conflict => (
             reasons::CONFLICT,
-            format!("stop whoever writes the Service: kubectl get service {name} -n {ns} -o yaml --show-managed-fields"),
+            format!(
+                "stop whoever writes the Service: kubectl get service {name} -n {ns} -o yaml --show-managed-fields"
+            ),
         ),
         BlockCause::Refused => (reasons::REFUSED, format!("kubectl get service {name} -n {ns} -o yaml")),
         BlockCause::OldSideEmpty => {
@@ -219,13 +263,15 @@ fn told(d: &Draft, s: &ServiceSwitch) -> Option<(&'static str, String)> {
         }
         BlockCause::BothSidesEmpty => (
             reasons::BOTH_SIDES_EMPTY,
-            format!("bring either side back: kubectl get pods -n {ns} -l '{}'", either(&route.pods(&s.from), &route.pods(&s.to))),
+            format!(
+                "bring either side back: kubectl get pods -n {ns} -l '{}'",
+                either(&route.pods(&s.from), &route.pods(&s.to))
+            ),
         ),
         BlockCause::ServiceGone => (reasons::SERVICE_GONE, format!("kubectl get service {name} -n {ns}")),
-        BlockCause::SelectorDrift => (
-            reasons::SELECTOR_DRIFT,
-            format!("point it to {live} or {target}: kubectl edit service {name} -n {ns}"),
-        ),
+        BlockCause::SelectorDrift => {
+            (reasons::SELECTOR_DRIFT, format!("point it to {live} or {target}: kubectl edit service {name} -n {ns}"))
+        }
     };
     let text = format!("{route} is not back on {live} since {:.0}: {}. Next: {next}", b.since, b.message);
     Some((reason, text))
@@ -260,7 +306,10 @@ fn reappeared(d: &Draft, s: &ServiceSwitch) -> bool {
 fn scale_old_side(d: &mut Draft) {
     let now = d.now();
     let Some(ending) = d.journal.ending.as_mut() else { return };
-    if ending.scaled_at.is_some_and(|at| later(at, SCALE_EVERY) > now) {
+    // What could not be claimed in writing was not done, and is wanted again at once.
+    let own = |key: &EffectKey| matches!(key, EffectKey::Change { change: Kind::Scale, why, .. } if why == SCALED_BY);
+    let held = d.world.not_begun.iter().any(own);
+    if !held && ending.scaled_at.is_some_and(|at| later(at, SCALE_EVERY) > now) {
         return;
     }
     ending.scaled_at = Some(now);
@@ -273,7 +322,7 @@ fn scale_old_side(d: &mut Draft) {
         };
         if view.wanted < count {
             let effect = Effect::Change {
-                why: "restore".into(),
+                why: SCALED_BY.into(),
                 object: w.into(),
                 uid: view.uid.clone(),
                 change: Change::Scale { from: view.wanted, to: count },
@@ -286,3 +335,7 @@ fn scale_old_side(d: &mut Draft) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "restore_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use crate::api::run::{Observation, StepState};
 use crate::api::step::OnFailure;
 use crate::decide::draft::Draft;
 use crate::decide::execution::{self, drive, everything_is_known};
-use crate::effect::{Read, ReadKey};
+use crate::decide::templates;
 use crate::endpoints::check;
 use crate::journal::question::Subject;
 use crate::journal::{self, later};
@@ -101,14 +101,8 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
     if !everything_is_known(d) {
         return;
     }
-    if stage == Stage::Verify && d.journal.templates.is_empty() {
-        match d.world.templates(d.plan) {
-            Some(hashes) => d.journal.templates = hashes,
-            None => {
-                d.out.reads.insert(ReadKey::Refresh, Read::Refresh);
-                return;
-            }
-        }
+    if stage == Stage::Preflight && !templates::is_begun_anew(d) || stage == Stage::Verify && !templates::bind_all(d) {
+        return;
     }
     if stage.before_switch() && !d.paused() && !window_is_open(d) {
         return;
@@ -121,6 +115,12 @@ pub fn stage(d: &mut Draft, stage: Stage, next: Phase) {
     }
     if d.paused() {
         return; // the next phase begins when the run is resumed
+    }
+    if stage == Stage::Verify && !templates::bind_all(d) {
+        return;
+    }
+    if stage == Stage::Preflight {
+        templates::leave_preflight(d);
     }
     if next == Phase::Observing {
         let now = d.now();
@@ -139,10 +139,11 @@ pub(super) fn run_one(d: &mut Draft, step: &PlanStep) -> bool {
         Some(StepState::Failed) => return after_failure(d, step),
         Some(StepState::Unknown) => return false,
         Some(StepState::Running) => {}
-        None if d.paused() => return false,
+        None if d.paused() || !templates::are_known(d, step) => return false,
         None => {}
     }
     drive(d, step);
+    templates::bind(d, step);
     let Some(record) = journal::record(&d.journal, &step.name).cloned() else { return false };
     match record.state {
         StepState::Succeeded | StepState::Skipped => true,

@@ -26,7 +26,9 @@ pub fn keep(d: &mut Draft) {
         let old = releases.and_then(|r| r.get(&d.plan.old.name)).filter(|name| !name.is_empty());
         d.journal.old_release = old.map(|name| short(name, MAX_IMAGE));
     }
-    if d.before.templates.is_empty() && !d.journal.templates.is_empty() {
+    if d.journal.phase == Phase::Verifying && d.before.phase != Phase::Verifying
+        || d.journal.phase == Phase::Switching && d.before.phase < Phase::Verifying
+    {
         images(d.plan, &mut d.journal, d.world, |record, ids| record.image_ids = ids);
     }
     if d.before.switch.is_none() && d.journal.switch.is_some() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -16,19 +16,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Context, drive};
+use crate::api::LABEL_CUTOVER;
 use crate::api::run::CutoverRun;
-use crate::pilot::run::{End, panic_text};
+use crate::net::watch::{Named, watch as watch_for_ever};
+use crate::net::watches::Watches;
+use crate::pilot::run::{End, panic_text, unreadable_run};
+use crate::publish::About;
 
-/// A watch ends and begins anew at least this often, so that a dead connection is noticed.
-pub(crate) const WATCH_SECONDS: u32 = 60;
 /// Objects of one page of a list: all of a page are in memory at a time.
 const PAGE: u32 = 100;
 /// Pauses before a broken driver is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Left to a driver to end by itself once its run is not active any more.
 const AFTER_LEFT: Duration = Duration::from_secs(5);
-/// Pause between two tries of a watch that fails.
-pub(crate) const WATCH_RETRY: Duration = Duration::from_secs(2);
 
 /// What the controller hears of active runs.
 #[derive(Clone, Debug)]
@@ -39,20 +39,6 @@ pub enum RunSeen {
     Left(Arc<CutoverRun>),
     /// All that are not closed have been told.
     Listed,
-}
-
-/// Whether an event comes from a watch that knows everything, and not from the first pages of a list: an operator that
-/// counted those would be ready before it knows what there is.
-pub(crate) fn is_whole<K>(event: &Event<K>) -> bool {
-    !matches!(event, Event::Init | Event::InitApply(_))
-}
-
-/// How watches are doing, for the health of the operator.
-pub trait Watched: Send + Sync {
-    /// A watch said something, or was (re)connected.
-    fn alive(&self, kind: &'static str);
-    /// A watch failed.
-    fn failed(&self, kind: &'static str, why: &str);
 }
 
 /// Where an operator looks: everywhere, or in some namespaces only.
@@ -88,12 +74,11 @@ struct Driven {
 pub async fn run(
     cx: Arc<Context>,
     namespaces: Namespaces,
-    health: Arc<dyn Watched>,
     tell: mpsc::Sender<RunSeen>,
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
-    let mut streams = watches(&cx.client, &namespaces);
+    let mut streams = watches(&cx.client, &namespaces, cx.meter.watches());
     let mut lists: Vec<Option<HashMap<String, Arc<CutoverRun>>>> =
         streams.iter().map(|_| Some(HashMap::new())).collect();
     let mut known: HashMap<String, (usize, Arc<CutoverRun>)> = HashMap::new();
@@ -135,16 +120,8 @@ pub async fn run(
             Some((index, event)) = streams.next() => {
                 let mut heard = vec![];
                 match event {
-                    Ok(event) => {
-                        if is_whole(&event) {
-                            health.alive("runs");
-                        }
-                        take_in(index, event, &mut lists, &mut known, &mut heard);
-                    }
-                    Err(e) => {
-                        health.failed("runs", &e.to_string());
-                        tracing::warn!(error = %e, "the watch of runs failed");
-                    }
+                    Ok(event) => take_in(&cx, index, event, &mut lists, &mut known, &mut heard),
+                    Err(e) => tracing::warn!(error = %e, "the watch of runs failed"),
                 }
                 for seen in heard {
                     if let RunSeen::Active(run) = &seen
@@ -220,36 +197,22 @@ fn start(
 
 type Stream = BoxStream<'static, (usize, Result<Event<DeserializeGuard<CutoverRun>>, watcher::Error>)>;
 
-fn watches(client: &kube::Client, namespaces: &Namespaces) -> SelectAll<Stream> {
-    let config = watched().fields("status.state!=Closed");
-    let streams = namespaces
-        .apis::<DeserializeGuard<CutoverRun>>(client)
-        .into_iter()
-        .enumerate()
-        .map(|(index, api)| paced(watcher(api, config.clone())).map(move |event| (index, event)).boxed());
+fn watches(client: &kube::Client, namespaces: &Namespaces, board: &Watches) -> SelectAll<Stream> {
+    let (config, named) = (watched().fields("status.state!=Closed"), Named::needed("runs"));
+    let streams =
+        namespaces.apis::<DeserializeGuard<CutoverRun>>(client).into_iter().enumerate().map(|(index, api)| {
+            watch_for_ever(board, api, config.clone(), &named).map(move |event| (index, event)).boxed()
+        });
     futures::stream::select_all(streams)
 }
 
 /// How a kind of our own is listed and watched.
 pub fn watched() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
-}
-
-/// A watch that waits a moment after each failure: a backoff of its own, so that no other watch is held up by it.
-pub(crate) fn paced<K: Send + 'static>(
-    stream: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-) -> BoxStream<'static, watcher::Result<Event<K>>> {
-    stream
-        .then(|event| async move {
-            if event.is_err() {
-                tokio::time::sleep(WATCH_RETRY).await;
-            }
-            event
-        })
-        .boxed()
+    watcher::Config::default().page_size(PAGE)
 }
 
 fn take_in(
+    cx: &Context,
     index: usize,
     event: Event<DeserializeGuard<CutoverRun>>,
     lists: &mut [Option<HashMap<String, Arc<CutoverRun>>>],
@@ -258,13 +221,13 @@ fn take_in(
 ) {
     match event {
         Event::Apply(guard) => {
-            if let Some(run) = readable(guard) {
+            if let Some(run) = readable(cx, guard) {
                 known.insert(run.uid().unwrap_or_default(), (index, run.clone()));
                 heard.push(RunSeen::Active(run));
             }
         }
         Event::Delete(guard) => {
-            if let Some(run) = readable(guard) {
+            if let Some(run) = readable(cx, guard) {
                 known.remove(&run.uid().unwrap_or_default());
                 heard.push(RunSeen::Left(run));
             }
@@ -275,7 +238,7 @@ fn take_in(
             }
         }
         Event::InitApply(guard) => {
-            if let (Some(run), Some(Some(list))) = (readable(guard), lists.get_mut(index)) {
+            if let (Some(run), Some(Some(list))) = (readable(cx, guard), lists.get_mut(index)) {
                 list.insert(run.uid().unwrap_or_default(), run);
             }
         }
@@ -302,14 +265,20 @@ fn take_in(
     }
 }
 
-/// One run that cannot be read does not stop the others.
-fn readable(guard: DeserializeGuard<CutoverRun>) -> Option<Arc<CutoverRun>> {
-    match guard.0 {
-        Ok(run) => Some(Arc::new(run)),
-        Err(e) => {
-            let (namespace, name) = (e.metadata.namespace.as_deref(), e.metadata.name.as_deref());
-            tracing::error!(namespace, run = name, error = %e.error, "a run cannot be read; run the operator that wrote it");
-            None
-        }
-    }
+/// One run that cannot be read does not stop the others. It is told, and nothing of it is done.
+fn readable(cx: &Context, guard: DeserializeGuard<CutoverRun>) -> Option<Arc<CutoverRun>> {
+    let unreadable = match guard.0 {
+        Ok(run) => return Some(Arc::new(run)),
+        Err(unreadable) => unreadable,
+    };
+    let ObjectMeta { name, namespace, uid, labels, .. } = unreadable.metadata;
+    let name = name.unwrap_or_default();
+    let about = About {
+        namespace: namespace.unwrap_or_default(),
+        cutover: labels.unwrap_or_default().remove(LABEL_CUTOVER).unwrap_or_else(|| name.clone()),
+        run: Some((name, uid.unwrap_or_default())),
+        ..About::default()
+    };
+    cx.publisher.publish(&about, &unreadable_run(&unreadable.error));
+    None
 }

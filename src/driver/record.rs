@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::act::call::{CALL_LIMIT, CallError, Class, call, call_within};
+use crate::act::call::{CALL_LIMIT, CallError, Class, call, call_within, insist};
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
 use crate::effect::protocol::JsonPatch;
@@ -71,7 +71,8 @@ impl Record {
 
     /// Reads the run live and leaves the record as it is, so that a later write still notices what somebody else wrote.
     pub async fn look(&self) -> Reread {
-        match self.live().await {
+        // A restore waits for it.
+        match self.ours(insist(CALL_LIMIT, || self.api.get(&self.name)).await) {
             Ok(Some(run)) => {
                 let same = run.metadata.resource_version == self.run.metadata.resource_version;
                 Reread::Found { journal: Box::new(run.status.unwrap_or_default()), same }
@@ -83,7 +84,11 @@ impl Record {
 
     /// The run, unless it does not exist any more.
     async fn live(&self) -> Result<Option<CutoverRun>, CallError> {
-        match call(self.api.get(&self.name)).await {
+        self.ours(call(self.api.get(&self.name)).await)
+    }
+
+    fn ours(&self, found: Result<CutoverRun, CallError>) -> Result<Option<CutoverRun>, CallError> {
+        match found {
             Ok(run) if run.metadata.uid.as_deref() == Some(&self.uid) => Ok(Some(run)),
             Ok(_) => Ok(None),
             Err(e) if e.class == Class::NotFound => Ok(None),

@@ -57,6 +57,8 @@ pub enum EffectKey {
     OwnJob(String),
     /// `answer/UID`: of the decision.
     Answer(String),
+    /// `take_up/UID`: of the decision.
+    TakeUp(String),
     /// `send/EXECUTION#NUMBER`.
     Send(Attempt),
     /// `switch/ROUTE/RESOURCEVERSION`, as it was claimed.
@@ -66,8 +68,13 @@ pub enum EffectKey {
         /// That of the claim.
         resource_version: String,
     },
-    /// `restore/ROUTE`.
-    Restore(String),
+    /// `restore/ROUTE`, or `restore/ROUTE/beside`.
+    Restore {
+        /// Its name.
+        route: String,
+        /// The short try beside a long one.
+        beside: bool,
+    },
     /// `delete_pod/NAME/UID`.
     DeletePod { name: String, uid: String },
     /// `CHANGE/WHY/KIND/NAME`.
@@ -170,6 +177,7 @@ const CLAIM: &str = "refresh/claim";
 const ENDING: &str = "refresh/ending";
 const AFTER: &str = "refresh/";
 const LOSS: &str = "loss";
+const BESIDE: &str = "/beside";
 
 impl EffectKey {
     /// The key of the answer to a decision.
@@ -184,13 +192,15 @@ impl EffectKey {
 
     fn read(text: &str) -> Option<Self> {
         let (head, rest) = text.split_once('/')?;
-        let name = || (!rest.is_empty() && !rest.contains('/')).then(|| rest.to_owned());
+        let is_route = |text: &str| (!text.is_empty() && !text.contains('/')).then(|| text.to_owned());
+        let name = || is_route(rest);
         Some(match head {
             "create" => Self::CreateJob(name()?),
             "start" => Self::StartJob(name()?),
             "delete" => Self::DeleteJob(name()?),
             "own" => Self::OwnJob(name()?),
             "answer" => Self::Answer(name()?),
+            "take_up" => Self::TakeUp(name()?),
             "send" => Self::Send(Attempt::read(rest)?),
             "switch" => {
                 let (route, version) = rest
@@ -198,7 +208,10 @@ impl EffectKey {
                     .filter(|(route, version)| !route.is_empty() && !version.is_empty() && !version.contains('/'))?;
                 Self::Switch { route: route.to_owned(), resource_version: version.to_owned() }
             }
-            "restore" => Self::Restore(name()?),
+            "restore" => match rest.strip_suffix(BESIDE) {
+                Some(route) => Self::Restore { route: is_route(route)?, beside: true },
+                None => Self::Restore { route: is_route(rest)?, beside: false },
+            },
             "delete_pod" => {
                 let (name, uid) = rest
                     .split_once('/')
@@ -255,9 +268,10 @@ impl fmt::Display for EffectKey {
             Self::DeleteJob(job) => write!(f, "delete/{job}"),
             Self::OwnJob(job) => write!(f, "own/{job}"),
             Self::Answer(uid) => write!(f, "answer/{uid}"),
+            Self::TakeUp(uid) => write!(f, "take_up/{uid}"),
             Self::Send(attempt) => write!(f, "send/{attempt}"),
             Self::Switch { route, resource_version } => write!(f, "switch/{route}/{resource_version}"),
-            Self::Restore(route) => write!(f, "restore/{route}"),
+            Self::Restore { route, beside } => write!(f, "restore/{route}{}", if *beside { BESIDE } else { "" }),
             Self::DeletePod { name, uid } => write!(f, "delete_pod/{name}/{uid}"),
             Self::Change { change, why, object } => {
                 write!(f, "{change}/{why}/{:?}/{}", object.kind, object.name)
@@ -334,9 +348,11 @@ mod tests {
             (EffectKey::DeleteJob(job()), "delete/migrate-0a1b2c3d4e".into()),
             (EffectKey::OwnJob(job()), "own/migrate-0a1b2c3d4e".into()),
             (EffectKey::answer("u-1"), "answer/u-1".into()),
+            (EffectKey::TakeUp("u-1".into()), "take_up/u-1".into()),
             (EffectKey::Send(attempt()), "send/undo/migrate#2".into()),
             (EffectKey::Switch { route: "web".into(), resource_version: "12".into() }, "switch/web/12".into()),
-            (EffectKey::Restore("web".into()), "restore/web".into()),
+            (EffectKey::Restore { route: "web".into(), beside: false }, "restore/web".into()),
+            (EffectKey::Restore { route: "web".into(), beside: true }, "restore/web/beside".into()),
         ];
         for change in change::Kind::ALL {
             for kind in [ObjectKind::Deployment, ObjectKind::StatefulSet, ObjectKind::CronJob] {
@@ -398,6 +414,9 @@ mod tests {
             "scale/Deployment/web",
             "scale//Deployment/web",
             "answer/",
+            "restore/",
+            "restore//beside",
+            "restore/web/",
         ] {
             assert!(text.parse::<EffectKey>().is_err(), "{text}");
         }

@@ -131,13 +131,15 @@ impl World {
         Ok(())
     }
 
-    /// The pod-template hash of both sides, by side; `None` while a workload is not known or does not exist.
+    /// The hashes of the pod templates of a side; `None` while a workload is not known or does not exist.
+    pub fn template(&self, side: &PlanSide) -> Option<String> {
+        let hash = |w| Some(self.workloads.get(w)?.value.as_ref()?.template_hash.as_str());
+        let hashes: Option<Vec<&str>> = side.workloads.iter().map(hash).collect();
+        Some(hashes?.join("+"))
+    }
+
+    /// Those of both sides, by side.
     pub fn templates(&self, plan: &Plan) -> Option<BTreeMap<String, String>> {
-        let of = |side: &PlanSide| {
-            let hash = |w| Some(self.workloads.get(w)?.value.as_ref()?.template_hash.as_str());
-            let hashes: Option<Vec<&str>> = side.workloads.iter().map(hash).collect();
-            Some((side.name.clone(), hashes?.join("+")))
-        };
-        [&plan.target, &plan.old].into_iter().map(of).collect()
+        [&plan.target, &plan.old].into_iter().map(|side| Some((side.name.clone(), self.template(side)?))).collect()
     }
 }

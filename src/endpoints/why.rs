@@ -60,6 +60,19 @@ pub(crate) fn has_begun(pod: &PodView) -> bool {
     pod.containers.iter().any(|c| c.running || c.terminated.is_some())
 }
 
+/// What ended a pod where that was not its own program: an eviction, a node that went, or the kernel for want of memory.
+pub fn cut_short(pod: &PodView) -> Option<String> {
+    if let Some(why) = &pod.taken {
+        return Some(format!("pod {} was taken away: {why}", pod.name));
+    }
+    let killed = |c: &ContainerView| {
+        let reason = c.terminated.as_ref()?.reason.as_str();
+        // What a program's own end is called.
+        (!matches!(reason, "" | "Error" | "Completed")).then(|| format!("container {}: {reason}", c.name))
+    };
+    pod.containers.iter().find_map(killed)
+}
+
 /// Why a pod is not ready; none where it is, or where it is not meant to be any more.
 pub fn not_ready(pod: &PodView) -> Option<Cause> {
     if pod.ready || pod.terminating {

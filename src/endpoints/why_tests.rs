@@ -221,3 +221,15 @@ fn a_cause_has_an_end() {
         not_admitted(&format!("Error creating: pods \"a\" is forbidden: violates PodSecurity: {}", "ä".repeat(900)));
     assert_eq!(long.text.chars().count(), LONGEST + 1);
 }
+
+#[test]
+fn what_ended_a_pod_is_told_where_its_program_did_not() {
+    let ended = |reason: &str| ContainerView {
+        terminated: Some(ContainerEnd { reason: reason.into(), id: String::new() }),
+        ..container("", "", "x")
+    };
+    assert_eq!(cut_short(&pod(vec![ended("Error"), ended("Completed")])), None);
+    assert_eq!(cut_short(&pod(vec![ended("OOMKilled")])).as_deref(), Some("container m: OOMKilled"));
+    let evicted = PodView { taken: Some("EvictionByEvictionAPI: evicting".into()), ..pod(vec![ended("Error")]) };
+    assert_eq!(cut_short(&evicted).as_deref(), Some("pod p was taken away: EvictionByEvictionAPI: evicting"));
+}

@@ -2,13 +2,15 @@
 //!
 //! The data itself is [`RunStatus`], as it stands on the wire. Nothing here looks at a clock or a cluster.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    Closing, Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord, StepState, SwitchState,
-    TriggerRecord,
+    Closing, FormerStep, JobRecord, Moment, ObservationClock, RunState, RunStatus, ServiceSwitch, StepRecord,
+    StepState, SwitchState, TriggerRecord,
 };
 use crate::api::trigger::Until;
 
@@ -43,7 +45,8 @@ pub(crate) fn legal(from: Phase, to: Phase) -> bool {
         // A run never rests in Idle, and what is over stays over.
         Idle | RolledBack | Failed | Aborted | Superseded => false,
         Pending => matches!(to, Preflight | Failed | Aborted | Superseded),
-        Preflight => matches!(to, Preparing | Failed | Aborted | Superseded),
+        // Where the target changed meanwhile, it starts over.
+        Preflight => matches!(to, Preflight | Preparing | Failed | Aborted | Superseded),
         Preparing => matches!(to, Verifying | Failed | Aborted | Superseded),
         Verifying => matches!(to, Switching | Failed | Aborted | Superseded),
         // Until the first claim a switch can still be called off without anything to restore.
@@ -103,12 +106,57 @@ pub fn record<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a StepRecord> 
     journal.steps.iter().find(|r| r.name == name)
 }
 
+/// The executions that have begun and are not over.
+pub(crate) fn under_way(journal: &RunStatus) -> BTreeSet<String> {
+    journal.steps.iter().filter(|r| r.state == StepState::Running).map(|r| r.name.clone()).collect()
+}
+
 /// Puts a record in its place; a new one goes to the end, so that the order is that of the starts.
 pub fn put(journal: &mut RunStatus, record: StepRecord) {
     match journal.steps.iter_mut().find(|r| r.name == record.name) {
         Some(slot) => *slot = record,
         None => journal.steps.push(record),
     }
+}
+
+/// Takes the record of an execution out of the journal, so that it can begin again. What names its attempts stays.
+pub(crate) fn put_aside(journal: &mut RunStatus, name: &str, at: Timestamp) {
+    let Some(place) = journal.steps.iter().position(|r| r.name == name) else { return };
+    let mut record = journal.steps.remove(place);
+    if record.attempt == 0 && record.former_jobs.is_empty() {
+        return;
+    }
+    let why = record.message.take().map(|m| format!(": {m}")).unwrap_or_default();
+    let (ended, state) = (record.ended.unwrap_or(at), record.state);
+    trail::keep_attempt(&mut record, ended, state, &format!("before preflight started over{why}"));
+    let jobs = record.former_jobs.into_iter().chain(record.job).collect();
+    let former = FormerStep { name: record.name, attempt: record.attempt, jobs, earlier: record.earlier };
+    begun_again(journal, name);
+    journal.start_over.get_or_insert_default().steps.push(former);
+}
+
+/// What an execution did before it began again.
+pub(crate) fn former<'a>(journal: &'a RunStatus, name: &str) -> Option<&'a FormerStep> {
+    journal.start_over.as_ref()?.steps.iter().find(|f| f.name == name)
+}
+
+/// An execution has begun again: its record says from now on what it did before.
+pub(crate) fn begun_again(journal: &mut RunStatus, name: &str) {
+    if let Some(over) = journal.start_over.as_mut() {
+        over.steps.retain(|former| former.name != name);
+    }
+}
+
+/// Every Job that the run has claimed.
+pub fn jobs(journal: &RunStatus) -> impl Iterator<Item = &JobRecord> {
+    let steps = journal.steps.iter().flat_map(|r| r.job.iter().chain(&r.former_jobs));
+    steps.chain(journal.start_over.iter().flat_map(|over| &over.steps).flat_map(|former| &former.jobs))
+}
+
+/// The same, to be changed.
+pub(crate) fn jobs_mut(journal: &mut RunStatus) -> impl Iterator<Item = &mut JobRecord> {
+    let steps = journal.steps.iter_mut().flat_map(|r| r.job.iter_mut().chain(&mut r.former_jobs));
+    steps.chain(journal.start_over.iter_mut().flat_map(|over| &mut over.steps).flat_map(|former| &mut former.jobs))
 }
 
 /// Whether the run has been Completed, even if it is rolled back now.

@@ -20,13 +20,13 @@ const MAX_SAW: usize = 48;
 const MAX_WORDS: usize = 16;
 const MAX_COMMAND: usize = 256;
 
-/// Keeps an attempt that failed, before another one begins.
-pub(crate) fn keep_attempt(record: &mut StepRecord, ended: Timestamp, message: &str) {
+/// Keeps an attempt that has ended, before another one begins.
+pub(crate) fn keep_attempt(record: &mut StepRecord, ended: Timestamp, state: StepState, message: &str) {
     record.earlier.push(AttemptRecord {
         attempt: record.attempt,
         started: record.attempt_at,
         ended,
-        state: StepState::Failed,
+        state,
         message: short(message, MAX_EARLIER_MESSAGE),
     });
     if record.earlier.len() > MAX_EARLIER {
@@ -106,12 +106,9 @@ pub fn without_record(journal: &mut RunStatus) {
     journal.outbox = Default::default();
     journal.images.clear();
     journal.old_release = None;
-    for step in &mut journal.steps {
-        step.earlier.clear();
-        for job in step.job.iter_mut().chain(&mut step.former_jobs) {
-            job.command.clear();
-        }
-    }
+    journal.steps.iter_mut().for_each(|step| step.earlier.clear());
+    journal.start_over.iter_mut().flat_map(|over| &mut over.steps).for_each(|former| former.earlier.clear());
+    super::jobs_mut(journal).for_each(|job| job.command.clear());
     journal.triggers.iter_mut().for_each(|t| t.history.clear());
 }
 
@@ -147,12 +144,14 @@ const CUTS: [fn(&mut RunStatus) -> bool; 5] = [
         longest.is_some_and(|t| (!t.history.is_empty()).then(|| t.history.remove(0)).is_some())
     },
     |j| {
-        let step = j.steps.iter_mut().find(|s| !s.earlier.is_empty());
-        step.is_some_and(|step| !std::mem::take(&mut step.earlier).is_empty())
+        let former = j.start_over.iter_mut().flat_map(|over| &mut over.steps).map(|f| &mut f.earlier);
+        let all = j.steps.iter_mut().map(|s| &mut s.earlier).chain(former);
+        all.filter(|earlier| !earlier.is_empty()).take(1).any(|earlier| !std::mem::take(earlier).is_empty())
     },
     |j| {
-        let mut jobs = j.steps.iter_mut().flat_map(|s| s.job.iter_mut().chain(&mut s.former_jobs));
-        jobs.find(|job| !job.command.is_empty()).is_some_and(|job| !std::mem::take(&mut job.command).is_empty())
+        super::jobs_mut(j)
+            .find(|job| !job.command.is_empty())
+            .is_some_and(|job| !std::mem::take(&mut job.command).is_empty())
     },
     |j| j.images.pop().is_some(),
 ];
@@ -186,7 +185,7 @@ mod tests {
             };
             (1..=20).for_each(|n| {
                 step.attempt = n;
-                keep_attempt(&mut step, at(1), &long);
+                keep_attempt(&mut step, at(1), StepState::Failed, &long);
             });
             journal.steps.push(step);
         }

@@ -8,7 +8,7 @@ use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::step::To;
 use crate::api::trigger::{ProbeTrigger, Trigger};
 use crate::effect::Read;
-use crate::world::{HttpAnswer, Reading};
+use crate::world::{HttpAnswer, HttpError, Reading};
 
 use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
 use super::{clock, forget, judged, no_data};
@@ -20,6 +20,14 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 fn timeout(trials: Trials) -> Duration {
     Duration::from_millis(trials.times(2).as_millis().clamp(3000, 10_000))
+}
+
+/// Why nobody was asked, where that is no fault of theirs.
+fn unread(answers: &[HttpAnswer]) -> Option<String> {
+    answers.iter().find_map(|answer| match &answer.result {
+        Err(HttpError::Unread(why)) => Some(format!("not sent: {why}")),
+        Err(HttpError::NotSent(_) | HttpError::Lost(_)) | Ok(_) => None,
+    })
 }
 
 impl Rule for ProbeTrigger {
@@ -52,10 +60,13 @@ impl Rule for ProbeTrigger {
     ) -> Option<String> {
         let due = trial.due;
         let (verdict, saw) = match answer {
-            Ok(answers) => match http::judge(cx, &self.http, answers) {
-                Verdict::Pass { .. } => (TrialVerdict::Good, "ok".to_owned()),
-                Verdict::Fail { message, .. } | Verdict::Refused { message, .. } => (TrialVerdict::Bad, message),
-                Verdict::Unknown { message } => (no_data::verdict(trigger), message),
+            Ok(answers) => match (unread(answers), http::judge(cx, &self.http, answers)) {
+                (Some(why), _) => (no_data::verdict(trigger), why),
+                (None, Verdict::Pass { .. }) => (TrialVerdict::Good, "ok".to_owned()),
+                (None, Verdict::Fail { message, .. } | Verdict::Refused { message, .. }) => {
+                    (TrialVerdict::Bad, message)
+                }
+                (None, Verdict::Unknown { message }) => (no_data::verdict(trigger), message),
             },
             // That nobody is there is what a probe is there to find.
             Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
@@ -91,7 +102,6 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, answer, pod};
     use crate::api::trigger::Watched;
-    use crate::world::{HttpAnswer, HttpError};
 
     fn probe(extra: &[(&str, serde_json::Value)]) -> Trigger {
         let mut probe = json!({"http": {"path": "/health"}});
@@ -107,6 +117,7 @@ mod tests {
             'g' => vec![answer(200, "")],
             'b' => vec![answer(503, "")],
             'r' => failed(HttpError::NotSent("connection refused".into())),
+            'u' => failed(HttpError::Unread("Secret tokens cannot be read: no answer".into())),
             _ => failed(HttpError::Lost("timed out".into())),
         }
     }
@@ -141,6 +152,15 @@ mod tests {
         let why = play(&probe(&[]), "gbbb").map(|f| f.1).unwrap_or_default();
         assert_eq!(why, "failed 3 times in a row since 00:00:02Z: green-a: status 503 is not 2xx");
         assert_eq!(play(&probe(&[("failing", json!(1))]), "gb").map(|f| f.0), Some(2));
+    }
+
+    #[test]
+    fn an_api_server_that_is_away_is_no_fault_of_the_target() {
+        assert_eq!(play(&probe(&[]), "uuuuuuuuuu"), None);
+        assert_eq!(play(&probe(&[]), "buubuu"), None);
+        let mut holds_nothing = probe(&[]);
+        holds_nothing.no_data = Some(crate::api::trigger::NoData::Rollback);
+        assert_eq!(play(&holds_nothing, "uuu").map(|f| f.0), Some(3), "unless the manifest says so");
     }
 
     #[test]

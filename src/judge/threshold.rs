@@ -5,7 +5,7 @@
 use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::trigger::{MetricTrigger, Trigger, Watched};
+use crate::api::trigger::{MetricTrigger, Trigger};
 use crate::effect::Read;
 use crate::journal::trail;
 use crate::world::{QueryAnswer, Reading};
@@ -31,7 +31,8 @@ pub fn advance(
         return None;
     };
     skip(metric, trials, latest, record);
-    let waits = look_at_the_switch(cx, trigger, query, &bound, trials, record, out);
+    let waits = look_at_the_switch(cx, trigger, metric, &bound, trials, record);
+    let judged_before = record.trials;
     while record.trials < latest
         && !(waits && looks_back(metric, trials, record.trials + 1))
         && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, record.trials + 1))
@@ -40,6 +41,12 @@ pub fn advance(
         if let Some(why) = judge(trigger, metric, &bound, trials, answer, record) {
             return Some(why);
         }
+    }
+    // Without a value it is asked again with the next trial: the answer that was none is dropped.
+    let open = !at_switch_is_known(record) && looks_back(metric, trials, record.trials + 1);
+    if open && (waits || record.trials == judged_before) {
+        let read = Read::Query { query: query.clone(), at: Some(trials.due(0)), timeout: timeout(trials) };
+        out.reads.insert(key(trigger, 0), read);
     }
     for n in (record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW)) {
         let read = Read::Query { query: query.clone(), at: Some(trials.due(n)), timeout: timeout(trials) };
@@ -50,32 +57,36 @@ pub fn advance(
 }
 
 /// Whether the sample of a trial is made of what was before the switch, too: such a one is never good, and bad only if the
-/// same query at the time of the switch was not (DESIGN §6).
+/// same query at the time of the switch is known not to have been (DESIGN §6).
 fn looks_back(metric: &MetricTrigger, trials: Trials, n: u64) -> bool {
     metric.reach.is_some_and(|reach| trials.times(n) < reach)
 }
 
-/// Asks the query for the time of the switch, where samples will look back over it. Whether its answer is awaited.
+/// Takes in what the query said of the time of the switch, where samples look back over it. Whether that is awaited.
 fn look_at_the_switch(
     cx: &Cx,
     trigger: &Trigger,
-    query: &str,
+    metric: &MetricTrigger,
     bound: &Bound,
     trials: Trials,
     record: &mut TriggerRecord,
-    out: &mut Out,
 ) -> bool {
-    let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return false };
-    if record.at_switch.is_some() || !looks_back(metric, trials, record.trials + 1) {
+    if at_switch_is_known(record) || !looks_back(metric, trials, record.trials + 1) {
         return false;
     }
-    let key = key(trigger, 0);
-    if let Some(Reading::Query(answer)) = cx.world.readings.get(&key) {
-        record.at_switch = Some(verdict(trigger, bound, answer));
-        return false;
-    }
-    out.reads.insert(key, Read::Query { query: query.to_owned(), at: Some(trials.due(0)), timeout: timeout(trials) });
-    true
+    let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, 0)) else { return true };
+    record.at_switch = Some(match answer {
+        QueryAnswer::Value(value) if bound.exceeded(*value) => TrialVerdict::Bad,
+        QueryAnswer::Value(_) => TrialVerdict::Good,
+        // Whatever is to become of trials without a value: nobody knows what was there before.
+        QueryAnswer::Inconclusive(_) | QueryAnswer::Invalid(_) => TrialVerdict::Inconclusive,
+    });
+    false
+}
+
+/// Whether the query had a value at the time of the switch.
+fn at_switch_is_known(record: &TriggerRecord) -> bool {
+    matches!(record.at_switch, Some(TrialVerdict::Good | TrialVerdict::Bad))
 }
 
 /// How long Prometheus may take for a trial.
@@ -152,9 +163,12 @@ fn judge(
         match (verdict, record.at_switch) {
             (TrialVerdict::Good, _) => saw.push_str(", which looks back over the switch"),
             (TrialVerdict::Bad, Some(TrialVerdict::Bad)) => saw.push_str(", as it was at the switch"),
-            (TrialVerdict::Bad | TrialVerdict::Inconclusive, _) => {}
+            (TrialVerdict::Bad, Some(TrialVerdict::Inconclusive) | None) => {
+                saw.push_str(", and what it was at the switch is not known");
+            }
+            (TrialVerdict::Bad, Some(TrialVerdict::Good)) | (TrialVerdict::Inconclusive, _) => {}
         }
-        if verdict == TrialVerdict::Good || record.at_switch == Some(TrialVerdict::Bad) {
+        if verdict == TrialVerdict::Good || record.at_switch != Some(TrialVerdict::Good) {
             verdict = TrialVerdict::Inconclusive;
         }
     }
@@ -180,6 +194,7 @@ mod tests {
     use super::super::fixtures::{armed, judge, read, trigger};
     use super::*;
     use crate::actions::fixtures::Fixture;
+    use crate::api::trigger::Watched;
     use crate::effect::ReadKey;
 
     fn errors(sustained: Option<&str>) -> Trigger {
@@ -220,13 +235,51 @@ mod tests {
         assert_eq!(play(&below, "b"), Some((1, "0.101 < 0.2 at 00:00:01Z".into())));
     }
 
+    fn looking_back(t: &Trigger, reach: u64) -> Trigger {
+        let Ok(Watched::Metric(metric)) = t.watches.one() else { panic!("a metric") };
+        let metric = MetricTrigger { reach: Some(Duration::from_secs(reach)), ..metric.clone() };
+        Trigger { watches: Watched::Metric(metric).into(), ..t.clone() }
+    }
+
+    #[test]
+    fn the_time_of_the_switch_is_asked_about_until_there_is_a_value() {
+        let (value, none) = (QueryAnswer::Value, || QueryAnswer::Inconclusive("timed out".into()));
+        for (later, fires) in [(value(0.01), true), (value(0.2), false), (none(), false)] {
+            let (mut f, t) = (Fixture::new(), looking_back(&errors(None), 4));
+            let mut record = armed(&f);
+            let at_switch = read("errors@0");
+            let asked = |out: &Out| out.reads.contains_key(&at_switch);
+            assert!(asked(&judge(&f, &t, &mut record).1));
+            f.world.readings.insert(at_switch.clone(), Reading::Query(none()));
+            assert!(asked(&judge(&f, &t, &mut record).1), "its answer is kept until the next trial");
+            f.after(1);
+            f.world.readings.insert(read("errors@1"), Reading::Query(value(0.2)));
+            let (fired, out) = judge(&f, &t, &mut record);
+            assert_eq!((fired, record.trials, record.last), (None, 1, Some(TrialVerdict::Inconclusive)));
+            assert!(record.saw.as_ref().is_some_and(|saw| saw.contains("is not known")), "{record:?}");
+            // The pilot drops what is not asked for.
+            assert!(!asked(&out) && f.world.readings.remove(&at_switch).is_some());
+            f.after(1);
+            f.world.readings.insert(read("errors@2"), Reading::Query(value(0.2)));
+            let (fired, out) = judge(&f, &t, &mut record);
+            assert!(fired.is_none() && record.trials == 1 && asked(&out), "awaited: {record:?}");
+            f.world.readings.insert(at_switch.clone(), Reading::Query(later.clone()));
+            let (fired, _) = judge(&f, &t, &mut record);
+            assert_eq!((fired.is_some(), record.trials), (fires, 2), "{later:?}");
+            // Trial 4 looks back no more.
+            f.after(2);
+            let (_, out) = judge(&f, &t, &mut record);
+            assert_eq!(asked(&out), matches!(later, QueryAnswer::Inconclusive(_)), "{later:?}");
+            f.world.readings.extend([3, 4].map(|n| (read(&format!("errors@{n}")), Reading::Query(value(0.2)))));
+            f.world.readings.insert(at_switch.clone(), Reading::Query(none()));
+            let (fired, out) = judge(&f, &t, &mut record);
+            assert!(fired.is_some() && !asked(&out), "found all the same: {record:?}");
+        }
+    }
+
     #[test]
     fn a_sample_that_looks_back_over_the_switch_is_bad_only_if_the_switch_made_it_so() {
-        let mut t = errors(None);
-        if let Ok(Watched::Metric(metric)) = t.watches.one() {
-            t.watches =
-                Watched::Metric(MetricTrigger { reach: Some(Duration::from_secs(3)), ..metric.clone() }.clone()).into();
-        }
+        let t = looking_back(&errors(None), 3);
         // The first answer is that at the time of the switch; trials 1 and 2 look back over it.
         for (answers, fires) in [
             ("bbb", None),
@@ -234,7 +287,9 @@ mod tests {
             ("bbbg", None),
             ("gb", Some(1)),
             ("gggb", Some(3)),
-            ("ib", Some(1)),
+            // What is not known is not good.
+            ("ib", None),
+            ("ibbb", Some(3)),
             ("bg", None),
         ] {
             let mut f = Fixture::new();

@@ -117,13 +117,14 @@ pub(crate) const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
 pub(crate) const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
 
 /// Kinds of effects.
-pub(crate) const EFFECTS: [&str; 16] = [
+pub(crate) const EFFECTS: [&str; 17] = [
     "create_job",
     "start_job",
     "delete_job",
     "own_job",
     "delete_pod",
     "answer",
+    "take_up",
     "send",
     "switch",
     "restore",
@@ -145,6 +146,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::OwnJob { .. } => "own_job",
         Effect::DeletePod { .. } => "delete_pod",
         Effect::Answer { .. } => "answer",
+        Effect::TakeUp { .. } => "take_up",
         Effect::Send { .. } => "send",
         Effect::Switch { .. } => "switch",
         Effect::Restore { .. } => "restore",

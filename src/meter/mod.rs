@@ -13,16 +13,15 @@ use crate::api::condition::{reasons, types};
 use crate::api::phase::Phase;
 use crate::api::run::RunStatus;
 use crate::effect::{Effect, Outcome};
+use crate::net::watches::Watches;
 use crate::plan::{Action, Plan};
 
 pub mod labels;
 mod measure;
 mod process;
-pub mod watches;
 
 use measure::Measure;
 use process::Process;
-use watches::Watches;
 
 /// Bounds of times that a user waits for: 10 ms to a minute, finely; in seconds.
 const FAST: [f64; 18] =
@@ -268,7 +267,9 @@ impl Meter {
         self.process.read();
         self.watch_age.reset();
         for (resource, age) in self.watches.ages() {
-            self.watch_age.with_label_values(&[resource]).set(age.as_secs_f64());
+            let gauge = self.watch_age.with_label_values(&[labels::within(&labels::WATCHED, &resource)]);
+            // Resources without a label of their own share one.
+            gauge.set(age.as_secs_f64().max(gauge.get()));
         }
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for trouble in labels::TROUBLES {
@@ -278,8 +279,8 @@ impl Meter {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// When each watch last heard from the API server.
-    pub fn watches(&self) -> &Watches {
+    /// The watches of this process.
+    pub(crate) fn watches(&self) -> &Watches {
         &self.watches
     }
 

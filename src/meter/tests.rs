@@ -33,6 +33,12 @@ fn all_effects() -> Vec<Effect> {
             at: jiff::Timestamp::UNIX_EPOCH,
             accepted: true,
         },
+        Effect::TakeUp {
+            decision: name.clone(),
+            uid: uid.clone(),
+            resource_version: "1".into(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        },
         Effect::Send { key: Attempt::of("a", 1), request },
         Effect::Switch {
             route: crate::route::Route::service(&name),
@@ -48,6 +54,7 @@ fn all_effects() -> Vec<Effect> {
             to: [].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
             limit: crate::api::Duration::from_secs(2),
+            beside: false,
             fence: "f".into(),
         },
     ];
@@ -123,7 +130,7 @@ fn whatever_happens_no_series_is_added() {
 fn every_series_is_one_of_the_reference() {
     let meter = Meter::new().expect("names are unique");
     for resource in labels::WATCHED {
-        std::mem::forget(meter.watches().begin(resource));
+        std::mem::forget(meter.watches().want(&format!("/api/v1/{resource}"), None, None, resource, false));
     }
     let text = meter.text().expect("text");
     let mut seen = BTreeSet::new();

@@ -3,11 +3,17 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
 use crate::api::run::BlockCause;
 pub use crate::effect::{CallError, Class};
 
 /// No API call of a driver lasts longer (DESIGN §8).
 pub const CALL_LIMIT: Duration = Duration::from_secs(2);
+
+/// A read without an answer for so long may have been sent on a connection that is dead.
+pub(crate) const LATE: Duration = Duration::from_secs(1);
 
 /// Who admits or denies writes, in the words of the API server: it gives them no field of their own.
 const ADMISSION: [&str; 4] =
@@ -126,8 +132,54 @@ pub(crate) async fn call_within<T>(
     }
 }
 
+/// A read that a restore waits for: asked again beside itself while it is not answered, each time on another connection.
+/// The first answer counts.
+pub(crate) async fn insist<T, F>(limit: Duration, ask: impl Fn() -> F) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let answer = async {
+        let mut asked = FuturesUnordered::from_iter([ask()]);
+        loop {
+            tokio::select! {
+                Some(answer) = asked.next() => return answer,
+                () = tokio::time::sleep(LATE) => asked.push(ask()),
+            }
+        }
+    };
+    call_within(limit, answer).await
+}
+
+/// A write that takes effect once at most, whoever sends it: while it is not answered within its long limit, it is sent again
+/// beside itself, with little time each. A webhook that is slow answers the long one; once a way that was closed opens, one
+/// of the short ones is the first to pass.
+pub(crate) async fn push<T, F>(limit: Duration, send: impl Fn() -> F) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut long = std::pin::pin!(call_within(limit, send()));
+    let mut next = tokio::time::Instant::now() + LATE;
+    loop {
+        let short = async {
+            tokio::time::sleep_until(next).await;
+            call_within(LATE, send()).await
+        };
+        tokio::select! {
+            biased;
+            answer = &mut long => return answer,
+            answer = short => match answer {
+                // It may well be the long one that is served.
+                Err(e) if e.class == Class::Transient => next += LATE,
+                answer => return answer,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
     use kube::core::Status;
 
@@ -178,6 +230,55 @@ mod tests {
         for (code, message, cause) in answers {
             assert_eq!(api(code, "", message).cause, cause, "{message}");
         }
+    }
+
+    /// What becomes of the n-th sending: an answer after so long, or none at all.
+    async fn nth(sent: &AtomicU32, answers: &[Option<(u64, Result<u32, u16>)>]) -> Result<u32, kube::Error> {
+        let n = usize::try_from(sent.fetch_add(1, Ordering::Relaxed)).expect("few");
+        match answers.get(n).or(answers.last()) {
+            Some(Some((after, answer))) => {
+                tokio::time::sleep(Duration::from_millis(*after)).await;
+                answer.map_err(|code| kube::Error::Api(Box::new(Status::failure("no", "Test").with_code(code))))
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_hangs_is_asked_again_beside_itself() {
+        let sent = AtomicU32::new(0);
+        let began = tokio::time::Instant::now();
+        let answer = insist(CALL_LIMIT, || nth(&sent, &[None, Some((10, Ok(2)))])).await;
+        assert_eq!((answer.ok(), began.elapsed().as_millis(), sent.load(Ordering::Relaxed)), (Some(2), 1010, 2));
+        // One that is slow is not lost by it.
+        let (sent, began) = (AtomicU32::new(0), tokio::time::Instant::now());
+        let answer = insist(CALL_LIMIT, || nth(&sent, &[Some((1500, Ok(1))), None])).await;
+        assert_eq!((answer.ok(), began.elapsed().as_millis()), (Some(1), 1500));
+        sent.store(0, Ordering::Relaxed);
+        let refused = insist(CALL_LIMIT, || nth(&sent, &[Some((1, Err(404)))])).await;
+        assert_eq!(refused.map_err(|e| e.class), Err(Class::NotFound));
+        let began = tokio::time::Instant::now();
+        assert!(insist(CALL_LIMIT, || nth(&sent, &[None])).await.is_err_and(|e| e.late));
+        assert_eq!(began.elapsed(), CALL_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_hangs_is_sent_again_beside_itself_and_keeps_its_time() {
+        let push_all = async |limit, answers: &[Option<(u64, Result<u32, u16>)>]| {
+            let (sent, began) = (AtomicU32::new(0), tokio::time::Instant::now());
+            let answer = push(Duration::from_secs(limit), || nth(&sent, answers)).await;
+            (answer.map_err(|e| e.class), began.elapsed().as_millis(), sent.load(Ordering::Relaxed))
+        };
+        // A slow webhook: the long one is answered, whatever becomes of those beside it.
+        let slow = Some((10_500, Ok(1)));
+        assert_eq!(push_all(16, &[slow, Some((10_000, Ok(2)))]).await, (Ok(1), 10_500, 11));
+        assert_eq!(push_all(16, &[slow, Some((5, Err(503)))]).await.0, Ok(1));
+        // A way that opens after 7 s, and the first request is lost for good.
+        let opens = [None, None, None, None, None, None, None, Some((20, Ok(8)))];
+        assert_eq!(push_all(30, &opens).await, (Ok(8), 7020, 8));
+        // The long one took effect and its answer is late: the tests of the next one say so.
+        assert_eq!(push_all(30, &[None, Some((5, Err(422)))]).await, (Err(Class::Invalid), 1005, 2));
+        assert_eq!(push_all(2, &[None]).await.1, 2000);
     }
 
     #[tokio::test(start_paused = true)]

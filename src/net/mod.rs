@@ -18,6 +18,8 @@ pub mod request;
 mod resolve;
 pub mod sources;
 mod tls;
+pub(crate) mod watch;
+pub(crate) mod watches;
 mod wire;
 mod x509;
 

@@ -71,7 +71,7 @@ impl Net {
         let deadline = Instant::now() + query.timeout.std();
         match timeout_at(deadline, self.ask_prometheus(account, namespace, query, deadline)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(HttpError::NotSent(why) | HttpError::Lost(why))) => {
+            Ok(Err(HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why))) => {
                 QueryAnswer::Inconclusive(format!("Prometheus: {why}"))
             }
             Err(_) => QueryAnswer::Inconclusive(format!("Prometheus: no answer within {}", query.timeout)),

@@ -52,9 +52,8 @@ impl Net {
         let content = async { Content::read(account, namespace, request).await };
         let content = match timeout_at(deadline, content).await {
             Ok(content) => content,
-            Err(_) => Err("Secrets and ConfigMaps of the request: no time left".into()),
+            Err(_) => Err(HttpError::Unread("Secrets and ConfigMaps of the request: no time left".into())),
         };
-        let content = content.map_err(HttpError::NotSent);
 
         if let Some(url) = &request.url {
             let result = async {
@@ -155,7 +154,7 @@ impl Net {
 /// Why there was no answer, in words.
 pub(super) fn text(error: HttpError) -> String {
     match error {
-        HttpError::NotSent(why) | HttpError::Lost(why) => why,
+        HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why) => why,
     }
 }
 
@@ -171,7 +170,7 @@ struct Content {
 }
 
 impl Content {
-    async fn read(account: &Client, namespace: &str, request: &Request) -> Result<Self, String> {
+    async fn read(account: &Client, namespace: &str, request: &Request) -> Result<Self, HttpError> {
         let from_headers = request.headers_from.iter().map(|h| Source::Secret(h.secret.name.clone()));
         let from_body = request.body_from.iter().map(|k| Source::Secret(k.name.clone()));
         let from_files = request.files.iter().filter_map(|f| match (&f.secret, &f.config_map) {
@@ -180,7 +179,17 @@ impl Content {
             (None, None) => None,
         });
         let read = keys::read_all(account, namespace, from_headers.chain(from_body).chain(from_files)).await;
+        let unread = read.values().find_map(|found| match found {
+            Err(Unread::Transient(why)) => Some(why.clone()),
+            Err(Unread::NotFound(_) | Unread::Refused(_)) | Ok(_) => None,
+        });
+        match unread {
+            Some(why) => Err(HttpError::Unread(why)),
+            None => Self::of(request, &read).map_err(HttpError::NotSent),
+        }
+    }
 
+    fn of(request: &Request, read: &Read) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         for header in &request.headers {
             let value = HeaderValue::from_str(&header.value);
@@ -189,7 +198,7 @@ impl Content {
             headers.append(header_name(&header.name)?, value?);
         }
         for header in &request.headers_from {
-            let (name, value) = secret_header(header, &read)?;
+            let (name, value) = secret_header(header, read)?;
             headers.append(name, value);
         }
         if let Some(key) = &request.idempotency_key {
@@ -208,7 +217,7 @@ impl Content {
                     field: &f.name,
                     name: &f.filename,
                     media_type: f.content_type.as_deref().unwrap_or("application/octet-stream"),
-                    content: value(&read, &source.0, source.1)?,
+                    content: value(read, &source.0, source.1)?,
                 })
             });
             body::multipart(&request.form, &files.collect::<Result<Vec<_>, String>>()?)
@@ -217,7 +226,7 @@ impl Content {
         } else {
             let body = match (&request.body, &request.body_from) {
                 (Some(text), _) => Some(Bytes::from(text.clone())),
-                (None, Some(key)) => Some(value(&read, &Source::Secret(key.name.clone()), key)?),
+                (None, Some(key)) => Some(value(read, &Source::Secret(key.name.clone()), key)?),
                 (None, None) => None,
             };
             match body {

@@ -33,6 +33,7 @@ use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::prometheus::Query;
 use crate::net::sources::Sources;
+use crate::net::watches::Watches;
 use crate::plan::Plan;
 pub use crate::world::convert;
 use crate::world::{QueryAnswer, Reading, Sighting};
@@ -41,7 +42,6 @@ mod changed;
 mod configuration;
 mod dry_run;
 mod events;
-pub mod health;
 mod job_result;
 mod logs;
 pub(crate) mod machines;
@@ -64,14 +64,14 @@ pub(crate) struct Observer {
     sources: Sources,
     places: metrics::Places,
     waits: waits::Waits,
-    health: health::WatchHealth,
+    watches: Watches,
     nodes: nodes::Nodes,
 }
 
 impl Observer {
     /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. `sources`: those of metrics that the
-    /// operator's configuration offers.
-    pub fn new(client: kube::Client, identity: Identity, net: Net, sources: Sources) -> Self {
+    /// operator's configuration offers; `watches`: where all are known.
+    pub(crate) fn new(client: kube::Client, identity: Identity, net: Net, sources: Sources, watches: Watches) -> Self {
         Self {
             client,
             identity,
@@ -79,19 +79,14 @@ impl Observer {
             sources,
             places: metrics::Places::default(),
             waits: waits::Waits::default(),
-            health: health::WatchHealth::default(),
+            watches,
             nodes: nodes::Nodes::default(),
         }
     }
 
-    /// How the watches of all runs fare.
-    pub(crate) fn watch_health(&self) -> &health::WatchHealth {
-        &self.health
-    }
-
     /// Watches the nodes for all runs, for ever.
     pub(crate) async fn watch_nodes(&self) {
-        self.nodes.clone().watch(self.client.clone()).await;
+        self.nodes.clone().watch(self.client.clone(), &self.watches).await;
     }
 
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
@@ -100,7 +95,7 @@ impl Observer {
             client: self.client.clone(),
             scope: scope.clone(),
             waits: self.waits.clone(),
-            health: self.health.clone(),
+            board: self.watches.clone(),
             nodes: self.nodes.clone(),
             tx,
         };

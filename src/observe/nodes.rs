@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::api::ListParams;
 use kube::core::{ApiResource, NotUsed, Object};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::scope;
-use super::watch::Pause;
 use crate::net::call::answered;
+use crate::net::watch::{Named, watch as watch_for_ever};
+use crate::net::watches::Watches;
 use crate::world::{NodeState, NodeView, NodesAnswer};
 
 /// Looked at live at a time.
@@ -48,10 +48,10 @@ impl Nodes {
     }
 
     /// Watches nodes for ever. A failure is told once until it is over; what was seen last stands meanwhile.
-    pub async fn watch(self, client: Client) {
+    pub(super) async fn watch(self, client: Client, board: &Watches) {
         let api = Api::<Slim>::all_with(client, &ApiResource::erase::<Node>(&()));
-        let config = watcher::Config::default().timeout(60).page_size(100);
-        let mut events = Box::pin(watcher(api, config).backoff(Pause::up_to(Duration::from_secs(30))));
+        let config = watcher::Config::default().page_size(100);
+        let mut events = watch_for_ever(board, api, config, &Named::optional("nodes"));
         let mut known = Known::default();
         let mut failing = false;
         while let Some(event) = events.next().await {

@@ -76,6 +76,7 @@ impl Live<'_> {
         let found = call("Cutover", self.api::<DeserializeGuard<Cutover>>().get_opt(name)).await?;
         let view = match found {
             None => None,
+            Some(DeserializeGuard(Err(error))) if error.metadata.deletion_timestamp.is_some() => None,
             Some(DeserializeGuard(Err(error))) => return Err(format!("Cutover {name} cannot be read: {error}")),
             Some(DeserializeGuard(Ok(object))) => {
                 let deleting = object.metadata.deletion_timestamp.is_some();

@@ -13,61 +13,29 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::health::WatchHealth;
 use super::nodes::Nodes;
 use super::waits::Waits;
 use super::{Scope, convert, scope};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
+use crate::net;
 use crate::net::call::answered;
+use crate::net::watch::Named;
 use crate::plan::Plan;
 use crate::world::Sighting;
 
-/// A dead connection goes unnoticed for five seconds more than this.
-const WATCH_TIMEOUT: u32 = 60;
 const PAGE: u32 = 500;
+/// Pause before a question that was not answered is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Events taken together.
 const BATCH: usize = 256;
-
-/// Pauses of a failing watch: 200 ms, doubled, at most 5 s.
-pub(super) struct Pause {
-    now: Duration,
-    longest: Duration,
-}
-
-impl Pause {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    /// Pauses of at most so long.
-    pub(super) fn up_to(longest: Duration) -> Self {
-        Self { now: Self::FIRST, longest }
-    }
-}
-
-impl Iterator for Pause {
-    type Item = Duration;
-    fn next(&mut self) -> Option<Duration> {
-        let now = self.now;
-        self.now = (now * 2).min(self.longest);
-        Some(now)
-    }
-}
-
-impl Backoff for Pause {
-    fn reset(&mut self) {
-        self.now = Self::FIRST;
-    }
-}
 
 /// What the watches of a run share.
 #[derive(Clone)]
@@ -75,7 +43,7 @@ pub(super) struct Watches {
     pub(super) client: Client,
     pub(super) scope: Scope,
     pub(super) waits: Waits,
-    pub(super) health: WatchHealth,
+    pub(super) board: net::watches::Watches,
     pub(super) nodes: Nodes,
     pub(super) tx: mpsc::Sender<Sighting>,
 }
@@ -123,21 +91,20 @@ impl Watches {
         self.tx.send(sighting).await.map_err(|_| Closed)
     }
 
-    /// Batches of events; failures are counted and told, and end nothing.
+    /// Batches of events; failures are told, and end nothing.
     fn follow<K>(&self, api: Api<K>, config: watcher::Config) -> impl Stream<Item = Vec<Event<K>>> + use<K>
     where
         K: kube::Resource + Clone + Debug + Send + DeserializeOwned + 'static,
         K::DynamicType: Clone,
     {
-        let health = self.health.clone();
         let what = api.resource_url().to_owned();
-        watcher(api, config.timeout(WATCH_TIMEOUT).page_size(PAGE))
-            .backoff(Pause::up_to(Pause::LONGEST))
+        let resource = net::watches::resource(&what).unwrap_or(&what);
+        let named = Named::needed(format!("{resource} for run {}/{}", self.scope.namespace, self.scope.run));
+        net::watch::watch(&self.board, api, config.page_size(PAGE), &named)
             .filter_map(move |event| {
                 let event = match event {
                     Ok(event) => Some(event),
                     Err(error) => {
-                        health.failed();
                         tracing::warn!(what, %error, "a watch failed; it is tried again");
                         None
                     }
@@ -187,6 +154,10 @@ impl Watches {
             Some(DeserializeGuard(Ok(object))) => {
                 let going = object.metadata.deletion_timestamp.is_some() && going(&client, &namespace).await.ok()?;
                 Some(Sighting::Cutover(Some(convert::cutover(&object, going))))
+            }
+            // Whatever it says: it is going.
+            Some(DeserializeGuard(Err(error))) if error.metadata.deletion_timestamp.is_some() => {
+                Some(Sighting::Cutover(None))
             }
             Some(DeserializeGuard(Err(error))) => {
                 tracing::warn!(%error, "the Cutover cannot be read; its last readable state holds");
@@ -306,14 +277,13 @@ impl Watches {
     /// Whether the API server can leave out decisions that have been answered: definitions of an older version cannot.
     async fn selects_open(&self, api: &Api<DeserializeGuard<CutoverDecision>>) -> bool {
         let params = ListParams::default().fields(&scope::decisions(&self.scope.run_uid, false)).limit(1);
-        for pause in Pause::up_to(Pause::LONGEST) {
+        loop {
             match answered(api.list(&params)).await {
                 Ok(_) => return true,
                 Err(error) if error.code() == Some(400) => return false,
-                Err(_) => tokio::time::sleep(pause).await,
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
             }
         }
-        true
     }
 
     /// Jobs and their pods in one task, since a Job's view shows both.

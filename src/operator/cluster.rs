@@ -11,12 +11,13 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{Connections, Doubt};
 use super::health::Health;
 use super::traffic::Counted;
 use crate::act::call::call;
-use crate::driver::manager::WATCH_SECONDS;
 use crate::meter::Meter;
 use crate::net::Net;
+use crate::net::watches::SECONDS;
 use crate::observe::machines;
 
 /// How often the API server is asked whether it answers.
@@ -24,8 +25,8 @@ const PROBE: Duration = Duration::from_secs(15);
 /// How often nodes are looked at.
 const MACHINES: Duration = Duration::from_secs(60);
 
-/// A client without retries of its own, whose requests are counted and carry the name of this replica, which the audit log
-/// then has; and the address it talks to.
+/// A client without retries of its own, whose requests are counted, leave dead connections and carry the name of this
+/// replica, which the audit log then has; and the address it talks to.
 pub async fn connect(meter: Meter, instance: &str) -> anyhow::Result<(Client, ::http::Uri)> {
     let mut config =
         Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
@@ -34,15 +35,16 @@ pub async fn connect(meter: Meter, instance: &str) -> anyhow::Result<(Client, ::
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(Duration::from_secs(10));
     // A watch is silent for up to a minute.
-    config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 15));
+    config.read_timeout = Some(Duration::from_secs(u64::from(SECONDS) + 10));
     config.reset_reader_on_write = true;
     let agent = format!("cutover/{} ({instance})", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = ::http::HeaderValue::from_str(&agent) {
         config.headers.push((::http::header::USER_AGENT, agent));
     }
-    let endpoint = config.cluster_url.clone();
-    let client = ClientBuilder::try_from(config).context("the client of the cluster")?;
-    Ok((client.with_layer(&Counted(meter)).build(), endpoint))
+    let (endpoint, namespace, doubt) = (config.cluster_url.clone(), config.default_namespace.clone(), Doubt::default());
+    let connections = Connections::open(config, doubt.clone()).context("the client of the cluster")?;
+    let client = ClientBuilder::new(connections, namespace).with_layer(&Counted { meter, doubt });
+    Ok((client.build(), endpoint))
 }
 
 /// Asks the API server again and again whether it answers.

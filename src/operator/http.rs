@@ -49,7 +49,7 @@ pub async fn serve(listener: tokio::net::TcpListener, health: Arc<Health>, meter
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::manager::Watched;
+    use crate::net::watches::Watches;
     use axum::body::Body;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
@@ -64,14 +64,18 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_watches() {
-        let health = Arc::new(Health::default());
+        let watches = Watches::default();
+        let health = Arc::new(Health::new(watches.clone()));
         let router = router(health.clone(), Meter::new().expect("metrics"));
         assert_eq!(ask(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ask(&router, "/livez").await.0, StatusCode::OK);
-        for kind in ["runs", "cutovers", "decisions"] {
-            health.alive(kind);
-        }
+        let wanted = ["runs", "cutovers", "decisions"].map(|kind| watches.want("/api/v1/x", None, None, kind, false));
+        wanted.iter().for_each(crate::net::watches::Wanted::listed);
         assert_eq!(ask(&router, "/readyz").await.0, StatusCode::OK);
+        wanted[0].failed("503", false);
+        let (code, why) = ask(&router, "/readyz").await;
+        assert_eq!((code, why.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the watch of runs fails: 503\n"));
+        assert_eq!(ask(&router, "/livez").await.0, StatusCode::OK);
         assert!(ask(&router, "/metrics").await.1.contains("cutover_runs_active 0"));
     }
 }

@@ -24,6 +24,7 @@ use crate::publish::Publisher;
 
 mod cluster;
 mod config;
+mod connections;
 mod health;
 mod http;
 mod lease;
@@ -117,8 +118,9 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         ..AddressRules::default()
     };
     let net = Net::new(rules, flags.dns);
-    let observer = Observer::new(client.clone(), identity.clone(), net.clone(), config.sources);
-    let health = Arc::new(Health::new(observer.watch_health().clone(), meter.watches().clone()));
+    let observer =
+        Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, meter.watches().clone());
+    let health = Arc::new(Health::new(meter.watches().clone()));
     let (nodes, ended) = (observer.clone(), stop.clone());
     tokio::spawn(async move {
         tokio::select! {
@@ -167,8 +169,8 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
     let (tell, runs) = mpsc::channel(256);
     let leads = || election.leads.clone();
-    let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), health.clone(), tell, leads(), stop.clone()));
-    let control = tokio::spawn(controller::run(controller, namespaces, health.clone(), runs, leads(), stop.clone()));
+    let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), tell, leads(), stop.clone()));
+    let control = tokio::spawn(controller::run(controller, namespaces, runs, leads(), stop.clone()));
 
     let mut work = tokio::spawn(async move { tokio::try_join!(manage, control).map(drop) });
     let give_back = CancellationToken::new();
@@ -237,8 +239,8 @@ impl Election {
         let (tell, leads) = watch::channel(false);
         let leadership = Leadership::none();
         health.needs(lease::WATCH);
-        let (watched, meter) = (health.clone(), meter.clone());
-        let keeper = lease::Keeper::new(client.clone(), namespace, &identity, leadership.clone(), tell, watched, meter);
+        let (client, meter) = (client.clone(), meter.clone());
+        let keeper = lease::Keeper::new(client, namespace, &identity, leadership.clone(), tell, meter);
         Self { leadership, leads, keeper: Ok(keeper) }
     }
 

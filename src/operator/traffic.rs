@@ -1,28 +1,39 @@
-//! Every request to the API server is counted here, whoever makes it, and every watch's last word is noted.
+//! Every request to the API server passes here, whoever makes it: it is counted, its first word is not awaited for ever, and
+//! what becomes of watches and of reads that nobody answers is noted.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use ::http::{Method, Request, Response, Uri};
+use ::http::{Method, Request, Response};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
+use super::connections::{Doubt, Unanswered};
 use crate::meter::{Meter, labels};
+
+/// The API server takes a watch at once.
+const WATCH_TAKEN: Duration = Duration::from_secs(10);
+/// A page of a list takes longer on a busy one. Whoever has less time gives up earlier.
+const ANSWERED: Duration = Duration::from_secs(30);
 
 /// Counts what passes through a client.
 #[derive(Clone)]
-pub struct Counted(pub Meter);
+pub struct Counted {
+    pub meter: Meter,
+    pub doubt: Doubt,
+}
 
 impl<S> Layer<S> for Counted {
     type Service = Traffic<S>;
 
     fn layer(&self, inner: S) -> Traffic<S> {
-        Traffic { inner, meter: self.0.clone() }
+        Traffic { inner, by: self.clone() }
     }
 }
 
@@ -30,7 +41,7 @@ impl<S> Layer<S> for Counted {
 #[derive(Clone)]
 pub struct Traffic<S> {
     inner: S,
-    meter: Meter,
+    by: Counted,
 }
 
 /// A request under way: one whose future is dropped counts as abandoned.
@@ -39,11 +50,16 @@ struct Pending {
     method: &'static str,
     began: Instant,
     ended: bool,
+    /// Absent for a watch.
+    asked: Option<Unanswered>,
 }
 
 impl Pending {
     fn end(mut self, result: &'static str) {
         self.ended = true;
+        if let Some(asked) = self.asked.take() {
+            asked.answered();
+        }
         self.meter.request(self.method, result, Some(self.began.elapsed()));
     }
 }
@@ -59,29 +75,33 @@ impl Drop for Pending {
 impl<S, In, Out> Service<Request<In>> for Traffic<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
+    S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     Out: HttpBody<Data = Bytes> + Send + 'static,
 {
     type Response = Response<UnsyncBoxBody<Bytes, Out::Error>>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let watch = watched(request.uri()).map(|resource| self.meter.watches().begin(resource));
+        let Counted { meter, doubt } = self.by.clone();
+        let watch = meter.watches().asked(request.uri());
         let method = if watch.is_some() { "WATCH" } else { label(request.method()) };
-        let pending = Pending { meter: self.meter.clone(), method, began: Instant::now(), ended: false };
+        let limit = if watch.is_some() { WATCH_TAKEN } else { ANSWERED };
+        let asked = watch.is_none().then(|| doubt.asked(*request.method() == Method::GET));
+        let pending = Pending { meter, method, began: Instant::now(), ended: false, asked };
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match answer.await {
-                Ok(response) => {
+            match tokio::time::timeout(limit, answer).await {
+                Ok(Ok(response)) => {
                     pending.end(labels::result_of(response.status().as_u16()));
                     let watch = watch.filter(|_| response.status().is_success());
                     if let Some(watch) = &watch {
-                        watch.heard();
+                        watch.taken();
                     }
                     Ok(response.map(|body| {
                         body.map_frame(move |frame| {
@@ -93,9 +113,13 @@ where
                         .boxed_unsync()
                     }))
                 }
-                Err(e) => {
+                Ok(Err(e)) => {
                     pending.end("unreachable");
-                    Err(e)
+                    Err(e.into())
+                }
+                Err(_) => {
+                    doubt.raise();
+                    Err(format!("no answer within {} s", limit.as_secs()).into())
                 }
             }
         })
@@ -106,26 +130,16 @@ fn label(method: &Method) -> &'static str {
     labels::within(&labels::METHODS, method.as_str())
 }
 
-/// The resource that a request watches, as its path has it; `None` for all other requests.
-fn watched(uri: &Uri) -> Option<&str> {
-    let query = uri.query()?;
-    query.split('&').find(|pair| matches!(*pair, "watch=true" | "watch=1" | "watch"))?;
-    let mut parts = uri.path().split('/').filter(|p| !p.is_empty());
-    // `/api/v1/…` or `/apis/GROUP/VERSION/…`, then perhaps `namespaces/NAME`.
-    parts.find(|p| matches!(*p, "api" | "apis")).and_then(|root| parts.nth(if root == "api" { 0 } else { 1 }))?;
-    let rest: Vec<&str> = parts.collect();
-    match rest.as_slice() {
-        ["namespaces", _, resource, ..] => Some(resource),
-        [resource, ..] => Some(resource),
-        [] => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http_body_util::Full;
+    use std::convert::Infallible;
     use tower::{ServiceExt, service_fn};
+
+    fn counted() -> Counted {
+        Counted { meter: Meter::new().expect("metrics"), doubt: Doubt::default() }
+    }
 
     fn count(meter: &Meter, method: &str, result: &str) -> String {
         let text = meter.text().expect("text");
@@ -133,54 +147,69 @@ mod tests {
         text.lines().find_map(|l| l.strip_prefix(&series)).unwrap_or("absent").to_owned()
     }
 
-    async fn ask(meter: &Meter, uri: &str, status: u16) -> Response<UnsyncBoxBody<Bytes, std::convert::Infallible>> {
+    async fn ask(by: &Counted, uri: &str, status: u16) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
         let server = service_fn(move |_: Request<()>| async move {
             let mut response = Response::new(Full::new(Bytes::from("x")));
             *response.status_mut() = ::http::StatusCode::from_u16(status).expect("a status");
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, Infallible>(response)
         });
         let request = Request::get(uri).body(()).expect("a request");
-        Counted(meter.clone()).layer(server).oneshot(request).await.expect("an answer")
+        by.layer(server).oneshot(request).await.expect("an answer")
     }
 
-    #[test]
-    fn watches_are_told_by_their_resource() {
-        let of = |uri: &'static str| watched(&Uri::from_static(uri)).map(str::to_owned);
-        assert_eq!(of("/api/v1/namespaces/a/services?&watch=true&timeoutSeconds=60").as_deref(), Some("services"));
-        assert_eq!(of("/apis/cutover.dev/v1alpha1/cutovers?watch=true").as_deref(), Some("cutovers"));
-        assert_eq!(of("/apis/apps/v1/namespaces/a/deployments?watch=1").as_deref(), Some("deployments"));
-        assert_eq!(of("/api/v1/namespaces?watch=true").as_deref(), Some("namespaces"));
-        assert_eq!(of("/api/v1/namespaces/a/services?limit=500"), None);
-        assert_eq!(of("/version"), None);
+    /// An API server that never answers.
+    fn silent(
+        by: &Counted,
+    ) -> impl Service<Request<()>, Response = Response<UnsyncBoxBody<Bytes, Infallible>>, Error = BoxError> + use<>
+    {
+        by.layer(service_fn(|_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_counted_and_watches_heard() {
-        let meter = Meter::new().expect("metrics");
-        ask(&meter, "/api/v1/namespaces/a/pods", 200).await;
-        ask(&meter, "/api/v1/namespaces/a/pods/x", 404).await;
-        assert_eq!((count(&meter, "GET", "ok"), count(&meter, "GET", "not_found")), ("1".into(), "1".into()));
-        let open = ask(&meter, "/api/v1/namespaces/a/pods?watch=true", 200).await;
-        tokio::time::advance(std::time::Duration::from_secs(40)).await;
-        let age = |meter: &Meter| meter.watches().ages().first().map(|(r, age)| (*r, age.as_secs()));
-        assert_eq!(age(&meter), Some(("pods", 40)));
+        let by = counted();
+        let meter = &by.meter;
+        let _wanted = meter.watches().want("/api/v1/namespaces/a/pods", None, None, "pods", false);
+        ask(&by, "/api/v1/namespaces/a/pods", 200).await;
+        ask(&by, "/api/v1/namespaces/a/pods/x", 404).await;
+        assert_eq!((count(meter, "GET", "ok"), count(meter, "GET", "not_found")), ("1".into(), "1".into()));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let age = |meter: &Meter| meter.watches().ages().first().map(|(r, age)| (r.clone(), age.as_secs()));
+        ask(&by, "/api/v1/namespaces/a/pods?watch=true", 503).await;
+        assert_eq!(age(meter), Some(("pods".into(), 20)), "it was refused");
+        let open = ask(&by, "/api/v1/namespaces/a/pods?watch=true", 200).await;
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(age(meter), Some(("pods".into(), 40)));
         // A frame is a word of the API server.
         let mut body = open.into_body();
         assert!(body.frame().await.is_some());
-        assert_eq!(age(&meter), Some(("pods", 0)));
-        assert_eq!(count(&meter, "WATCH", "ok"), "1");
+        assert_eq!(age(meter), Some(("pods".into(), 0)));
+        assert_eq!(count(meter, "WATCH", "ok"), "1");
     }
 
     #[tokio::test]
     async fn a_request_that_is_given_up_is_counted_as_such() {
-        let meter = Meter::new().expect("metrics");
-        let silent = service_fn(|_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, String>>());
-        let request = Request::delete("/api/v1/namespaces/a/pods/x").body(()).expect("a request");
-        drop(Counted(meter.clone()).layer(silent).oneshot(request));
-        assert_eq!(count(&meter, "DELETE", "abandoned"), "0", "it was never sent");
-        let mut service = Counted(meter.clone())
-            .layer(service_fn(|_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, String>>()));
-        drop(service.call(Request::delete("/x").body(()).expect("a request")));
-        assert_eq!(count(&meter, "DELETE", "abandoned"), "1");
+        let by = counted();
+        let request = || Request::delete("/api/v1/namespaces/a/pods/x").body(()).expect("a request");
+        drop(silent(&by).oneshot(request()));
+        assert_eq!(count(&by.meter, "DELETE", "abandoned"), "0", "it was never sent");
+        drop(silent(&by).call(request()));
+        assert_eq!(count(&by.meter, "DELETE", "abandoned"), "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_nobody_takes_fails_within_seconds() {
+        let by = counted();
+        for (uri, limit) in [("/api/v1/pods?watch=true", WATCH_TAKEN), ("/api/v1/pods?limit=500", ANSWERED)] {
+            let began = Instant::now();
+            let answer = silent(&by).oneshot(Request::get(uri).body(()).expect("a request")).await;
+            assert!(answer.is_err_and(|e| e.to_string().contains("no answer within")), "{uri}");
+            assert_eq!(began.elapsed(), limit, "{uri}");
+            assert!(by.doubt.take(), "{uri}: the next request uses another connection");
+        }
+        assert_eq!(
+            (count(&by.meter, "WATCH", "abandoned"), count(&by.meter, "GET", "abandoned")),
+            ("1".into(), "1".into())
+        );
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
+
 /// One execution of a step, or of what belongs to it. A step's own name has none of `/`, `@` and `#`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Execution {
@@ -71,6 +73,19 @@ pub fn undo_name(step: &str) -> String {
 /// The name of the gate before a step's undo.
 pub(crate) fn approval_name(step: &str) -> String {
     Execution::Approval(step.to_owned()).to_string()
+}
+
+/// The name of the Job of an attempt: the same for the same run, execution and attempt, for ever, and no other's.
+pub fn job_name(run_uid: &str, execution: &str, attempt: u32) -> String {
+    let hash = Sha256::digest(format!("{run_uid}\n{execution}\n{attempt}"));
+    let hash: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
+    let step: String = step_label(execution).chars().take(30).collect();
+    format!("{}-{hash}", step.trim_end_matches('-'))
+}
+
+/// An execution as the value of a label: neither a slash nor an at sign can stand there.
+pub(crate) fn step_label(execution: &str) -> String {
+    execution.replace(['/', '@'], "-")
 }
 
 impl fmt::Display for Execution {

@@ -18,6 +18,7 @@ mod resolve;
 mod resolving;
 mod scope;
 pub mod select;
+mod sides;
 mod steps;
 pub mod templates;
 mod triggers;
@@ -26,8 +27,8 @@ pub mod vars;
 
 pub use actions::Action;
 pub use actions::PlanSuite;
-pub use execution::undo_name;
 pub(crate) use execution::{Execution, Round};
+pub use execution::{job_name, undo_name};
 pub use metrics::Offered;
 pub use refuse::Refusal;
 pub use resolve::resolve;

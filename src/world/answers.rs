@@ -68,6 +68,9 @@ pub struct HttpResponse {
 pub enum HttpError {
     /// Nothing was sent: address refused, unresolved, no connection, a missing Secret. Safe to try again.
     NotSent(String),
+    /// Nothing was sent, since the API server did not answer for a Secret or ConfigMap of the request. That says nothing of
+    /// whoever was to be asked.
+    Unread(String),
     /// Sent, and the answer was lost, late, too large or malformed.
     Lost(String),
 }

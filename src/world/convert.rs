@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
-use crate::api::{ANNOTATION_ATTEMPT, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP};
+use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP};
 use crate::effect::{Attempt, hash};
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
@@ -183,6 +183,7 @@ pub fn pod(pod: &Pod) -> PodView {
         terminating: pod.metadata.deletion_timestamp.is_some() || ended(pod),
         ended: ended(pod),
         gone_by: pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
+        taken: taken(pod),
         ports: ports.collect(),
         containers: containers.collect(),
     }
@@ -201,6 +202,20 @@ fn owner(meta: &ObjectMeta) -> Option<WorkloadRef> {
         }
         _ => None,
     }
+}
+
+/// What the condition that every disruption sets says, or what the kubelet says of its own eviction.
+fn taken(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let disrupted = status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    let (reason, message) = match disrupted {
+        Some(condition) => (condition.reason.as_deref(), condition.message.as_deref()),
+        None => (status.reason.as_deref().filter(|reason| *reason == "Evicted"), status.message.as_deref()),
+    };
+    Some(match message.filter(|message| !message.is_empty()) {
+        Some(message) => format!("{}: {message}", reason?),
+        None => reason?.to_owned(),
+    })
 }
 
 fn ended(pod: &Pod) -> bool {
@@ -299,7 +314,8 @@ pub fn job<'a>(
 ) -> JobView {
     let meta = &job.metadata;
     let label = |key: &str| meta.labels.as_ref().and_then(|l| l.get(key)).cloned();
-    let attempt = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION_ATTEMPT));
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key));
+    let attempt = annotation(ANNOTATION_ATTEMPT);
     let run = label(LABEL_RUN);
     let status = job.status.as_ref();
     let own: Vec<&Pod> = pods.into_iter().filter(|p| is_of(p, meta)).collect();
@@ -314,6 +330,7 @@ pub fn job<'a>(
         owned: meta.owner_references.iter().flatten().any(|o| o.kind == "CutoverRun" && Some(&o.uid) == run.as_ref()),
         run,
         step: label(LABEL_STEP).zip(attempt).and_then(|(step, n)| Some(Attempt::of(&step, n.parse().ok()?))),
+        claim: annotation(ANNOTATION_TEMPLATE).cloned(),
         suspended: job.spec.as_ref().and_then(|s| s.suspend).unwrap_or(false),
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         end: job_end(job),

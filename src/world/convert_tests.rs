@@ -205,6 +205,24 @@ fn how_a_job_ended() {
 }
 
 #[test]
+fn a_pod_that_is_taken_away_says_why() {
+    let disrupted = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting"});
+    for (status, why) in [
+        (json!({"conditions": [disrupted]}), Some("EvictionByEvictionAPI: Eviction API: evicting")),
+        (
+            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
+            Some("Evicted: The node was low on resource: memory."),
+        ),
+        (json!({"phase": "Failed", "reason": "NodeAffinity"}), None),
+        (json!({"phase": "Running"}), None),
+    ] {
+        let taken = pod(&read(json!({"metadata": {}, "status": status}))).taken;
+        assert_eq!(taken.as_deref(), why, "{status}");
+    }
+}
+
+#[test]
 fn a_cutover_that_is_deleted_says_so() {
     let object: Cutover = read(json!({
         "metadata": {"name": "shop", "uid": "c", "deletionTimestamp": "2026-11-20T00:00:00Z"},

@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::Run;
-use crate::api::{ANNOTATION_ATTEMPT, GROUP, LABEL_RUN, LABEL_STEP, VERSION};
+use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, GROUP, LABEL_RUN, LABEL_STEP, VERSION};
 use crate::effect::protocol::{Answer, Heard, JsonPatch, Look, Next, Object, Write, object};
 use crate::effect::{CallError, Class, Outcome};
 
@@ -36,16 +36,24 @@ fn unread(name: &str, again: CallError) -> Outcome {
     }
 }
 
-/// Run, step and attempt of a Job: what makes it the one that was claimed.
-fn identity(job: &Value) -> [Option<&str>; 3] {
-    let at = |map: &str, key: &str| job.pointer(map)?.get(key)?.as_str();
-    let (labels, annotations) = ("/metadata/labels", "/metadata/annotations");
-    [at(labels, LABEL_RUN), at(labels, LABEL_STEP), at(annotations, ANNOTATION_ATTEMPT)]
+fn member<'a>(job: &'a Value, map: &str, key: &str) -> Option<&'a str> {
+    job.pointer(map)?.get(key)?.as_str()
 }
 
+/// Run, step and attempt of a Job.
+fn identity(job: &Value) -> [Option<&str>; 3] {
+    let (labels, annotations) = ("/metadata/labels", "/metadata/annotations");
+    [member(job, labels, LABEL_RUN), member(job, labels, LABEL_STEP), member(job, annotations, ANNOTATION_ATTEMPT)]
+}
+
+/// Whether a Job is the one that was claimed: by run, step and attempt, which anybody can know beforehand, and by the hash
+/// that the claim journaled. Only an older version claimed without one.
 fn ours(manifest: &Value, job: &Value) -> bool {
     let wanted = identity(manifest);
-    wanted.iter().all(Option::is_some) && wanted == identity(job)
+    let claim = |job: &Value| member(job, "/metadata/annotations", ANNOTATION_TEMPLATE).map(str::to_owned);
+    wanted.iter().all(Option::is_some)
+        && wanted == identity(job)
+        && claim(manifest).is_none_or(|hash| claim(job) == Some(hash))
 }
 
 fn suspended(job: &Value) -> bool {
@@ -191,6 +199,14 @@ mod tests {
         assert!(ours(&manifest("r1", "1"), &job));
         assert!(!ours(&manifest("r2", "1"), &job));
         assert!(!ours(&manifest("r1", "2"), &job));
+        // A ready-made one, with everything that could be known beforehand.
+        let mut claimed = manifest("r1", "1");
+        claimed["metadata"]["annotations"][ANNOTATION_TEMPLATE] = "h1".into();
+        assert!(!ours(&claimed, &job));
+        let mut other = claimed.clone();
+        assert!(ours(&claimed, &other));
+        other["metadata"]["annotations"][ANNOTATION_TEMPLATE] = "h2".into();
+        assert!(!ours(&claimed, &other));
         // Nothing is ours by two absent labels that agree.
         let bare = json!({"metadata": {"name": "migrate-1"}});
         assert!(!ours(&bare, &bare));

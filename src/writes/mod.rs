@@ -44,12 +44,15 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
             let status = answer::status(result, *at, accepted.then(|| run.name.to_owned()));
             answer::answer(&answer::Seen { name: decision, uid, resource_version }, &status, heard)
         }
+        Effect::TakeUp { decision, uid, resource_version, at } => {
+            answer::take_up(&answer::Seen { name: decision, uid, resource_version }, *at, heard)
+        }
         // Once: whether an answer came is for the step to judge (P1).
         Effect::Send { key: _, request } => Err(Next::Ask(Box::new(request.clone()))),
         Effect::Switch { route, uid, resource_version, from, to, min_ready } => {
             route::switch(&route::Claim { route, uid, resource_version, from, to }, *min_ready, heard)
         }
-        Effect::Restore { route, from, to, guard, limit, fence } => {
+        Effect::Restore { route, from, to, guard, limit, beside: _, fence } => {
             let limit = Duration::from_millis(limit.as_millis());
             let back = route::Back { route, from, to, guard, limit, fence };
             route::restore(&Object::of::<CutoverRun>(run.name), run.uid, &back, heard)

@@ -4,6 +4,8 @@
 use anyhow::{Context, ensure};
 use cutover::api::run::CutoverRun;
 use cutover::api::{Cutover, Phase};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -201,6 +203,45 @@ fn a_query_that_does_not_parse_is_named() {
             Ok(conditions.unwrap_or_default().iter().any(says).then_some(()))
         })
         .await
+    });
+}
+
+#[test]
+fn a_side_of_more_pods_than_a_trigger_looks_at_is_refused_with_the_triggers_name() {
+    e2e("bad_input_many_pods", async |t: &Case| {
+        t.web().await?;
+        // What the Deployment wants counts; a quota keeps the pods from being made.
+        let pods = t.api::<Pod>().list(&Default::default()).await?.items.len();
+        t.apply(&format!(
+            "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: few}}\nspec: {{hard: {{pods: '{pods}'}}}}\n"
+        ))
+        .await?;
+        t.start().await?;
+        for (name, trigger, wanted, words) in [
+            (
+                "growing",
+                "pods: {memoryGrowing: {for: 5m}}",
+                201,
+                ["spec.observe.triggers[many].pods.memoryGrowing", "201 pods", "at most 200"],
+            ),
+            (
+                "memory",
+                "pods: {memory: {above: 1Gi}}",
+                1001,
+                ["spec.observe.triggers[many].pods", "1001 pods", "at most 1000"],
+            ),
+            (
+                "logs",
+                "logs: {matches: error, moreThan: 3, within: 1m}",
+                1001,
+                ["spec.observe.triggers[many].logs", "1001 pods", "at most 1000"],
+            ),
+        ] {
+            t.merge::<Deployment>("web-green", json!({"spec": {"replicas": wanted}})).await?;
+            let spec = format!("observe: {{for: 1m, every: 5s, triggers: [{{name: many, {trigger}}}]}}\n");
+            says(t, name, web(name, &spec)?, &words, 40).await.with_context(|| name.to_owned())?;
+        }
+        t.merge::<Deployment>("web-green", json!({"spec": {"replicas": 1}})).await
     });
 }
 

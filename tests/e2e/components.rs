@@ -11,20 +11,20 @@ use crate::harness::case::secs;
 use crate::harness::{Case, ROOT, alone, wait};
 
 /// A component of the test cluster, taken away for a while. It is back when this is dropped, however the test ends.
-struct Away {
+pub struct Away {
     name: &'static str,
     back: &'static str,
 }
 
 impl Away {
     /// `how` is a command of `tests/cluster/cluster`.
-    fn take(how: &'static str, name: &'static str) -> Result<Self> {
+    pub fn take(how: &'static str, name: &'static str) -> Result<Self> {
         cluster(how, name)?;
         Ok(Self { name, back: if how == "pause-component" { "resume" } else { "start" } })
     }
 
     /// Brings it back.
-    fn bring(self) -> Result<()> {
+    pub fn bring(self) -> Result<()> {
         let back = cluster(self.back, self.name);
         std::mem::forget(self);
         back
@@ -48,7 +48,7 @@ fn cluster(command: &str, component: &str) -> Result<()> {
 }
 
 /// Whether the cluster is one whose parts may be taken away: that of `tests/cluster/cluster`.
-fn is_ours(what: &str) -> bool {
+pub fn is_ours(what: &str) -> bool {
     let ours = std::env::var_os("CUTOVER_NETNS").is_some();
     if !ours {
         println!("skipped: {what}: the parts of a cluster of one's own are left alone");

@@ -35,7 +35,7 @@ fn prepare(steps: &[String]) -> String {
 }
 
 /// The pod of a step's Job, once it runs.
-async fn running_pod(t: &Case, step: &str) -> Result<Pod> {
+pub(crate) async fn running_pod(t: &Case, step: &str) -> Result<Pod> {
     wait::until(t.api::<Pod>(), &format!("the pod of {step} runs"), secs(40), |all| {
         let of =
             |p: &&Pod| p.metadata.labels.as_ref().and_then(|l| l.get("cutover.dev/step")).is_some_and(|s| s == step);

@@ -101,7 +101,7 @@ fn a_revert_is_honoured_before_the_switch_while_the_watch_of_the_cutover_is_sile
         let spec = "phases: {verify: {steps: [{name: hold, wait: {for: 45s}}]}}\nswitch: {timeout: 20s}\n";
         t.cutover("shop", spec).await?;
         t.phase("shop", Phase::Verifying, 30).await?;
-        proxy.freeze("/cutovers");
+        proxy.freeze(|path| path.contains("/cutovers"));
         t.merge::<Cutover>("shop", json!({"spec": {"activate": "blue"}})).await?;
         // Seen by a live read, before the switch is due.
         t.phase("shop", Phase::Aborted, 60).await?;
@@ -117,7 +117,7 @@ fn the_end_of_a_job_is_seen_while_the_watch_of_jobs_is_silent() {
         let proxy = Proxy::start().await?;
         t.web().await?;
         t.start_through(Some(&proxy.url)).await?;
-        proxy.freeze("/jobs");
+        proxy.freeze(|path| path.contains("/jobs"));
         let job = "{deadline: 120s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, fail]}]}}}";
         t.cutover("shop", &format!("phases: {{prepare: {{steps: [{{name: migrate, job: {job}}}]}}}}\n{WATCHING}"))
             .await?;

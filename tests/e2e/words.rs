@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
+use cutover::api::run::StepState;
 use cutover::api::{Cutover, CutoverRun, Phase, Verb};
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use crate::harness::app::PEOPLE;
 use crate::harness::case::{newest, secs};
+use crate::harness::proxy::Proxy;
 use crate::harness::{Case, e2e, wait};
 
 const HELD: &str = "phases: {prepare: {steps: [{name: hold, wait: {for: 60s}}]}}\nswitch: {timeout: 20s}\n";
@@ -227,5 +229,25 @@ fn an_operator_killed_between_a_word_and_its_answer_repeats_nothing_and_answers(
         ensure!(result.contains("nothing has been switched"), "{result}");
         ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);
         Ok(())
+    });
+}
+
+#[test]
+fn an_abort_that_the_watch_does_not_show_is_found_by_the_live_reading_before_the_claim() {
+    e2e("abort_behind_a_silent_watch", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        t.web().await?;
+        t.start_through(Some(&proxy.url)).await?;
+        let spec = "phases: {verify: {steps: [{name: hold, wait: {for: 6s}}]}}\nswitch: {timeout: 20s}\n";
+        t.cutover("shop", spec).await?;
+        t.phase("shop", Phase::Verifying, 30).await?;
+        proxy.freeze("/cutoverdecisions");
+        t.decide("shop", Verb::Abort).await?;
+        let run = t.phase("shop", Phase::Aborted, 40).await?;
+        let hold = run.status.context("status")?.steps.into_iter().find(|s| s.name == "hold").map(|s| s.state);
+        ensure!(hold == Some(StepState::Succeeded), "it was seen before the switch was due: hold is {hold:?}");
+        ensure!(t.selector_writes("web")?.is_empty(), "{:?}", t.selector_writes("web")?);
+        proxy.thaw();
+        t.ends("shop", Phase::Aborted, 30).await.map(drop)
     });
 }

@@ -30,7 +30,7 @@ impl State {
             (&v.uid, &v.resource_version, v.suspended, started, &v.end, v.owned)
         });
         let pods = c.pods.values().map(|(_, p)| (&p.uid, p.ready));
-        let said = c.decisions.iter().map(|d| d.spec.decision);
+        let said = c.decisions.iter().map(|d| (d.spec.decision, &d.resource_version));
         let _ = write!(
             text,
             "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{:?}",
@@ -67,6 +67,12 @@ impl State {
         }
         let refused: Vec<_> = w.said.refused.keys().collect();
         let _ = write!(text, "|{refused:?}|{}|{:?}", w.said.mute.is_some(), w.unrecorded);
+        let open = |name: &&String| {
+            self.cluster.status.steps.iter().any(|s| s.name == **name && s.state == StepState::Running)
+        };
+        let _ = write!(text, "|{:?}", w.begun_before.iter().filter(open).collect::<Vec<_>>());
+        let inherited: Vec<_> = w.decisions.iter().filter(|d| w.inherited.contains(&d.uid)).map(|d| &d.uid).collect();
+        let _ = write!(text, "|{inherited:?}|{:?}", w.said.taken_up);
         // Times that nothing is measured by any more are left out.
         let second = jiff::SignedDuration::from_secs(1);
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);

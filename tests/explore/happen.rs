@@ -1,7 +1,6 @@
 //! What an event of the search does to the cluster and to the operators.
 
 use cutover::api::decision::{CutoverDecisionSpec, Resolution, Verb};
-use cutover::effect::Effect;
 use cutover::world::{JobEnd, JobResult, Reading};
 
 use super::event::{Fate, What};
@@ -141,19 +140,8 @@ impl State {
         self.cluster.decided(CutoverDecisionSpec { gate, role, token, ..self.word(verb) });
     }
 
-    /// Known, and left out so that the rest is searched: an operator refuses a Rollback, stops before that is written, and the
-    /// next one, by whose time there is something to roll back, takes the same word in. If the first one's answer arrives
-    /// only then, the decision says "refused" and counts (P14): what was refused stands in no journal.
-    fn is_a_refusal_of_what_counts(&self, effect: &Effect) -> bool {
-        let counts = |uid: &String| self.cluster.status.decisions.iter().any(|d| d.uid == *uid);
-        matches!(effect, Effect::Answer { uid, accepted: false, .. } if counts(uid))
-    }
-
     fn reply(&mut self, i: usize, fate: Fate) {
         let Sent { effect, by } = self.sent.remove(i);
-        if by.is_none() && self.is_a_refusal_of_what_counts(&effect) {
-            return;
-        }
         let kind = match fate {
             Fate::Applied => None,
             Fate::ReplyLost => Some(Kind::Lost),

@@ -33,6 +33,9 @@ impl Reached {
         if cutover::journal::is_retired(status) {
             met("retired".into());
         }
+        if status.start_over.is_some() {
+            met("started over".into());
+        }
         if status.question.is_some() {
             met("question".into());
         }

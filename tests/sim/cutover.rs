@@ -2,16 +2,18 @@
 //! requests of `cutover::pilot::cutover`; people and the driver of a run change the objects directly.
 #![allow(dead_code)] // the scenarios and the search use their parts
 
+#[path = "cutover_answers.rs"]
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover::api::cutover::{Cutover, CutoverSpec, Release};
-use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec, DecisionState, DecisionStatus};
+use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
 use cutover::api::phase::Phase;
 use cutover::api::run::{CutoverRun, RunState, RunStatus, Selector, ServiceSwitch, SwitchRecord, SwitchState};
 use cutover::api::template::{Template, TemplateKind};
 use cutover::api::{FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
-use cutover::effect::Outcome;
-use cutover::pilot::cutover::{Answer, Class, Failure, Key, Known, Reply, Request};
+use cutover::pilot::cutover::{Class, Failure, Key, Known, Reply, Request};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -233,15 +235,6 @@ impl Server {
         }
     }
 
-    fn answered(&mut self, name: &str, result: &str, run: Option<String>) {
-        let (now, version) = (self.now, self.next_version());
-        if let Some(decision) = self.decisions.get_mut(name) {
-            let (state, result) = (DecisionState::Answered, Some(result.to_owned()));
-            decision.status = Some(DecisionStatus { state, result, at: Some(now), run });
-            decision.metadata.resource_version = Some(version);
-        }
-    }
-
     // What the operator asks for.
 
     /// Carries a request out.
@@ -323,6 +316,7 @@ impl Server {
                 Reply::Done
             }
             Request::Answer(answers) => Reply::Answers(answers.iter().map(|answer| self.answer(answer)).collect()),
+            Request::TakeUp(wanted) => Reply::Answers(vec![self.take_up(wanted)]),
         })
     }
 
@@ -346,18 +340,6 @@ impl Server {
         self.created.push((name.clone(), run.spec.cutover_uid.clone()));
         self.runs.insert(name, run.clone());
         Ok(Reply::Run(Box::new(run)))
-    }
-
-    fn answer(&mut self, answer: &Answer) -> Outcome {
-        let Some(decision) = self.decisions.get(&answer.name) else { return Outcome::NotFound };
-        if !decision.is_open() {
-            return Outcome::Done;
-        }
-        if decision.metadata.resource_version.as_deref() != Some(answer.resource_version.as_str()) {
-            return Outcome::Conflict("it was changed".into());
-        }
-        self.answered(&answer.name, &answer.said.result, answer.said.run.clone());
-        Outcome::Done
     }
 
     /// What nobody holds any more goes, and with a Cutover its runs.
@@ -403,6 +385,7 @@ impl Server {
                 }
             }
         }
+        wrong.extend(self.refused_and_counted());
         for run in self.runs.values().filter(|r| is_active(r)) {
             if !run.finalizers().iter().any(|f| f == RUN_FINALIZER) {
                 wrong.push(format!("run {} is active and not held", run.name_any()));

@@ -211,6 +211,7 @@ impl Process {
                 };
                 Ok(Reply::Answers(vec![outcome; answers.len()]))
             }
+            (Request::TakeUp(_), Err(failure)) => Ok(Reply::Answers(vec![Outcome::Transient(failure.text)])),
             (_, reply) => reply,
         };
         server.check();

@@ -45,6 +45,7 @@ pub fn request(request: &Request) -> String {
             let list: Vec<String> = answers.iter().map(|a| format!("{}: {}", a.name, a.said.result)).collect();
             format!("ANSWER {}", list.join("; "))
         }
+        Request::TakeUp(wanted) => format!("TAKE UP {}", wanted.name),
     }
 }
 

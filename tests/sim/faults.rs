@@ -84,7 +84,7 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::StartJob { name, .. } => (On::Start, name),
         Effect::DeleteJob { name, .. } => (On::Delete, name),
         Effect::OwnJob { name, .. } => (On::Own, name),
-        Effect::Answer { decision, .. } => (On::Answer, decision),
+        Effect::Answer { decision, .. } | Effect::TakeUp { decision, .. } => (On::Answer, decision),
         Effect::Send { key, .. } => (On::Send, &key.execution),
         Effect::Switch { route, .. } => (On::Switch, &route.name),
         Effect::Restore { route, .. } => (On::Restore, &route.name),

@@ -1,6 +1,8 @@
 //! Jobs of the simulated cluster: how they run, end, or never start.
 
-use cutover::world::{ContainerView, EventView, JobEnd, JobResult, PodView};
+use cutover::effect::Attempt;
+use cutover::world::{ContainerView, EventView, JobEnd, JobResult, JobView, PodView};
+use serde_json::json;
 
 use super::cluster::{Cluster, Job, Who, Wrote};
 use super::script::JobScript;
@@ -29,6 +31,21 @@ impl Cluster {
         if self.jobs.remove(name).is_some() {
             self.wrote(who, Wrote::JobDeleted { job: name.to_owned() });
         }
+    }
+
+    /// Somebody else makes a suspended Job that has everything of the first attempt of a step which can be known beforehand.
+    pub fn ready_made_job(&mut self, step: &str) {
+        let name = cutover::plan::job_name(&self.run.1, step, 1);
+        let view = JobView {
+            uid: format!("{name}-of-others"),
+            resource_version: self.bump(&format!("jobs/{name}")),
+            run: Some(self.run.1.clone()),
+            step: Some(Attempt::of(step, 1)),
+            suspended: true,
+            template: Some(json!({"spec": {"containers": [{"name": "main", "image": "other:1"}]}}).into()),
+            ..JobView::default()
+        };
+        self.jobs.insert(name, Job { view, result: JobResult::default(), deadline: None });
     }
 
     /// The Job of the newest attempt of a step.

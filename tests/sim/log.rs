@@ -157,6 +157,11 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
             let said = said.map(|d| format!("{:?} by {}", d.spec.decision, d.spec.by)).unwrap_or_default();
             format!("answer {said} ({result})")
         }
+        Effect::TakeUp { uid, .. } => {
+            let said = cluster.decisions.iter().find(|d| d.uid == *uid);
+            let said = said.map(|d| format!("{:?} by {}", d.spec.decision, d.spec.by)).unwrap_or_default();
+            format!("take up {said}")
+        }
         Effect::Send { key, .. } => format!("send request {key}"),
         Effect::Switch { route, .. } => format!("switch {} to {}", route.name, cluster.plan.target.name),
         Effect::Restore { route, .. } => format!("restore {} to {}", route.name, cluster.plan.old.name),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use cutover::api::run::{ObjectKind, ObjectRef};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
-use cutover::api::{ANNOTATION_ATTEMPT, ANNOTATION_FENCE, LABEL_RUN, LABEL_STEP};
+use cutover::api::{ANNOTATION_ATTEMPT, ANNOTATION_FENCE, ANNOTATION_TEMPLATE, LABEL_RUN, LABEL_STEP};
 use cutover::effect::protocol::{Answer, Found, Look, Object, Write};
 use cutover::effect::{Attempt, CallError};
 use cutover::endpoints::matches;
@@ -64,6 +64,9 @@ fn job(name: &str, view: &JobView, run_uid: &str) -> Value {
     if let Some(attempt) = &view.step {
         meta["labels"][LABEL_STEP] = attempt.execution.as_str().into();
         meta["annotations"][ANNOTATION_ATTEMPT] = attempt.number.to_string().into();
+    }
+    if let Some(claim) = &view.claim {
+        meta["annotations"][ANNOTATION_TEMPLATE] = claim.as_str().into();
     }
     if view.owned {
         meta["ownerReferences"] = json!([{"kind": "CutoverRun", "uid": run_uid}]);
@@ -203,12 +206,14 @@ impl Cluster {
             }
             ("cutoverdecisions", Some(object)) => {
                 let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                let result = object["status"]["result"].as_str().unwrap_or_default().to_owned();
-                self.answers.insert(uid.clone(), result);
                 if let Some(found) = self.decisions.iter_mut().find(|d| d.uid == uid) {
                     found.resource_version = version;
                 }
-                self.wrote(Who::Us, Wrote::Answered { decision: uid });
+                if object["status"]["state"] == "Answered" {
+                    let result = object["status"]["result"].as_str().unwrap_or_default().to_owned();
+                    self.answers.insert(uid.clone(), result);
+                    self.wrote(Who::Us, Wrote::Answered { decision: uid });
+                }
             }
             _ => self.broken.push(format!("a write of {resource}/{name} is not understood here")),
         }
@@ -227,6 +232,7 @@ impl Cluster {
             resource_version: version,
             run: metadata(object, "labels", LABEL_RUN).map(str::to_owned),
             step,
+            claim: metadata(object, "annotations", ANNOTATION_TEMPLATE).map(str::to_owned),
             suspended,
             template: object.pointer("/spec/template").cloned().map(std::sync::Arc::new),
             ..JobView::default()

@@ -14,6 +14,7 @@ use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, Sw
 use cutover::api::step::{Approval, OnFailure};
 use cutover::effect::{Attempt, Change, Effect};
 use cutover::endpoints::{carries, matches};
+use cutover::journal;
 use cutover::plan::after::{CLOSE, PlanFollowUp};
 use cutover::plan::{Action, Plan, Stage, undo_name};
 
@@ -50,7 +51,12 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
         broken.push("P11: the run closed with a Service that may still be switched".to_owned());
     }
     cluster.words_count_once(&mut broken);
+    let anew = begun_anew(before, after);
     for old in &before.steps {
+        if anew && of_preflight(plan, &old.name) {
+            started_over(after, old, &mut broken);
+            continue;
+        }
         match record(after, &old.name) {
             None => broken.push(format!("P2: the record of {} vanished", old.name)),
             Some(new) if old.state == StepState::Succeeded && new.state != StepState::Succeeded => {
@@ -104,6 +110,30 @@ pub fn at_status(cluster: &mut Cluster, before: &RunStatus) {
         }
     }
     cluster.broken.append(&mut broken);
+}
+
+/// Whether Preflight has begun anew, since the target changed.
+fn begun_anew(before: &RunStatus, after: &RunStatus) -> bool {
+    let of = |status: &RunStatus| status.start_over.as_ref().map_or((0, false), |s| (s.times, s.pending));
+    let ((times, pending), (now, open)) = (of(before), of(after));
+    !open && (now > times || pending)
+}
+
+fn of_preflight(plan: &Plan, name: &str) -> bool {
+    plan.stage(Stage::Preflight).any(|step| step.name == name || step.parts().iter().any(|part| part.name == name))
+}
+
+/// P1: what a step did before Preflight began anew is not forgotten, and no later attempt is named like an earlier one.
+fn started_over(after: &RunStatus, old: &StepRecord, broken: &mut Vec<String>) {
+    let known: BTreeSet<&str> = journal::jobs(after).map(|job| job.name.as_str()).collect();
+    if old.job.iter().chain(&old.former_jobs).any(|job| !known.contains(job.name.as_str())) {
+        broken.push(format!("P1: a Job of {} was forgotten when preflight started over", old.name));
+    }
+    let former = after.start_over.iter().flat_map(|over| &over.steps).find(|f| f.name == old.name).map(|f| f.attempt);
+    let now = record(after, &old.name).map(|r| if r.attempts_before >= old.attempt { r.attempts_before } else { 0 });
+    if former.or(now).unwrap_or(0) < old.attempt {
+        broken.push(format!("P1: the attempts of {} were forgotten when preflight started over", old.name));
+    }
 }
 
 /// P6: counted from what people said, not from what the journal says of it.
@@ -222,11 +252,10 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
         Effect::StartJob { name, uid } => job(name).is_some_and(|j| j.uid.as_ref() == Some(uid) && !j.killed),
         Effect::DeleteJob { name, uid, .. } => job(name).is_some_and(|j| j.uid.as_ref() == Some(uid)),
         // Jobs of former attempts are handed over, too.
-        Effect::OwnJob { name, uid } => {
-            let mut all = status.steps.iter().flat_map(|s| s.job.iter().chain(&s.former_jobs));
-            all.any(|j| j.name == *name && j.uid.as_ref() == Some(uid))
-        }
+        Effect::OwnJob { name, uid } => journal::jobs(status).any(|j| j.name == *name && j.uid.as_ref() == Some(uid)),
         Effect::Answer { uid, result, accepted, .. } => cluster.answer_is_recorded(uid, result, *accepted),
+        // Says nothing of what comes of it.
+        Effect::TakeUp { .. } => true,
         Effect::Send { key, .. } => status
             .steps
             .iter()
@@ -427,7 +456,8 @@ fn longest(plan: &Plan, begun: Timestamp) -> SignedDuration {
     let mut all = SignedDuration::from_mins(5);
     let mut add = |d: Duration| all = all.saturating_add(d.signed());
     for step in &plan.steps {
-        add(step.timeout);
+        // Preflight starts over three times at most.
+        (0..if step.stage == Stage::Preflight { 4 } else { 1 }).for_each(|_| add(step.timeout));
         step.undo.iter().for_each(|undo| add(undo.timeout));
         // Jobs that are killed, or do not end: their pods have a minute, and are looked at live every half.
         add(Duration::from_mins(2));

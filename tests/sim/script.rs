@@ -168,6 +168,8 @@ pub struct Act {
     pub objects: BTreeMap<String, serde_json::Value>,
     pub prometheus_down: Option<bool>,
     pub delete_job: Option<String>,
+    /// Somebody has made a Job with name and labels of the first attempt of this step.
+    pub ready_made_job: Option<String>,
     pub fault: Option<Fault>,
     /// How long the fault of this cue stands.
     pub lasting: Option<Duration>,

@@ -7,7 +7,9 @@ use cutover::api::Duration;
 use cutover::api::cutover::{DriftPolicy, Release, Retire, Window};
 use cutover::api::http::Http;
 use cutover::api::restore::{BlockedAction, BlockedDefault, Connections};
-use cutover::api::step::{Approval, ApprovalRole, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen};
+use cutover::api::step::{
+    Approval, ApprovalRole, FromContainer, Job, Method, OnFailure, Rollout, Scale, SideRef, UndoWhen,
+};
 use cutover::api::trigger::{DecideDefault, MetricTrigger, NoData, Severity, Trigger, Until, Watched};
 use cutover::plan::after::{PlanFollowUp, RETIRE};
 use cutover::plan::{
@@ -174,6 +176,19 @@ pub fn approval(name: &str) -> PlanStep {
         checklist: vec![],
     };
     step(name, Stage::Verify, Action::Approval(approval))
+}
+
+/// A Job of preflight in a container of the target.
+pub fn look(name: &str) -> PlanStep {
+    let from = FromContainer { side: SideRef::Target, container: None };
+    let job = Job {
+        from: Some(from),
+        command: vec!["look".into()],
+        read_only: true,
+        deadline: Some(Duration::from_secs(4)),
+        ..Job::default()
+    };
+    step(name, Stage::Preflight, Action::Job(job))
 }
 
 /// A request that reads only.

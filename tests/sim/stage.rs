@@ -86,6 +86,9 @@ impl Timeline {
         {
             cluster.remove_job(&job, Who::Others);
         }
+        if let Some(step) = &act.ready_made_job {
+            cluster.ready_made_job(step);
+        }
     }
 
     fn misfortune(&mut self, act: &Act) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cutover::api::phase::Phase;
-use cutover::pilot::cutover::Key;
+use cutover::pilot::cutover::{Answer, Key, Request};
 use kube::ResourceExt;
 
 use crate::api_server::{Server, is_active, spec};
@@ -59,6 +59,8 @@ enum Event {
     Destroy(String),
     Delete,
     Stop,
+    /// An answer arrives whose process has stopped.
+    Late(usize),
     /// Somebody else writes the Cutover.
     Annotate,
 }
@@ -66,7 +68,7 @@ enum Event {
 impl Event {
     /// Whether it happens by itself, sooner or later.
     fn is_free(&self) -> bool {
-        matches!(self, Self::Begin(_) | Self::Serve(_, Fate::Served) | Self::Shown | Self::Later(_))
+        matches!(self, Self::Begin(_) | Self::Serve(_, Fate::Served) | Self::Shown | Self::Later(_) | Self::Late(_))
     }
 }
 
@@ -74,6 +76,8 @@ impl Event {
 struct State {
     server: Server,
     process: Process,
+    /// Answers that were under way when their process stopped.
+    late: Vec<Answer>,
     left: Left,
 }
 
@@ -85,7 +89,7 @@ impl State {
         let mut server = Server::new();
         server.apply("web", spec("blue", "1"));
         let process = Process::start(&server);
-        Self { server, process, left }
+        Self { server, process, late: vec![], left }
     }
 
     fn events(&self, world: &World) -> Vec<Event> {
@@ -105,6 +109,7 @@ impl State {
             events.push(Event::Shown);
         }
         events.extend(self.process.later.keys().map(|key| Event::Later(key.clone())));
+        events.extend((0..self.late.len()).map(Event::Late));
         let cutover = self.server.cutovers.get("web");
         let going = cutover.is_none_or(|c| c.metadata.deletion_timestamp.is_some());
         if self.left.specs > 0 && !going {
@@ -176,7 +181,16 @@ impl State {
             }
             Event::Stop => {
                 left.misfortunes -= 1;
+                for running in next.process.looks.values() {
+                    if let Request::Answer(answers) = &running.request {
+                        next.late.extend(answers.iter().cloned());
+                    }
+                }
                 next.process = Process::start(&next.server);
+            }
+            Event::Late(i) => {
+                let answer = next.late.remove(*i);
+                next.server.answer(&answer);
             }
             Event::Annotate => {
                 left.misfortunes -= 1;
@@ -205,6 +219,9 @@ impl State {
         self.server.runs.values().for_each(|r| text.push_str(&words::whole_run(r)));
         for d in self.server.decisions.values() {
             text.push_str(&format!("{:?}{:?}{:?}", d.uid(), d.resource_version(), d.status));
+        }
+        for answer in &self.late {
+            text.push_str(&format!("{}{:?}{}", answer.uid, answer.resource_version, answer.said.result));
         }
         let names: BTreeSet<_> = self.server.created.iter().collect();
         text.push_str(&format!("{:?}{names:?}", self.server.services));

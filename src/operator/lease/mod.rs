@@ -2,22 +2,21 @@
 //! with it, and what one may do that cannot renew it, stands in `net::leadership`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::call::{CallError, Class, call_within};
-use crate::driver::manager::{WATCH_SECONDS, Watched, paced};
 use crate::meter::Meter;
 use crate::net::leadership::Leadership;
+use crate::net::watch::{Named, watch as watch_for_ever};
 
 mod candidate;
 
@@ -62,7 +61,6 @@ pub(crate) struct Keeper {
     candidate: Candidate,
     leadership: Leadership,
     leads: watch::Sender<bool>,
-    health: Arc<dyn Watched>,
     meter: Meter,
 }
 
@@ -74,17 +72,16 @@ impl Keeper {
         identity: &str,
         leadership: Leadership,
         leads: watch::Sender<bool>,
-        health: Arc<dyn Watched>,
         meter: Meter,
     ) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, candidate: Candidate::new(NAME, identity), leadership, leads, health, meter }
+        Self { api, candidate: Candidate::new(NAME, identity), leadership, leads, meter }
     }
 
     /// Runs until `stop`; gives the Lease back then.
     pub async fn run(mut self, stop: CancellationToken) {
-        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}")).timeout(WATCH_SECONDS);
-        let mut events = paced(watcher(self.api.clone(), config));
+        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let mut events = watch_for_ever(self.meter.watches(), self.api.clone(), config, &Named::needed(WATCH));
         let mut listed = false;
         loop {
             let due = self.candidate.due();
@@ -92,22 +89,14 @@ impl Keeper {
                 biased;
                 () = stop.cancelled() => break,
                 Some(event) = events.next() => match event {
-                    Ok(event) => {
-                        self.health.alive(WATCH);
-                        match event {
-                            Event::Init => listed = false,
-                            Event::InitApply(lease) | Event::Apply(lease) => {
-                                listed = true;
-                                self.saw(Some(lease));
-                            }
-                            Event::InitDone if listed => {}
-                            Event::InitDone | Event::Delete(_) => self.saw(None),
-                        }
+                    Ok(Event::Init) => listed = false,
+                    Ok(Event::InitApply(lease) | Event::Apply(lease)) => {
+                        listed = true;
+                        self.saw(Some(lease));
                     }
-                    Err(e) => {
-                        self.health.failed(WATCH, &e.to_string());
-                        tracing::warn!(error = %e, "the watch of the Lease failed");
-                    }
+                    Ok(Event::InitDone) if listed => {}
+                    Ok(Event::InitDone | Event::Delete(_)) => self.saw(None),
+                    Err(e) => tracing::warn!(error = %e, "the watch of the Lease failed"),
                 },
                 () = until(due) => self.write().await,
             }

@@ -28,6 +28,8 @@ struct Open {
     watch: usize,
     key: Key,
     run_uid: String,
+    /// It was there before this process began to watch, and is not taken up yet.
+    inherited: bool,
 }
 
 /// What a look is told of the decisions that name its Cutover.
@@ -41,6 +43,8 @@ pub(super) struct Questions {
     pub(crate) given_up: BTreeSet<String>,
     /// Those for which a run has been opened again.
     pub opened: BTreeSet<String>,
+    /// Those that another process may have answered already, so that its answer may still arrive.
+    pub inherited: BTreeSet<String>,
     /// When a refusal was last told.
     pub told: Option<Timestamp>,
     /// That answers cannot be written was told before.
@@ -72,11 +76,13 @@ impl Asked {
             self.answered(&uid);
             return None;
         }
-        if let Some(listed) = self.listed.get_mut(&watch) {
+        let listed = self.listed.get_mut(&watch);
+        let inherited = self.open.get(&uid).map_or(listed.is_some(), |known| known.inherited);
+        if let Some(listed) = listed {
             listed.insert(uid.clone());
         }
         let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
-        self.open.insert(uid, Open { watch, key: key.clone(), run_uid: decision.spec.run_uid.clone() });
+        self.open.insert(uid, Open { watch, key: key.clone(), run_uid: decision.spec.run_uid.clone(), inherited });
         Some(key)
     }
 
@@ -120,8 +126,21 @@ impl Asked {
             said: open().filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),
             given_up: among(&self.given_up),
             opened: among(&self.opened),
+            inherited: self
+                .open
+                .iter()
+                .filter(|(_, open)| open.key == *key && open.inherited)
+                .map(|(uid, _)| uid.clone())
+                .collect(),
             told: self.told.get(key).copied(),
             mute: self.mute,
+        }
+    }
+
+    /// Nobody else's answer can arrive on it any more.
+    pub(crate) fn take_up(&mut self, uid: &str) {
+        if let Some(open) = self.open.get_mut(uid) {
+            open.inherited = false;
         }
     }
 

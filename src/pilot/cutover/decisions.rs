@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::asked::{Said, may_tell};
 use super::intent;
 use super::known::Memo;
-use super::order::{Answer, Reply, Request};
+use super::order::{Answer, Reply, Request, TakeUp};
 use super::replay::{Replay, Stop, another_kind};
 use super::words::{Place, Stand, Word, judge};
 use crate::api::LABEL_CUTOVER;
@@ -70,6 +70,11 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Hear
             Word::Leave => {}
             Word::Answer { result, run } => answers.push((decision, Said { result, at, run })),
             _ if heard.wish.is_some() => {}
+            Word::Retry | Word::Revalidate if questions.inherited.contains(&uid) => {
+                // Looked at again once that is known, with what then stands there.
+                let done = take_up(look, decision)?;
+                heard.again = heard.again.max(Some(if done { Duration::ZERO } else { AGAIN }));
+            }
             Word::Retry => heard.wish = Some(Wish::Retry(decision)),
             Word::Revalidate if questions.opened.contains(&uid) => {
                 let result = "refused: the run was opened for it and has not taken it in".into();
@@ -115,6 +120,20 @@ fn open<'a>(look: &mut Replay<'a>) -> Result<Vec<&'a CutoverDecision>, Stop> {
 pub fn refuse(look: &mut Replay<'_>, decision: &CutoverDecision, why: &str) -> Result<(), Stop> {
     let said = Said { result: format!("refused: {why}"), at: look.now(), run: None };
     reply(look, vec![(decision, said)]).map(drop)
+}
+
+/// Makes the answer fail that another process may have sent (P14). Whether no more is to be done for that.
+fn take_up(look: &mut Replay<'_>, decision: &CutoverDecision) -> Result<bool, Stop> {
+    let (name, uid) = (decision.name_any(), decision.uid().unwrap_or_default());
+    let resource_version = decision.resource_version().unwrap_or_default();
+    let wanted = TakeUp { name, uid: uid.clone(), resource_version, at: look.now() };
+    let Reply::Answers(outcomes) = look.ask(Request::TakeUp(wanted))? else { return Err(another_kind()) };
+    // Where the status cannot be written, nobody's answer can be.
+    let done = matches!(outcomes.first(), Some(Outcome::Done | Outcome::Refused { .. }));
+    if done {
+        look.remember(Memo::TakenUp(uid));
+    }
+    Ok(done)
 }
 
 /// Writes answers. False where one is to be tried again.

@@ -1,6 +1,7 @@
 //! PURE. Patches that add and take away a finalizer.
 
 use kube::Resource;
+use kube::core::ObjectMeta;
 use serde_json::Value;
 
 use super::order::{Class, Reply, Request};
@@ -25,24 +26,24 @@ pub fn with(object: &impl Resource, finalizer: &str) -> Value {
     patch.operations()
 }
 
-fn without(object: &impl Resource, finalizer: &str) -> Option<Value> {
-    JsonPatch::without_finalizer(object.meta(), finalizer).map(|patch| patch.operations())
+fn without(object: &ObjectMeta, finalizer: &str) -> Option<Value> {
+    JsonPatch::without_finalizer(object, finalizer).map(|patch| patch.operations())
 }
 
-/// Takes the finalizer of a Cutover away. The Cutover as it is then; `None` where there was nothing to take away, or
-/// somebody else has.
-pub(crate) fn let_go<'a>(look: &mut Replay<'a>, cutover: &Cutover) -> Result<Option<&'a Cutover>, Stop> {
+/// Takes the finalizer of a Cutover away. The Cutover as it is then; `None` where there was nothing to take away, somebody
+/// else has, or it cannot be read.
+pub(crate) fn let_go<'a>(look: &mut Replay<'a>, cutover: &ObjectMeta) -> Result<Option<&'a Cutover>, Stop> {
     let Some(patch) = without(cutover, FINALIZER) else { return Ok(None) };
     match taken(look, Request::PatchCutover(patch), Request::Cutover, FINALIZER)? {
         Some(Reply::Cutover(after)) => Ok(Some(after)),
-        None => Ok(None),
+        None | Some(Reply::Unreadable { .. }) => Ok(None),
         Some(_) => Err(another_kind()),
     }
 }
 
 /// Takes the finalizer of a run away, if it has it.
 pub fn release(look: &mut Replay<'_>, run: &CutoverRun) -> Result<(), Stop> {
-    let Some(patch) = without(run, RUN_FINALIZER) else { return Ok(()) };
+    let Some(patch) = without(&run.metadata, RUN_FINALIZER) else { return Ok(()) };
     let name = run.metadata.name.clone().unwrap_or_default();
     taken(look, Request::PatchRun(name.clone(), patch), Request::Run(name), RUN_FINALIZER).map(drop)
 }
@@ -59,6 +60,9 @@ fn taken<'a>(look: &mut Replay<'a>, patch: Request, read: Request, finalizer: &s
         Class::Invalid => {
             let held = match look.ask_opt(read)? {
                 Some(Reply::Cutover(now)) => has(now.as_ref(), finalizer),
+                Some(Reply::Unreadable { metadata, .. }) => {
+                    metadata.finalizers.iter().flatten().any(|f| f == finalizer)
+                }
                 Some(Reply::Run(now)) => has(now.as_ref(), finalizer),
                 None => false,
                 Some(_) => return Err(another_kind()),
@@ -92,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_finalizer_is_removed_by_a_patch_that_tests_its_place() {
-        let patch = without(&run(&["other", RUN_FINALIZER]), RUN_FINALIZER);
+        let patch = without(&run(&["other", RUN_FINALIZER]).metadata, RUN_FINALIZER);
         assert_eq!(patch.map(|p| p[1]["path"].clone()), Some(json!("/metadata/finalizers/1")));
-        assert_eq!(without(&run(&["other"]), RUN_FINALIZER), None);
+        assert_eq!(without(&run(&["other"]).metadata, RUN_FINALIZER), None);
     }
 }

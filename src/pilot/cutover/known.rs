@@ -58,6 +58,8 @@ pub enum Memo {
     GaveUp(String),
     /// A run is opened again for a decision.
     Opened(String),
+    /// No answer of another process can arrive on a decision any more.
+    TakenUp(String),
     /// A refusal was told.
     Told(Timestamp),
 }
@@ -149,6 +151,7 @@ impl Known {
             Memo::Answered(uid) => self.asked.answered(&uid),
             Memo::GaveUp(uid) => self.asked.give_up(&uid),
             Memo::Opened(uid) => self.asked.open_for(&uid),
+            Memo::TakenUp(uid) => self.asked.take_up(&uid),
             Memo::Told(at) => self.asked.told(key, at),
         }
     }

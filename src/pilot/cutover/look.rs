@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::ResourceExt;
+use kube::core::ObjectMeta;
 
 use super::decisions::{self, Wish};
 use super::intent::{self, Live, Verdict};
@@ -27,16 +28,17 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(15);
 pub fn look(look: &mut Replay<'_>) -> Result<Option<Duration>, Stop> {
     let cutover = match look.ask_opt(Request::Cutover)? {
         Some(Reply::Cutover(cutover)) => cutover,
-        Some(Reply::Unreadable { uid, error }) => {
-            unreadable(look, uid.clone(), error);
-            return Ok(None);
+        Some(Reply::Unreadable { metadata, error }) => {
+            unreadable(look, metadata.uid.clone(), error);
+            // What it says is not needed to let it go: nothing hangs for an object that nobody understands.
+            return if metadata.deletion_timestamp.is_some() { going(look, metadata) } else { Ok(None) };
         }
         None => return Ok(decisions::hear(look, None)?.again),
         Some(_) => return Err(another_kind()),
     };
     let heard = decisions::hear(look, Some(cutover))?;
     let again = if cutover.metadata.deletion_timestamp.is_some() {
-        going(look, cutover)?
+        going(look, &cutover.metadata)?
     } else {
         staying(look, cutover.as_ref().clone(), heard.wish)?
     };
@@ -54,9 +56,9 @@ fn unreadable(look: &mut Replay<'_>, uid: Option<String>, error: &str) {
 }
 
 /// A Cutover that is being deleted: its runs decide when it may go, unless the namespace goes too.
-fn going(look: &mut Replay<'_>, cutover: &Cutover) -> Result<Option<Duration>, Stop> {
+fn going(look: &mut Replay<'_>, cutover: &ObjectMeta) -> Result<Option<Duration>, Stop> {
     let namespace_goes = namespace_is_going(look)?;
-    let uid = cutover.uid().unwrap_or_default();
+    let uid = cutover.uid.clone().unwrap_or_default();
     let mut active = 0;
     for run in look.runs(Request::Runs)?.iter().filter(|r| r.spec.cutover_uid == uid) {
         let closed = run.status.as_ref().is_some_and(|s| s.state == RunState::Closed);
@@ -224,7 +226,7 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
 
 /// The Cutover without its finalizer.
 fn unheld(look: &mut Replay<'_>, cutover: Cutover) -> Result<Cutover, Stop> {
-    match finalizer::let_go(look, &cutover)? {
+    match finalizer::let_go(look, &cutover.metadata)? {
         // The answer carries whatever the spec is by now. What this look has judged is another one: recorded as started, a
         // release applied in between would never be.
         Some(after) if after.metadata.generation != cutover.metadata.generation => {
@@ -261,6 +263,58 @@ fn lost(look: &mut Replay<'_>, cutover: &Cutover, name: &str) -> Result<Option<D
     let trouble = Trouble { type_: types::STALLED.into(), reason: reasons::RUN_LOST.into(), message, again: false };
     // Told before it is let go: a Cutover that is not held is not looked at again.
     let again = stuck(look, cutover, None, &live, trouble)?;
-    finalizer::let_go(look, cutover)?;
+    finalizer::let_go(look, &cutover.metadata)?;
     Ok(again)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::run::{CutoverRun, RunStatus};
+    use crate::pilot::cutover::{Key, Look, Order, Seen};
+
+    /// The requests of a look at a Cutover that cannot be read and is being deleted, whose run is closed or not.
+    fn asked(state: RunState) -> Vec<String> {
+        let metadata: ObjectMeta = serde_json::from_value(json!({
+            "name": "web", "uid": "u", "resourceVersion": "7", "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "finalizers": [FINALIZER],
+        }))
+        .expect("metadata");
+        let unreadable = || Reply::Unreadable { metadata: Box::new(metadata.clone()), error: "what?".into() };
+        let spec = json!({"cutover": "web", "cutoverUID": "u", "planVersion": 1, "plan": {}});
+        let mut run = CutoverRun::new("web-1", serde_json::from_value(spec).expect("a spec"));
+        run.status = Some(RunStatus { state, ..RunStatus::default() });
+        let key = Key { namespace: "a".into(), name: "web".into() };
+        let mut look = Look::begin(Arc::default(), key, Seen::default());
+        let mut asked = vec![];
+        loop {
+            for order in look.next(Timestamp::UNIX_EPOCH) {
+                let request = match order {
+                    Order::Do(request) => request,
+                    Order::Done(result) => {
+                        result.expect("a look that does not fail");
+                        return asked;
+                    }
+                    _ => continue,
+                };
+                asked.push(format!("{request:?}").chars().take_while(char::is_ascii_alphabetic).collect());
+                look.hear(Ok(match request {
+                    Request::Namespace => Reply::Namespace { going: false },
+                    Request::Runs => Reply::Runs(vec![run.clone()]),
+                    _ => unreadable(),
+                }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cutover_that_nobody_understands_is_let_go_once_its_run_is_closed() {
+        assert_eq!(asked(RunState::Active), ["Cutover", "Namespace", "Runs"]);
+        assert_eq!(asked(RunState::Closed), ["Cutover", "Namespace", "Runs", "PatchCutover"]);
+    }
 }

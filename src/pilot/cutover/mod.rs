@@ -17,6 +17,7 @@ mod known;
 mod look;
 mod order;
 mod prune;
+mod readable;
 mod reopen;
 mod replay;
 mod retired;
@@ -33,7 +34,8 @@ pub use asked::Said;
 pub use digest::Digest;
 pub(crate) use known::TemplateKey;
 pub use known::{Key, Known, Seen};
-pub use order::{Answer, Class, Failure, Order, Reply, Request};
+pub use order::{Answer, Class, Failure, Order, Reply, Request, TakeUp};
+pub(crate) use readable::readable_run;
 pub(crate) use watch::key_of;
 pub use watch::{Due, Sight};
 

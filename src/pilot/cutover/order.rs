@@ -1,5 +1,6 @@
 //! PURE. What a look wants done, and what may come of it: plain data.
 
+use jiff::Timestamp;
 use std::fmt;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ pub enum Request {
     Turn,
     /// What the watches show: an older Cutover that names a Service of this one: [`Reply::Holder`].
     OlderHolder(Box<Cutover>),
-    /// Patches the metadata of the Cutover (JSON Patch): [`Reply::Cutover`].
+    /// Patches the metadata of the Cutover (JSON Patch): [`Reply::Cutover`] or [`Reply::Unreadable`].
     PatchCutover(Value),
     /// Patches the metadata of a run (JSON Patch): [`Reply::Run`].
     PatchRun(String, Value),
@@ -85,6 +86,8 @@ pub enum Request {
     DeleteRun { name: String, uid: Option<String> },
     /// Writes answers on decisions, some at a time: [`Reply::Answers`] has one outcome for each.
     Answer(Vec<Answer>),
+    /// Takes a decision up, so that no answer of another process can arrive on it any more: [`Reply::Answers`].
+    TakeUp(TakeUp),
 }
 
 impl Request {
@@ -97,7 +100,8 @@ impl Request {
             | Self::ReopenRun(_)
             | Self::CreateRun(_)
             | Self::DeleteRun { .. }
-            | Self::Answer(_) => true,
+            | Self::Answer(_)
+            | Self::TakeUp(_) => true,
             Self::Cutover
             | Self::Run(_)
             | Self::Runs
@@ -128,6 +132,18 @@ pub struct Answer {
     pub said: Said,
 }
 
+/// A decision that another process may have answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeUp {
+    /// The name of the decision.
+    pub name: String,
+    pub uid: String,
+    /// Its resourceVersion as it was read.
+    pub resource_version: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What came of a request that did not fail.
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -135,7 +151,8 @@ pub enum Reply {
     Cutover(Box<Cutover>),
     /// There is a Cutover that this version does not understand.
     Unreadable {
-        uid: Option<String>,
+        /// Which one, and whether it is being deleted.
+        metadata: Box<ObjectMeta>,
         /// Why.
         error: String,
     },

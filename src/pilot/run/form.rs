@@ -55,6 +55,12 @@ pub(crate) fn unreadable(why: &str) -> Note {
     Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "plan".into(), message }
 }
 
+/// Told of a run of which nothing can be read at all.
+pub(crate) fn unreadable_run(why: &str) -> Note {
+    let message = format!("the run cannot be read: {why}; run the operator that wrote it");
+    Note { warning: true, reason: reasons::PLAN_VERSION.into(), subject: "run".into(), message }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@ use crate::api::condition::reasons;
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
 use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
+use crate::journal;
 use crate::plan::Plan;
 use crate::world::{Seen, World};
 
@@ -30,6 +31,7 @@ mod tell;
 mod wake;
 
 pub use crate::journal::outbox::Sink;
+pub(crate) use form::unreadable_run;
 pub(crate) use orders::{Delivery, Ground, Telling};
 pub use orders::{End, Heard, Next, Now, Order, Progress, Put, Reread, Then};
 pub(crate) use tell::panic_text;
@@ -156,9 +158,11 @@ impl Pilot {
             run: run.metadata.name.clone().unwrap_or_default(),
             run_uid: uid.clone(),
         };
+        let mut world = World::new(now.wall, &uid);
+        world.begun_before = journal::under_way(&journal);
         let mut pilot = Self {
             spec_size: serde_json::to_vec(&run.spec).map_or(0, |v| v.len()),
-            world: World::new(now.wall, &uid),
+            world,
             record: run.status.clone(),
             measured: journal.clone(),
             plan: Arc::new(plan),
@@ -392,6 +396,10 @@ impl Pilot {
             return Flow::Stop(Stage::Resting, Then::Sleep(until));
         }
         self.world.stopping = true;
+        if !self.world.not_begun.is_empty() {
+            // Claimed in memory alone: written now, it would be taken for something that was begun.
+            self.begin_anew();
+        }
         if self.form != Form::Other
             && let Some(decision) = self.decide(now, orders)
         {

@@ -146,6 +146,7 @@ mod tests {
             to: [("side".to_owned(), "green".to_owned())].into(),
             guard: RestoreGuard { min_ready: 1, any: false },
             limit: crate::api::Duration::from_secs(2),
+            beside: false,
             fence: "f".into(),
         }
     }

@@ -138,6 +138,7 @@ impl Pilot {
         self.world.not_begun.clear();
         self.world.said.refused.clear();
         self.journal = self.record.clone().unwrap_or_default();
+        self.world.begun_before = journal::under_way(&self.journal);
         // Measured by whoever wrote it.
         self.measured = self.journal.clone();
         self.urgent = false;

@@ -210,7 +210,7 @@ impl Action {
     }
 
     /// The names of what it captures.
-    pub(super) fn captured(&self) -> Vec<String> {
+    pub(crate) fn captured(&self) -> Vec<String> {
         self.planned().captured()
     }
 

@@ -37,14 +37,19 @@ impl Case {
         Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name)
     }
 
-    /// What `/readyz` of an operator of this name says; `None` where it does not serve yet.
+    /// What `/readyz` of an operator of this name says; `None` where it does not serve yet. The only one is `operator`.
     pub async fn readiness(&self, name: &str) -> Result<Option<(u16, String)>> {
+        self.health(name, "readyz").await
+    }
+
+    /// What `/readyz` or `/livez` of an operator of this name says; `None` where it does not serve yet.
+    pub async fn health(&self, name: &str, which: &str) -> Result<Option<(u16, String)>> {
         let log = self.log_of(name)?;
         let Some(address) = log.split_once("listen=Ok(").and_then(|(_, rest)| rest.split(')').next()) else {
             return Ok(None);
         };
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let Ok(answer) = http.get(format!("http://{address}/readyz")).send().await else { return Ok(None) };
+        let Ok(answer) = http.get(format!("http://{address}/{which}")).send().await else { return Ok(None) };
         Ok(Some((answer.status().as_u16(), answer.text().await?)))
     }
 

@@ -123,7 +123,7 @@ impl Case {
     }
 
     /// Waits until a Service answers, and gives its address. The cluster's proxy needs a moment to follow endpoints.
-    async fn answers(&self, service: &str, path: &str) -> Result<String> {
+    pub async fn answers(&self, service: &str, path: &str) -> Result<String> {
         let service = self.api::<Service>().get(service).await?;
         let ip = service.spec.and_then(|s| s.cluster_ip).context("the Service has no address")?;
         let url = format!("http://{ip}:{path}");
@@ -220,6 +220,30 @@ impl Case {
     pub fn crash(&self) -> Result<()> {
         self.kill();
         self.restart_as_before()
+    }
+
+    /// Tells the operator to end, and waits until it has.
+    pub async fn stop(&self) -> Result<()> {
+        if let Some(operator) = self.operator().as_ref() {
+            operator.signal("TERM")?;
+        }
+        wait::poll("the operator ends", secs(15), async || {
+            Ok(self.operator().as_mut().is_none_or(|o| o.exited().is_some()).then_some(()))
+        })
+        .await?;
+        *self.operator() = None;
+        Ok(())
+    }
+
+    /// What the operator holds in memory now and at most, in KiB.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        let id = self.operator().as_ref().map(Operator::id).context("no operator runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let of = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name));
+            line.and_then(|l| l.split_whitespace().next()?.parse().ok()).context("no number")
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
     }
 
     /// Fails when the operator has ended by itself.

@@ -261,7 +261,7 @@ fn agrees(
 }
 
 fn all_jobs(status: &RunStatus) -> impl Iterator<Item = &JobRecord> {
-    status.steps.iter().flat_map(|s| s.job.iter().chain(&s.former_jobs))
+    cutover::journal::jobs(status)
 }
 
 /// P1 and P8 of Jobs: nothing is created, started or deleted that a journal did not name before, each is created and

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::cluster;
+use super::road::Road;
 
 /// What happens to a request instead of passing.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub enum Fault {
     Answer(u16, Arc<str>),
     /// It is carried out, and the connection is closed instead of an answer.
     Reset,
+    /// It goes no further, and the connection is closed instead of an answer.
+    Break,
     /// It goes no further, and nothing ever comes back: no answer and no end of the connection.
     BlackHole,
     /// It passes this much later.
@@ -69,6 +72,30 @@ struct Hold {
     go: watch::Receiver<bool>,
 }
 
+/// Which watches are meant, by path and query.
+type Watches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What becomes of open watches.
+#[derive(Clone, Default)]
+struct Streams {
+    /// These are silent.
+    frozen: Option<Watches>,
+    /// How often some have been ended, which ones the last time, and whether by a broken connection.
+    ended: (u64, Option<Watches>, bool),
+}
+
+impl Streams {
+    fn freezes(&self, asked: &str) -> bool {
+        self.frozen.as_ref().is_some_and(|which| which(asked))
+    }
+
+    /// Whether one that was opened after so many endings has been ended since.
+    fn ends(&self, opened: u64, asked: &str) -> bool {
+        let (count, which, _) = &self.ended;
+        *count > opened && which.as_ref().is_some_and(|which| which(asked))
+    }
+}
+
 /// Says what happens to a request, given its method, path and query.
 pub type Rule = Box<dyn Fn(&http::Method, &str) -> Option<Fault> + Send + Sync>;
 
@@ -77,8 +104,7 @@ struct Inner {
     http: reqwest::Client,
     rule: Mutex<Option<Rule>>,
     hold: Mutex<Option<Hold>>,
-    /// Watches whose path has this part are silent.
-    frozen: watch::Sender<Option<&'static str>>,
+    streams: watch::Sender<Streams>,
     refused: std::sync::atomic::AtomicU64,
 }
 
@@ -86,6 +112,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Proxy {
     inner: Arc<Inner>,
+    road: Road,
     /// What the operator's kubeconfig names as the server.
     pub url: String,
 }
@@ -104,18 +131,19 @@ impl Proxy {
             http: http.build()?,
             rule: Mutex::new(None),
             hold: Mutex::new(None),
-            frozen: watch::Sender::new(None),
+            streams: watch::Sender::default(),
             refused: std::sync::atomic::AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let (road, address) = Road::start(listener.local_addr()?).await?;
+        let url = format!("http://{address}");
         let app = axum::Router::new().fallback(forward).with_state(inner.clone());
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
                 eprintln!("proxy: {error}");
             }
         });
-        Ok(Self { inner, url })
+        Ok(Self { inner, road, url })
     }
 
     /// From now on requests for which `rule` names a fault meet it.
@@ -128,14 +156,33 @@ impl Proxy {
         *self.inner.rule.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Watches whose path has this part say nothing any more; nothing else is held up.
-    pub fn freeze(&self, part: &'static str) {
-        self.inner.frozen.send_replace(Some(part));
+    /// These watches say nothing any more, new ones of the kind neither, though they can be opened; nothing else is held up.
+    pub fn freeze(&self, which: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.inner.streams.send_modify(|streams| streams.frozen = Some(Arc::new(which)));
     }
 
     /// They say what they have kept back, and go on.
     pub fn thaw(&self) {
-        self.inner.frozen.send_replace(None);
+        self.inner.streams.send_modify(|streams| streams.frozen = None);
+    }
+
+    /// These watches end, as the API server ends each after a while.
+    pub fn end_watches(&self, which: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.end(Arc::new(which), false);
+    }
+
+    /// The connections of these watches break.
+    pub fn break_watches(&self, which: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.end(Arc::new(which), true);
+    }
+
+    fn end(&self, which: Watches, breaks: bool) {
+        self.inner.streams.send_modify(|streams| streams.ended = (streams.ended.0 + 1, Some(which), breaks));
+    }
+
+    /// The connections: all that there are can be made to die.
+    pub fn road(&self) -> &Road {
+        &self.road
     }
 
     /// Holds the first request that `which` names, for as long as it takes.
@@ -192,11 +239,9 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
         Some(Fault::Reset) => {
             let answer = pass(&inner, request).await;
             let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
-            // A body that fails before its first byte makes the server close the connection.
-            let cut =
-                futures::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("reset by the test")) });
-            Response::new(Body::from_stream(cut))
+            Response::new(Body::from_stream(broken()))
         }
+        Some(Fault::Break) => Response::new(Body::from_stream(broken())),
         Some(Fault::BlackHole) => std::future::pending().await,
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
@@ -204,6 +249,40 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
         }
         None => pass_or_hold(&inner, request).await,
     }
+}
+
+/// A body that fails before its first byte makes the server close the connection.
+fn broken() -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> {
+    futures::stream::once(async { Err(std::io::Error::other("reset by the test")) })
+}
+
+/// The events of a watch, as far as they come through.
+fn told<E>(
+    inner: &Inner,
+    asked: &str,
+    events: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Send + 'static,
+) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static
+where
+    E: Into<axum::BoxError> + Send + 'static,
+{
+    let mut streams = inner.streams.subscribe();
+    let (opened, asked) = (streams.borrow().ended.0, asked.to_owned());
+    let (frozen, part) = (streams.clone(), asked.clone());
+    let held = events.then(move |event| {
+        let (mut frozen, part) = (frozen.clone(), part.clone());
+        async move {
+            // An error says that the proxy is gone, and with it the test.
+            let _ = frozen.wait_for(|streams| !streams.freezes(&part)).await;
+            event.map_err(std::io::Error::other)
+        }
+    });
+    let last = streams.clone();
+    let part = asked.clone();
+    let ended = async move { streams.wait_for(|streams| streams.ends(opened, &part)).await.map(drop) };
+    held.take_until(Box::pin(ended)).chain(broken().filter(move |_| {
+        let streams = last.borrow();
+        std::future::ready(streams.ends(opened, &asked) && streams.ended.2)
+    }))
 }
 
 async fn pass_or_hold(inner: &Arc<Inner>, request: Request) -> Response {
@@ -271,15 +350,7 @@ async fn pass(inner: &Inner, request: Request) -> Response {
             response.headers_mut().remove(http::header::TRANSFER_ENCODING);
             let events = answer.bytes_stream();
             *response.body_mut() = if asked.contains("watch=") {
-                let frozen = inner.frozen.subscribe();
-                Body::from_stream(events.then(move |event| {
-                    let (mut frozen, asked) = (frozen.clone(), asked.clone());
-                    async move {
-                        // An error says that the proxy is gone, and with it the test.
-                        let _ = frozen.wait_for(|part| part.is_none_or(|part| !asked.contains(part))).await;
-                        event
-                    }
-                }))
+                Body::from_stream(told(inner, &asked, events))
             } else {
                 Body::from_stream(events)
             };

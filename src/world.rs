@@ -146,8 +146,9 @@ pub struct Said {
 pub struct TakenUp {
     /// Since when that is tried.
     pub since: Timestamp,
-    /// It is done: the version that was seen before, which is not the present one.
-    pub version: Option<String>,
+    /// The version that the last try tests: once it is done, the decision has another one.
+    pub tested: String,
+    pub done: bool,
 }
 
 /// A Service.

@@ -51,25 +51,27 @@ pub fn tell(d: &mut Draft, refused: Vec<(Verb, String)>) {
 pub fn is_taken_up(d: &mut Draft, view: &DecisionView) -> bool {
     let now = d.now();
     let key = EffectKey::TakeUp(view.uid.clone());
-    let since = match d.said.taken_up.get(&view.uid) {
-        Some(TakenUp { version: Some(_), .. }) => return true,
-        Some(TakenUp { since, version: None }) => *since,
-        None => now,
-    };
-    let version = match d.outcome(&key).map(|(_, outcome)| outcome) {
-        Some(Outcome::Done) => Some(view.resource_version.clone()),
+    let known = d.said.taken_up.get(&view.uid).cloned();
+    let mut state = known.unwrap_or(TakenUp { since: now, tested: String::new(), done: false });
+    if state.done {
+        return true;
+    }
+    match d.outcome(&key).map(|(_, outcome)| outcome) {
+        // The watch may have shown it before.
+        Some(Outcome::Done) => state.done = true,
         // Its status cannot be written, so that nobody's answer can be.
-        Some(Outcome::Refused { .. }) => Some(String::new()),
+        Some(Outcome::Refused { .. }) => (state.done, state.tested) = (true, String::new()),
         Some(Outcome::Conflict(_)) => {
             d.out.reads.insert(ReadKey::After(key), Read::Refresh);
             return false;
         }
-        _ => None,
-    };
+        _ if !d.world.in_flight.contains(&key) => state.tested.clone_from(&view.resource_version),
+        _ => {}
+    }
     let patience = if words::is_way_back(view.spec.decision) { PATIENCE_BACK } else { PATIENCE };
-    let due = later(since, patience);
-    let taken_up = version.is_some() || now >= due;
-    d.said.taken_up.insert(view.uid.clone(), TakenUp { since, version });
+    let due = later(state.since, patience);
+    let taken_up = state.done || now >= due;
+    d.said.taken_up.insert(view.uid.clone(), state);
     if !taken_up {
         let effect = Effect::TakeUp {
             decision: view.name.clone(),
@@ -94,7 +96,7 @@ pub fn write(d: &mut Draft) {
     // One that was taken up has another version by now, which is not seen yet.
     let seen = |effect: &Effect| match effect {
         Effect::Answer { uid, resource_version, .. } => {
-            d.said.taken_up.get(uid).is_none_or(|t| t.version.as_ref() != Some(resource_version))
+            d.said.taken_up.get(uid).is_none_or(|t| !t.done || t.tested != *resource_version)
         }
         _ => true,
     };
@@ -122,7 +124,7 @@ pub(crate) fn is_awaited(d: &Draft) -> bool {
 /// Whether a decision is not judged before an operator before this one is known not to have answered it.
 fn is_being_taken_up(d: &Draft, view: &DecisionView) -> bool {
     let judged = d.journal.decisions.iter().any(|r| r.uid == view.uid) || d.said.refused.contains_key(&view.uid);
-    !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| t.version.is_none())
+    !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| !t.done)
 }
 
 /// Answers that are to be written: first those of decisions that count, then of those that another would take for open.
@@ -359,6 +361,13 @@ mod tests {
         assert_eq!((f.journal.decisions.len(), answers(&done).len()), (1, 0));
         f.world.decisions[0].resource_version = "2".into();
         assert_eq!(answers(&pass(&mut f)), [(uid, "accepted".into())]);
+        // The watch may show that version before the answer comes.
+        let (mut f, uid) = begun(Verb::Suspend);
+        f.world.in_flight.insert(EffectKey::TakeUp(uid.clone()));
+        f.world.decisions[0].resource_version = "2".into();
+        pass(&mut f);
+        f.world.in_flight.clear();
+        assert_eq!(answers(&come(&mut f, &uid, Outcome::Done)), [(uid, "accepted".into())]);
         // The answer of the process before was there first.
         let (mut f, uid) = begun(Verb::Suspend);
         let late = come(&mut f, &uid, Outcome::Conflict("answered".into()));

@@ -7,7 +7,7 @@ use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::Value;
 
-use super::call::{CALL_LIMIT, CallError, call, call_within, insist, push};
+use super::call::{CALL_LIMIT, CallError, call, call_within, insist};
 use crate::api::FIELD_MANAGER;
 use crate::effect::protocol::{Answer, As, Found, Heard, Look, Object, Send, Write};
 use crate::world::convert;
@@ -23,7 +23,7 @@ pub(super) struct Clients {
     /// The operator, for writes of its own.
     pub operator: Client,
     pub namespace: String,
-    /// Users wait for this: what is not answered is asked again beside itself.
+    /// Users wait for this: a read that is not answered is asked again beside itself.
     pub urgent: bool,
 }
 
@@ -95,11 +95,7 @@ impl Clients {
             Write::Patch(object, patch) => {
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
                 let body = patch.body()?;
-                let api = self.api(client, &object.resource);
-                let send = || api.patch(&object.name, &params, &body);
-                // Whatever it tests lets it take effect once, however often it is sent.
-                let answer = if self.urgent { push(limit, send).await } else { call_within(limit, send()).await };
-                json(&answer?)
+                json(&call_within(limit, self.api(client, &object.resource).patch(&object.name, &params, &body)).await?)
             }
             Write::ReplaceStatus(object, body) => {
                 let body: DynamicObject =

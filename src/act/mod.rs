@@ -1,6 +1,6 @@
 //! WRITES. [`Claimed`]`<Effect>` → [`Outcome`]. What is read and sent, and what the answers mean, is said by
-//! [`crate::writes`]; here it is only carried out. Nothing is retried: the driver
-//! decides about another try. Only what a restore reads and writes is sent again beside itself while nobody answers.
+//! [`crate::writes`]; here it is only carried out. Nothing is retried: the driver decides about another try. Only what a restore
+//! reads is asked again beside itself while nobody answers.
 
 use crate::effect::protocol::{Heard, Next};
 use crate::effect::{Claimed, Effect, Outcome};

@@ -150,32 +150,6 @@ where
     call_within(limit, answer).await
 }
 
-/// A write that takes effect once at most, whoever sends it: while it is not answered within its long limit, it is sent again
-/// beside itself, with little time each. A webhook that is slow answers the long one; once a way that was closed opens, one
-/// of the short ones is the first to pass.
-pub(crate) async fn push<T, F>(limit: Duration, send: impl Fn() -> F) -> Result<T, CallError>
-where
-    F: Future<Output = Result<T, kube::Error>>,
-{
-    let mut long = std::pin::pin!(call_within(limit, send()));
-    let mut next = tokio::time::Instant::now() + LATE;
-    loop {
-        let short = async {
-            tokio::time::sleep_until(next).await;
-            call_within(LATE, send()).await
-        };
-        tokio::select! {
-            biased;
-            answer = &mut long => return answer,
-            answer = short => match answer {
-                // It may well be the long one that is served.
-                Err(e) if e.class == Class::Transient => next += LATE,
-                answer => return answer,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -260,25 +234,6 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert!(insist(CALL_LIMIT, || nth(&sent, &[None])).await.is_err_and(|e| e.late));
         assert_eq!(began.elapsed(), CALL_LIMIT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_write_that_hangs_is_sent_again_beside_itself_and_keeps_its_time() {
-        let push_all = async |limit, answers: &[Option<(u64, Result<u32, u16>)>]| {
-            let (sent, began) = (AtomicU32::new(0), tokio::time::Instant::now());
-            let answer = push(Duration::from_secs(limit), || nth(&sent, answers)).await;
-            (answer.map_err(|e| e.class), began.elapsed().as_millis(), sent.load(Ordering::Relaxed))
-        };
-        // A slow webhook: the long one is answered, whatever becomes of those beside it.
-        let slow = Some((10_500, Ok(1)));
-        assert_eq!(push_all(16, &[slow, Some((10_000, Ok(2)))]).await, (Ok(1), 10_500, 11));
-        assert_eq!(push_all(16, &[slow, Some((5, Err(503)))]).await.0, Ok(1));
-        // A way that opens after 7 s, and the first request is lost for good.
-        let opens = [None, None, None, None, None, None, None, Some((20, Ok(8)))];
-        assert_eq!(push_all(30, &opens).await, (Ok(8), 7020, 8));
-        // The long one took effect and its answer is late: the tests of the next one say so.
-        assert_eq!(push_all(30, &[None, Some((5, Err(422)))]).await, (Err(Class::Invalid), 1005, 2));
-        assert_eq!(push_all(2, &[None]).await.1, 2000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -241,7 +241,7 @@ fn an_abort_that_the_watch_does_not_show_is_found_by_the_live_reading_before_the
         let spec = "phases: {verify: {steps: [{name: hold, wait: {for: 6s}}]}}\nswitch: {timeout: 20s}\n";
         t.cutover("shop", spec).await?;
         t.phase("shop", Phase::Verifying, 30).await?;
-        proxy.freeze("/cutoverdecisions");
+        proxy.freeze(|path| path.contains("/cutoverdecisions"));
         t.decide("shop", Verb::Abort).await?;
         let run = t.phase("shop", Phase::Aborted, 40).await?;
         let hold = run.status.context("status")?.steps.into_iter().find(|s| s.name == "hold").map(|s| s.state);

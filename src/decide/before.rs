@@ -128,7 +128,7 @@ fn cut(d: &mut Draft, step: &PlanStep, state: Option<StepState>) {
 /// written, has not begun for anybody else.
 fn stop(d: &mut Draft, step: &PlanStep, why: &str) {
     let Some(mut record) = journal::record(&d.journal, &step.name).cloned() else { return };
-    let begun = may_have_begun(d, &record);
+    let begun = step.action.only_reads() || may_have_begun(d, &record);
     let event = match begun {
         false => StepEvent::LeftOut,
         true if record.sent.is_some() => StepEvent::Lost,
@@ -223,6 +223,19 @@ mod tests {
     fn scale(name: &str, replicas: u32) -> PlanStep {
         let scale = json!({"side": "Target", "replicas": replicas, "allowDowntime": true});
         step(name, Stage::BeforeRestore, Action::Scale(serde_json::from_value(scale).expect("a scale")))
+    }
+
+    #[test]
+    fn what_only_reads_and_is_not_over_in_its_time_has_failed() {
+        let mut f = Fixture::new();
+        let page = json!({"http": {"path": "/maintenance"}});
+        f.plan.steps = vec![step("page", Stage::BeforeRestore, serde_json::from_value(page).expect("an action"))];
+        f.journal.ending = Some(ending(&f));
+        f.journal.steps = vec![StepRecord { name: "page".into(), ..running() }];
+        let mut d = Draft::new(&f.plan, &f.journal, &f.world);
+        cut(&mut d, &f.plan.steps[0], Some(StepState::Running));
+        assert_eq!(d.journal.steps[0].state, StepState::Failed);
+        assert!(d.journal.ending.is_some_and(|e| e.incomplete));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use change::{Change, hash};
 pub use claimed::Claimed;
 pub use failure::{CallError, Class};
 pub use key::{Attempt, EffectKey, ReadKey};
-pub use scope::Scope;
+pub use scope::RunScope;
 
 /// Something to be looked at. Long ones run beside the driver and answer into its mailbox.
 #[derive(Clone, Debug, PartialEq)]

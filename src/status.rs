@@ -12,7 +12,7 @@ use crate::endpoints::way_back::{OldSide, stopped_by};
 use crate::journal;
 use crate::plan::Plan;
 use crate::plan::after::RETIRE;
-use crate::route::{Names, Seen};
+use crate::route::{Names, RouteView};
 pub(crate) use crate::view::release_name;
 use crate::world::{Reading, World};
 
@@ -24,7 +24,7 @@ pub(crate) use project::{Facts, without_version};
 /// Services of the run whose selector is neither side's.
 pub(crate) fn drifted(plan: &Plan, world: &World) -> Vec<String> {
     let foreign = |name: &&String| {
-        world.service(name).is_some_and(|v| Seen::from(v).names(&plan.old, &plan.target) == Names::Foreign)
+        world.service(name).is_some_and(|v| RouteView::from(v).names(&plan.old, &plan.target) == Names::Foreign)
     };
     plan.services.iter().filter(foreign).cloned().collect()
 }

@@ -1,31 +1,36 @@
 //! What came of a decision is written on it, where no driver does it: see [`crate::writes::answer`].
 
 use crate::api::decision::DecisionStatus;
-use crate::effect::protocol::{Heard, Next};
+use crate::effect::protocol::{Exchange, Next};
 use crate::effect::{CallError, Outcome};
 use crate::writes::answer as judged;
 
-pub use crate::writes::answer::{Seen, status};
+pub use crate::writes::answer::{OpenDecision, status};
 
 use super::calls::Clients;
 
 /// Writes it as the operator itself.
-pub async fn answer(client: kube::Client, namespace: &str, seen: &Seen<'_>, status: &DecisionStatus) -> Outcome {
+pub async fn answer(
+    client: kube::Client,
+    namespace: &str,
+    seen: &OpenDecision<'_>,
+    status: &DecisionStatus,
+) -> Outcome {
     write(client, namespace, |heard| judged::answer(seen, status, heard)).await
 }
 
 /// Takes a decision up as the operator itself.
-pub async fn take_up(client: kube::Client, namespace: &str, seen: &Seen<'_>, at: jiff::Timestamp) -> Outcome {
+pub async fn take_up(client: kube::Client, namespace: &str, seen: &OpenDecision<'_>, at: jiff::Timestamp) -> Outcome {
     write(client, namespace, |heard| judged::take_up(seen, at, heard)).await
 }
 
-async fn write(client: kube::Client, namespace: &str, next: impl Fn(&Heard) -> Result<Outcome, Next>) -> Outcome {
+async fn write(client: kube::Client, namespace: &str, next: impl Fn(&Exchange) -> Result<Outcome, Next>) -> Outcome {
     let clients = Clients::of_operator(client, namespace);
-    let mut heard = Heard::default();
+    let mut heard = Exchange::default();
     loop {
         match next(&heard) {
             Ok(outcome) => return outcome,
-            Err(Next::Look(looks)) => clients.look(&mut heard, looks).await,
+            Err(Next::Read(looks)) => clients.look(&mut heard, looks).await,
             Err(Next::Send(send)) => heard.wrote(clients.send(&send).await),
             Err(Next::Ask(_) | Next::End(_)) => {
                 return CallError::invalid("an answer to a decision asks nobody").outcome();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::call::{CALL_LIMIT, CallError, call, call_within, insist};
 use crate::api::FIELD_MANAGER;
-use crate::effect::protocol::{Answer, As, Found, Heard, Look, Object, Send, Write};
+use crate::effect::protocol::{Answer, As, Exchange, LiveAnswer, LiveRead, Object, Send, Write};
 use crate::world::convert;
 
 /// What an executor needs.
@@ -39,7 +39,7 @@ impl Clients {
     }
 
     /// Reads all of these together.
-    pub(super) async fn look(&self, heard: &mut Heard, looks: Vec<Look>) {
+    pub(super) async fn look(&self, heard: &mut Exchange, looks: Vec<LiveRead>) {
         let answers = join_all(looks.iter().map(|look| self.read(look))).await;
         looks.into_iter().zip(answers).for_each(|(look, answer)| heard.read(look, answer));
     }
@@ -51,27 +51,27 @@ impl Clients {
         if self.urgent { insist(limit, ask).await } else { call_within(limit, ask()).await }
     }
 
-    async fn read(&self, look: &Look) -> Answer {
+    async fn read(&self, look: &LiveRead) -> Answer {
         match look {
-            Look::Object(Object { resource, name }) => {
+            LiveRead::Object(Object { resource, name }) => {
                 let api = self.api(&self.reader, resource);
-                json(&self.ask(CALL_LIMIT, || api.get(name)).await?).map(Found::Object)
+                json(&self.ask(CALL_LIMIT, || api.get(name)).await?).map(LiveAnswer::Object)
             }
-            Look::Pods(selector) => {
+            LiveRead::Pods(selector) => {
                 let labels: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 let api: Api<Pod> = Api::namespaced(self.reader.clone(), &self.namespace);
                 let params = ListParams::default().labels(&labels.join(","));
-                let limit = if self.urgent { CALL_LIMIT } else { Heard::FRESH };
+                let limit = if self.urgent { CALL_LIMIT } else { Exchange::FRESH };
                 let list = self.ask(limit, || api.list(&params)).await?;
-                Ok(Found::Pods(list.items.iter().map(convert::pod).collect()))
+                Ok(LiveAnswer::Pods(list.items.iter().map(convert::pod).collect()))
             }
-            Look::List { resource, fields } => {
+            LiveRead::List { resource, fields } => {
                 let params = match fields.as_str() {
                     "" => ListParams::default(),
                     fields => ListParams::default().fields(fields),
                 };
                 let found = call(self.api(&self.reader, resource).list(&params)).await?;
-                found.items.iter().map(json).collect::<Result<_, _>>().map(Found::List)
+                found.items.iter().map(json).collect::<Result<_, _>>().map(LiveAnswer::List)
             }
         }
     }

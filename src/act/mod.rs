@@ -2,12 +2,12 @@
 //! [`crate::writes`]; here it is only carried out. Nothing is retried: the driver decides about another try. Only what a restore
 //! reads is asked again beside itself while nobody answers.
 
-use crate::effect::protocol::{Heard, Next};
+use crate::effect::protocol::{Exchange, Next};
 use crate::effect::{Claimed, Effect, Outcome};
 use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
-use crate::observe::Scope;
+use crate::observe::RunScope;
 use crate::world::{HttpAnswer, HttpError};
 use crate::writes::{self, Run};
 
@@ -35,7 +35,7 @@ impl Actor {
     }
 
     /// Carries out one effect as the Cutover's ServiceAccount.
-    pub async fn act(&self, scope: &Scope, effect: &Claimed<Effect>) -> Outcome {
+    pub async fn act(&self, scope: &RunScope, effect: &Claimed<Effect>) -> Outcome {
         let account = self.identity.as_account(&scope.namespace, &scope.service_account);
         let clients = Clients {
             reader: self.client.clone(),
@@ -47,13 +47,13 @@ impl Actor {
         };
         let run = Run { name: &scope.run, uid: &scope.run_uid };
         let began = tokio::time::Instant::now();
-        let mut heard = Heard::default();
+        let mut heard = Exchange::default();
         loop {
             heard.leads = self.leadership.holds();
             heard.took = began.elapsed();
             match writes::next(run, effect.get(), &heard) {
                 Next::End(outcome) => return outcome,
-                Next::Look(looks) => clients.look(&mut heard, looks).await,
+                Next::Read(looks) => clients.look(&mut heard, looks).await,
                 Next::Send(send) => heard.wrote(clients.send(&send).await),
                 Next::Ask(request) => {
                     let answers = match self.leadership.permit() {

@@ -20,7 +20,7 @@ pub fn workloads(cx: &Cx, side: Option<SideRef>, named: &[WorkloadRef]) -> Vec<W
 }
 
 /// What is known of a workload.
-pub enum Look<'a> {
+pub enum WorkloadState<'a> {
     /// It exists.
     Known(&'a WorkloadView),
     /// Not known yet.
@@ -30,14 +30,14 @@ pub enum Look<'a> {
 }
 
 /// Looks at a workload.
-pub fn look<'a>(cx: &Cx<'a>, workload: &WorkloadRef, record: &mut StepRecord) -> Look<'a> {
+pub fn look<'a>(cx: &Cx<'a>, workload: &WorkloadRef, record: &mut StepRecord) -> WorkloadState<'a> {
     let name = shown(&workload.into());
     match cx.world.workloads.get(workload).map(|seen| &seen.value) {
-        Some(Some(view)) => Look::Known(view),
-        Some(None) => Look::Missing(format!("{name} does not exist")),
+        Some(Some(view)) => WorkloadState::Known(view),
+        Some(None) => WorkloadState::Missing(format!("{name} does not exist")),
         None => {
             record.message = Some(format!("{name} is being looked up"));
-            Look::Wait
+            WorkloadState::Wait
         }
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn known(
 }
 
 /// A change that a step wants.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct WantedChange<'a> {
     pub why: &'a str,
     /// What was journaled of the object.
     pub before: &'a Before,
@@ -106,7 +106,7 @@ pub(crate) enum Made {
     Never(String),
 }
 
-impl Wanted<'_> {
+impl WantedChange<'_> {
     /// Makes the change: takes in its outcome, or wants its effect.
     pub fn make(self, cx: &Cx, out: &mut Out) -> Made {
         let object = &self.before.object;
@@ -312,7 +312,7 @@ pub(crate) fn take_back(
             continue;
         }
         let unless_live = cx.plan.services.clone();
-        let made = Wanted { why: &step.name, before: &before, change, unless_live, seen: None }.make(cx, out);
+        let made = WantedChange { why: &step.name, before: &before, change, unless_live, seen: None }.make(cx, out);
         let Some(slot) = record.before.get_mut(i) else { continue };
         match made {
             Made::Done(hash) => template_changed(slot, hash, None),

@@ -10,7 +10,7 @@ use crate::effect::{Change, Read};
 use crate::plan::{Action, PlanStep};
 use crate::world::{CronJobView, Reading};
 
-use super::change::{self, Made, Wanted, shown};
+use super::change::{self, Made, WantedChange, shown};
 use super::{Cx, Out, Verdict, attempt_of};
 
 /// Every CronJob of a step, and whether it is to be suspended.
@@ -48,7 +48,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, jobs: &CronJobs, record: &mut StepRecor
         }
         let change = Change::Suspend { from, to: suspend };
         let seen = seen.map(|view| change.on(&json!({"spec": {"suspend": view.suspended}})));
-        match (Wanted { why: &step.name, before: &before, change, unless_live: vec![], seen }).make(cx, out) {
+        match (WantedChange { why: &step.name, before: &before, change, unless_live: vec![], seen }).make(cx, out) {
             Made::Done(_) => record.before.iter_mut().skip(i).take(1).for_each(|b| b.done = true),
             Made::NotYet(why) => {
                 open = true;

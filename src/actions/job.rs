@@ -118,10 +118,10 @@ fn watch(
     out: &mut Out,
 ) -> Option<Verdict> {
     let view = match find(cx, &claim, uid) {
-        Found::Job(view) => Some(view),
-        Found::NotSeenYet => None,
-        Found::Gone => return Some(gone_for_good(&claim.name)),
-        Found::Other => {
+        FoundJob::Job(view) => Some(view),
+        FoundJob::NotSeenYet => None,
+        FoundJob::Gone => return Some(gone_for_good(&claim.name)),
+        FoundJob::Other => {
             return Some(Verdict::unknown(format!("Job {} was replaced by another of that name", claim.name)));
         }
     };
@@ -201,25 +201,25 @@ fn gone_for_good(name: &str) -> Verdict {
     Verdict::unknown(format!("Job {name} is gone, and what it did is not known"))
 }
 
-enum Found<'a> {
+enum FoundJob<'a> {
     Job(&'a JobView),
     NotSeenYet,
     Gone,
     Other,
 }
 
-fn find<'a>(cx: &Cx<'a>, claim: &JobRecord, uid: &str) -> Found<'a> {
+fn find<'a>(cx: &Cx<'a>, claim: &JobRecord, uid: &str) -> FoundJob<'a> {
     let after_creation = |at: Timestamp| claim.created.is_none_or(|created| at > created);
     match cx.world.jobs.get(&claim.name) {
         Some(seen) => match &seen.value {
-            Some(view) if view.uid == uid => Found::Job(view),
-            Some(_) => Found::Other,
-            None if after_creation(seen.at) => Found::Gone,
-            None => Found::NotSeenYet,
+            Some(view) if view.uid == uid => FoundJob::Job(view),
+            Some(_) => FoundJob::Other,
+            None if after_creation(seen.at) => FoundJob::Gone,
+            None => FoundJob::NotSeenYet,
         },
         // Everything was read live since, and it was not among it.
-        None if cx.world.refreshed.is_some_and(after_creation) => Found::Gone,
-        None => Found::NotSeenYet,
+        None if cx.world.refreshed.is_some_and(after_creation) => FoundJob::Gone,
+        None => FoundJob::NotSeenYet,
     }
 }
 
@@ -296,8 +296,8 @@ fn gone(cx: &Cx, claim: &JobRecord, uid: &str, record: &mut StepRecord, out: &mu
         Some(_) | None => {}
     }
     match find(cx, claim, uid) {
-        Found::Gone | Found::Other => failed(record, ""),
-        Found::Job(_) | Found::NotSeenYet => {
+        FoundJob::Gone | FoundJob::Other => failed(record, ""),
+        FoundJob::Job(_) | FoundJob::NotSeenYet => {
             out.want(cx, effect);
             None
         }
@@ -333,8 +333,8 @@ pub fn late(
     };
     match find(cx, &claim, &uid) {
         // Its end came in time and is only being taken in now.
-        Found::Job(view) if view.end.is_some() => advance(cx, step, job, record, out),
-        Found::Gone | Found::Other => advance(cx, step, job, record, out),
-        Found::Job(_) | Found::NotSeenYet => kill(cx, claim, &uid, message, record, out),
+        FoundJob::Job(view) if view.end.is_some() => advance(cx, step, job, record, out),
+        FoundJob::Gone | FoundJob::Other => advance(cx, step, job, record, out),
+        FoundJob::Job(_) | FoundJob::NotSeenYet => kill(cx, claim, &uid, message, record, out),
     }
 }

@@ -14,7 +14,7 @@ use crate::api::trigger::Watched;
 use crate::effect::{DryRun, Read};
 use crate::endpoints::check::check;
 use crate::plan::{Action, PlanStep, undo_name};
-use crate::route::{Route, Seen};
+use crate::route::{Route, RouteView};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
 use super::job_labels::{self, Made};
@@ -183,7 +183,7 @@ fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Ve
                 Some(view) => view,
             },
         };
-        let (route, seen) = (Route::service(name), Seen::from(view));
+        let (route, seen) = (Route::service(name), RouteView::from(view));
         runs.push(route.trial(&seen, &cx.plan.target, true));
         runs.push(route.trial(&seen, &cx.plan.old, false));
     }

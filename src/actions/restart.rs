@@ -6,7 +6,7 @@ use crate::api::step::{Restart, WorkloadRef};
 use crate::effect::Change;
 use crate::plan::{PlanStep, Stage};
 
-use super::change::{self, Look, Made, Wanted, look};
+use super::change::{self, Made, WantedChange, WorkloadState, look};
 use super::{Cx, Out, Verdict, attempt_of, rollout};
 
 /// The workloads that a step restarts.
@@ -21,9 +21,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
     let mut changing = false;
     for workload in &workloads {
         let view = match look(cx, workload, record) {
-            Look::Known(view) => view,
-            Look::Wait => return None,
-            Look::Missing(why) => return Some(Verdict::fail(why)),
+            WorkloadState::Known(view) => view,
+            WorkloadState::Wait => return None,
+            WorkloadState::Missing(why) => return Some(Verdict::fail(why)),
         };
         let template = change::template_of(view);
         let (i, before) = match change::known(record, workload, view, |b| b.template = template) {
@@ -36,7 +36,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
         let change = Change::Restart { stamp: stamp.clone() };
         let seen = Some(change.on(&change::seen(view)));
         let unless_live = cx.plan.services.clone();
-        match (Wanted { why: &step.name, before: &before, change, unless_live, seen }).make(cx, out) {
+        match (WantedChange { why: &step.name, before: &before, change, unless_live, seen }).make(cx, out) {
             Made::Done(hash) => {
                 record.before.iter_mut().skip(i).take(1).for_each(|b| {
                     change::template_changed(b, hash.clone(), Some(view));

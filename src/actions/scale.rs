@@ -9,7 +9,7 @@ use crate::effect::Change;
 use crate::plan::{Action, PlanStep, Stage};
 use crate::world::WorkloadView;
 
-use super::change::{self, Look, Made, Wanted, look, shown};
+use super::change::{self, Made, WantedChange, WorkloadState, look, shown};
 use super::{Cx, Out, Verdict, rollout};
 
 /// The workloads that a step scales.
@@ -23,9 +23,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
     let mut changing = false;
     for workload in &workloads {
         let view = match look(cx, workload, record) {
-            Look::Known(view) => view,
-            Look::Wait => return None,
-            Look::Missing(why) => return Some(Verdict::fail(why)),
+            WorkloadState::Known(view) => view,
+            WorkloadState::Wait => return None,
+            WorkloadState::Missing(why) => return Some(Verdict::fail(why)),
         };
         let (i, before) = match change::known(record, workload, view, |b| b.replicas = Some(view.wanted)) {
             Ok(known) => known,
@@ -38,7 +38,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, scale: &Scale, record: &mut StepRecord,
         let change = Change::Scale { from, to: scale.replicas };
         let unless_live = if scale.allow_downtime { vec![] } else { cx.plan.services.clone() };
         let seen = Some(change.on(&change::seen(view)));
-        match (Wanted { why: &step.name, before: &before, change, unless_live, seen }).make(cx, out) {
+        match (WantedChange { why: &step.name, before: &before, change, unless_live, seen }).make(cx, out) {
             Made::Done(_) => record.before.iter_mut().skip(i).take(1).for_each(|b| b.done = true),
             Made::NotYet(why) => {
                 changing = true;

@@ -13,7 +13,7 @@ use crate::journal;
 use crate::plan::vars::{Escape, VarError, Vars};
 use crate::plan::{Action, Plan, PlanStep, Stage, undo_name};
 
-use super::change::{self, Look, Made, Wanted, look, shown};
+use super::change::{self, Made, WantedChange, WorkloadState, look, shown};
 use super::{Cx, Out, Verdict, rollout};
 
 /// The workloads whose environment a step sets.
@@ -67,9 +67,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
     let mut changing = false;
     for workload in &workloads {
         let view = match look(cx, workload, record) {
-            Look::Known(view) => view,
-            Look::Wait => return None,
-            Look::Missing(why) => return Some(Verdict::fail(why)),
+            WorkloadState::Known(view) => view,
+            WorkloadState::Wait => return None,
+            WorkloadState::Missing(why) => return Some(Verdict::fail(why)),
         };
         let change = Change::SetEnv { container: set.container.clone(), env: env.clone(), keep: keep.clone() };
         let seen = change.on(&change::seen(view));
@@ -93,7 +93,8 @@ pub fn advance(cx: &Cx, step: &PlanStep, set: &SetEnv, record: &mut StepRecord, 
             continue;
         }
         let unless_live = cx.plan.services.clone();
-        let made = Wanted { why: &step.name, before: &before, change, unless_live, seen: Some(seen) }.make(cx, out);
+        let made =
+            WantedChange { why: &step.name, before: &before, change, unless_live, seen: Some(seen) }.make(cx, out);
         match made {
             Made::Done(hash) => {
                 record.before.iter_mut().skip(i).take(1).for_each(|b| {

@@ -9,7 +9,7 @@ use crate::effect::{Change, Read, hash};
 use crate::plan::PlanStep;
 use crate::world::{Reading, RevisionsView, WorkloadView};
 
-use super::change::{self, Look, Made, Wanted, look, shown};
+use super::change::{self, Made, WantedChange, WorkloadState, look, shown};
 use super::{Cx, Out, Verdict, attempt_of, rollout};
 
 /// The Deployment of a step.
@@ -29,9 +29,9 @@ pub fn advance(
     let object = ObjectRef { kind: ObjectKind::Deployment, name: undo.deployment.clone() };
     let name = shown(&object);
     let view = match look(cx, &workload, record) {
-        Look::Known(view) => view,
-        Look::Wait => return None,
-        Look::Missing(why) => return Some(Verdict::fail(why)),
+        WorkloadState::Known(view) => view,
+        WorkloadState::Wait => return None,
+        WorkloadState::Missing(why) => return Some(Verdict::fail(why)),
     };
     if record.before.is_empty() {
         let revisions = read(cx, step, record, out, undo)?;
@@ -63,7 +63,7 @@ pub fn advance(
         };
         let change = Change::Template { from, to, template };
         let unless_live = cx.plan.services.clone();
-        match (Wanted { why: &step.name, before: &before, change, unless_live, seen: None }).make(cx, out) {
+        match (WantedChange { why: &step.name, before: &before, change, unless_live, seen: None }).make(cx, out) {
             Made::Done(hash) => record.before.iter_mut().for_each(|b| change::template_changed(b, hash.clone(), None)),
             Made::NotYet(why) => {
                 record.message = Some(why);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Controller;
-use crate::act::answer::{Seen, answer, status, take_up};
+use crate::act::answer::{OpenDecision, answer, status, take_up};
 use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
@@ -125,7 +125,7 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
             Reply::Answers(futures::stream::iter(written).buffered(AT_ONCE).collect().await)
         }
         Request::TakeUp(TakeUp { name, uid, resource_version, at }) => {
-            let seen = Seen { name: &name, uid: &uid, resource_version: &resource_version };
+            let seen = OpenDecision { name: &name, uid: &uid, resource_version: &resource_version };
             Reply::Answers(vec![take_up(client.clone(), namespace, &seen, at).await])
         }
     })
@@ -178,7 +178,7 @@ where
 
 async fn write_answer(client: kube::Client, namespace: &str, wanted: Answer) -> Outcome {
     let Answer { name, uid, resource_version, said } = wanted;
-    let seen = Seen { name: &name, uid: &uid, resource_version: &resource_version };
+    let seen = OpenDecision { name: &name, uid: &uid, resource_version: &resource_version };
     answer(client, namespace, &seen, &status(&said.result, said.at, said.run)).await
 }
 

@@ -26,7 +26,7 @@ use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::pilot::cutover::{
-    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, Sight, key_of,
+    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, WatchEvent, key_of,
 };
 use crate::publish::{About, Publisher};
 
@@ -70,7 +70,7 @@ impl Controller {
     }
 }
 
-enum Heard {
+enum WatchResult {
     Cutover(usize, Box<watcher::Result<Event<Digest>>>),
     Decision(usize, Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
     Service(Box<watcher::Result<Event<PartialObjectMeta<Service>>>>),
@@ -87,31 +87,31 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let (config, board) = (watched(), cx.meter.watches());
-    let mut watches: Vec<BoxStream<'static, Heard>> = vec![];
+    let mut watches: Vec<BoxStream<'static, WatchResult>> = vec![];
     for (index, api) in namespaces.apis::<Digest>(&cx.client).into_iter().enumerate() {
         let watch = watch_for_ever(board, api, config.clone(), &Named::needed("cutovers"));
-        watches.push(watch.map(move |event| Heard::Cutover(index, Box::new(event))).boxed());
+        watches.push(watch.map(move |event| WatchResult::Cutover(index, Box::new(event))).boxed());
     }
     let cutover_lists = watches.len();
     // Answered ones are of no interest, and there may be many of them.
     let open = config.fields("status.state!=Answered");
     for (index, api) in namespaces.apis::<DeserializeGuard<CutoverDecision>>(&cx.client).into_iter().enumerate() {
         let watch = watch_for_ever(board, api, open.clone(), &Named::needed("decisions"));
-        watches.push(watch.map(move |event| Heard::Decision(index, Box::new(event))).boxed());
+        watches.push(watch.map(move |event| WatchResult::Decision(index, Box::new(event))).boxed());
     }
     let decision_lists = watches.len() - cutover_lists;
     // No look waits for these: without the right to watch a kind, its changes are seen by the next change of a Cutover, or by
     // the next look at one that is stuck.
     for api in namespaces.apis::<PartialObjectMeta<CutoverTemplate>>(&cx.client) {
         let watch = watch_for_ever(board, api, watched(), &Named::optional("templates"));
-        watches.push(watch.map(|event| Heard::Template(Box::new(event))).boxed());
+        watches.push(watch.map(|event| WatchResult::Template(Box::new(event))).boxed());
     }
     let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
     let watch = watch_for_ever(board, api, watched(), &Named::optional("cluster templates"));
-    watches.push(watch.map(|event| Heard::ClusterTemplate(Box::new(event))).boxed());
+    watches.push(watch.map(|event| WatchResult::ClusterTemplate(Box::new(event))).boxed());
     for api in namespaces.apis::<PartialObjectMeta<Service>>(&cx.client) {
         let watch = watch_for_ever(board, api, watched(), &Named::optional("Services"));
-        watches.push(watch.map(|event| Heard::Service(Box::new(event))).boxed());
+        watches.push(watch.map(|event| WatchResult::Service(Box::new(event))).boxed());
     }
     let mut templates = Templates::default();
     // Nothing is looked at before all Cutovers, decisions and active runs are known.
@@ -140,12 +140,12 @@ pub async fn run(
                 queue.done(key, again);
             }
             Some(seen) = runs.recv() => match seen {
-                RunSeen::Active(run) => see(&cx, Sight::Active(run), &mut queue, &leads),
-                RunSeen::Left(run) => see(&cx, Sight::Left(run), &mut queue, &leads),
+                RunSeen::Active(run) => see(&cx, WatchEvent::Active(run), &mut queue, &leads),
+                RunSeen::Left(run) => see(&cx, WatchEvent::Left(run), &mut queue, &leads),
                 RunSeen::Listed => lists_missing.2 = false,
             },
             Some(heard) = watches.next() => match heard {
-                Heard::Cutover(watch, event) => match *event {
+                WatchResult::Cutover(watch, event) => match *event {
                     Ok(event) => {
                         if matches!(event, Event::InitDone) {
                             lists_missing.0 = lists_missing.0.saturating_sub(1);
@@ -154,7 +154,7 @@ pub async fn run(
                     }
                     Err(e) => tracing::warn!(error = %e, "the watch of Cutovers failed"),
                 },
-                Heard::Decision(watch, event) => match *event {
+                WatchResult::Decision(watch, event) => match *event {
                     Ok(event) => {
                         if matches!(event, Event::InitDone) {
                             lists_missing.1 = lists_missing.1.saturating_sub(1);
@@ -165,26 +165,26 @@ pub async fn run(
                     }
                     Err(e) => tracing::warn!(error = %e, "the watch of decisions failed"),
                 },
-                Heard::Service(event) => match *event {
+                WatchResult::Service(event) => match *event {
                     Ok(Event::Apply(service) | Event::InitApply(service) | Event::Delete(service)) => {
                         let namespace = service.namespace().unwrap_or_default();
-                        see(&cx, Sight::Service(namespace, service.name_any()), &mut queue, &leads);
+                        see(&cx, WatchEvent::Service(namespace, service.name_any()), &mut queue, &leads);
                     }
                     Ok(Event::Init | Event::InitDone) => {}
                     Err(e) => tracing::warn!(error = %e, "the watch of Services failed"),
                 },
-                Heard::Template(event) => match *event {
+                WatchResult::Template(event) => match *event {
                     Ok(event) => templates
                         .changed(TemplateKind::CutoverTemplate, event)
                         .into_iter()
-                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
+                        .for_each(|key| see(&cx, WatchEvent::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of templates failed"),
                 },
-                Heard::ClusterTemplate(event) => match *event {
+                WatchResult::ClusterTemplate(event) => match *event {
                     Ok(event) => templates
                         .changed(TemplateKind::ClusterCutoverTemplate, event)
                         .into_iter()
-                        .for_each(|key| see(&cx, Sight::Template(key), &mut queue, &leads)),
+                        .for_each(|key| see(&cx, WatchEvent::Template(key), &mut queue, &leads)),
                     Err(e) => tracing::warn!(error = %e, "the watch of cluster templates failed"),
                 },
             },
@@ -249,7 +249,7 @@ async fn look(cx: &Controller, key: &Key) -> Result<Option<Duration>, Failure> {
 }
 
 /// Takes in what a watch shows.
-fn see(cx: &Controller, sight: Sight, queue: &mut Queue, leads: &watch::Receiver<bool>) {
+fn see(cx: &Controller, sight: WatchEvent, queue: &mut Queue, leads: &watch::Receiver<bool>) {
     for due in cx.known().see(sight, *leads.borrow()) {
         match due {
             Due::Now(key) => queue.now(key),
@@ -258,28 +258,28 @@ fn see(cx: &Controller, sight: Sight, queue: &mut Queue, leads: &watch::Receiver
     }
 }
 
-fn of_cutover(watch: usize, event: Event<Digest>) -> Sight {
+fn of_cutover(watch: usize, event: Event<Digest>) -> WatchEvent {
     match event {
-        Event::Apply(digest) | Event::InitApply(digest) => Sight::Cutover(watch, Box::new(digest)),
-        Event::Delete(digest) => Sight::CutoverGone(key_of(&digest)),
-        Event::Init => Sight::CutoversBegin(watch),
-        Event::InitDone => Sight::CutoversEnd(watch),
+        Event::Apply(digest) | Event::InitApply(digest) => WatchEvent::Cutover(watch, Box::new(digest)),
+        Event::Delete(digest) => WatchEvent::CutoverGone(key_of(&digest)),
+        Event::Init => WatchEvent::CutoversBegin(watch),
+        Event::InitDone => WatchEvent::CutoversEnd(watch),
     }
 }
 
 /// None of a decision that cannot be read.
-fn of_decision(watch: usize, event: Event<DeserializeGuard<CutoverDecision>>) -> Option<Sight> {
+fn of_decision(watch: usize, event: Event<DeserializeGuard<CutoverDecision>>) -> Option<WatchEvent> {
     Some(match event {
-        Event::Apply(guard) | Event::InitApply(guard) => Sight::Decision(watch, Box::new(guard.0.ok()?)),
+        Event::Apply(guard) | Event::InitApply(guard) => WatchEvent::Decision(watch, Box::new(guard.0.ok()?)),
         // Gone, or answered.
         Event::Delete(guard) => {
             let uid = match guard.0 {
                 Ok(decision) => decision.uid(),
                 Err(unreadable) => unreadable.metadata.uid,
             };
-            Sight::DecisionGone(uid.unwrap_or_default())
+            WatchEvent::DecisionGone(uid.unwrap_or_default())
         }
-        Event::Init => Sight::DecisionsBegin(watch),
-        Event::InitDone => Sight::DecisionsEnd(watch),
+        Event::Init => WatchEvent::DecisionsBegin(watch),
+        Event::InitDone => WatchEvent::DecisionsEnd(watch),
     })
 }

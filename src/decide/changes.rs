@@ -7,7 +7,7 @@ use crate::api::run::{RunState, SwitchState};
 use crate::decide::draft::Draft;
 use crate::decide::{after, templates};
 use crate::journal::{self, transition};
-use crate::route::{Names, Seen};
+use crate::route::{Names, RouteView};
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -73,10 +73,10 @@ fn services(d: &mut Draft) {
             d.end(Phase::RolledBack, reasons::SERVICE_REPLACED, &text, None);
             return;
         }
-        if !Seen::from(view).newer(&service.resource_version) {
+        if !RouteView::from(view).newer(&service.resource_version) {
             continue; // seen before our own patch
         }
-        match Seen::from(view).names(&d.plan.old, &d.plan.target) {
+        match RouteView::from(view).names(&d.plan.old, &d.plan.target) {
             Names::Target => {}
             Names::Old => {
                 let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);

@@ -12,7 +12,7 @@ use crate::world::NodeState;
 
 /// Whether triggers may judge what they see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum MayJudge {
     /// They may; this is what has become of the pods of both sides.
     Clear(Loss),
     /// A lost node excuses whatever they see, for this reason.
@@ -22,7 +22,7 @@ pub enum Sight {
 }
 
 /// Looks at the nodes of both sides' pods, and writes down those that excuse.
-pub fn look(d: &mut Draft) -> Sight {
+pub fn look(d: &mut Draft) -> MayJudge {
     let now = d.now();
     let loss = loss(d.plan, &d.journal, d.world);
     let known = d.journal.nodes_lost.take();
@@ -42,11 +42,11 @@ pub fn look(d: &mut Draft) -> Sight {
             nodes.clone_from(&lost.nodes);
         } else if asked {
             d.journal.nodes_lost = known;
-            return Sight::Asked;
+            return MayJudge::Asked;
         }
     }
     if nodes.is_empty() {
-        return if asked { Sight::Asked } else { Sight::Clear(loss) };
+        return if asked { MayJudge::Asked } else { MayJudge::Clear(loss) };
     }
     if let Some(until) = returning(d.world, &nodes) {
         d.out.wake_at(until);
@@ -60,7 +60,7 @@ pub fn look(d: &mut Draft) -> Sight {
     let why = message(d, &nodes);
     d.journal.nodes_lost = Some(NodesLost { nodes, since, message: why.clone() });
     d.tell_once(types::NODE_LOST, types::NODE_LOST, "nodes", &why);
-    Sight::Excused(why)
+    MayJudge::Excused(why)
 }
 
 /// Which nodes, since when, and what becomes of the run meanwhile.

@@ -6,7 +6,7 @@ use crate::api::phase::Phase;
 use crate::api::run::{ObservationClock, RunStatus, SwitchState, TrialVerdict, TriggerRecord};
 use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
-use crate::decide::nodes::{self, Sight};
+use crate::decide::nodes::{self, MayJudge};
 use crate::effect::{Read, ReadKey};
 use crate::journal;
 use crate::journal::later;
@@ -87,13 +87,13 @@ pub(crate) fn watch_triggers(d: &mut Draft) {
         if record.fired_at.is_none() {
             let mut out = std::mem::take(&mut d.out);
             let fired = match (&sight, watched) {
-                (Sight::Asked, _) => None,
-                (Sight::Excused(why), _) => {
+                (MayJudge::Asked, _) => None,
+                (MayJudge::Excused(why), _) => {
                     judge::excuse(&d.cx(), watched.own(), &mut record, why);
                     None
                 }
-                (Sight::Clear(_), Watched::Own(t)) => judge::advance(&d.cx(), t, &mut record, &mut out),
-                (Sight::Clear(_), Watched::BuiltIn(t)) => judge::advance_built_in(&d.cx(), t, &mut record, &mut out),
+                (MayJudge::Clear(_), Watched::Own(t)) => judge::advance(&d.cx(), t, &mut record, &mut out),
+                (MayJudge::Clear(_), Watched::BuiltIn(t)) => judge::advance_built_in(&d.cx(), t, &mut record, &mut out),
             };
             d.out = out;
             if let Some(why) = fired {
@@ -112,7 +112,7 @@ pub(crate) fn watch_triggers(d: &mut Draft) {
     }
 }
 
-fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &Sight) {
+fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &MayJudge) {
     let name = record.name.as_str();
     let text = format!("trigger {name}: {}", record.saw.as_deref().unwrap_or_default());
     let subject = Subject::Trigger(name.to_owned());
@@ -133,12 +133,12 @@ fn fire(d: &mut Draft, watched: Watched, record: &TriggerRecord, sight: &Sight) 
 
 /// Rolls back at once, unless the old side is lost as well: then people are asked, and once it can serve again while the
 /// target still cannot, the rollback is made without their word.
-fn roll_back(d: &mut Draft, watched: Watched, subject: &Subject, text: &str, sight: &Sight) {
+fn roll_back(d: &mut Draft, watched: Watched, subject: &Subject, text: &str, sight: &MayJudge) {
     let asked = subject.is_of(d.journal.question.as_ref());
     match sight {
         // It was asked before, and a side may return any moment.
-        Sight::Excused(_) | Sight::Asked => {}
-        Sight::Clear(loss) if loss.target && loss.old => {
+        MayJudge::Excused(_) | MayJudge::Asked => {}
+        MayJudge::Clear(loss) if loss.target && loss.old => {
             let text = format!("{text}; {}", nodes::both_lost(d));
             d.ask(subject, &text, Some(watched.within()), true);
             let elsewhere = !subject.is_of(d.journal.question.as_ref());
@@ -147,8 +147,8 @@ fn roll_back(d: &mut Draft, watched: Watched, subject: &Subject, text: &str, sig
                 t.fired_at = None;
             }
         }
-        Sight::Clear(loss) if asked && !loss.target => {}
-        Sight::Clear(_) => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(watched.name())),
+        MayJudge::Clear(loss) if asked && !loss.target => {}
+        MayJudge::Clear(_) => d.end(Phase::RolledBack, reasons::TRIGGER_FIRED, text, Some(watched.name())),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::endpoints::check;
 use crate::journal::question::Subject;
 use crate::journal::{self, later};
 use crate::plan::{PlanStep, Stage};
-use crate::route::{Names, Seen};
+use crate::route::{Names, RouteView};
 
 /// How long people have for a failed step that asks them, before the default (rollback) is taken.
 const DECIDE_WITHIN: Duration = Duration::from_mins(15);
@@ -67,7 +67,7 @@ pub fn waits_for(d: &Draft) -> Option<String> {
             Some(Some(view)) if view.selector.is_empty() => {
                 return Some(check::without_selector(name, &d.plan.old.name));
             }
-            Some(Some(view)) => match Seen::from(view).names(&d.plan.old, &d.plan.target) {
+            Some(Some(view)) => match RouteView::from(view).names(&d.plan.old, &d.plan.target) {
                 Names::Old => {}
                 Names::Target => return Some(format!("Service {name} points to {} already", d.plan.target.name)),
                 Names::Foreign => {

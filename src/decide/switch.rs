@@ -14,7 +14,7 @@ use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::endpoints::{check, why};
 use crate::journal::later;
 use crate::journal::transition::SwitchEvent;
-use crate::route::{self, Names, Route, Seen};
+use crate::route::{self, Names, Route, RouteView};
 
 /// How old the reading may be that a switch is claimed on.
 const CLAIM_ON: Duration = Duration::from_secs(1);
@@ -331,7 +331,7 @@ fn find_out(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
 }
 
 /// Somebody else wrote the Service after the claim, so the claimed patch can never succeed any more.
-fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: Seen<'_>, key: &EffectKey) {
+fn written_by_others(d: &mut Draft, s: &mut ServiceSwitch, view: RouteView<'_>, key: &EffectKey) {
     let by = view.writer.unwrap_or("somebody else");
     if s.unanswered {
         // Whether the patch took effect before, and was put back, cannot be known: nothing is switched over a person's

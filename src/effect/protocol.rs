@@ -27,10 +27,10 @@ impl Object {
 
 /// Something to be read live, in the run's namespace and as the operator.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Look {
+pub enum LiveRead {
     /// One object.
     Object(Object),
-    /// The pods that have all of these labels. They are worth nothing after [`Heard::FRESH`].
+    /// The pods that have all of these labels. They are worth nothing after [`Exchange::FRESH`].
     Pods(Selector),
     /// The objects of a kind that a field selector selects; all where it is empty.
     List { resource: ApiResource, fields: String },
@@ -38,7 +38,7 @@ pub enum Look {
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum LiveAnswer {
     /// An object, as the API server shows it.
     Object(Value),
     /// Pods.
@@ -47,8 +47,8 @@ pub enum Found {
     List(Vec<Value>),
 }
 
-/// The answer to a [`Look`].
-pub type Answer = Result<Found, CallError>;
+/// The answer to a [`LiveRead`].
+pub type Answer = Result<LiveAnswer, CallError>;
 
 /// A write.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +93,7 @@ pub struct Send {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// Read these, together.
-    Look(Vec<Look>),
+    Read(Vec<LiveRead>),
     /// Send this.
     Send(Box<Send>),
     /// Send this request out; its answers are the outcome.
@@ -111,22 +111,22 @@ impl Next {
 
 /// What has been heard so far.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
+pub struct Exchange {
     /// Whether this operator may write, asked after everything that was read.
     pub leads: bool,
     /// How long the readings took, from the first on.
     pub took: Duration,
-    before: Vec<(Look, Answer)>,
+    before: Vec<(LiveRead, Answer)>,
     sent: Option<Result<Value, CallError>>,
-    after: Vec<(Look, Answer)>,
+    after: Vec<(LiveRead, Answer)>,
 }
 
-impl Heard {
+impl Exchange {
     /// A reading older than this is no ground for a switch (P5).
     pub const FRESH: Duration = Duration::from_secs(1);
 
     /// Takes in what was read.
-    pub fn read(&mut self, look: Look, answer: Answer) {
+    pub fn read(&mut self, look: LiveRead, answer: Answer) {
         if self.sent.is_none() { &mut self.before } else { &mut self.after }.push((look, answer));
     }
 
@@ -144,7 +144,7 @@ impl Heard {
     ///
     /// # Errors
     /// What is still to be read.
-    pub fn before<const N: usize>(&self, looks: [Look; N]) -> Result<[&Answer; N], Next> {
+    pub fn before<const N: usize>(&self, looks: [LiveRead; N]) -> Result<[&Answer; N], Next> {
         find(&self.before, looks)
     }
 
@@ -152,15 +152,15 @@ impl Heard {
     ///
     /// # Errors
     /// What is still to be read.
-    pub fn after(&self, look: Look) -> Result<&Answer, Next> {
+    pub fn after(&self, look: LiveRead) -> Result<&Answer, Next> {
         find(&self.after, [look]).map(|[answer]| answer)
     }
 }
 
-fn find<const N: usize>(heard: &[(Look, Answer)], looks: [Look; N]) -> Result<[&Answer; N], Next> {
-    let answer = |look: &Look| heard.iter().find(|(of, _)| of == look).map(|(_, answer)| answer);
+fn find<const N: usize>(heard: &[(LiveRead, Answer)], looks: [LiveRead; N]) -> Result<[&Answer; N], Next> {
+    let answer = |look: &LiveRead| heard.iter().find(|(of, _)| of == look).map(|(_, answer)| answer);
     let found: Vec<&Answer> = looks.iter().filter_map(answer).collect();
-    found.try_into().map_err(|_| Next::Look(looks.into_iter().filter(|look| answer(look).is_none()).collect()))
+    found.try_into().map_err(|_| Next::Read(looks.into_iter().filter(|look| answer(look).is_none()).collect()))
 }
 
 /// The object that was read.
@@ -169,8 +169,10 @@ fn find<const N: usize>(heard: &[(Look, Answer)], looks: [Look; N]) -> Result<[&
 /// Why it was not.
 pub fn object(answer: &Answer) -> Result<&Value, CallError> {
     match answer {
-        Ok(Found::Object(object)) => Ok(object),
-        Ok(Found::Pods(_) | Found::List(_)) => Err(CallError::transient("a list was read instead of an object")),
+        Ok(LiveAnswer::Object(object)) => Ok(object),
+        Ok(LiveAnswer::Pods(_) | LiveAnswer::List(_)) => {
+            Err(CallError::transient("a list was read instead of an object"))
+        }
         Err(e) => Err(e.clone()),
     }
 }
@@ -181,8 +183,10 @@ pub fn object(answer: &Answer) -> Result<&Value, CallError> {
 /// Why it was not.
 pub fn list(answer: &Answer) -> Result<&[Value], CallError> {
     match answer {
-        Ok(Found::List(items)) => Ok(items),
-        Ok(Found::Pods(_) | Found::Object(_)) => Err(CallError::transient("an object was read instead of a list")),
+        Ok(LiveAnswer::List(items)) => Ok(items),
+        Ok(LiveAnswer::Pods(_) | LiveAnswer::Object(_)) => {
+            Err(CallError::transient("an object was read instead of a list"))
+        }
         Err(e) => Err(e.clone()),
     }
 }
@@ -193,8 +197,10 @@ pub fn list(answer: &Answer) -> Result<&[Value], CallError> {
 /// Why they were not.
 pub fn pods(answer: &Answer) -> Result<&[PodView], CallError> {
     match answer {
-        Ok(Found::Pods(pods)) => Ok(pods),
-        Ok(Found::List(_) | Found::Object(_)) => Err(CallError::transient("something else was read than pods")),
+        Ok(LiveAnswer::Pods(pods)) => Ok(pods),
+        Ok(LiveAnswer::List(_) | LiveAnswer::Object(_)) => {
+            Err(CallError::transient("something else was read than pods"))
+        }
         Err(e) => Err(e.clone()),
     }
 }

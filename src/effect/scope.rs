@@ -4,7 +4,7 @@ use crate::api::prometheus::Prometheus;
 
 /// Whose eyes: namespace, account and where metrics come from.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub struct RunScope {
     pub namespace: String,
     /// The ServiceAccount that Secret reads and dry runs are made as.
     pub service_account: String,

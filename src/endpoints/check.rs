@@ -20,7 +20,7 @@ const SHOWN: usize = 3;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Findings {
     /// Nothing can be switched, or put back, as long as these stand.
     pub refused: Vec<String>,
     /// Pods of the target that wait for a readiness gate and are needed; a controller may be about to set it.
@@ -38,8 +38,8 @@ pub(crate) const MOST_GROWING: usize = 200;
 ///
 /// # Errors
 /// Something is not known yet; in words.
-pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
-    let mut found = Found::default();
+pub fn check(plan: &Plan, world: &World) -> Result<Findings, String> {
+    let mut found = Findings::default();
     let target = views(&plan.target, world)?;
     let live = views(&plan.old, world)?;
     let Some(pods) = &world.pods else { return Err("the pods are being looked up".into()) };
@@ -57,7 +57,7 @@ pub fn check(plan: &Plan, world: &World) -> Result<Found, String> {
             continue;
         }
         for (side, views) in [(&plan.target, &target), (&plan.old, &live)] {
-            let look = Look { name, service, side, views, whole: whole_selector(&service.selector, &side.selector) };
+            let look = WouldBe { name, service, side, views, whole: whole_selector(&service.selector, &side.selector) };
             match look.selected() {
                 Ok(selected) => found.refused.extend(look.missing_ports(&selected)),
                 Err(why) => found.refused.push(why),
@@ -167,7 +167,7 @@ fn foreign_slices(service: &str, world: &World) -> Vec<String> {
 }
 
 /// One Service as if it pointed to one side.
-struct Look<'a> {
+struct WouldBe<'a> {
     name: &'a str,
     service: &'a ServiceView,
     side: &'a PlanSide,
@@ -175,7 +175,7 @@ struct Look<'a> {
     whole: Selector,
 }
 
-impl<'a> Look<'a> {
+impl<'a> WouldBe<'a> {
     /// The workloads that the Service would select, at least one.
     fn selected(&self) -> Result<Views<'a>, String> {
         let selected: Views = self.views.iter().filter(|(_, v)| matches(&v.pod_labels, &self.whole)).copied().collect();
@@ -286,7 +286,7 @@ mod tests {
         f
     }
 
-    fn of(f: &Fixture) -> Found {
+    fn of(f: &Fixture) -> Findings {
         check(&f.plan, &f.world).expect("everything is known")
     }
 
@@ -324,10 +324,10 @@ mod tests {
     #[test]
     fn sides_in_order_are_not_refused_even_at_zero() {
         let mut f = world();
-        assert_eq!(of(&f), Found::default());
+        assert_eq!(of(&f), Findings::default());
         f.workload("green").wanted = 0;
         f.pods(vec![pod("blue-a", "blue")]);
-        assert_eq!(of(&f), Found::default(), "a retired target is scaled up in Preparing");
+        assert_eq!(of(&f), Findings::default(), "a retired target is scaled up in Preparing");
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         worker.pod_labels = [("app".to_owned(), "worker".to_owned())].into();
         f.plan.target.workloads.push(workload("worker-green"));
         f.world.workloads.insert(workload("worker-green"), Seen { at: f.world.now, value: Some(worker) });
-        assert_eq!(of(&f), Found::default());
+        assert_eq!(of(&f), Findings::default());
     }
 
     #[test]

@@ -9,10 +9,10 @@ use crate::api::trigger::{LogsTrigger, Trigger};
 use crate::effect::Read;
 use crate::world::{LogsAnswer, Reading};
 
-use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
 use super::{clock, judged, no_data};
 
-impl Rule for LogsTrigger {
+impl TrialRule for LogsTrigger {
     type Answer<'w> = &'w LogsAnswer;
 
     // A later trial counts the same lines, as far as they still matter.

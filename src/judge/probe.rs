@@ -10,7 +10,7 @@ use crate::api::trigger::{ProbeTrigger, Trigger};
 use crate::effect::Read;
 use crate::world::{HttpAnswer, HttpError, Reading};
 
-use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
 use super::{clock, forget, judged, no_data};
 
 /// Failures in a row where nothing is said.
@@ -30,7 +30,7 @@ fn unread(answers: &[HttpAnswer]) -> Option<String> {
     })
 }
 
-impl Rule for ProbeTrigger {
+impl TrialRule for ProbeTrigger {
     /// The answers, or why nothing could be asked.
     type Answer<'w> = Result<&'w [HttpAnswer], NoRequest>;
 

@@ -9,10 +9,10 @@ use crate::api::trigger::Trigger;
 use crate::effect::Read;
 use crate::world::{Reading, ResourceAnswer};
 
-use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
 use super::{clock, judged, no_data};
 
-impl Rule for Resource {
+impl TrialRule for Resource {
     type Answer<'w> = &'w ResourceAnswer;
 
     // What it was at that time cannot be asked for any more.

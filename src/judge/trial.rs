@@ -1,5 +1,5 @@
 //! PURE. The loop of the rules that look at one trial after another: a trial that is due is asked for until there is an
-//! answer, or until nobody waits for it any more. What differs is what a [`Rule`] says.
+//! answer, or until nobody waits for it any more. What differs is what a [`TrialRule`] says.
 //!
 //! `metric` has a loop of its own (`threshold`): a query can be asked for a time that has passed, so that its trials are
 //! asked several at a time, and none is missed.
@@ -17,7 +17,7 @@ use crate::world::Reading;
 use super::judged;
 
 /// What is watched trial by trial.
-pub trait Rule {
+pub trait TrialRule {
     /// What answers a trial.
     type Answer<'w>;
 
@@ -74,7 +74,7 @@ pub(crate) struct Trial {
 }
 
 /// Takes a trigger one move further; see [`super::advance`].
-pub fn advance<R: Rule>(
+pub fn advance<R: TrialRule>(
     cx: &Cx,
     trigger: &Trigger,
     rule: &R,

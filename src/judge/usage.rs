@@ -17,7 +17,7 @@ use crate::journal::trail;
 use crate::plan::quantity;
 use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
 
-use super::trial::{Missed, NotAsked, Rule, Trial, Trials};
+use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
 use super::{clock, forget, judged, no_data, pods};
 
 /// Two samples further apart leave a gap: metrics-server takes one every 15 to 60 s.
@@ -57,7 +57,7 @@ impl<'a> Usage<'a> {
     }
 }
 
-impl Rule for Usage<'_> {
+impl TrialRule for Usage<'_> {
     type Answer<'w> = &'w UsageAnswer;
 
     // What was used at that time cannot be asked for any more.

@@ -26,7 +26,7 @@ const LIMIT: usize = 1024 * 1024;
 
 /// Where Prometheus is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// A Service.
     Service {
         /// Its name in the cluster's DNS, which is that of its certificate.
@@ -54,7 +54,7 @@ pub enum Access<'a> {
 /// What is asked.
 pub struct Query<'a> {
     /// Where.
-    pub place: &'a Place,
+    pub place: &'a Location,
     /// With what.
     pub access: Access<'a>,
     /// PromQL.
@@ -92,7 +92,7 @@ impl Net {
         let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut target = match query.place {
-            Place::Service { host, ip, port, tls } => {
+            Location::Service { host, ip, port, tls } => {
                 self.rules()
                     .check(*ip, Origin::Cluster)
                     .map_err(|why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}")))?;
@@ -103,8 +103,8 @@ impl Net {
                     path: "/".into(),
                 }
             }
-            Place::Url(url) => self.url(url, None, Origin::Url, deadline).await?,
-            Place::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,
+            Location::Url(url) => self.url(url, None, Origin::Url, deadline).await?,
+            Location::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,
         };
         let (base, rest) = target.path.split_once('?').map_or((target.path.as_str(), None), |(b, q)| (b, Some(q)));
         let base = format!("{}/api/v1/query", base.trim_end_matches('/'));

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::{Observer, Scope};
+use super::{Observer, RunScope};
 use crate::api::step::Config;
 use crate::net::keys::{self, Data, Source, Unread};
 use crate::world::KeysAnswer;
@@ -19,7 +19,12 @@ const ROTATED: &str = "cutover.dev/rotated-at";
 
 type Objects = BTreeMap<Source, Result<Data, Unread>>;
 
-pub(super) async fn read(observer: &Observer, scope: &Scope, config: &Config, container: Option<&Value>) -> KeysAnswer {
+pub(super) async fn read(
+    observer: &Observer,
+    scope: &RunScope,
+    config: &Config,
+    container: Option<&Value>,
+) -> KeysAnswer {
     let account = observer.account(scope);
     let source = match (&config.secret, &config.config_map, &config.from) {
         (Some(name), _, _) => Source::Secret(name.clone()),

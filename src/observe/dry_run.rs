@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Observer, Scope, resource, scope};
+use super::{Observer, RunScope, resource, scope};
 use crate::api::FIELD_MANAGER;
 use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::run::{ObjectKind, ObjectRef};
@@ -48,7 +48,7 @@ impl Refusal {
     }
 }
 
-pub(super) async fn all(observer: &Observer, scope: &Scope, runs: &[DryRun]) -> Vec<DryRunRefusal> {
+pub(super) async fn all(observer: &Observer, scope: &RunScope, runs: &[DryRun]) -> Vec<DryRunRefusal> {
     let tries =
         Tries { reader: observer.client.clone(), account: observer.account(scope), namespace: &scope.namespace };
     let tries = &tries;

@@ -14,7 +14,7 @@ use crate::api::prometheus::Prometheus;
 use crate::api::step::Scheme;
 use crate::net::call::answered;
 use crate::net::keys::brief;
-use crate::net::prometheus::{Access, Place};
+use crate::net::prometheus::{Access, Location};
 use crate::net::sources::{Sources, Spot};
 
 /// How long the address of a Service is believed: queries may come ten times a second.
@@ -36,7 +36,7 @@ impl Places {
         namespace: &str,
         prometheus: &'a Prometheus,
         sources: &'a Sources,
-    ) -> Result<(Place, Access<'a>), String> {
+    ) -> Result<(Location, Access<'a>), String> {
         let own = Access::Cutover(prometheus);
         match prometheus {
             Prometheus { name: Some(name), .. } => {
@@ -45,7 +45,7 @@ impl Places {
                     Spot::Service { namespace, name, port, scheme } => {
                         self.service(client, namespace, name, *port, *scheme).await?
                     }
-                    Spot::Url(url) => Place::Configured(url.clone()),
+                    Spot::Url(url) => Location::Configured(url.clone()),
                 };
                 Ok((place, Access::Operator(source)))
             }
@@ -53,7 +53,7 @@ impl Places {
                 let scheme = scheme.unwrap_or_default();
                 Ok((self.service(client, namespace, &of.name, of.port, scheme).await?, own))
             }
-            Prometheus { url: Some(url), .. } => Ok((Place::Url(url.clone()), own)),
+            Prometheus { url: Some(url), .. } => Ok((Location::Url(url.clone()), own)),
             _ => Err("spec.prometheus has none of service, url and name".into()),
         }
     }
@@ -65,9 +65,9 @@ impl Places {
         name: &str,
         port: u16,
         scheme: Scheme,
-    ) -> Result<Place, String> {
+    ) -> Result<Location, String> {
         let ip = self.address(client, namespace, name).await?;
-        Ok(Place::Service { host: format!("{name}.{namespace}.svc"), ip, port, tls: scheme == Scheme::Https })
+        Ok(Location::Service { host: format!("{name}.{namespace}.svc"), ip, port, tls: scheme == Scheme::Https })
     }
 
     async fn address(&self, client: &Client, namespace: &str, name: &str) -> Result<IpAddr, String> {
@@ -134,7 +134,7 @@ mod tests {
         BTreeMap::from(all).into()
     }
 
-    async fn found(prometheus: Prometheus) -> Result<(Place, bool), String> {
+    async fn found(prometheus: Prometheus) -> Result<(Location, bool), String> {
         let sources = sources();
         let found = Places::default().find(&client(), "prod", &prometheus, &sources).await;
         found.map(|(place, access)| (place, matches!(access, Access::Operator(_))))
@@ -144,15 +144,15 @@ mod tests {
         Prometheus { name: Some(name.into()), ..Prometheus::default() }
     }
 
-    fn place(host: &str, ip: &str, tls: bool) -> Place {
-        Place::Service { host: host.into(), ip: ip.parse().expect("an address"), port: 9090, tls }
+    fn place(host: &str, ip: &str, tls: bool) -> Location {
+        Location::Service { host: host.into(), ip: ip.parse().expect("an address"), port: 9090, tls }
     }
 
     #[tokio::test]
     async fn a_source_has_its_own_place_and_credentials() {
         let service = place("prometheus.monitoring.svc", "10.96.0.1", true);
         assert_eq!(found(named("monitoring/prometheus")).await, Ok((service, true)));
-        assert_eq!(found(named("central")).await, Ok((Place::Configured("http://10.1.2.3:9090".into()), true)));
+        assert_eq!(found(named("central")).await, Ok((Location::Configured("http://10.1.2.3:9090".into()), true)));
         let own = Some(ServicePort { name: "prometheus".into(), port: 9090 });
         let own = Prometheus { service: own, ..Prometheus::default() };
         assert_eq!(found(own).await, Ok((place("prometheus.prod.svc", "10.96.0.2", false), false)));
@@ -162,7 +162,7 @@ mod tests {
     async fn who_writes_the_url_of_a_source_gets_nothing_of_it() {
         let url = "http://10.1.2.3:9090".to_owned();
         let written = Prometheus { url: Some(url.clone()), ..Prometheus::default() };
-        assert_eq!(found(written).await, Ok((Place::Url(url), false)));
+        assert_eq!(found(written).await, Ok((Location::Url(url), false)));
     }
 
     #[tokio::test]

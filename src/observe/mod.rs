@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use crate::effect::Scope;
+pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
 use crate::net::Net;
 use crate::net::identity::Identity;
@@ -90,7 +90,7 @@ impl Observer {
     }
 
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
-    pub fn watch(&self, scope: &Scope, plan: &Plan, tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
+    pub fn watch(&self, scope: &RunScope, plan: &Plan, tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
         let watches = watch::Watches {
             client: self.client.clone(),
             scope: scope.clone(),
@@ -105,12 +105,12 @@ impl Observer {
     /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] if all could
     /// be read, else with [`Sighting::Unread`].
     /// Of `known_jobs`, those that are not there are reported as such.
-    pub async fn refresh(&self, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
+    pub async fn refresh(&self, scope: &RunScope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
         refresh::refresh(self, scope, plan, known_jobs).await
     }
 
     /// Answers any read but [`Read::Refresh`]. Bounded in time and size by the read itself.
-    pub async fn read(&self, scope: &Scope, read: &Read) -> Reading {
+    pub async fn read(&self, scope: &RunScope, read: &Read) -> Reading {
         match read {
             Read::Http(request) => Reading::Http(self.http(scope, request).await),
             Read::Query { query, at, timeout } => Reading::Query(self.query(scope, query, *at, *timeout).await),
@@ -135,17 +135,17 @@ impl Observer {
     }
 
     /// A client that acts as the ServiceAccount.
-    fn account(&self, scope: &Scope) -> kube::Client {
+    fn account(&self, scope: &RunScope) -> kube::Client {
         self.identity.as_account(&scope.namespace, &scope.service_account)
     }
 
-    async fn http(&self, scope: &Scope, request: &Request) -> Vec<crate::world::HttpAnswer> {
+    async fn http(&self, scope: &RunScope, request: &Request) -> Vec<crate::world::HttpAnswer> {
         self.net.request(&self.account(scope), &scope.namespace, request).await
     }
 
     async fn query(
         &self,
-        scope: &Scope,
+        scope: &RunScope,
         query: &str,
         at: Option<Timestamp>,
         timeout: crate::api::Duration,

@@ -11,7 +11,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::{Observer, Scope, convert, scope, watch};
+use super::{Observer, RunScope, convert, scope, watch};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
 use crate::net::call::answered;
@@ -26,7 +26,12 @@ async fn call<T>(what: &str, future: impl Future<Output = Result<T, kube::Error>
     answered(future).await.map_err(|error| format!("{what}: {error}"))
 }
 
-pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
+pub(super) async fn refresh(
+    observer: &Observer,
+    scope: &RunScope,
+    plan: &Plan,
+    known_jobs: &[String],
+) -> Vec<Sighting> {
     let began = Timestamp::now();
     let live = Live { observer, scope };
     let mut parts: Vec<BoxFuture<'_, Part>> = vec![
@@ -60,7 +65,7 @@ pub(super) async fn refresh(observer: &Observer, scope: &Scope, plan: &Plan, kno
 #[derive(Clone, Copy)]
 struct Live<'a> {
     observer: &'a Observer,
-    scope: &'a Scope,
+    scope: &'a RunScope,
 }
 
 impl Live<'_> {

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::nodes::Nodes;
 use super::waits::Waits;
-use super::{Scope, convert, scope};
+use super::{RunScope, convert, scope};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
 use crate::net;
@@ -41,7 +41,7 @@ const BATCH: usize = 256;
 #[derive(Clone)]
 pub(super) struct Watches {
     pub(super) client: Client,
-    pub(super) scope: Scope,
+    pub(super) scope: RunScope,
     pub(super) waits: Waits,
     pub(super) board: net::watches::Watches,
     pub(super) nodes: Nodes,

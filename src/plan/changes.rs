@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use crate::api::step::{SideRef, WorkloadRef};
 
 use super::refuse::Refusals;
-use super::resolving::{Cx, Part, Place};
+use super::resolving::{ActionPlace, Cx, Part};
 use super::{Plan, Stage};
 
 /// Changes stand only where changes may stand.
-pub(super) fn stands(cx: &mut Cx, place: &Place, at: &str) {
+pub(super) fn stands(cx: &mut Cx, place: &ActionPlace, at: &str) {
     let changes =
         matches!(place.stage, Stage::Prepare | Stage::Confirm | Stage::Finish | Stage::BeforeRestore | Stage::Rollback);
     let in_suite = matches!(place.part, Part::Suite);

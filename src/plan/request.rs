@@ -16,7 +16,7 @@ const OWN_HEADERS: [&str; 6] = ["connection", "content-length", "host", "te", "t
 
 /// What is special about where a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct RequestPlace<'a> {
     /// Where it goes when it does not say.
     pub to: To,
     /// The Services of the Cutover.
@@ -28,7 +28,7 @@ pub(super) struct Place<'a> {
 }
 
 /// The request with its defaults filled in.
-pub(super) fn resolve(http: &Http, place: Place<'_>, at: &str, refusals: &mut Refusals) -> Http {
+pub(super) fn resolve(http: &Http, place: RequestPlace<'_>, at: &str, refusals: &mut Refusals) -> Http {
     let mut out = http.clone();
     let method = http.method.unwrap_or_default();
     out.method = Some(method);
@@ -56,7 +56,7 @@ pub(super) fn resolve(http: &Http, place: Place<'_>, at: &str, refusals: &mut Re
     out
 }
 
-fn address(out: &mut Http, place: Place<'_>, at: &str, refusals: &mut Refusals) {
+fn address(out: &mut Http, place: RequestPlace<'_>, at: &str, refusals: &mut Refusals) {
     match (&out.path, &out.url) {
         (Some(path), None) => {
             check_path(path, &format!("{at}.path"), refusals);
@@ -127,7 +127,7 @@ pub(super) fn check_service(service: Option<&str>, known: &[ServiceRef], field: 
     );
 }
 
-fn method_and_body(http: &Http, method: Method, place: Place<'_>, at: &str, refusals: &mut Refusals) {
+fn method_and_body(http: &Http, method: Method, place: RequestPlace<'_>, at: &str, refusals: &mut Refusals) {
     let bodies = [
         ("body", http.body.is_some()),
         ("bodyFrom", http.body_from.is_some()),

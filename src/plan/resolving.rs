@@ -35,7 +35,7 @@ pub(super) struct Cx<'a> {
 
 /// Where an action stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct ActionPlace<'a> {
     /// The stage.
     pub stage: Stage,
     /// As a part of what.
@@ -57,7 +57,7 @@ pub(super) enum Part<'a> {
     Undo,
 }
 
-impl Place<'_> {
+impl ActionPlace<'_> {
     /// Whether nothing may be changed here.
     pub fn read_only(&self) -> bool {
         self.stage == Stage::Preflight && !matches!(self.part, Part::Undo)
@@ -87,7 +87,7 @@ pub(super) fn timeout_is_some_time(timeout: Option<Duration>, at: &str, refusals
 }
 
 /// Refuses a change of the old side before the restore: it is what users go back to.
-pub(super) fn spares_old(cx: &mut Cx, place: &Place, side: Option<SideRef>, workloads: &[WorkloadRef], at: &str) {
+pub(super) fn spares_old(cx: &mut Cx, place: &ActionPlace, side: Option<SideRef>, workloads: &[WorkloadRef], at: &str) {
     let old = side == Some(SideRef::Old) || workloads.iter().any(|w| cx.old.contains(w));
     cx.refusals.require(
         place.stage != Stage::BeforeRestore || !old,

@@ -4,7 +4,7 @@ use crate::api::step::{Job, OnFailure, Step, Undo, UndoBefore, UndoWhen};
 
 use super::actions::{self, approval, captures, job, resolved, texts};
 use super::refuse::{Of, Refusals, label, not_yet};
-use super::resolving::{Cx, EVERY, Part, Place, attempts, timeout_is_some_time};
+use super::resolving::{ActionPlace, Cx, EVERY, Part, attempts, timeout_is_some_time};
 use super::scope::{MAX_NAME, Scope, Usage};
 use super::{Action, PlanStep, PlanUndo, Stage, before};
 
@@ -54,7 +54,7 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
     timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
     let on_failure = on_failure(stage, step, at, cx.refusals);
-    let place = Place { stage, part: Part::Step(step), timeout: step.timeout, field: at };
+    let place = ActionPlace { stage, part: Part::Step(step), timeout: step.timeout, field: at };
     let action = resolved(cx, &step.action, actions::of_step, &place)?;
     let resolved = PlanStep {
         name: step.name.clone(),
@@ -202,7 +202,7 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
         cx.refusals.add(captured.field, "nothing comes after an undo that could use a capture", "leave it out");
     }
     timeout_is_some_time(undo.timeout, at, cx.refusals);
-    let place = Place { stage, part: Part::Undo, timeout: undo.timeout, field: at };
+    let place = ActionPlace { stage, part: Part::Undo, timeout: undo.timeout, field: at };
     let action = resolved(cx, &undo.action, actions::anywhere, &place)?;
     let timeout = undo.timeout.unwrap_or_else(|| action.time(1, EVERY));
     if let Some(asked) = &undo.approval {

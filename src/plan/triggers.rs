@@ -47,7 +47,7 @@ impl BuiltInTrigger {
 }
 
 /// What the plan knows of what a trigger watches: one file for each.
-trait Rule {
+trait TriggerRule {
     /// Every text in it that may refer to something; `at` is its own field.
     fn texts(&self, at: &str) -> Vec<Usage>;
 
@@ -61,7 +61,7 @@ trait Rule {
 }
 
 /// None for those that are not built, which `refuse` names.
-fn rule(watched: &Watched) -> Option<&dyn Rule> {
+fn rule(watched: &Watched) -> Option<&dyn TriggerRule> {
     match watched {
         Watched::Metric(x) => Some(x),
         Watched::Probe(x) => Some(x),

@@ -36,7 +36,7 @@ trait Way: Sync {
     /// The route as the API server shows it.
     fn live(&self, object: &Value) -> Result<Live, CallError>;
     /// The route as it was last seen.
-    fn seen<'a>(&self, name: &str, world: &'a World) -> Option<Seen<'a>>;
+    fn seen<'a>(&self, name: &str, world: &'a World) -> Option<RouteView<'a>>;
     /// Where it would point on a side, if it points to `now`.
     fn toward(&self, now: &Position, side: &Selector) -> Position;
     /// Which of these sides it points to; none where that is not exactly one.
@@ -82,7 +82,7 @@ impl Live {
 
 /// A route as it was last seen.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct RouteView<'a> {
     kind: RouteKind,
     pub uid: &'a str,
     /// Its resourceVersion.
@@ -149,7 +149,7 @@ impl Route {
     }
 
     /// As it was last seen, if it is known to exist.
-    pub fn seen<'a>(&self, world: &'a World) -> Option<Seen<'a>> {
+    pub fn seen<'a>(&self, world: &'a World) -> Option<RouteView<'a>> {
         self.way().seen(&self.name, world)
     }
 
@@ -159,7 +159,7 @@ impl Route {
     }
 
     /// The intent to point it to a side: tested are its uid, its resourceVersion and all of where it points (P4).
-    pub fn claim(&self, seen: &Seen<'_>, target: &PlanSide) -> ServiceSwitch {
+    pub fn claim(&self, seen: &RouteView<'_>, target: &PlanSide) -> ServiceSwitch {
         ServiceSwitch {
             name: self.name.clone(),
             uid: seen.uid.to_owned(),
@@ -179,7 +179,7 @@ impl Route {
     }
 
     /// What would be written to point it to a side, to be tried; `tested`: only if it points where it was seen to.
-    pub fn trial(&self, seen: &Seen<'_>, side: &PlanSide, tested: bool) -> DryRun {
+    pub fn trial(&self, seen: &RouteView<'_>, side: &PlanSide, tested: bool) -> DryRun {
         let to = self.way().toward(seen.at, &side.selector);
         DryRun::Point { route: self.clone(), test: tested.then(|| seen.at.clone()), to }
     }
@@ -191,13 +191,13 @@ impl Route {
     }
 }
 
-impl<'a> From<&'a ServiceView> for Seen<'a> {
+impl<'a> From<&'a ServiceView> for RouteView<'a> {
     fn from(view: &'a ServiceView) -> Self {
         service::seen(view)
     }
 }
 
-impl Seen<'_> {
+impl RouteView<'_> {
     /// To which of two sides it points.
     pub fn names(&self, old: &PlanSide, target: &PlanSide) -> Names {
         names(way(self.kind), self.at, &old.selector, &target.selector)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Live, Names, Position, Route, authorises, names};
 use crate::api::ANNOTATION_FENCE;
 use crate::api::run::{BlockCause, CutoverRun, RunStatus};
-use crate::effect::protocol::{As, Heard, JsonPatch, Look, Next, Object, Send, Write, escaped, object, pods};
+use crate::effect::protocol::{As, Exchange, JsonPatch, LiveRead, Next, Object, Send, Write, escaped, object, pods};
 use crate::effect::{CallError, Class, Outcome, RestoreGuard};
 use crate::endpoints;
 
@@ -63,13 +63,13 @@ impl Back<'_> {
 ///
 /// # Errors
 /// What is to be read or sent before there is an outcome.
-pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Heard) -> Result<Outcome, Next> {
+pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Exchange) -> Result<Outcome, Next> {
     let (old_side, target) = (back.route.pods(back.from), back.route.pods(back.to));
-    let this = Look::Object(back.route.object());
+    let this = LiveRead::Object(back.route.object());
     let kind = back.route.object().resource.kind;
     let cannot_be_read = format!("the {kind} cannot be read");
     let live = |answer| object(answer).and_then(|object| back.route.live(object));
-    let [found, counted] = heard.before([this.clone(), Look::Pods(old_side.clone())])?;
+    let [found, counted] = heard.before([this.clone(), LiveRead::Pods(old_side.clone())])?;
     let before = match live(found) {
         Ok(now) => now,
         Err(e) if e.class == Class::NotFound => return Ok(Outcome::NotFound),
@@ -108,7 +108,7 @@ pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Heard) -> R
         if !back.guard.old_suffices(ready) {
             // Nothing of the side being left can prevent or delay the restore: it is only counted where the old side has too
             // few, and a count that cannot be had is none.
-            let [counted] = heard.before([Look::Pods(target.clone())])?;
+            let [counted] = heard.before([LiveRead::Pods(target.clone())])?;
             let other = pods(counted).ok().map(|pods| endpoints::ready_count(pods, &target, &before.ports));
             if !back.guard.allows(ready, other) {
                 return Ok(Outcome::Guarded { ready, other, foreign: None });
@@ -116,7 +116,7 @@ pub fn restore(run: &Object, run_uid: &str, back: &Back<'_>, heard: &Heard) -> R
         }
     }
     if !heard.leads {
-        let [found] = heard.before([Look::Object(run.clone())])?;
+        let [found] = heard.before([LiveRead::Object(run.clone())])?;
         if let Err(why) = by_the_run(object(found), &run.name, run_uid, back) {
             return Ok(Outcome::Blocked { cause: BlockCause::Conflict, why, slow: false });
         }
@@ -162,7 +162,7 @@ fn not_read(what: &str, e: &CallError) -> Outcome {
 mod tests {
     use super::*;
     use crate::api::run::Selector;
-    use crate::effect::protocol::Found;
+    use crate::effect::protocol::LiveAnswer;
 
     fn map(pairs: &[(&str, &str)]) -> Selector {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -216,12 +216,12 @@ mod tests {
         with(|back| {
             let run = Object::of::<CutoverRun>("web-1");
             let service = json!({"metadata": {"uid": "u"}, "spec": {"selector": {"app": "web", "side": "blue"}}});
-            let mut heard = Heard::default();
-            heard.read(Look::Object(back.route.object()), Ok(Found::Object(service)));
-            heard.read(Look::Pods(back.route.pods(back.from)), Ok(Found::Pods(vec![])));
-            assert_eq!(restore(&run, "r", back, &heard), Err(Next::Look(vec![Look::Object(run.clone())])));
+            let mut heard = Exchange::default();
+            heard.read(LiveRead::Object(back.route.object()), Ok(LiveAnswer::Object(service)));
+            heard.read(LiveRead::Pods(back.route.pods(back.from)), Ok(LiveAnswer::Pods(vec![])));
+            assert_eq!(restore(&run, "r", back, &heard), Err(Next::Read(vec![LiveRead::Object(run.clone())])));
             let mut asked = heard.clone();
-            asked.read(Look::Object(run.clone()), Ok(Found::Object(json!({"metadata": {"uid": "another"}}))));
+            asked.read(LiveRead::Object(run.clone()), Ok(LiveAnswer::Object(json!({"metadata": {"uid": "another"}}))));
             assert!(matches!(restore(&run, "r", back, &asked), Ok(Outcome::Blocked { .. })), "not that run's");
             heard.leads = true;
             assert!(matches!(restore(&run, "r", back, &heard), Err(Next::Send(_))));

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
-use super::{Live, Position, RouteKind, Seen, Way};
+use super::{Live, Position, RouteKind, RouteView, Way};
 use crate::api::ANNOTATION_FENCE;
 use crate::api::run::Selector;
 use crate::effect::CallError;
@@ -40,7 +40,7 @@ impl Way for BySelector {
         })
     }
 
-    fn seen<'a>(&self, name: &str, world: &'a World) -> Option<Seen<'a>> {
+    fn seen<'a>(&self, name: &str, world: &'a World) -> Option<RouteView<'a>> {
         world.service(name).map(seen)
     }
 
@@ -76,8 +76,8 @@ impl Way for BySelector {
 }
 
 /// A Service as it was last seen.
-pub(super) fn seen(view: &ServiceView) -> Seen<'_> {
-    Seen {
+pub(super) fn seen(view: &ServiceView) -> RouteView<'_> {
+    RouteView {
         kind: RouteKind::Service,
         uid: &view.uid,
         resource_version: &view.resource_version,

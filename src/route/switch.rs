@@ -2,7 +2,7 @@
 //! most once (P4, P5).
 
 use super::{Live, Position, Route, Settled};
-use crate::effect::protocol::{Heard, JsonPatch, Look, Next, Write, object, pods};
+use crate::effect::protocol::{Exchange, JsonPatch, LiveRead, Next, Write, object, pods};
 use crate::effect::{CallError, Class, Outcome};
 use crate::endpoints;
 
@@ -52,11 +52,11 @@ impl Claim<'_> {
 ///
 /// # Errors
 /// What is to be read or sent before there is an outcome.
-pub fn switch(claim: &Claim<'_>, min_ready: u32, heard: &Heard) -> Result<Outcome, Next> {
+pub fn switch(claim: &Claim<'_>, min_ready: u32, heard: &Exchange) -> Result<Outcome, Next> {
     let target = claim.route.pods(claim.to);
-    let this = Look::Object(claim.route.object());
+    let this = LiveRead::Object(claim.route.object());
     let kind = claim.route.object().resource.kind;
-    let [found, counted] = heard.before([this.clone(), Look::Pods(target.clone())])?;
+    let [found, counted] = heard.before([this.clone(), LiveRead::Pods(target.clone())])?;
     let live = |answer| object(answer).and_then(|object| claim.route.live(object));
     match heard.sent() {
         None => {
@@ -78,7 +78,7 @@ pub fn switch(claim: &Claim<'_>, min_ready: u32, heard: &Heard) -> Result<Outcom
                 return Ok(Outcome::Guarded { ready, other: None, foreign: None });
             }
             // Older than a second, the count is no ground for a patch any more.
-            if heard.took >= Heard::FRESH {
+            if heard.took >= Exchange::FRESH {
                 return Ok(Outcome::NotSent("the live reading before the switch took more than a second".into()));
             }
             Err(Next::send(Write::Patch(claim.route.object(), claim.patch())))
@@ -159,9 +159,9 @@ mod tests {
         });
     }
 
-    fn object_of(rv: &str, side: &str) -> Result<crate::effect::protocol::Found, CallError> {
+    fn object_of(rv: &str, side: &str) -> Result<crate::effect::protocol::LiveAnswer, CallError> {
         let service = json!({"metadata": {"uid": "u", "resourceVersion": rv}, "spec": {"selector": {"app": "web", "side": side}}});
-        Ok(crate::effect::protocol::Found::Object(service))
+        Ok(crate::effect::protocol::LiveAnswer::Object(service))
     }
 
     fn ready_pod() -> crate::world::PodView {
@@ -174,17 +174,19 @@ mod tests {
 
     /// Carries a switch out, with these answers.
     fn play(claim: &Claim<'_>, took: u64, ready: usize, sent: Result<(), CallError>, again: (&str, &str)) -> Outcome {
-        let mut heard = Heard::default();
+        let mut heard = Exchange::default();
         heard.took = std::time::Duration::from_millis(took);
         let mut rv = ("7", "blue");
         loop {
             match switch(claim, 1, &heard) {
                 Ok(outcome) => return outcome,
-                Err(Next::Look(looks)) => {
+                Err(Next::Read(looks)) => {
                     for look in looks {
                         let answer = match look {
-                            Look::Pods(_) => Ok(crate::effect::protocol::Found::Pods(vec![ready_pod(); ready])),
-                            Look::Object(_) | Look::List { .. } => object_of(rv.0, rv.1),
+                            LiveRead::Pods(_) => {
+                                Ok(crate::effect::protocol::LiveAnswer::Pods(vec![ready_pod(); ready]))
+                            }
+                            LiveRead::Object(_) | LiveRead::List { .. } => object_of(rv.0, rv.1),
                         };
                         heard.read(look, answer);
                     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::decision::{DecisionState, DecisionStatus};
 use crate::api::{CutoverDecision, GROUP, VERSION};
-use crate::effect::protocol::{As, Heard, Look, Next, Object, Send, Write, list};
+use crate::effect::protocol::{As, Exchange, LiveRead, Next, Object, Send, Write, list};
 use crate::effect::{CallError, Class, Outcome};
 
 /// Longest result, in characters.
@@ -14,7 +14,7 @@ const LONGEST: usize = 1000;
 
 /// A decision as it was seen.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct OpenDecision<'a> {
     pub name: &'a str,
     pub uid: &'a str,
     /// Its resourceVersion: one that was answered meanwhile has another.
@@ -31,7 +31,7 @@ pub fn status(result: &str, at: Timestamp, run: Option<String>) -> DecisionStatu
 ///
 /// # Errors
 /// What is to be read or sent before there is an outcome.
-pub fn answer(seen: &Seen<'_>, status: &DecisionStatus, heard: &Heard) -> Result<Outcome, Next> {
+pub fn answer(seen: &OpenDecision<'_>, status: &DecisionStatus, heard: &Exchange) -> Result<Outcome, Next> {
     match heard.sent() {
         None => Err(replace(seen, status)),
         Some(Ok(written)) if is_answered(written) => Ok(Outcome::Done),
@@ -51,7 +51,7 @@ pub fn answer(seen: &Seen<'_>, status: &DecisionStatus, heard: &Heard) -> Result
 ///
 /// # Errors
 /// What is to be read or sent before there is an outcome.
-pub fn take_up(seen: &Seen<'_>, at: Timestamp, heard: &Heard) -> Result<Outcome, Next> {
+pub fn take_up(seen: &OpenDecision<'_>, at: Timestamp, heard: &Exchange) -> Result<Outcome, Next> {
     let status = DecisionStatus { state: DecisionState::Open, at: Some(at), ..DecisionStatus::default() };
     match heard.sent() {
         None => Err(replace(seen, &status)),
@@ -70,7 +70,7 @@ fn is_answered(decision: &Value) -> bool {
     decision.pointer("/status/state") == Some(&json!("Answered"))
 }
 
-fn replace(seen: &Seen<'_>, status: &DecisionStatus) -> Next {
+fn replace(seen: &OpenDecision<'_>, status: &DecisionStatus) -> Next {
     let body = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "CutoverDecision",
         "metadata": {"name": seen.name, "uid": seen.uid, "resourceVersion": seen.resource_version},
@@ -87,7 +87,7 @@ fn dropped() -> Outcome {
     }
 }
 
-fn failed(seen: &Seen<'_>, e: &CallError) -> Outcome {
+fn failed(seen: &OpenDecision<'_>, e: &CallError) -> Outcome {
     match e.class {
         // The definition has no status; that of a decision which is gone names it.
         Class::NotFound if !e.text.contains(seen.name) => {
@@ -98,7 +98,7 @@ fn failed(seen: &Seen<'_>, e: &CallError) -> Outcome {
 }
 
 /// The decision as it is now. The right to list is enough for one, too.
-fn look_again<'h>(seen: &Seen<'_>, heard: &'h Heard) -> Result<Result<&'h [Value], CallError>, Next> {
+fn look_again<'h>(seen: &OpenDecision<'_>, heard: &'h Exchange) -> Result<Result<&'h [Value], CallError>, Next> {
     let resource = ApiResource::erase::<CutoverDecision>(&());
-    Ok(list(heard.after(Look::List { resource, fields: format!("metadata.name={}", seen.name) })?))
+    Ok(list(heard.after(LiveRead::List { resource, fields: format!("metadata.name={}", seen.name) })?))
 }

@@ -11,13 +11,13 @@ use super::claims::{self, Member};
 use crate::api::run::{ObjectKind, ObjectRef};
 use crate::effect::change::{Edit, Now, patch};
 use crate::effect::env::without_values;
-use crate::effect::protocol::{Heard, Look, Next, Object, Write, object};
+use crate::effect::protocol::{Exchange, LiveRead, Next, Object, Write, object};
 use crate::effect::{CallError, Change, Class, Outcome, hash};
 use crate::endpoints;
 use crate::route::Route;
 
 /// The change, as it was claimed.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ClaimedChange<'a> {
     pub object: &'a ObjectRef,
     pub uid: &'a str,
     pub change: &'a Change,
@@ -37,7 +37,7 @@ fn version(object: &Value) -> Option<&str> {
 }
 
 /// What was made of it: for a pod template, its hash.
-fn made(wanted: &Wanted<'_>, now: &Value) -> Outcome {
+fn made(wanted: &ClaimedChange<'_>, now: &Value) -> Outcome {
     if !wanted.change.rolls_out() {
         return Outcome::Done;
     }
@@ -45,7 +45,7 @@ fn made(wanted: &Wanted<'_>, now: &Value) -> Outcome {
 }
 
 /// What a reading of the object says: the outcome, or what is still to be written.
-fn settled(wanted: &Wanted<'_>, now: &Value) -> Result<Vec<Edit>, Outcome> {
+fn settled(wanted: &ClaimedChange<'_>, now: &Value) -> Result<Vec<Edit>, Outcome> {
     let ObjectRef { kind, name } = wanted.object;
     if now.pointer("/metadata/uid").and_then(Value::as_str) != Some(wanted.uid) {
         return Err(Outcome::Conflict(format!("{kind:?} {name} was replaced by another of that name")));
@@ -58,13 +58,13 @@ fn settled(wanted: &Wanted<'_>, now: &Value) -> Result<Vec<Edit>, Outcome> {
 }
 
 /// What comes next of a change that is made for this run.
-pub fn change(run_uid: &str, wanted: &Wanted<'_>, heard: &Heard) -> Result<Outcome, Next> {
+pub fn change(run_uid: &str, wanted: &ClaimedChange<'_>, heard: &Exchange) -> Result<Outcome, Next> {
     let ObjectRef { kind, name } = wanted.object;
     let unreadable = |e: CallError| match e.class {
         Class::NotFound => Outcome::NotFound,
         _ => Outcome::Transient(format!("{kind:?} {name} cannot be read: {e}")),
     };
-    let look = Look::Object(this(wanted.object));
+    let look = LiveRead::Object(this(wanted.object));
     let [found] = heard.before([look.clone()])?;
     let before = match object(found) {
         Ok(before) => before,
@@ -127,7 +127,7 @@ pub(super) fn serves_somebody(
     run_uid: &str,
     taken: &Taken<'_>,
     unless_live: &[String],
-    heard: &Heard,
+    heard: &Exchange,
 ) -> Result<Option<Outcome>, Next> {
     let refused = |why: String| Ok(Some(Outcome::Refused { why: format!("{}: {why}", taken.what), forbidden: false }));
     let mut services = unless_live.to_vec();
@@ -150,7 +150,7 @@ pub(super) fn serves_somebody(
         taken.labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default();
     for service in &services {
         let route = Route::service(service);
-        let [found] = heard.before([Look::Object(route.object())])?;
+        let [found] = heard.before([LiveRead::Object(route.object())])?;
         match object(found).and_then(|found| route.live(found)) {
             Ok(now) if endpoints::matches(&labels, &route.pods(&now.at)) => {
                 return refused(format!("{route} selects its pods"));
@@ -178,7 +178,7 @@ mod tests {
     fn another_object_of_that_name_is_left_alone() {
         let object = ObjectRef { kind: ObjectKind::Deployment, name: "web".into() };
         let change = Change::Scale { from: 3, to: 0 };
-        let wanted = Wanted { object: &object, uid: "u", change: &change, unless_live: &[] };
+        let wanted = ClaimedChange { object: &object, uid: "u", change: &change, unless_live: &[] };
         let live = |uid: &str, replicas: u32| json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
         assert_eq!(settled(&wanted, &live("u", 3)).map(|e| e.len()), Ok(1));
         assert_eq!(settled(&wanted, &live("u", 0)), Err(Outcome::Done));

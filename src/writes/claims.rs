@@ -9,7 +9,7 @@ use crate::api::Cutover;
 use crate::api::run::{CutoverRun, ObjectRef, Selector};
 use crate::api::step::WorkloadRef;
 use crate::effect::CallError;
-use crate::effect::protocol::{Heard, Look, Next, list};
+use crate::effect::protocol::{Exchange, LiveRead, Next, list};
 
 /// Claimed by all Cutovers, and by the runs under way that are not the one that asks.
 #[derive(Debug, Default, PartialEq)]
@@ -91,10 +91,10 @@ fn text<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// What is still to be read.
-pub fn claims(own: &str, heard: &Heard) -> Result<Result<Claims, CallError>, Next> {
-    let cutovers = Look::List { resource: ApiResource::erase::<Cutover>(&()), fields: String::new() };
+pub fn claims(own: &str, heard: &Exchange) -> Result<Result<Claims, CallError>, Next> {
+    let cutovers = LiveRead::List { resource: ApiResource::erase::<Cutover>(&()), fields: String::new() };
     let runs =
-        Look::List { resource: ApiResource::erase::<CutoverRun>(&()), fields: "status.state!=Closed".to_owned() };
+        LiveRead::List { resource: ApiResource::erase::<CutoverRun>(&()), fields: "status.state!=Closed".to_owned() };
     let [cutovers, runs] = heard.before([cutovers, runs])?;
     Ok(list(cutovers).and_then(|cutovers| Ok(Claims::of(cutovers, list(runs)?, own))))
 }

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use super::Run;
 use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, GROUP, LABEL_RUN, LABEL_STEP, VERSION};
-use crate::effect::protocol::{Answer, Heard, JsonPatch, Look, Next, Object, Write, object};
+use crate::effect::protocol::{Answer, Exchange, JsonPatch, LiveRead, Next, Object, Write, object};
 use crate::effect::{CallError, Class, Outcome};
 
 fn this(name: &str) -> Object {
     Object::of::<Job>(name)
 }
 
-fn look(name: &str) -> Look {
-    Look::Object(this(name))
+fn look(name: &str) -> LiveRead {
+    LiveRead::Object(this(name))
 }
 
 fn text<'a>(job: &'a Value, path: &str) -> Option<&'a str> {
@@ -61,7 +61,7 @@ fn suspended(job: &Value) -> bool {
 }
 
 /// Creates a suspended Job, or finds the one that an earlier try created.
-pub fn create(name: &str, manifest: &Value, heard: &Heard) -> Result<Outcome, Next> {
+pub fn create(name: &str, manifest: &Value, heard: &Exchange) -> Result<Outcome, Next> {
     let created = |job: &Value, otherwise: &str| match text(job, "/metadata/uid") {
         Some(uid) => Outcome::Created { uid: uid.to_owned() },
         None => Outcome::Transient(otherwise.to_owned()),
@@ -88,7 +88,7 @@ fn start_patch(uid: &str) -> JsonPatch {
 }
 
 /// Starts a Job whose uid is recorded.
-pub fn start(name: &str, uid: &str, heard: &Heard) -> Result<Outcome, Next> {
+pub fn start(name: &str, uid: &str, heard: &Exchange) -> Result<Outcome, Next> {
     match heard.sent() {
         None => Err(Next::send(Write::Patch(this(name), start_patch(uid)))),
         Some(Ok(_)) => Ok(Outcome::Done),
@@ -105,7 +105,7 @@ pub fn start(name: &str, uid: &str, heard: &Heard) -> Result<Outcome, Next> {
 }
 
 /// Deletes a Job of ours with its pods; with a resourceVersion only as long as nobody has touched it.
-pub fn delete(name: &str, uid: &str, resource_version: Option<&str>, heard: &Heard) -> Result<Outcome, Next> {
+pub fn delete(name: &str, uid: &str, resource_version: Option<&str>, heard: &Exchange) -> Result<Outcome, Next> {
     match heard.sent() {
         None => Err(Next::send(Write::Delete {
             object: this(name),
@@ -145,7 +145,7 @@ fn own_patch(job: &Value, run: Run<'_>, uid: &str) -> JsonPatch {
 }
 
 /// Gives a Job its ownerReference, so that it goes with the run.
-pub fn own(run: Run<'_>, name: &str, uid: &str, heard: &Heard) -> Result<Outcome, Next> {
+pub fn own(run: Run<'_>, name: &str, uid: &str, heard: &Exchange) -> Result<Outcome, Next> {
     let [found]: [&Answer; 1] = heard.before([look(name)])?;
     let before = match object(found) {
         Ok(job) if !has_uid(job, uid) => return Ok(Outcome::NotFound),
@@ -186,10 +186,10 @@ mod tests {
     }
 
     /// What is heard when the write failed and the Job is read again.
-    fn failed(e: CallError, again: &Value) -> Heard {
-        let mut heard = Heard::default();
+    fn failed(e: CallError, again: &Value) -> Exchange {
+        let mut heard = Exchange::default();
         heard.wrote(Err(e));
-        heard.read(look("migrate-1"), Ok(crate::effect::protocol::Found::Object(again.clone())));
+        heard.read(look("migrate-1"), Ok(crate::effect::protocol::LiveAnswer::Object(again.clone())));
         heard
     }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::api::run::CutoverRun;
-use crate::effect::protocol::{Heard, Next, Object};
+use crate::effect::protocol::{Exchange, Next, Object};
 use crate::effect::{Effect, Outcome};
 use crate::route;
 
@@ -25,14 +25,14 @@ pub struct Run<'a> {
 }
 
 /// What comes next of an effect.
-pub fn next(run: Run<'_>, effect: &Effect, heard: &Heard) -> Next {
+pub fn next(run: Run<'_>, effect: &Effect, heard: &Exchange) -> Next {
     match judged(run, effect, heard) {
         Ok(outcome) => Next::End(outcome),
         Err(next) => next,
     }
 }
 
-fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next> {
+fn judged(run: Run<'_>, effect: &Effect, heard: &Exchange) -> Result<Outcome, Next> {
     match effect {
         Effect::CreateJob { name, manifest } => jobs::create(name, manifest, heard),
         Effect::StartJob { name, uid } => jobs::start(name, uid, heard),
@@ -42,10 +42,10 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
         Effect::OwnJob { name, uid } => jobs::own(run, name, uid, heard),
         Effect::Answer { decision, uid, resource_version, result, at, accepted } => {
             let status = answer::status(result, *at, accepted.then(|| run.name.to_owned()));
-            answer::answer(&answer::Seen { name: decision, uid, resource_version }, &status, heard)
+            answer::answer(&answer::OpenDecision { name: decision, uid, resource_version }, &status, heard)
         }
         Effect::TakeUp { decision, uid, resource_version, at } => {
-            answer::take_up(&answer::Seen { name: decision, uid, resource_version }, *at, heard)
+            answer::take_up(&answer::OpenDecision { name: decision, uid, resource_version }, *at, heard)
         }
         // Once: whether an answer came is for the step to judge (P1).
         Effect::Send { key: _, request } => Err(Next::Ask(Box::new(request.clone()))),
@@ -58,7 +58,7 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Heard) -> Result<Outcome, Next>
             route::restore(&Object::of::<CutoverRun>(run.name), run.uid, &back, heard)
         }
         Effect::Change { why: _, object, uid, change, unless_live } => {
-            change::change(run.uid, &change::Wanted { object, uid, change, unless_live }, heard)
+            change::change(run.uid, &change::ClaimedChange { object, uid, change, unless_live }, heard)
         }
         Effect::DeletePod { name, uid, workload, unless_live } => {
             pods::delete(run.uid, &pods::Doomed { name, uid, workload, unless_live }, heard)

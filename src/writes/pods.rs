@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::change::{Taken, serves_somebody};
 use crate::api::run::ObjectRef;
-use crate::effect::protocol::{Heard, Look, Next, Object, Write, list};
+use crate::effect::protocol::{Exchange, LiveRead, Next, Object, Write, list};
 use crate::effect::{Class, Outcome};
 
 /// The pod, as it was claimed.
@@ -18,10 +18,10 @@ pub struct Doomed<'a> {
 }
 
 /// What comes next of it. A pod that is gone, or going, or another one of that name, needs nothing more.
-pub fn delete(run_uid: &str, pod: &Doomed<'_>, heard: &Heard) -> Result<Outcome, Next> {
+pub fn delete(run_uid: &str, pod: &Doomed<'_>, heard: &Exchange) -> Result<Outcome, Next> {
     // The operator may list pods, which is enough for one.
     let resource = ApiResource::erase::<Pod>(&());
-    let [found] = heard.before([Look::List { resource, fields: format!("metadata.name={}", pod.name) }])?;
+    let [found] = heard.before([LiveRead::List { resource, fields: format!("metadata.name={}", pod.name) }])?;
     let found = match list(found) {
         Ok(items) => items.first(),
         Err(e) => return Ok(Outcome::Transient(format!("pod {} cannot be read: {e}", pod.name))),
@@ -57,34 +57,34 @@ mod tests {
 
     use super::*;
     use crate::api::run::ObjectKind;
-    use crate::effect::protocol::Found;
+    use crate::effect::protocol::LiveAnswer;
     use crate::effect::{CallError, protocol::Answer};
 
-    fn delete_of(uid: &str, heard: &Heard) -> Result<Outcome, Next> {
+    fn delete_of(uid: &str, heard: &Exchange) -> Result<Outcome, Next> {
         let workload = ObjectRef { kind: ObjectKind::StatefulSet, name: "web".into() };
         let services = ["web".to_owned()];
         delete("run", &Doomed { name: "web-0", uid, workload: &workload, unless_live: &services }, heard)
     }
 
     /// Reads what is asked for: the pod of uid `u`, no other run or Cutover, and a Service that selects `side`.
-    fn heard(side: &str, leaving: bool) -> Heard {
-        let mut heard = Heard::default();
+    fn heard(side: &str, leaving: bool) -> Exchange {
+        let mut heard = Exchange::default();
         for _ in 0..8 {
-            let Err(Next::Look(looks)) = delete_of("u", &heard) else { break };
+            let Err(Next::Read(looks)) = delete_of("u", &heard) else { break };
             for look in looks {
                 let answer: Answer = match &look {
-                    Look::List { resource, .. } if resource.plural == "pods" => {
+                    LiveRead::List { resource, .. } if resource.plural == "pods" => {
                         let mut meta = json!({"name": "web-0", "uid": "u", "labels": {"app": "web", "side": "green"}});
                         if leaving {
                             meta["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
                         }
-                        Ok(Found::List(vec![json!({"metadata": meta})]))
+                        Ok(LiveAnswer::List(vec![json!({"metadata": meta})]))
                     }
-                    Look::List { .. } => Ok(Found::List(vec![])),
+                    LiveRead::List { .. } => Ok(LiveAnswer::List(vec![])),
                     _ => {
                         let selector = json!({"app": "web", "side": side});
                         let meta = json!({"uid": "s", "resourceVersion": "1"});
-                        Ok(Found::Object(json!({"metadata": meta, "spec": {"selector": selector}})))
+                        Ok(LiveAnswer::Object(json!({"metadata": meta, "spec": {"selector": selector}})))
                     }
                 };
                 heard.read(look, answer);

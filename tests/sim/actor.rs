@@ -1,7 +1,7 @@
 //! Carries out effects on the simulated cluster: what is read and sent, and what the answers mean, is said by
 //! `cutover::writes`, as it is for `cutover::act`.
 
-use cutover::effect::protocol::{Heard, Next, Write};
+use cutover::effect::protocol::{Exchange, Next, Write};
 use cutover::effect::{CallError, Effect, Outcome};
 use cutover::net::call::CALL_LIMIT;
 use cutover::world::{HttpAnswer, HttpError};
@@ -41,12 +41,12 @@ pub fn with(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Outc
 fn carry_out(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Outcome {
     let (name, uid) = cluster.run.clone();
     let run = Run { name: &name, uid: &uid };
-    let mut heard = Heard::default();
+    let mut heard = Exchange::default();
     heard.leads = true;
     loop {
         match next(run, effect, &heard) {
             Next::End(outcome) => return outcome,
-            Next::Look(looks) => {
+            Next::Read(looks) => {
                 for look in looks {
                     let answer = cluster.look(&look);
                     heard.read(look, answer);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use cutover::api::run::CutoverRun;
 use cutover::effect::Outcome;
-use cutover::pilot::cutover::{Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, Sight};
+use cutover::pilot::cutover::{
+    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, WatchEvent,
+};
 use kube::ResourceExt;
 
 use super::api_server::{Server, is_active};
@@ -65,11 +67,11 @@ impl Process {
     pub fn start(server: &Server) -> Self {
         let setup = Arc::new(Setup { operator: "system:serviceaccount:ops:cutover".into(), ..Setup::default() });
         let mut process = Self { setup, ..Self::default() };
-        process.apply(Sight::CutoversBegin(0));
-        process.apply(Sight::DecisionsBegin(0));
+        process.apply(WatchEvent::CutoversBegin(0));
+        process.apply(WatchEvent::DecisionsBegin(0));
         process.watch(server);
-        process.apply(Sight::CutoversEnd(0));
-        process.apply(Sight::DecisionsEnd(0));
+        process.apply(WatchEvent::CutoversEnd(0));
+        process.apply(WatchEvent::DecisionsEnd(0));
         process
     }
 
@@ -80,14 +82,14 @@ impl Process {
             let version = cutover.resource_version().unwrap_or_default();
             if self.is_news(&mut shown, format!("cutover/{}", cutover.name_any()), version) {
                 let digest: Digest = serde_json::to_value(cutover).and_then(serde_json::from_value).expect("a digest");
-                self.apply(Sight::Cutover(0, Box::new(digest)));
+                self.apply(WatchEvent::Cutover(0, Box::new(digest)));
             }
         }
         for decision in server.decisions.values().filter(|d| d.is_open()) {
             let version = decision.resource_version().unwrap_or_default();
             let name = format!("decision/{}", decision.uid().unwrap_or_default());
             if self.is_news(&mut shown, name, version) {
-                self.apply(Sight::Decision(0, Box::new(decision.clone())));
+                self.apply(WatchEvent::Decision(0, Box::new(decision.clone())));
             }
         }
         for (name, (generation, _)) in &server.templates {
@@ -100,14 +102,14 @@ impl Process {
             let uid = run.uid().unwrap_or_default();
             active.insert(uid.clone(), Arc::new(run.clone()));
             if self.is_news(&mut shown, format!("run/{uid}"), run.resource_version().unwrap_or_default()) {
-                self.apply(Sight::Active(Arc::new(run.clone())));
+                self.apply(WatchEvent::Active(Arc::new(run.clone())));
             }
         }
         let before = std::mem::replace(&mut self.active, active);
         for (uid, run) in before {
             if !self.active.contains_key(&uid) {
                 let now = server.runs.get(&run.name_any()).filter(|r| r.uid().as_ref() == Some(&uid)).cloned();
-                self.apply(Sight::Left(now.map_or(run, Arc::new)));
+                self.apply(WatchEvent::Left(now.map_or(run, Arc::new)));
             }
         }
         let gone: Vec<String> = self.shown.keys().filter(|name| !shown.contains_key(*name)).cloned().collect();
@@ -115,12 +117,12 @@ impl Process {
         for name in gone {
             match name.split_once('/') {
                 Some(("cutover", name)) => {
-                    self.apply(Sight::CutoverGone(Key {
+                    self.apply(WatchEvent::CutoverGone(Key {
                         namespace: super::api_server::NAMESPACE.into(),
                         name: name.into(),
                     }));
                 }
-                Some(("decision", uid)) => self.apply(Sight::DecisionGone(uid.into())),
+                Some(("decision", uid)) => self.apply(WatchEvent::DecisionGone(uid.into())),
                 Some(("template", name)) => self.template(name),
                 _ => {}
             }
@@ -147,10 +149,10 @@ impl Process {
 
     fn template(&mut self, name: &str) {
         let kind = cutover::api::template::TemplateKind::CutoverTemplate;
-        self.apply(Sight::Template((kind, Some(super::api_server::NAMESPACE.into()), name.into())));
+        self.apply(WatchEvent::Template((kind, Some(super::api_server::NAMESPACE.into()), name.into())));
     }
 
-    fn apply(&mut self, sight: Sight) {
+    fn apply(&mut self, sight: WatchEvent) {
         for due in self.known.see(sight, true) {
             match due {
                 Due::Now(key) if self.looks.contains_key(&key) => {

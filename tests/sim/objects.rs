@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use cutover::api::run::{ObjectKind, ObjectRef};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::api::{ANNOTATION_ATTEMPT, ANNOTATION_FENCE, ANNOTATION_TEMPLATE, LABEL_RUN, LABEL_STEP};
-use cutover::effect::protocol::{Answer, Found, Look, Object, Write};
+use cutover::effect::protocol::{Answer, LiveAnswer, LiveRead, Object, Write};
 use cutover::effect::{Attempt, CallError};
 use cutover::endpoints::matches;
 use cutover::world::{JobResult, JobView, PortView, TargetPort};
@@ -134,20 +134,20 @@ impl Cluster {
     }
 
     /// A live reading.
-    pub fn look(&self, look: &Look) -> Answer {
+    pub fn look(&self, look: &LiveRead) -> Answer {
         let mut server = ApiServer::default();
         match look {
-            Look::Object(Object { resource, name }) => {
+            LiveRead::Object(Object { resource, name }) => {
                 if let Some(object) = self.shown(&resource.plural, name) {
                     server.hold(&resource.plural, object);
                 }
-                server.get(resource, name).cloned().map(Found::Object).map_err(meaning)
+                server.get(resource, name).cloned().map(LiveAnswer::Object).map_err(meaning)
             }
-            Look::Pods(selector) => {
+            LiveRead::Pods(selector) => {
                 let pods = self.pods.values().map(|(_, pod)| pod).filter(|pod| matches(&pod.labels, selector));
-                Ok(Found::Pods(pods.cloned().collect()))
+                Ok(LiveAnswer::Pods(pods.cloned().collect()))
             }
-            Look::List { resource, fields } => {
+            LiveRead::List { resource, fields } => {
                 let names: Vec<&str> = match resource.plural.as_str() {
                     "cutovers" => vec![&self.plan.cutover],
                     "cutoverruns" => vec![&self.run.0],
@@ -157,7 +157,7 @@ impl Cluster {
                 };
                 let objects = names.into_iter().filter_map(|name| self.shown(&resource.plural, name));
                 objects.for_each(|object| server.hold(&resource.plural, object));
-                server.list(resource, fields).map(Found::List).map_err(meaning)
+                server.list(resource, fields).map(LiveAnswer::List).map_err(meaning)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 
-use super::super::prometheus::{Access, Place, Query};
+use super::super::prometheus::{Access, Location, Query};
 use super::super::sources::{Source, Spot};
 use super::*;
 use crate::api::prometheus::{CaFrom, Prometheus};
@@ -17,11 +17,11 @@ fn half() -> Then {
     Then::Answer(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
 }
 
-fn place(server: &Server, tls: bool) -> Place {
-    Place::Service { host: "prometheus.monitoring.svc".into(), ip: server.at.ip(), port: server.at.port(), tls }
+fn place(server: &Server, tls: bool) -> Location {
+    Location::Service { host: "prometheus.monitoring.svc".into(), ip: server.at.ip(), port: server.at.port(), tls }
 }
 
-async fn ask(net: &Net, account: &kube::Client, place: &Place, access: Access<'_>) -> QueryAnswer {
+async fn ask(net: &Net, account: &kube::Client, place: &Location, access: Access<'_>) -> QueryAnswer {
     let query = Query { place, access, query: "up", at: None, timeout: SECONDS };
     net.query(account, "prod", &query).await
 }
@@ -54,7 +54,7 @@ async fn prometheus_is_asked_for_one_value_at_a_time() {
     assert!(seen.ends_with("query=sum%28up%29+%3E+0&time=2026-11-20T01%3A02%3A03.5Z&timeout=5000ms"), "{seen}");
 
     let options = Prometheus { tenant: Some("team-a".into()), ..Prometheus::default() };
-    let url = Place::Url(format!("http://{}/base/?tenant=a", server.at));
+    let url = Location::Url(format!("http://{}/base/?tenant=a", server.at));
     assert_eq!(ask(&net(), &account(), &url, Access::Cutover(&options)).await, QueryAnswer::Value(0.5));
     let seen = &server.seen()[1];
     assert!(seen.starts_with("POST /base/api/v1/query?tenant=a HTTP/1.1\r\n"), "{seen}");
@@ -66,13 +66,13 @@ async fn only_the_operators_configuration_reaches_private_addresses() {
     let (options, source) = (Prometheus::default(), source(None, None));
     let private = "http://10.0.0.1:9/".to_owned();
     let short = |place, access| Query { place, access, query: "1", at: None, timeout: Duration::from_millis(300) };
-    let (url, configured) = (Place::Url(private.clone()), Place::Configured(private));
+    let (url, configured) = (Location::Url(private.clone()), Location::Configured(private));
     let why = net().query(&account(), "prod", &short(&url, Access::Cutover(&options))).await;
     assert!(inconclusive(why).contains("private address"));
     // Nobody is there, but it is tried.
     let why = inconclusive(net().query(&account(), "prod", &short(&configured, Access::Operator(&source))).await);
     assert!(!why.contains("private address") && !why.contains("may not be asked"), "{why}");
-    let metadata = Place::Configured("http://169.254.169.254/".into());
+    let metadata = Location::Configured("http://169.254.169.254/".into());
     let why = inconclusive(net().query(&account(), "prod", &short(&metadata, Access::Operator(&source))).await);
     assert!(why.contains("metadata"), "{why}");
 }

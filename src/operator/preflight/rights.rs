@@ -27,12 +27,12 @@ const AT_ONCE: usize = 2;
 #[derive(Default)]
 struct Role {
     kind: String,
-    rules: Vec<Rule>,
+    rules: Vec<RightsRule>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Rule {
+struct RightsRule {
     api_groups: Vec<String>,
     resources: Vec<String>,
     resource_names: Vec<String>,

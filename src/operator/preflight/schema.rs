@@ -31,12 +31,12 @@ const NAMED: usize = 3;
 /// The list of documents.
 #[derive(Deserialize)]
 struct Index {
-    paths: BTreeMap<String, Place>,
+    paths: BTreeMap<String, Document>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Place {
+struct Document {
     /// Holds a hash of the document.
     #[serde(rename = "serverRelativeURL")]
     url: String,

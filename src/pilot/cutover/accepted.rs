@@ -7,7 +7,7 @@ use super::replay::{Replay, Resolved, Stop, another_kind};
 use super::show::write_status;
 use crate::api::condition::{reasons, set, set_whole, types};
 use crate::api::cutover::{Cutover, CutoverSpec};
-use crate::plan::templates::{Expanded, Found, expand};
+use crate::plan::templates::{Expanded, FoundTemplate, expand};
 use crate::plan::{Plan, Refusal, resolve};
 
 /// Refusals shown where a short text is wanted; the rest is counted.
@@ -78,7 +78,7 @@ fn expanded(look: &mut Replay<'_>, spec: &CutoverSpec) -> Result<Result<Expanded
             None => found.push(None),
             Some(Reply::Template { uid, generation, template }) => {
                 let (uid, template) = (uid.clone(), template.as_ref().clone());
-                found.push(Some(Found { uid, generation: *generation, template }));
+                found.push(Some(FoundTemplate { uid, generation: *generation, template }));
             }
             Some(Reply::UnreadableTemplate(error)) => {
                 return Ok(Err(vec![Refusal {

@@ -12,7 +12,7 @@ use super::intent;
 use super::known::Memo;
 use super::order::{Answer, Reply, Request, TakeUp};
 use super::replay::{Replay, Stop, another_kind};
-use super::words::{Place, Stand, Word, judge};
+use super::words::{NamedRun, Stand, Word, judge};
 use crate::api::LABEL_CUTOVER;
 use crate::api::condition::reasons;
 use crate::api::cutover::{Cutover, CutoverStatus};
@@ -37,7 +37,7 @@ pub(crate) enum Wish<'a> {
 
 /// What was heard.
 #[derive(Default)]
-pub struct Heard<'a> {
+pub struct Wishes<'a> {
     /// The first wish, in the order of creation; others are judged once it is carried out.
     pub(crate) wish: Option<Wish<'a>>,
     /// When to look again for what could not be answered.
@@ -48,8 +48,8 @@ pub struct Heard<'a> {
 ///
 /// # Errors
 /// When they or a run could not be read.
-pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Heard<'a>, Stop> {
-    let mut heard = Heard::default();
+pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Wishes<'a>, Stop> {
+    let mut heard = Wishes::default();
     let questions = &look.seen().questions;
     if !questions.asked {
         return Ok(heard);
@@ -92,7 +92,7 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Hear
     Ok(heard)
 }
 
-fn word(decision: &CutoverDecision, cutover: Option<&Cutover>, place: Place<'_>) -> Word {
+fn word(decision: &CutoverDecision, cutover: Option<&Cutover>, place: NamedRun<'_>) -> Word {
     let created = decision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
     let none = CutoverStatus::default();
     let wanted = cutover.map(|c| intent::wanted(&c.spec));
@@ -197,13 +197,13 @@ fn publish(look: &mut Replay<'_>, warning: bool, reason: &str, subject: &str, me
 /// Runs as they were read for this look: each once, whatever the number of decisions on it.
 #[derive(Default)]
 struct Runs<'a> {
-    found: BTreeMap<String, Place<'a>>,
+    found: BTreeMap<String, NamedRun<'a>>,
     /// Name and Cutover by uid, of all runs of the namespace.
     names: Option<BTreeMap<String, (String, Option<String>)>>,
 }
 
 impl<'a> Runs<'a> {
-    fn place(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<Place<'a>, Stop> {
+    fn place(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<NamedRun<'a>, Stop> {
         if let Some(found) = self.found.get(uid) {
             return Ok(*found);
         }
@@ -212,9 +212,9 @@ impl<'a> Runs<'a> {
         Ok(found)
     }
 
-    fn find(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<Place<'a>, Stop> {
+    fn find(&mut self, look: &mut Replay<'a>, cutover: Option<&Cutover>, uid: &str) -> Result<NamedRun<'a>, Stop> {
         if look.seen().is_active(uid) {
-            return Ok(Place::UnderWay);
+            return Ok(NamedRun::UnderWay);
         }
         let own = &look.key().name;
         let newest = cutover.and_then(|c| c.status.as_ref()?.run.as_ref()).filter(|r| r.uid.as_deref() == Some(uid));
@@ -222,22 +222,24 @@ impl<'a> Runs<'a> {
             Some(run) => (run.name.clone(), Some(own.clone())),
             None => match self.names(look)?.get(uid) {
                 Some(known) => known.clone(),
-                None => return Ok(Place::Gone),
+                None => return Ok(NamedRun::Gone),
             },
         };
         if of.as_ref() != Some(own) {
-            return Ok(Place::Elsewhere);
+            return Ok(NamedRun::Elsewhere);
         }
         let run = match look.run_opt(&name)? {
             Some(run) if run.metadata.uid.as_deref() == Some(uid) => run,
-            _ => return Ok(Place::Gone),
+            _ => return Ok(NamedRun::Gone),
         };
         Ok(match () {
-            () if run.status.as_ref().is_none_or(|s| s.state != RunState::Closed) => Place::UnderWay,
+            () if run.status.as_ref().is_none_or(|s| s.state != RunState::Closed) => NamedRun::UnderWay,
             // Of a former Cutover of this name.
-            () if cutover.and_then(ResourceExt::uid).is_some_and(|uid| uid != run.spec.cutover_uid) => Place::Elsewhere,
-            () if newest.is_some() => Place::Newest(run),
-            () => Place::Older(run),
+            () if cutover.and_then(ResourceExt::uid).is_some_and(|uid| uid != run.spec.cutover_uid) => {
+                NamedRun::Elsewhere
+            }
+            () if newest.is_some() => NamedRun::Newest(run),
+            () => NamedRun::Older(run),
         })
     }
 

@@ -34,7 +34,7 @@ pub(crate) type TemplateKey = (TemplateKind, Option<String>, String);
 
 /// What a look has to know from the watches and from the looks before it.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Background {
     /// The generation that was checked last with the templates as they are.
     pub(super) checked: Option<i64>,
     /// Active runs of the namespace.
@@ -106,7 +106,7 @@ pub struct Known {
     stuck: BTreeMap<Key, u32>,
 }
 
-impl Seen {
+impl Background {
     /// Whether a run of the namespace is active.
     pub(super) fn is_active(&self, run_uid: &str) -> bool {
         self.active.iter().any(|run| run.metadata.uid.as_deref() == Some(run_uid))
@@ -132,9 +132,9 @@ impl Known {
     }
 
     /// What a look at this Cutover has to know.
-    pub fn seen(&self, key: &Key) -> Seen {
+    pub fn seen(&self, key: &Key) -> Background {
         let here = |run: &&Arc<CutoverRun>| run.namespace().as_deref() == Some(key.namespace.as_str());
-        Seen {
+        Background {
             checked: self.cutovers.get(key).and_then(|known| known.checked),
             active: self.active.values().filter(here).cloned().collect(),
             questions: self.asked.about_cutover(key),

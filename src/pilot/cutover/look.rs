@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
     use crate::api::run::{CutoverRun, RunStatus};
-    use crate::pilot::cutover::{Key, Look, Order, Seen};
+    use crate::pilot::cutover::{Background, Key, Look, Order};
 
     /// The requests of a look at a Cutover that cannot be read and is being deleted, whose run is closed or not.
     fn asked(state: RunState) -> Vec<String> {
@@ -290,7 +290,7 @@ mod tests {
         let mut run = CutoverRun::new("web-1", serde_json::from_value(spec).expect("a spec"));
         run.status = Some(RunStatus { state, ..RunStatus::default() });
         let key = Key { namespace: "a".into(), name: "web".into() };
-        let mut look = Look::begin(Arc::default(), key, Seen::default());
+        let mut look = Look::begin(Arc::default(), key, Background::default());
         let mut asked = vec![];
         loop {
             for order in look.next(Timestamp::UNIX_EPOCH) {

@@ -33,11 +33,11 @@ use jiff::Timestamp;
 pub use asked::Said;
 pub use digest::Digest;
 pub(crate) use known::TemplateKey;
-pub use known::{Key, Known, Seen};
+pub use known::{Background, Key, Known};
 pub use order::{Answer, Class, Failure, Order, Reply, Request, TakeUp};
 pub(crate) use readable::readable_run;
 pub(crate) use watch::key_of;
-pub use watch::{Due, Sight};
+pub use watch::{Due, WatchEvent};
 
 use crate::plan::Offered;
 use replay::{Replay, Resolved, Stop};
@@ -56,7 +56,7 @@ pub struct Setup {
 pub struct Look {
     setup: Arc<Setup>,
     key: Key,
-    seen: Seen,
+    seen: Background,
     /// What came of the requests so far.
     heard: Vec<Result<Reply, Failure>>,
     /// When it went on: at its start, and after each of these.
@@ -80,7 +80,7 @@ enum Turn {
 
 impl Look {
     /// Begins a look with what is known now.
-    pub fn begin(setup: Arc<Setup>, key: Key, seen: Seen) -> Self {
+    pub fn begin(setup: Arc<Setup>, key: Key, seen: Background) -> Self {
         let (heard, went_on, resolved) = (vec![], vec![], vec![]);
         Self { setup, key, seen, heard, went_on, resolved, given: 0, turn: Turn::Next }
     }

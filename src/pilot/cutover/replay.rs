@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
-use super::known::{Key, Memo, Seen};
+use super::known::{Background, Key, Memo};
 use super::order::{Class, Failure, Order, Reply, Request};
 use super::{Look, Setup};
 use crate::api::cutover::Cutover;
@@ -55,7 +55,7 @@ impl<'a> Replay<'a> {
     }
 
     /// What was known when the look began.
-    pub(crate) fn seen(&self) -> &'a Seen {
+    pub(crate) fn seen(&self) -> &'a Background {
         &self.look.seen
     }
 

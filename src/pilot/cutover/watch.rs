@@ -11,7 +11,7 @@ use crate::api::run::CutoverRun;
 
 /// Something that a watch shows. Watches of one kind are told apart by number: each knows its own part of the cluster.
 #[derive(Clone, Debug)]
-pub enum Sight {
+pub enum WatchEvent {
     /// A Cutover, new or changed.
     Cutover(usize, Box<Digest>),
     /// A Cutover is gone.
@@ -49,9 +49,9 @@ pub enum Due {
 
 impl Known {
     /// Takes in what a watch shows. One that does not lead remembers all the same, so that it can lead at once.
-    pub fn see(&mut self, sight: Sight, leads: bool) -> Vec<Due> {
+    pub fn see(&mut self, sight: WatchEvent, leads: bool) -> Vec<Due> {
         match sight {
-            Sight::Cutover(watch, digest) => {
+            WatchEvent::Cutover(watch, digest) => {
                 let key = key_of(digest.as_ref());
                 match self.cutover(watch, &key, *digest) {
                     News::Some => {
@@ -64,46 +64,50 @@ impl Known {
                     News::Quiet | News::Ours => vec![],
                 }
             }
-            Sight::CutoverGone(key) => {
+            WatchEvent::CutoverGone(key) => {
                 self.cutover_gone(&key);
                 let woken = self.woken(&key.namespace, None);
                 std::iter::once(self.without(key)).chain(woken.into_iter().map(Due::Now)).collect()
             }
-            Sight::CutoversBegin(watch) => {
+            WatchEvent::CutoversBegin(watch) => {
                 self.list_begins(watch);
                 vec![]
             }
-            Sight::CutoversEnd(watch) => {
+            WatchEvent::CutoversEnd(watch) => {
                 let gone = self.list_ended(watch);
                 gone.into_iter().map(|key| self.without(key)).collect()
             }
-            Sight::Decision(watch, decision) => self.asked.seen(watch, &decision).into_iter().map(Due::Now).collect(),
-            Sight::DecisionGone(uid) => {
+            WatchEvent::Decision(watch, decision) => {
+                self.asked.seen(watch, &decision).into_iter().map(Due::Now).collect()
+            }
+            WatchEvent::DecisionGone(uid) => {
                 self.asked.answered(&uid);
                 vec![]
             }
-            Sight::DecisionsBegin(watch) => {
+            WatchEvent::DecisionsBegin(watch) => {
                 self.asked.list_begins(watch);
                 vec![]
             }
-            Sight::DecisionsEnd(watch) => {
+            WatchEvent::DecisionsEnd(watch) => {
                 self.asked.list_ended(watch);
                 vec![]
             }
-            Sight::Active(run) => {
+            WatchEvent::Active(run) => {
                 let key = cutover_of(&run);
                 self.active(run);
                 vec![Due::Now(key)]
             }
-            Sight::Left(run) => {
+            WatchEvent::Left(run) => {
                 self.left(&run);
                 // Decisions that its driver has not answered, whichever Cutover they name.
                 let mut keys = self.asked.about(&run.uid().unwrap_or_default());
                 keys.insert(cutover_of(&run));
                 keys.into_iter().map(Due::Now).collect()
             }
-            Sight::Service(namespace, name) => self.woken(&namespace, Some(&name)).into_iter().map(Due::Now).collect(),
-            Sight::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
+            WatchEvent::Service(namespace, name) => {
+                self.woken(&namespace, Some(&name)).into_iter().map(Due::Now).collect()
+            }
+            WatchEvent::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
         }
     }
 
@@ -131,7 +135,7 @@ mod tests {
     fn a_decision_is_answered_although_its_cutover_is_gone() {
         let mut known = Known::default();
         let key = Key { namespace: "a".into(), name: "web".into() };
-        let gone = |known: &mut Known| known.see(Sight::CutoverGone(key.clone()), true);
+        let gone = |known: &mut Known| known.see(WatchEvent::CutoverGone(key.clone()), true);
         assert_eq!(gone(&mut known), [Due::Never(key.clone())]);
         let decision = serde_json::from_value(json!({
             "apiVersion": "cutover.dev/v1alpha1", "kind": "CutoverDecision",
@@ -139,7 +143,7 @@ mod tests {
             "spec": {"cutover": "web", "runUID": "r", "decision": "Retry", "by": "sre"},
         }))
         .expect("a decision");
-        known.see(Sight::Decision(0, Box::new(decision)), true);
+        known.see(WatchEvent::Decision(0, Box::new(decision)), true);
         assert_eq!(gone(&mut known), [Due::Now(key.clone())]);
     }
 }

@@ -19,7 +19,7 @@ const CLOCKS: Duration = Duration::from_secs(60);
 
 /// Where the run is that a decision names.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum NamedRun<'a> {
     /// It is not closed: its driver answers.
     UnderWay,
     /// The Cutover's newest run, closed.
@@ -61,9 +61,9 @@ pub fn judge(
     created: Timestamp,
     spec: &CutoverDecisionSpec,
     cutover: Option<Stand<'_>>,
-    place: Place<'_>,
+    place: NamedRun<'_>,
 ) -> Word {
-    if let Place::UnderWay = place {
+    if let NamedRun::UnderWay = place {
         return Word::Leave;
     }
     let Some(cutover) = cutover else {
@@ -77,9 +77,9 @@ pub fn judge(
         };
     }
     let run = match place {
-        Place::Newest(run) | Place::Older(run) => run,
-        Place::Elsewhere => return Word::Answer { result: of_another(spec), run: None },
-        Place::UnderWay | Place::Gone => {
+        NamedRun::Newest(run) | NamedRun::Older(run) => run,
+        NamedRun::Elsewhere => return Word::Answer { result: of_another(spec), run: None },
+        NamedRun::UnderWay | NamedRun::Gone => {
             let uid = &spec.run_uid;
             return refused(format!(
                 "Cutover {} has no run {uid}, or has it no more (spec.historyLimit)",
@@ -96,7 +96,7 @@ pub fn judge(
         return Word::Answer { result, run: None };
     }
     let newest = match place {
-        Place::Older(_) => {
+        NamedRun::Older(_) => {
             Err(format!("run {name} is not the newest of Cutover {}, which is {}", cutover.name, newest(cutover)))
         }
         _ => Ok(()),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     /// Judged a minute after the run's end.
-    fn says(verb: &str, status: &CutoverStatus, place: Place<'_>) -> Word {
+    fn says(verb: &str, status: &CutoverStatus, place: NamedRun<'_>) -> Word {
         let wanted = intent("green");
         let stand = Stand { name: "shop", status, wanted: &wanted, deleting: false };
         judge("d", at("2026-11-20T22:01:00Z"), &spec(verb, "sre"), Some(stand), place)
@@ -210,17 +210,21 @@ mod tests {
     fn a_retry_counts_for_the_newest_run_that_is_over_and_for_no_other() {
         let newest = status("shop-1", json!([]));
         for phase in ["RolledBack", "Failed", "Aborted", "Superseded"] {
-            assert_eq!(says("Retry", &newest, Place::Newest(&run("shop-1", phase, json!([])))), Word::Retry, "{phase}");
+            assert_eq!(
+                says("Retry", &newest, NamedRun::Newest(&run("shop-1", phase, json!([])))),
+                Word::Retry,
+                "{phase}"
+            );
         }
         let over = run("shop-1", "RolledBack", json!([]));
         let completed = run("shop-1", "Completed", json!([]));
         let of = |place| says("Retry", &newest, place);
-        assert_eq!(of(Place::UnderWay), Word::Leave, "its driver refuses it");
-        assert!(why(&of(Place::Newest(&completed))).contains("has completed"));
-        assert!(why(&says("Retry", &status("shop-2", json!([])), Place::Older(&over))).contains("which is shop-2"));
-        assert!(why(&of(Place::Gone)).contains("has no run shop-1, or has it no more"));
-        assert!(why(&of(Place::Elsewhere)).contains("run shop-1 is not a run of Cutover shop"));
-        let missing = judge("d", at("2026-11-20T22:01:00Z"), &spec("Retry", "sre"), None, Place::Gone);
+        assert_eq!(of(NamedRun::UnderWay), Word::Leave, "its driver refuses it");
+        assert!(why(&of(NamedRun::Newest(&completed))).contains("has completed"));
+        assert!(why(&says("Retry", &status("shop-2", json!([])), NamedRun::Older(&over))).contains("which is shop-2"));
+        assert!(why(&of(NamedRun::Gone)).contains("has no run shop-1, or has it no more"));
+        assert!(why(&of(NamedRun::Elsewhere)).contains("run shop-1 is not a run of Cutover shop"));
+        let missing = judge("d", at("2026-11-20T22:01:00Z"), &spec("Retry", "sre"), None, NamedRun::Gone);
         assert!(why(&missing).contains("there is no Cutover shop"));
     }
 
@@ -228,7 +232,7 @@ mod tests {
     fn a_retry_that_was_carried_out_is_answered_and_starts_nothing() {
         let done = status("shop-2", json!([{"decision": "d", "run": "shop-2"}]));
         let over = run("shop-1", "RolledBack", json!([]));
-        for place in [Place::Older(&over), Place::Gone, Place::Newest(&over)] {
+        for place in [NamedRun::Older(&over), NamedRun::Gone, NamedRun::Newest(&over)] {
             let word = says("Retry", &done, place);
             assert_eq!(
                 word,
@@ -242,7 +246,7 @@ mod tests {
         let (newest, wanted) = (status("shop-1", json!([])), intent("green"));
         let over = run("shop-1", "RolledBack", json!([]));
         let stand = Stand { name: "shop", status: &newest, wanted: &wanted, deleting: false };
-        let created = |time| judge("d", at(time), &spec("Retry", "sre"), Some(stand), Place::Newest(&over));
+        let created = |time| judge("d", at(time), &spec("Retry", "sre"), Some(stand), NamedRun::Newest(&over));
         assert!(why(&created("2026-11-20T21:58:00Z")).contains("was said while run shop-1 was under way"));
         assert_eq!(created("2026-11-20T21:59:30Z"), Word::Retry, "the clock of the API server may be behind");
     }
@@ -255,7 +259,7 @@ mod tests {
             let asked = |activate: &str, deleting| {
                 let wanted = intent(activate);
                 let stand = Stand { name: "shop", status: &newest, wanted: &wanted, deleting };
-                judge("d", at("2026-11-20T22:01:00Z"), &spec(verb, "sre"), Some(stand), Place::Newest(run))
+                judge("d", at("2026-11-20T22:01:00Z"), &spec(verb, "sre"), Some(stand), NamedRun::Newest(run))
             };
             assert!(why(&asked("blue", false)).contains("has changed since the run"), "{verb}");
             assert!(why(&asked("green", true)).contains("is being deleted"), "{verb}");
@@ -266,13 +270,13 @@ mod tests {
     fn checks_are_made_again_for_a_completed_run_alone() {
         let newest = status("shop-1", json!([]));
         assert_eq!(
-            says("Revalidate", &newest, Place::Newest(&run("shop-1", "Completed", json!([])))),
+            says("Revalidate", &newest, NamedRun::Newest(&run("shop-1", "Completed", json!([])))),
             Word::Revalidate
         );
-        let word = says("Revalidate", &newest, Place::Newest(&run("shop-1", "RolledBack", json!([]))));
+        let word = says("Revalidate", &newest, NamedRun::Newest(&run("shop-1", "RolledBack", json!([]))));
         assert!(why(&word).contains("has not completed (RolledBack)"), "{word:?}");
         let record = json!([{"uid": "d", "decision": "Revalidate", "by": "sre", "at": "2026-11-20T22:00:30Z", "result": "accepted"}]);
-        let word = says("Revalidate", &newest, Place::Newest(&run("shop-1", "Completed", record)));
+        let word = says("Revalidate", &newest, NamedRun::Newest(&run("shop-1", "Completed", record)));
         assert_eq!(word, Word::Answer { result: "accepted".into(), run: Some("shop-1".into()) }, "met already");
     }
 
@@ -280,19 +284,19 @@ mod tests {
     fn every_other_verb_on_a_closed_run_is_refused_or_found_in_its_journal() {
         let newest = status("shop-1", json!([]));
         for verb in ["Abort", "Rollback", "Suspend", "Resume", "Resolve", "Approve", "Reject"] {
-            let word = says(verb, &newest, Place::Newest(&run("shop-1", "Failed", json!([]))));
+            let word = says(verb, &newest, NamedRun::Newest(&run("shop-1", "Failed", json!([]))));
             assert!(why(&word).starts_with("refused: run shop-1 is over: Failed"), "{verb}: {word:?}");
         }
-        let word = says("Rollback", &newest, Place::Newest(&run("shop-1", "Completed", json!([]))));
+        let word = says("Rollback", &newest, NamedRun::Newest(&run("shop-1", "Completed", json!([]))));
         assert!(why(&word).contains("set spec.activate"));
         let record = json!([{"uid": "d", "decision": "Rollback", "by": "sre", "at": "2026-11-20T22:00:30Z", "result": "accepted"}]);
-        let word = says("Rollback", &newest, Place::Older(&run("shop-1", "RolledBack", record)));
+        let word = says("Rollback", &newest, NamedRun::Older(&run("shop-1", "RolledBack", record)));
         assert_eq!(why(&word), "accepted", "the answer that a crash lost");
         let wanted = intent("green");
         let stand = Stand { name: "shop", status: &newest, wanted: &wanted, deleting: false };
         let over = run("shop-1", "RolledBack", json!([]));
         let by = "system:serviceaccount:a:b";
-        let word = judge("d", at("2026-11-20T22:01:00Z"), &spec("Retry", by), Some(stand), Place::Newest(&over));
+        let word = judge("d", at("2026-11-20T22:01:00Z"), &spec("Retry", by), Some(stand), NamedRun::Newest(&over));
         assert!(why(&word).contains("system users"));
     }
 }

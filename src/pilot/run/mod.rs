@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::api::condition::reasons;
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::decide::{Decision, Note, Write, decide};
-use crate::effect::{Effect, EffectKey, Outcome, ReadKey, Scope};
+use crate::effect::{Effect, EffectKey, Outcome, ReadKey, RunScope};
 use crate::journal;
 use crate::plan::Plan;
 use crate::world::{Seen, World};
@@ -58,7 +58,7 @@ pub struct Pilot {
     spec_size: usize,
     clock: Clock,
     /// Namespace, run and uid; account and source of metrics are filled in when asked for.
-    scope: Scope,
+    scope: RunScope,
     world: World,
     /// The journal as decided; ahead of the record until it is written.
     journal: RunStatus,
@@ -151,7 +151,7 @@ impl Pilot {
         let journal = run.status.clone().unwrap_or_default();
         let mut clock = Clock::open(now, &journal);
         let now = clock.read(now);
-        let scope = Scope {
+        let scope = RunScope {
             namespace: run.metadata.namespace.clone().unwrap_or_default(),
             service_account: plan.service_account.clone(),
             prometheus: plan.prometheus.clone(),
@@ -217,10 +217,10 @@ impl Pilot {
 
     /// As whom effects and reads are carried out: the account is that of the Cutover as it is now; where metrics come from
     /// stands in the plan.
-    pub fn scope(&self) -> Scope {
+    pub fn scope(&self) -> RunScope {
         let cutover = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
         let service_account = cutover.map_or(&self.plan.service_account, |c| &c.service_account).clone();
-        Scope { service_account, ..self.scope.clone() }
+        RunScope { service_account, ..self.scope.clone() }
     }
 
     /// Jobs that are looked for by name in a live reading: recorded, and not handed over yet. After a restart nothing else

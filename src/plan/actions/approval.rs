@@ -10,14 +10,14 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::{Plan, Stage, approval_limit};
 
-use super::{Action, Given, Part, Place, Planned};
+use super::{Action, ActionPlace, Given, Part, Planned};
 
 impl Given for Approval {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         cx.refusals.require(
             place.stage != Stage::FollowUp,
             at,

@@ -11,14 +11,14 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::select;
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 impl Given for Config {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, _place: &ActionPlace, at: &str) -> Action {
         check(self, at, cx.refusals);
         Action::Config(self.clone())
     }

@@ -10,7 +10,7 @@ use crate::plan::changes::stands;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 /// Most CronJobs of a step.
 const MAX_CRON_JOBS: usize = 16;
@@ -20,7 +20,7 @@ impl Given for CronJobs {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         stands(cx, place, at);
         cx.refusals.require(
             !(self.suspend.is_empty() && self.resume.is_empty()),

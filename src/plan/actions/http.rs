@@ -8,7 +8,7 @@ use crate::plan::request;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 /// Variables of `http.expect` beside those of every expression.
 const VARIABLES: &[Variable] = &[
@@ -38,8 +38,8 @@ impl Given for Http {
         Captured::of(&self.capture, at)
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
-        let place = request::Place {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
+        let place = request::RequestPlace {
             to: place.stage.default_side(),
             services: cx.services,
             read_only: place.read_only(),

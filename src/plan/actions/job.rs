@@ -14,7 +14,7 @@ use crate::plan::scope::{Captured, Type, Usage, Variable};
 use crate::plan::select;
 use crate::plan::{Plan, Stage};
 
-use super::{Action, Given, Part, Place, Planned, plus, times};
+use super::{Action, ActionPlace, Given, Part, Planned, plus, times};
 
 /// Variables of `job.expect` beside those of every expression.
 const VARIABLES: &[Variable] = &[Variable("exitCode", Type::Int(0)), Variable("json", Type::Any)];
@@ -44,7 +44,7 @@ impl Given for Job {
         Captured::of(&self.capture, at)
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         if let Part::Suite | Part::Undo = place.part {
             cx.refusals.require(
                 self.dry_run.is_none(),
@@ -89,7 +89,7 @@ pub(super) fn values(env: &[EnvVar], at: &str) -> Vec<Usage> {
 }
 
 /// The Job with its defaults filled in. `timeout`: what the step itself says.
-fn resolve(job: &Job, timeout: Option<Duration>, place: &Place, at: &str, refusals: &mut Refusals) -> Job {
+fn resolve(job: &Job, timeout: Option<Duration>, place: &ActionPlace, at: &str, refusals: &mut Refusals) -> Job {
     let stage = place.stage;
     let mut out = job.clone();
     out.on_abort.get_or_insert_default();

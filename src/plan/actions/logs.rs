@@ -9,7 +9,7 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::select;
 
-use super::{Action, Given, Place, Planned, metric, quick};
+use super::{Action, ActionPlace, Given, Planned, metric, quick};
 
 /// How far back, unless the manifest says.
 const WITHIN: Duration = Duration::from_mins(5);
@@ -21,7 +21,7 @@ impl Given for Logs {
         self.expect.iter().map(|e| Usage::expr(format!("{at}.expect"), metric::VARIABLES, e)).collect()
     }
 
-    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, _place: &ActionPlace, at: &str) -> Action {
         Action::Logs(of_step(self, at, cx.refusals))
     }
 }

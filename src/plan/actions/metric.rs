@@ -8,7 +8,7 @@ use crate::plan::metrics;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 /// Variables of `metric.expect` beside those of every expression; `logs.expect` has the same.
 pub(super) const VARIABLES: &[Variable] = &[Variable("value", Type::Double)];
@@ -23,7 +23,7 @@ impl Given for Metric {
         self.capture_as.iter().map(captured).collect()
     }
 
-    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, _place: &ActionPlace, at: &str) -> Action {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
         metrics::check_query(&self.query, &format!("{at}.query"), &cx.scope, cx.refusals);
         Action::Metric(self.clone())

@@ -14,7 +14,7 @@ use crate::api::step::{
 };
 
 use super::Plan;
-use super::resolving::{Cx, Part, Place};
+use super::resolving::{ActionPlace, Cx, Part};
 use super::scope::{Captured, Usage};
 
 pub(super) mod approval;
@@ -48,7 +48,7 @@ pub(super) trait Given {
     }
 
     /// The action with its defaults filled in; what is wrong with it is refused.
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action;
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action;
 }
 
 /// An action of a plan.
@@ -234,7 +234,12 @@ pub(super) fn captures<T: Tagged>(action: &OneOf<T>, known: Known<T>, at: &str) 
 }
 
 /// The action that is given, resolved; none where there is not exactly one, which is refused elsewhere.
-pub(super) fn resolved<T: Tagged>(cx: &mut Cx, action: &OneOf<T>, known: Known<T>, place: &Place) -> Option<Action> {
+pub(super) fn resolved<T: Tagged>(
+    cx: &mut Cx,
+    action: &OneOf<T>,
+    known: Known<T>,
+    place: &ActionPlace,
+) -> Option<Action> {
     let action = action.one().ok()?;
     Some(known(action).resolve(cx, place, &format!("{}.{}", place.field, action.key())))
 }

@@ -8,7 +8,7 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Type, Usage, Variable};
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 /// Variables of `resource.expect` beside those of every expression.
 const VARIABLES: &[Variable] = &[Variable("object", Type::Any)];
@@ -18,7 +18,7 @@ impl Given for Resource {
         Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect).collect()
     }
 
-    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, _place: &ActionPlace, at: &str) -> Action {
         check(self, at, cx.refusals);
         Action::Resource(self.clone())
     }

@@ -9,14 +9,14 @@ use crate::plan::resolving::Cx;
 use crate::plan::resolving::spares_old;
 use crate::plan::scope::Usage;
 
-use super::{Action, Given, Place, Planned, SLOW};
+use super::{Action, ActionPlace, Given, Planned, SLOW};
 
 impl Given for Restart {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         either(self.side, &self.workloads, at, cx.refusals);
         stands(cx, place, at);
         spares_old(cx, place, self.side, &self.workloads, at);

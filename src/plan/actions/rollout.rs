@@ -8,14 +8,14 @@ use crate::plan::changes::either;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::{Action, Given, Place, Planned, SLOW};
+use super::{Action, ActionPlace, Given, Planned, SLOW};
 
 impl Given for Rollout {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, _place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, _place: &ActionPlace, at: &str) -> Action {
         either(self.side, &self.workloads, at, cx.refusals);
         Action::Rollout(self.clone())
     }

@@ -9,14 +9,14 @@ use crate::plan::resolving::spares_old;
 use crate::plan::scope::Usage;
 use crate::plan::{Plan, Stage};
 
-use super::{Action, Given, Part, Place, Planned, SLOW};
+use super::{Action, ActionPlace, Given, Part, Planned, SLOW};
 
 impl Given for Scale {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         either(self.side, &self.workloads, at, cx.refusals);
         stands(cx, place, at);
         spares_old(cx, place, self.side, &self.workloads, at);
@@ -27,7 +27,7 @@ impl Given for Scale {
     }
 }
 
-fn spares_users(scale: &Scale, cx: &mut Cx, place: &Place, at: &str) {
+fn spares_users(scale: &Scale, cx: &mut Cx, place: &ActionPlace, at: &str) {
     let names = |side: SideRef, workloads: &[WorkloadRef]| {
         scale.side == Some(side) || scale.workloads.iter().any(|w| workloads.contains(w))
     };

@@ -12,7 +12,7 @@ use crate::plan::resolving::{Cx, attempts, timeout_is_some_time};
 use crate::plan::scope::{Captured, Scope, Usage, refers_to};
 use crate::plan::{Plan, PlanStep, Stage};
 
-use super::{Action, Given, Part, Place, Planned, SLOW, anywhere};
+use super::{Action, ActionPlace, Given, Part, Planned, SLOW, anywhere};
 
 /// Parallel steps with a pass rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Given for Suite {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         if let Part::Step(step) = place.part {
             cx.refusals.require(
                 step.retry.as_ref().is_none_or(|retry| retry.attempts <= 1),
@@ -133,7 +133,7 @@ fn one(
     }
     timeout_is_some_time(step.timeout, at, cx.refusals);
     let (attempts, every) = attempts(step.retry.as_ref(), at, cx.refusals);
-    let place = Place { stage, part: Part::Suite, timeout: step.timeout, field: at };
+    let place = ActionPlace { stage, part: Part::Suite, timeout: step.timeout, field: at };
     let action = super::resolved(cx, &step.action, anywhere, &place)?;
     Some(PlanStep {
         name: step.name.clone(),

@@ -11,7 +11,7 @@ use crate::plan::request::check_service;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Type, Usage, Variable};
 
-use super::{Action, Given, Place, Planned, quick};
+use super::{Action, ActionPlace, Given, Planned, quick};
 
 /// Variables of `tls.expect` beside those of every expression.
 const VARIABLES: &[Variable] = &[
@@ -27,7 +27,7 @@ impl Given for Tls {
         Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect).collect()
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         check_service(self.service.as_deref(), cx.services, &format!("{at}.service"), cx.refusals);
         check(self, place.stage.default_side(), at, cx.refusals);
         Action::Tls(self.clone())

@@ -8,7 +8,7 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::{Plan, Stage};
 
-use super::{Action, Given, Place, Planned, SLOW};
+use super::{Action, ActionPlace, Given, Planned, SLOW};
 
 fn own(undo: &UndoRollout) -> WorkloadRef {
     WorkloadRef { kind: WorkloadKind::Deployment, name: undo.deployment.clone() }
@@ -19,7 +19,7 @@ impl Given for UndoRollout {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {
         cx.refusals.require(
             place.stage == Stage::Rollback,
             at,

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::{Action, Given, Part, Place, Planned, plus};
+use super::{Action, ActionPlace, Given, Part, Planned, plus};
 
 /// What a pause may take beyond itself.
 const MARGIN: Duration = Duration::from_mins(1);
@@ -17,7 +17,7 @@ impl Given for Wait {
         vec![]
     }
 
-    fn resolve(&self, cx: &mut Cx, place: &Place, _at: &str) -> Action {
+    fn resolve(&self, cx: &mut Cx, place: &ActionPlace, _at: &str) -> Action {
         if let (Some(timeout), Part::Step(_) | Part::Suite) = (place.timeout, place.part) {
             cx.refusals.require(
                 timeout >= self.for_,

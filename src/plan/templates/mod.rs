@@ -21,7 +21,7 @@ use super::{PlanTemplate, Refusal};
 
 /// A template that `spec.templates` names, as it was found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
+pub struct FoundTemplate {
     pub uid: String,
     /// Its generation: it changes with every change of what the template says.
     pub generation: i64,
@@ -63,7 +63,11 @@ impl Expanded {
 }
 
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.
-pub(crate) fn expand(namespace: &str, spec: &CutoverSpec, found: &[Option<Found>]) -> Result<Expanded, Vec<Refusal>> {
+pub(crate) fn expand(
+    namespace: &str,
+    spec: &CutoverSpec,
+    found: &[Option<FoundTemplate>],
+) -> Result<Expanded, Vec<Refusal>> {
     if spec.templates.is_empty() {
         return Ok(Expanded { spec: spec.clone(), used: vec![], origins: vec![] });
     }

@@ -16,9 +16,9 @@ fn spec(fields: Value) -> CutoverSpec {
     serde_json::from_value(value).expect("a spec")
 }
 
-fn found(template: Value) -> Option<Found> {
+fn found(template: Value) -> Option<FoundTemplate> {
     let template = serde_json::from_value(template).expect("a template");
-    Some(Found { uid: "u1".into(), generation: 3, template })
+    Some(FoundTemplate { uid: "u1".into(), generation: 3, template })
 }
 
 fn smoke() -> Value {
@@ -36,11 +36,11 @@ fn smoke() -> Value {
     })
 }
 
-fn done(spec: &CutoverSpec, found: &[Option<Found>]) -> Expanded {
+fn done(spec: &CutoverSpec, found: &[Option<FoundTemplate>]) -> Expanded {
     expand("prod", spec, found).unwrap_or_else(|list| panic!("{}", shown(&list)))
 }
 
-fn refused(spec: &CutoverSpec, found: &[Option<Found>]) -> String {
+fn refused(spec: &CutoverSpec, found: &[Option<FoundTemplate>]) -> String {
     shown(&expand("prod", spec, found).expect_err("refused"))
 }
 

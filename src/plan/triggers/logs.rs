@@ -5,9 +5,9 @@ use crate::plan::actions::logs;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::Rule;
+use super::TriggerRule;
 
-impl Rule for LogsTrigger {
+impl TriggerRule for LogsTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }

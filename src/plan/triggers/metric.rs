@@ -7,9 +7,9 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
 
-use super::Rule;
+use super::TriggerRule;
 
-impl Rule for MetricTrigger {
+impl TriggerRule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }

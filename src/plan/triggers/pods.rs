@@ -6,9 +6,9 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 use crate::plan::{MinReady, quantity};
 
-use super::{Rule, count_or_percent};
+use super::{TriggerRule, count_or_percent};
 
-impl Rule for PodsTrigger {
+impl TriggerRule for PodsTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }

@@ -5,16 +5,16 @@ use crate::api::step::To;
 use crate::api::trigger::{ProbeTrigger, Watched};
 use crate::plan::actions::Given;
 use crate::plan::refuse::Refusals;
-use crate::plan::request::{self, Place};
+use crate::plan::request::{self, RequestPlace};
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::Rule;
+use super::TriggerRule;
 
 /// Failures in a row, unless it says.
 const FAILING: u32 = 3;
 
-impl Rule for ProbeTrigger {
+impl TriggerRule for ProbeTrigger {
     fn texts(&self, at: &str) -> Vec<Usage> {
         self.http.texts(&format!("{at}.http"))
     }
@@ -26,7 +26,7 @@ impl Rule for ProbeTrigger {
 
 fn resolve(probe: &ProbeTrigger, services: &[ServiceRef], at: &str, refusals: &mut Refusals) -> ProbeTrigger {
     let mut out = probe.clone();
-    let place = Place { to: To::Live, services, read_only: false, repeated: true };
+    let place = RequestPlace { to: To::Live, services, read_only: false, repeated: true };
     out.http = request::resolve(&probe.http, place, &format!("{at}.http"), refusals);
     refusals.require(
         !(probe.failing.is_some() && probe.failing_for.is_some()),

@@ -6,9 +6,9 @@ use crate::plan::actions::{Given, resource};
 use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
-use super::Rule;
+use super::TriggerRule;
 
-impl Rule for Resource {
+impl TriggerRule for Resource {
     fn texts(&self, at: &str) -> Vec<Usage> {
         Given::texts(self, at)
     }

@@ -165,8 +165,8 @@ worlds! {
     }
     a_watch_of_decisions_that_lags {
         plan: small::plan(&["web"], vec![], vec![]),
-        scope: Scope { lagging: &["Decisions", "Cutover"], ..one_of(&["Abort", "Rollback", "suspend", "reverted"], 2) },
-        states: 1450,
+        scope: Scope { lagging: &["Decisions", "Cutover"], ..one_of(&["Abort", "Rollback", "suspend", "reverted"], 1) },
+        states: 150,
         reaches: &[&["phase Completed", "phase RolledBack"]]
     }
     two_operators_at_once {
@@ -219,8 +219,8 @@ worlds! {
     }
     a_target_that_changes_under_its_jobs {
         plan: small::plan(&["web"], vec![small::look("look"), small::undoable("migrate")], vec![]),
-        scope: one_of(&["template", "crashes"], 2),
-        states: 100,
+        scope: one_of(&["template"], 1),
+        states: 1000,
         reaches: &[&["phase Completed", "phase Failed", "cause TargetChanged", "started over"]]
     }
     connections_that_are_ended {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cutover::api::Duration;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunStatus, StepState, SwitchRecord, SwitchState};
+use cutover::effect::Effect;
 use cutover::journal::later;
 use jiff::Timestamp;
 
@@ -30,7 +31,7 @@ impl State {
             (&v.uid, &v.resource_version, v.suspended, started, &v.end, v.owned)
         });
         let pods = c.pods.values().map(|(_, p)| (&p.uid, p.ready));
-        let said = c.decisions.iter().map(|d| (d.spec.decision, &d.resource_version));
+        let said = c.decisions.iter().map(|d| d.spec.decision);
         let _ = write!(
             text,
             "|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{:?}",
@@ -50,13 +51,24 @@ impl State {
         );
         let _ = write!(text, "|{:?}", c.answers.keys().collect::<Vec<_>>());
         for sent in &self.sent {
-            let _ = write!(text, "|{:?}{:?}", sent.effect, sent.by);
+            // When it was decided makes no difference to what comes of it.
+            let _ = match &sent.effect {
+                Effect::TakeUp { uid, resource_version, .. } => {
+                    write!(text, "|take up {uid} {}{:?}", self.is_current(uid, resource_version), sent.by)
+                }
+                effect => write!(text, "|{effect:?}{:?}", sent.by),
+            };
         }
         let behind = self.behind();
         for op in &self.ops {
             self.operator(op, behind, &mut text);
         }
         hash(&offsets(&text, now))
+    }
+
+    /// Whether a version of a decision is its present one: which number it has depends on everything else that happened.
+    fn is_current(&self, uid: &str, version: &str) -> bool {
+        self.cluster.decisions.iter().any(|d| d.uid == uid && d.resource_version == version)
     }
 
     /// What an operator knows.
@@ -71,8 +83,14 @@ impl State {
             self.cluster.status.steps.iter().any(|s| s.name == **name && s.state == StepState::Running)
         };
         let _ = write!(text, "|{:?}", w.begun_before.iter().filter(open).collect::<Vec<_>>());
+        let current: Vec<_> = w.decisions.iter().map(|d| self.is_current(&d.uid, &d.resource_version)).collect();
+        let _ = write!(text, "|{current:?}");
         let inherited: Vec<_> = w.decisions.iter().filter(|d| w.inherited.contains(&d.uid)).map(|d| &d.uid).collect();
-        let _ = write!(text, "|{inherited:?}|{:?}", w.said.taken_up);
+        // Since when it has been tried matters only until it is done.
+        let taken_up = w.said.taken_up.iter().map(|(uid, t)| {
+            (uid, t.done, (!t.done).then_some(t.since), t.tested.is_empty(), self.is_current(uid, &t.tested))
+        });
+        let _ = write!(text, "|{inherited:?}|{:?}", taken_up.collect::<Vec<_>>());
         // Times that nothing is measured by any more are left out.
         let second = jiff::SignedDuration::from_secs(1);
         let tried = w.tried.iter().filter(|(_, at)| now.duration_since(**at) < second);

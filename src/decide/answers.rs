@@ -100,7 +100,13 @@ pub fn write(d: &mut Draft) {
         }
         _ => true,
     };
-    let due: Vec<Effect> = due(d).into_iter().filter(seen).collect();
+    let (due, unseen): (Vec<Effect>, Vec<Effect>) = due(d).into_iter().partition(seen);
+    for effect in &unseen {
+        // A live reading that began before may have hidden it from the watch's word.
+        if let Effect::Answer { uid, .. } = effect {
+            d.out.reads.insert(ReadKey::After(EffectKey::TakeUp(uid.clone())), Read::Refresh);
+        }
+    }
     let mut room = AT_ONCE.saturating_sub(world.in_flight.iter().filter(|key| is_answer(key)).count());
     let pace = if d.said.mute.is_some() { PACE_MUTE } else { PACE };
     for effect in due {
@@ -359,6 +365,7 @@ mod tests {
         let (mut f, uid) = begun(Verb::Suspend);
         let done = come(&mut f, &uid, Outcome::Done);
         assert_eq!((f.journal.decisions.len(), answers(&done).len()), (1, 0));
+        assert!(done.reads.values().any(|read| *read == Read::Refresh), "its new version is looked for");
         f.world.decisions[0].resource_version = "2".into();
         assert_eq!(answers(&pass(&mut f)), [(uid, "accepted".into())]);
         // The watch may show that version before the answer comes.

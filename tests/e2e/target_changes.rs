@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use cutover::api::Phase;
-use cutover::api::run::{CutoverRun, StepState};
+use cutover::api::run::{CutoverRun, JobRecord, StepState};
 use cutover::journal;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
@@ -47,7 +47,9 @@ fn a_deployment_that_is_applied_after_its_cutover_starts_preflight_over_and_is_r
         let times = status.start_over.as_ref().map(|s| s.times);
         ensure!(times.is_some_and(|n| (1..=3).contains(&n)), "preflight started over {times:?} times");
         let look = journal::jobs(&status).filter(|job| job.name.starts_with("look-"));
-        let looks: Vec<_> = look.map(|job| (&job.name, job.ended.is_some(), job.owned)).collect();
+        // One that was not started yet is deleted, and has no end.
+        let over = |job: &JobRecord| job.ended.is_some() || job.started.is_none();
+        let looks: Vec<_> = look.map(|job| (&job.name, over(job), job.owned)).collect();
         ensure!(looks.len() >= 2 && looks.iter().all(|(_, ended, owned)| *ended && *owned), "{looks:?}");
         Ok(())
     });

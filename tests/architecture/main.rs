@@ -28,7 +28,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
-    ("act", &["api", "effect", "world", "writes", "net", "observe::Scope"]),
+    ("act", &["api", "effect", "world", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),

@@ -189,7 +189,7 @@ pub fn run(d: &mut Draft) {
     if let Some(since) = blind
         && seen.clock == ObservationClock::Counting
     {
-        // The API server is away, and what was counted since it was last seen was not watched.
+        // The API server is away: what was counted after the last live reading was not watched, so it is subtracted.
         let unseen = u64::try_from(seen.counted_to.duration_since(since).as_millis()).unwrap_or(0);
         seen.conclusive_ms = seen.conclusive_ms.saturating_sub(unseen);
     }

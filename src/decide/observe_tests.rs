@@ -68,7 +68,7 @@ fn time_in_which_the_api_server_is_away_is_not_observed() {
     assert_eq!(
         counted(&f),
         (61, ObservationClock::Inconclusive),
-        "what was counted since it was last seen is taken back"
+        "time counted after the last live reading is subtracted"
     );
     seconds(&mut f, 11, true);
     assert_eq!(counted(&f), (71, ObservationClock::Counting));

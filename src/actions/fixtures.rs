@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Cx, Out, drive};
 use crate::api::cutover::Release;
 use crate::api::duration::Duration;
-use crate::api::run::{RunStatus, StepRecord};
+use crate::api::run::{RunStatus, ServiceSwitch, StepRecord, SwitchState};
 use crate::api::step::{Http, OnFailure, WorkloadKind, WorkloadRef};
 use crate::effect::{EffectKey, Outcome, ReadKey};
 use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
@@ -29,6 +29,26 @@ pub fn labels(version: &str) -> BTreeMap<String, String> {
 
 pub fn workload(name: &str) -> WorkloadRef {
     WorkloadRef { kind: WorkloadKind::Deployment, name: name.into() }
+}
+
+/// Service web, switched from blue to green at this time.
+pub fn switched_service(at: Timestamp) -> ServiceSwitch {
+    ServiceSwitch {
+        name: "web".into(),
+        uid: "s".into(),
+        resource_version: "1".into(),
+        from: labels("blue"),
+        to: labels("green"),
+        wanted: 2,
+        old_wanted: 2,
+        state: SwitchState::Switched,
+        unanswered: false,
+        adopted: false,
+        switched_at: Some(at),
+        restored_at: None,
+        message: None,
+        blocked: None,
+    }
 }
 
 fn side(name: &str) -> PlanSide {

@@ -1,7 +1,7 @@
 //! The end of connections: when it is due, what it writes, and what it leaves alone.
 
 use super::*;
-use crate::actions::fixtures::{Fixture, labels, pod};
+use crate::actions::fixtures::{Fixture, labels, pod, switched_service};
 use crate::api::run::{Ending, SwitchRecord};
 use crate::decide::{Decision, decide};
 use crate::world::{CutoverView, Seen};
@@ -24,22 +24,7 @@ fn restored() -> Fixture {
     };
     f.world.cutover = Some(Seen { at: now, value: Some(view) });
     f.world.refreshed = Some(now);
-    let service = ServiceSwitch {
-        name: "web".into(),
-        uid: "s".into(),
-        resource_version: "1".into(),
-        from: labels("blue"),
-        to: labels("green"),
-        wanted: 2,
-        old_wanted: 2,
-        state: SwitchState::Restored,
-        unanswered: false,
-        adopted: false,
-        switched_at: Some(now),
-        restored_at: Some(now),
-        message: None,
-        blocked: None,
-    };
+    let service = ServiceSwitch { state: SwitchState::Restored, restored_at: Some(now), ..switched_service(now) };
     f.journal.switch = Some(SwitchRecord {
         claimed_at: now,
         converged_at: Some(now),

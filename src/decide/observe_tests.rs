@@ -1,9 +1,9 @@
 //! The clock of the observation.
 
 use super::*;
-use crate::actions::fixtures::{Fixture, labels, pod};
+use crate::actions::fixtures::{Fixture, labels, pod, switched_service};
 use crate::api::observation::Observation;
-use crate::api::run::{ServiceSwitch, SwitchRecord};
+use crate::api::run::SwitchRecord;
 use crate::decide::decide;
 
 /// A release that has just been switched to, and is observed for ten minutes.
@@ -14,22 +14,7 @@ fn observing() -> Fixture {
     f.plan.observe.for_ = Duration::from_mins(10);
     f.plan.observe.every = Duration::from_secs(1);
     f.plan.observe.timeout = Duration::from_mins(60);
-    let service = ServiceSwitch {
-        name: "web".into(),
-        uid: "s".into(),
-        resource_version: "1".into(),
-        from: labels("blue"),
-        to: labels("green"),
-        wanted: 2,
-        old_wanted: 2,
-        state: SwitchState::Switched,
-        unanswered: false,
-        adopted: false,
-        switched_at: Some(now),
-        restored_at: None,
-        message: None,
-        blocked: None,
-    };
+    let service = switched_service(now);
     f.journal.switch =
         Some(SwitchRecord { claimed_at: now, converged_at: Some(now), restored_at: None, services: vec![service] });
     f.service("web").selector = labels("green");

@@ -1,7 +1,7 @@
 //! Tries of a restore that a webhook holds up: how long each may take, what stands beside it, and what is told.
 
 use super::*;
-use crate::actions::fixtures::{Fixture, effect, labels, pod};
+use crate::actions::fixtures::{Fixture, effect, pod, switched_service};
 use crate::api::phase::Phase;
 use crate::api::run::{Ending, SwitchRecord};
 use crate::decide::{Decision, decide};
@@ -15,22 +15,7 @@ fn rolling_back() -> Fixture {
     let now = f.world.now;
     f.pods(vec![pod("green-a", "green"), pod("green-b", "green"), pod("blue-a", "blue"), pod("blue-b", "blue")]);
     f.world.refreshed = Some(now);
-    let service = ServiceSwitch {
-        name: "web".into(),
-        uid: "s".into(),
-        resource_version: "1".into(),
-        from: labels("blue"),
-        to: labels("green"),
-        wanted: 2,
-        old_wanted: 2,
-        state: SwitchState::Switched,
-        unanswered: false,
-        adopted: false,
-        switched_at: Some(now),
-        restored_at: None,
-        message: None,
-        blocked: None,
-    };
+    let service = switched_service(now);
     f.journal.switch =
         Some(SwitchRecord { claimed_at: now, converged_at: Some(now), restored_at: None, services: vec![service] });
     f.journal.phase = Phase::RollingBack;

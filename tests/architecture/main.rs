@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 24] = [
+const IMPORTS: [(&str, &[&str]); 25] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -36,6 +36,8 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
     ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
     ("controller", &["api", "effect", "net", "observe::scope", "act", "driver", "pilot", "meter", "publish"]),
+    // What people use: reads objects, the view of a run, and the same functions as the operator where it foretells.
+    ("cli", &["api", "plan", "world", "endpoints", "journal", "view", "status"]),
     (
         "operator",
         &[

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ClusterResourceScope, Resource};
 use kube::{Client, Error};
@@ -79,6 +80,14 @@ impl Cluster {
             .map_err(|e| self.failure(e, Right::need("create", "authentication.k8s.io", "selfsubjectreviews"), None))?;
         let name = review.status.and_then(|s| s.user_info).and_then(|u| u.username).filter(|n| !n.is_empty());
         name.ok_or_else(|| Failure::new("the API server does not say who you are"))
+    }
+
+    /// Whether the API server would allow something to the user.
+    pub(crate) async fn may(&self, review: &SelfSubjectAccessReview) -> Result<bool, Failure> {
+        let right = Right::need("create", "authorization.k8s.io", "selfsubjectaccessreviews");
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), review).await.map_err(|e| self.failure(e, right, None))?;
+        Ok(answer.status.is_some_and(|s| s.allowed))
     }
 
     /// An object of a namespace; none where there is no such object.
@@ -209,7 +218,11 @@ impl Cluster {
                         .next(format!("kubectl cutover check --pre{}", self.context_flag())),
                 }
             }
-            Error::Api(status) => Failure::new(format!("the API server refused to {right}: {}", status.message)),
+            Error::Api(status) => match status.message.split_once(" denied request: ") {
+                // A policy speaks in words of its own, which name the remedy.
+                Some((_, why)) => Failure::new(format!("refused by a policy: {why}")).exit(super::Exit::Failed),
+                None => Failure::new(format!("the API server refused to {right}: {}", status.message)),
+            },
             other => Failure::new(format!("the cluster at {} does not answer: {}", self.url, chain(&other)))
                 .next(format!("kubectl cluster-info{}", self.context_flag())),
         }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod ask;
 mod cluster;
+mod decide;
 mod exit;
 mod find;
 mod global;
@@ -17,6 +19,7 @@ mod session;
 mod status;
 mod text;
 
+use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
 use global::Global;
 
@@ -34,6 +37,24 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// Say yes to the gate that waits.
+    Approve(decide::Gate),
+    /// Say no to the gate that waits.
+    Reject(decide::Gate),
+    /// Let steps and observation stand still; triggers and rollback do not.
+    Suspend(decide::Say),
+    /// Let them go on.
+    Resume(decide::Say),
+    /// Call the run off before the switch.
+    Abort(decide::Say),
+    /// Put the selectors back, then undo what was done.
+    Rollback(decide::Rollback),
+    /// Start the release once more after a run that is over.
+    Retry(decide::Say),
+    /// Say what a step did whose result was lost, or answer a question.
+    Resolve(decide::Resolve),
+    /// Make the checks of a completed run again.
+    Revalidate(decide::Say),
 }
 
 /// The program `kubectl-cutover`.
@@ -64,6 +85,15 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Approve(gate) => gate.run(global, Verb::Approve).await,
+            Command::Reject(gate) => gate.run(global, Verb::Reject).await,
+            Command::Suspend(say) => say.run(global, Verb::Suspend).await,
+            Command::Resume(say) => say.run(global, Verb::Resume).await,
+            Command::Abort(say) => say.run(global, Verb::Abort).await,
+            Command::Rollback(rollback) => rollback.run(global).await,
+            Command::Retry(say) => say.run(global, Verb::Retry).await,
+            Command::Resolve(resolve) => resolve.run(global).await,
+            Command::Revalidate(say) => say.run(global, Verb::Revalidate).await,
         }
     }
 }

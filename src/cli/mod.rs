@@ -14,6 +14,7 @@ mod exit;
 mod find;
 mod global;
 mod output;
+mod release;
 mod rights;
 mod session;
 mod status;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// Set up the idle side with a new release, and activate it.
+    Release(release::Release),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -85,6 +88,7 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Release(release) => release.run(global).await,
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

@@ -138,7 +138,7 @@ fn a_person_goes_back_while_the_operator_is_away() {
         t.phase("shop", Phase::Observing, 40).await?;
         t.kill();
         let told = t.plugin(JANE, &["rollback", "shop", "--yes", "--without-operator"]).await?.with(1)?;
-        told.says(&["you may not patch services"])?;
+        told.says(&["services \"web\" is forbidden"])?;
         ensure!(t.side("web").await? == "green");
         let told = t.plugin(None, &["rollback", "shop", "--yes", "--without-operator", "-o", "json"]).await?.with(0)?;
         ensure!(told.json()?[0]["restored"] == true, "{told:?}");

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod ask;
+mod bundle;
 mod cluster;
 mod complete;
 mod decide;
@@ -50,6 +51,8 @@ enum Command {
     Logs(logs::Logs),
     /// Who moved a Service's selector, when, and why.
     Trace(trace::Trace),
+    /// An archive for whoever is to help: objects, Events, logs, versions; no secrets.
+    Bundle(bundle::Bundle),
     /// Set up the idle side with a new release, and activate it.
     Release(release::Release),
     /// Say yes to the gate that waits.
@@ -115,6 +118,7 @@ impl Cli {
             Command::History(history) => history.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,
+            Command::Bundle(bundle) => bundle.run(global).await,
             Command::Release(release) => release.run(global).await,
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,

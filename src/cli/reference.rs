@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory};
 
 use super::exit::{Exit, Failure};
 use super::rights::Right;
-use super::{Cli, decide, logs, release, rights, status, trace};
+use super::{Cli, bundle, decide, logs, release, rights, status, trace};
 
 /// What each command may ask of the API server.
 pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
@@ -20,6 +20,7 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
         of("history", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),
+        of("bundle", &bundle::RIGHTS),
         of("release", &release::RIGHTS),
         of("approve", &decide::RIGHTS),
         of("reject", &decide::RIGHTS),

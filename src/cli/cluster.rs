@@ -134,6 +134,16 @@ impl Cluster {
         api.create(params, object).await.map_err(|e| self.failure(e, right, Some(namespace)))
     }
 
+    /// Creates an object of the whole cluster, such as a review of rights.
+    pub(crate) async fn create_global<K>(&self, object: &K) -> Result<K, Failure>
+    where
+        K: Kind + Resource<Scope = ClusterResourceScope> + Serialize,
+    {
+        let right = self.declared::<K>("create", None)?;
+        let api: Api<K> = Api::all(self.client.clone());
+        api.create(&PostParams::default(), object).await.map_err(|e| self.failure(e, right, None))
+    }
+
     /// Patches an object. A test of the patch that fails is `Ok(None)`: somebody else has changed the object.
     pub(crate) async fn patch<K>(
         &self,

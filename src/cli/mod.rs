@@ -7,10 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod cluster;
 mod exit;
 mod find;
 mod global;
+mod init;
+mod needs;
 mod output;
 mod rights;
 mod session;
@@ -34,6 +37,10 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// Whether cluster, installation, rights and Cutovers are in order.
+    Check(check::Check),
+    /// What a Service needs to be switched: prints it, or applies it.
+    Init(init::Init),
 }
 
 /// The program `kubectl-cutover`.
@@ -64,6 +71,8 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Check(check) => check.run(global).await,
+            Command::Init(init) => init.run(global).await,
         }
     }
 }

@@ -37,7 +37,21 @@ const IMPORTS: [(&str, &[&str]); 25] = [
     ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
     ("controller", &["api", "effect", "net", "observe::scope", "act", "driver", "pilot", "meter", "publish"]),
     // What people use: reads objects, the view of a run, and the same functions as the operator where it foretells.
-    ("cli", &["api", "plan", "world", "endpoints", "journal", "view", "status"]),
+    (
+        "cli",
+        &[
+            "api",
+            "plan",
+            "world",
+            "endpoints",
+            "journal",
+            "view",
+            "status",
+            "actions::rights",
+            "observe::forgery",
+            "operator::preflight",
+        ],
+    ),
     (
         "operator",
         &[

@@ -28,7 +28,7 @@ const IMPORTS: [(&str, &[&str]); 25] = [
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
-    ("act", &["api", "effect", "world", "writes", "net", "observe::RunScope"]),
+    ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
@@ -42,6 +42,7 @@ const IMPORTS: [(&str, &[&str]); 25] = [
         &[
             "api",
             "plan",
+            "effect",
             "world",
             "endpoints",
             "journal",
@@ -50,6 +51,9 @@ const IMPORTS: [(&str, &[&str]); 25] = [
             "actions::rights",
             "observe::forgery",
             "operator::preflight",
+            "writes::Run",
+            "decide::undo_due",
+            "act::by_hand",
         ],
     ),
     (

@@ -39,8 +39,8 @@ pub(crate) fn within(namespace: &str, attributes: ResourceAttributes) -> Resourc
 /// Whether the user may do that.
 pub(crate) async fn may_i(cluster: &Cluster, what: ResourceAttributes) -> Result<Seen<bool>, Failure> {
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(what), ..Default::default() };
-    let answer = cluster.create_global(&SelfSubjectAccessReview { spec, ..Default::default() }).await;
-    cluster.wish(answer.map(|a| a.status.is_some_and(|s| s.allowed)), SELF_REVIEW)
+    let answer = cluster.may(&SelfSubjectAccessReview { spec, ..Default::default() }).await;
+    cluster.wish(answer, SELF_REVIEW)
 }
 
 /// Whether somebody else may do that.
@@ -99,15 +99,16 @@ impl Answer {
 /// # Errors
 /// Nobody answers.
 pub(crate) async fn get(cluster: &Cluster, path: &str) -> Result<Answer, Failure> {
-    let away = |why: String| {
-        Failure::new(format!("the cluster at {} does not answer: {why}", cluster.url()))
-            .next(format!("kubectl cluster-info{}", cluster.context_flag()))
-    };
     let request = http::Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty());
     let request = request.map_err(|e| Failure::new(format!("{path} is no path: {e}")))?;
-    let answer = cluster.client().send(request).await.map_err(|e| away(e.to_string()))?;
-    let (parts, body) = answer.into_parts();
-    let body = body.collect().await.map_err(|e| away(e.to_string()))?.to_bytes();
+    let client = cluster.client();
+    let answer = async {
+        let (parts, body) = client.send(request).await?.into_parts();
+        Ok((parts, body.collect().await?.to_bytes()))
+    };
+    // A path is no object: whoever may not read it gets an answer that says so.
+    let right = Right::need("get", "", "paths");
+    let (parts, body) = cluster.call(answer, right, None).await?;
     Ok(Answer {
         status: parts.status.as_u16(),
         headers: parts.headers,

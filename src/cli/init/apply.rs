@@ -1,6 +1,5 @@
 //! Carries the steps out, one after another, and says each.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -15,6 +14,7 @@ use super::found::Situation;
 use super::model::{Act, Init};
 use crate::api::cutover::Cutover;
 use crate::api::step::WorkloadKind;
+use crate::cli::ask;
 use crate::cli::check::facts::view;
 use crate::cli::cluster::{Cluster, Kind};
 use crate::cli::exit::{Exit, Failure};
@@ -29,33 +29,15 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks whether to go on.
+/// Says the steps, and asks whether to go on.
 ///
 /// # Errors
 /// The answer is no, or there is nobody to ask.
 pub(crate) fn confirm(init: &Init, yes: bool) -> Result<(), Failure> {
-    let mut err = std::io::stderr().lock();
     for (n, step) in init.steps.iter().enumerate() {
-        let _ = writeln!(err, "{}. {}", n + 1, harmless::line(&step.says));
+        eprintln!("{}. {}", n + 1, harmless::line(&step.says));
     }
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("there is nobody to ask whether to apply this")
-            .next("the same command with --yes")
-            .exit(Exit::Usage));
-    }
-    let _ = write!(err, "Apply this in namespace {}? [y/N] ", init.namespace);
-    let _ = err.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    match read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
-        true => Ok(()),
-        false => Err(Failure::new("nothing was applied")
-            .next("the same command without --apply prints it")
-            .exit(Exit::Failed)),
-    }
+    ask::confirm(&format!("Apply this in namespace {}?", init.namespace), yes)
 }
 
 /// Carries the steps out.

@@ -28,6 +28,7 @@ mod status;
 mod text;
 mod trace;
 
+use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
 use global::Global;
 pub use rights::Right;

@@ -163,10 +163,9 @@ mod tests {
 
     #[test]
     fn a_forgery_that_is_admitted_fails_and_one_that_cannot_be_tried_is_unknown() {
-        assert_eq!(of_forgery(Ok(()), "prod").state, State::Failed);
-        let denied =
-            Failure::new("the API server refused: ValidatingAdmissionPolicy 'cutover-decision' denied request");
-        assert_eq!(of_forgery(Err(denied), "prod").state, State::Ok);
+        assert_eq!(of_forgery(Ok(Answer::Admitted), "prod").state, State::Failed);
+        assert_eq!(of_forgery(Ok(Answer::Denied), "prod").state, State::Ok);
+        assert_eq!(of_forgery(Err(Failure::new("no such namespace")), "prod").state, State::Unknown);
         let forbidden = Failure { missing: Some(FORGE), ..Failure::new("you may not") };
         let line = of_forgery(Err(forbidden), "prod");
         assert_eq!(

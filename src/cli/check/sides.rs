@@ -1,7 +1,6 @@
 //! PURE. What stands around a Cutover: its Services, its workloads, its sides.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 
@@ -263,10 +262,4 @@ pub(crate) fn takes(selector: &LabelSelector, labels: &std::collections::BTreeMa
         }
     });
     equal && expressions
-}
-
-/// The pods of a Deployment, by its template.
-pub(crate) fn template_labels(deployment: &Deployment) -> std::collections::BTreeMap<String, String> {
-    let template = deployment.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
-    template.and_then(|m| m.labels.clone()).unwrap_or_default()
 }

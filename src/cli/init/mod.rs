@@ -10,7 +10,7 @@ use super::check::operator::Place;
 use super::check::policies;
 use super::cluster::Cluster;
 use super::exit::{Exit, Failure};
-use super::global::{Format, Global};
+use super::global::Global;
 use super::output;
 use super::rights::{OURS, Right};
 use super::session::Session;
@@ -98,12 +98,11 @@ impl Init {
                 return Ok(Exit::Done);
             }
         }
-        match global.output {
-            None => output::write(&made.text())?,
-            Some(Format::Json | Format::Yaml | Format::Name) => {
-                let names: Vec<String> = made.objects.iter().map(object_name).collect();
-                output::print(global.output, session.look, &made, &names, Page::new)?;
-            }
+        if global.output.is_none() {
+            output::write(&made.text())?;
+        } else {
+            let names: Vec<String> = made.objects.iter().map(object_name).collect();
+            output::print(global.output, session.look, &made, &names, Page::new)?;
         }
         Ok(Exit::Done)
     }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod ask;
 mod bundle;
+mod check;
 mod cluster;
 mod complete;
 mod decide;
@@ -16,7 +17,9 @@ mod exit;
 mod find;
 mod global;
 mod history;
+mod init;
 mod logs;
+mod needs;
 mod output;
 pub mod reference;
 mod release;
@@ -45,6 +48,10 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// Whether cluster, installation, rights and Cutovers are in order.
+    Check(check::Check),
+    /// What a Service needs to be switched: prints it, or applies it.
+    Init(init::Init),
     /// The runs of a Cutover: outcome, duration, cause, who.
     History(history::History),
     /// What the Jobs of a run wrote.
@@ -115,6 +122,8 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Check(check) => check.run(global).await,
+            Command::Init(init) => init.run(global).await,
             Command::History(history) => history.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,

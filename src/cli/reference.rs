@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory};
 
 use super::exit::{Exit, Failure};
 use super::rights::Right;
-use super::{Cli, bundle, decide, logs, release, rights, status, trace};
+use super::{Cli, bundle, check, decide, init, logs, release, rights, status, trace};
 
 /// What each command may ask of the API server.
 pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
@@ -17,6 +17,8 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
     );
     vec![
         of("status", &status::RIGHTS),
+        of("check", &check::RIGHTS),
+        of("init", &init::RIGHTS),
         of("history", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),

@@ -18,6 +18,7 @@ mod rights;
 mod session;
 mod status;
 mod text;
+mod watch;
 
 use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// The same, live; for pipelines lines and an exit code.
+    Watch(watch::Watch),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -85,6 +88,7 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Watch(watch) => watch.run(global).await,
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

@@ -1,6 +1,7 @@
 //! PURE. What a decision will touch, said before it is made.
 
 use crate::api::decision::Verb;
+use crate::api::restore::Connections;
 use crate::api::run::{RunStatus, StepState};
 use crate::decide::undo_due;
 use crate::plan::{Plan, PlanStep};
@@ -12,6 +13,7 @@ pub(crate) fn touched(run: &view::Run, journal: &RunStatus, plan: Option<&Plan>,
         Verb::Rollback => {
             let mut lines = services(run);
             lines.extend(before(plan));
+            lines.extend(connections(run, plan));
             lines.extend(undos(journal, plan));
             lines.extend(own_steps(run));
             lines
@@ -39,6 +41,17 @@ fn services(run: &view::Run) -> Vec<String> {
     let (old, target) = (side(&run.old), side(&run.target));
     let switched = run.switch.map(|s| s.services).unwrap_or_default();
     switched.iter().map(|s| format!("Service {}: its users go back from {target} to {old}", s.name)).collect()
+}
+
+/// What becomes of connections that outlive the switch of a selector.
+fn connections(run: &view::Run, plan: Option<&Plan>) -> Option<String> {
+    let target = run.target.as_ref().map_or("the target", |t| t.name);
+    match plan?.rollback.connections {
+        Connections::Keep => Some(format!("open connections to {target} last as long as its pods")),
+        Connections::Close => Some(format!(
+            "open connections to {target} are ended 30s later: its Deployments are scaled to 0, pods of its StatefulSets deleted"
+        )),
+    }
 }
 
 /// Steps that run before the selectors go back.

@@ -46,7 +46,7 @@ fn services(run: &view::Run) -> Vec<String> {
 /// What becomes of connections that outlive the switch of a selector.
 fn connections(run: &view::Run, plan: Option<&Plan>) -> Option<String> {
     let target = run.target.as_ref().map_or("the target", |t| t.name);
-    match plan?.rollback.connections {
+    match plan?.rollback.as_ref().map(|r| r.connections).unwrap_or_default() {
         Connections::Keep => Some(format!("open connections to {target} last as long as its pods")),
         Connections::Close => Some(format!(
             "open connections to {target} are ended 30s later: its Deployments are scaled to 0, pods of its StatefulSets deleted"

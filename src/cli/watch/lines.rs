@@ -80,7 +80,8 @@ impl Change {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     run: String,
-    phases: usize,
+    /// The last phase that was told. The beginning of a very long timeline goes, so they cannot be counted.
+    phase: Option<(Timestamp, Phase)>,
     steps: BTreeMap<String, (Option<StepState>, u32)>,
     gate: Option<(String, String, usize)>,
     question: Option<String>,
@@ -102,7 +103,8 @@ impl Seen {
             if run.phases.len() > 1 {
                 self.quietly(run);
                 let since = run.since.map(|at| format!("since {}", time::ago(at, now))).unwrap_or_default();
-                out.phase(now, run.phase, &since);
+                let why = run.ending.filter(|_| run.phase.is_over()).map(|e| format!(": {}", e.message));
+                out.phase(now, run.phase, &format!("{since}{}", why.unwrap_or_default()));
             }
         }
         self.phases(run, &mut out);
@@ -116,18 +118,23 @@ impl Seen {
 
     /// What was before the watch.
     fn quietly(&mut self, run: &view::Run) {
-        self.phases = run.phases.len();
-        self.steps = run.executions.iter().map(|s| (s.name.to_owned(), (s.state, s.attempt))).collect();
+        self.phase = run.phases.last().map(|p| (p.from, p.phase));
+        // What is under way is told.
+        let ended = run.executions.iter().filter(|s| !s.is_running());
+        self.steps = ended.map(|s| (s.name.to_owned(), (s.state, s.attempt))).collect();
         self.decisions = run.decisions.len();
     }
 
     fn phases(&mut self, run: &view::Run, out: &mut Out) {
-        // Of a very long timeline the beginning goes: then the last phase alone is told.
-        let from = self.phases.min(run.phases.len().saturating_sub(usize::from(run.phases.len() < self.phases)));
+        let told = |p: &view::Stretch| self.phase == Some((p.from, p.phase));
+        let from = match run.phases.iter().rposition(told) {
+            Some(last) => last + 1,
+            None => self.phase.map_or(0, |(at, _)| run.phases.partition_point(|p| p.from <= at)),
+        };
         for p in run.phases.iter().skip(from) {
             out.phase(p.from, p.phase, p.message);
         }
-        self.phases = run.phases.len();
+        self.phase = run.phases.last().map(|p| (p.from, p.phase));
     }
 
     fn steps(&mut self, run: &view::Run, out: &mut Out) {

@@ -136,9 +136,8 @@ impl Teller {
         let late = view.gate.filter(|_| !view.phase.is_over()).map(|g| (g.open.until, format!("gate {}", g.name)));
         let late = late.or_else(|| view.question.and_then(|q| Some((q.until?, "the open question".to_owned()))));
         self.idle_since = late.as_ref().map(|(until, _)| *until);
-        if let Some((_, what)) = late {
-            self.away(now, &format!("the time of {what} is over"), changes);
-        }
+        let what = late.map(|(_, what)| format!("the time of {what} is over")).unwrap_or_default();
+        self.away(now, &what, changes);
         self.until.judge(&view).map(Ok)
     }
 
@@ -160,7 +159,7 @@ impl Teller {
         let away = self.idle_since.is_some_and(|since| now.duration_since(since) > AWAY);
         if away && !self.away {
             let since = self.idle_since.map(|at| time::ago(at, now)).unwrap_or_default();
-            let message = format!("{what} for {since}: the operator seems to be away");
+            let message = format!("the operator seems to be away: {what}, for {since} now");
             let next = vec![format!("kubectl cutover check{}", self.flags)];
             changes.push(Change { next, ..self.change(now, About::Connection, Some("away"), message) });
         }

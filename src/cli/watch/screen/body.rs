@@ -109,9 +109,11 @@ fn trigger(t: &Trigger, now: Timestamp) -> Line {
     if let Some(limit) = &t.limit {
         let past = t.distance.is_some_and(|d| d < 0.0);
         line = line.tone(if past { Tone::Bad } else { Tone::Plain }, format!("  bad: {limit}"));
-        if t.distance.is_some() {
-            line = line.tone(Tone::Dim, format!("  {} left", page::distance(t)));
-        }
+        line = match t.distance {
+            Some(_) if past => line.tone(Tone::Bad, format!("  past it: {}", page::distance(t))),
+            Some(_) => line.tone(Tone::Dim, format!("  {} left", page::distance(t))),
+            None => line,
+        };
     }
     if let Some(at) = t.fired {
         line = line.tone(Tone::Bad, format!("  fired {} ago", time::ago(at, now)));

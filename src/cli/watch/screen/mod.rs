@@ -97,7 +97,9 @@ fn head(scene: &Scene, width: usize) -> Vec<Row<'static>> {
         return wrap(&line, look, width);
     };
     let mut page = Page::new();
-    page::head(&mut page, shown.status, scene.now);
+    // How many steps are over is said by the gauge.
+    let status = Status { progress: None, ..shown.status.clone() };
+    page::head(&mut page, &status, scene.now);
     let mut rows: Vec<Row> = page.lines.iter().flat_map(|l| wrap(l, look, width)).collect();
     if let Some(gauges) = gauges(shown.status, look, width) {
         rows.push(cut(&gauges, look, width));
@@ -115,7 +117,11 @@ fn head(scene: &Scene, width: usize) -> Vec<Row<'static>> {
 
 /// `steps [████░░░░] 4 of 8   observed [██░░░░░░] 2m of 10m`.
 fn gauges(status: &Status, look: Look, width: usize) -> Option<Line> {
-    let room = if width >= 80 { 20 } else { 10 };
+    let room = match width {
+        ..70 => 6,
+        70..80 => 10,
+        _ => 20,
+    };
     let mut line = Line::new().text("  ");
     if let Some(p) = status.progress {
         line = line.text("steps ").then(bar(p.done as f64, p.all as f64, room, Tone::Good, look));

@@ -61,7 +61,7 @@ pub(crate) fn wrap(line: &Line, look: Look, width: usize) -> Vec<Row<'static>> {
     let mut used = 0;
     for (tone, text) in pieces(line, look) {
         for word in text.split_inclusive(' ') {
-            let (wide, bare) = (columns(word), columns(word.trim_end()));
+            let bare = columns(word.trim_end());
             if used > 0 && used + bare > width {
                 rows.push(vec![(Tone::Plain, " ".repeat(indent))]);
                 used = indent;
@@ -76,7 +76,6 @@ pub(crate) fn wrap(line: &Line, look: Look, width: usize) -> Vec<Row<'static>> {
                     row.push((tone, part));
                 }
             }
-            let _ = wide;
         }
     }
     let span = |(tone, text): (Tone, String)| Span::styled(text, style(tone, look));
@@ -88,9 +87,14 @@ fn leading(line: &Line, look: Look) -> usize {
     let mut all = 0;
     for piece in &line.pieces {
         match piece {
-            Piece::Text(_, text) if text.chars().all(|c| c == ' ') => all += columns(text),
             Piece::Sign(_, glyph) => all += columns(look.glyph(*glyph)),
-            Piece::Text(..) => break,
+            Piece::Text(_, text) => {
+                let spaces = text.len() - text.trim_start_matches(' ').len();
+                all += spaces;
+                if spaces < text.len() {
+                    break;
+                }
+            }
         }
     }
     all

@@ -28,6 +28,7 @@ mod session;
 mod status;
 mod text;
 mod trace;
+mod watch;
 
 use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
@@ -62,6 +63,8 @@ enum Command {
     Bundle(bundle::Bundle),
     /// Set up the idle side with a new release, and activate it.
     Release(release::Release),
+    /// The same, live; for pipelines lines and an exit code.
+    Watch(watch::Watch),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -129,6 +132,7 @@ impl Cli {
             Command::Trace(trace) => trace.run(global).await,
             Command::Bundle(bundle) => bundle.run(global).await,
             Command::Release(release) => release.run(global).await,
+            Command::Watch(watch) => watch.run(global).await,
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

@@ -13,6 +13,7 @@ mod decide;
 mod exit;
 mod find;
 mod global;
+mod lint;
 mod output;
 mod rights;
 mod session;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// Check manifests without a cluster.
+    Lint(lint::Lint),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -85,6 +88,7 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
+            Command::Lint(lint) => lint.run(global),
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

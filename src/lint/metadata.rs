@@ -45,7 +45,12 @@ pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
     for (key, _) in metadata.fields().iter().filter(|(key, _)| !FIELDS.contains(&key.text.as_str())) {
         let near = nearest(&key.text, FIELDS).map_or_else(|| "leave it out".to_owned(), |near| format!("write {near}"));
         let field = format!("metadata.{}", key.text);
-        findings.push(object.finding(Code::UnknownField, &field, format!("there is no field {:?} here", key.text), near));
+        findings.push(object.finding(
+            Code::UnknownField,
+            &field,
+            format!("there is no field {:?} here", key.text),
+            near,
+        ));
     }
     let mut add = |field: &str, message: String, remedy: &str| {
         findings.push(object.finding(Code::Metadata, field, message, remedy));
@@ -85,7 +90,11 @@ pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
             let field = format!("{at}.{}", key.text);
             let known = if map == "labels" { key.text.clone() } else { key.text.to_lowercase() };
             if !is_label_key(&known) {
-                add(&field, format!("{} cannot be a key here", quoted(&key.text)), "use letters, digits, - _ . and one /");
+                add(
+                    &field,
+                    format!("{} cannot be a key here", quoted(&key.text)),
+                    "use letters, digits, - _ . and one /",
+                );
             }
             let Some(text) = value.text() else {
                 if value.kind != Kind::Null {
@@ -96,7 +105,11 @@ pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
             };
             size += key.text.len() + text.len();
             if map == "labels" && !is_label_value(text) {
-                add(&field, format!("{} cannot be the value of a label", quoted(text)), "use at most 63 letters, digits, - _ and .");
+                add(
+                    &field,
+                    format!("{} cannot be the value of a label", quoted(text)),
+                    "use at most 63 letters, digits, - _ and .",
+                );
             }
         }
         if map == "annotations" && size > MAX_ANNOTATIONS {

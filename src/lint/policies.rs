@@ -79,8 +79,7 @@ fn policy(document: &Value) -> Policy {
         .collect();
     let resources = spec["matchConstraints"]["resourceRules"].as_array().into_iter().flatten();
     let resources = resources.flat_map(|rule| rule["resources"].as_array().into_iter().flatten()).filter_map(text);
-    let mut out =
-        Policy { name: name.to_owned(), resources: resources.collect(), judged: vec![], unjudged: vec![] };
+    let mut out = Policy { name: name.to_owned(), resources: resources.collect(), judged: vec![], unjudged: vec![] };
     for validation in spec["validations"].as_array().into_iter().flatten() {
         let expression = written_out(validation["expression"].as_str().unwrap_or_default(), &variables);
         if UNKNOWN.iter().any(|unknown| expression.contains(unknown)) {

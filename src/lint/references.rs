@@ -37,11 +37,14 @@ fn claimed_twice(wholes: &[Whole<'_>], findings: &mut Vec<Finding>) {
                     && other.spec().services.contains(service)
             });
             if let Some(first) = first {
-                findings.push(whole.finding(Code::Claimed, Refusal {
-                    field: format!("spec.services[{i}].name"),
-                    message: format!("Service {} is switched by {} too", service.name, first.object.title()),
-                    remedy: "leave it to one of them".into(),
-                }));
+                findings.push(whole.finding(
+                    Code::Claimed,
+                    Refusal {
+                        field: format!("spec.services[{i}].name"),
+                        message: format!("Service {} is switched by {} too", service.name, first.object.title()),
+                        remedy: "leave it to one of them".into(),
+                    },
+                ));
             }
         }
     }
@@ -103,7 +106,8 @@ impl<'c> Cx<'c> {
             }
         }
         if pointing.len() > 1 {
-            let list: Vec<String> = pointing.iter().map(|(side, names)| format!("{} to {side}", names.join(", "))).collect();
+            let list: Vec<String> =
+                pointing.iter().map(|(side, names)| format!("{} to {side}", names.join(", "))).collect();
             let message = format!("the Services point to different sides: {}", list.join("; "));
             self.add(Code::Selector, "spec.services", message, "point all of them to the side that is live");
         }
@@ -141,7 +145,9 @@ impl<'c> Cx<'c> {
                 let other: Vec<String> = side
                     .selector
                     .iter()
-                    .filter_map(|(key, value)| labels.get(key).filter(|has| *has != value).map(|has| format!("{key}={has}")))
+                    .filter_map(|(key, value)| {
+                        labels.get(key).filter(|has| *has != value).map(|has| format!("{key}={has}"))
+                    })
                     .collect();
                 if !other.is_empty() {
                     let i = side.workloads.iter().position(|w| w == *workload).unwrap_or_default();
@@ -223,7 +229,8 @@ impl<'c> Cx<'c> {
         if !all {
             return;
         }
-        let images: BTreeSet<&str> = found.iter().flat_map(|(_, _, template)| containers(template)).filter_map(image).collect();
+        let images: BTreeSet<&str> =
+            found.iter().flat_map(|(_, _, template)| containers(template)).filter_map(image).collect();
         for (i, image) in release.images.iter().enumerate().filter(|(_, image)| !images.contains(image.as_str())) {
             let message = format!("no container of side {} runs {image:?} in the input", target.name);
             self.add(Code::Release, format!("spec.release.images[{i}]"), message, "change both in one commit");

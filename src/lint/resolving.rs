@@ -39,7 +39,8 @@ impl Whole<'_> {
 
     /// Whether the author wrote this field.
     pub fn wrote(&self, field: &str, below: &[&str]) -> bool {
-        let told = self.expanded.explain(Refusal { field: field.into(), message: String::new(), remedy: String::new() });
+        let told =
+            self.expanded.explain(Refusal { field: field.into(), message: String::new(), remedy: String::new() });
         let (object, field) = home(self.object, &self.templates, &told.field);
         let (_, node) = object.node.find(&field);
         below.iter().try_fold(node, |node, key| node.get(key)).is_some()
@@ -68,7 +69,10 @@ pub(super) fn check(objects: &Objects, read: &[Read<'_>], options: &Options, fin
                 let (code, remedy) = if options.require_references {
                     (Code::Missing, "add it to the input, or correct kind and name")
                 } else {
-                    (Code::Unchecked, "add it to the input: without it neither its steps nor what refers to them is checked")
+                    (
+                        Code::Unchecked,
+                        "add it to the input: without it neither its steps nor what refers to them is checked",
+                    )
                 };
                 findings.push(object.finding(code, &format!("spec.templates[{i}].name"), message, remedy));
             }
@@ -142,7 +146,8 @@ fn anything(spec: &CutoverSpec) -> Offered {
 /// Adds a finding unless an error in the same field, or around it, was told before.
 fn add(finding: Finding, findings: &mut Vec<Finding>) {
     let around = |outer: &str, inner: &str| {
-        !outer.is_empty() && inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        !outer.is_empty()
+            && inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     let told = |known: &&Finding| {
         matches!(known.code, Code::UnknownField | Code::Value | Code::Rule | Code::Metadata)
@@ -200,7 +205,12 @@ fn template(object: &Object, checked: &Checked, used: bool, findings: &mut Vec<F
     let read = [(object, checked.clone())];
     let Some(content) = content(object, &read) else {
         if checked.right {
-            findings.push(object.finding(Code::Template, "spec", "it cannot be read", "docs/templates.md shows the form"));
+            findings.push(object.finding(
+                Code::Template,
+                "spec",
+                "it cannot be read",
+                "docs/templates.md shows the form",
+            ));
         }
         return;
     };
@@ -228,9 +238,7 @@ fn template(object: &Object, checked: &Checked, used: bool, findings: &mut Vec<F
 
 /// A Cutover that uses this template and says nothing else.
 fn around(template: &Object) -> Option<CutoverSpec> {
-    let side = |name: &str| {
-        serde_json::json!({"name": name, "selector": {"side": name}, "workloads": [{"kind": "Deployment", "name": name}]})
-    };
+    let side = |name: &str| serde_json::json!({"name": name, "selector": {"side": name}, "workloads": [{"kind": "Deployment", "name": name}]});
     serde_json::from_value(serde_json::json!({
         "services": [{"name": "web"}], "sides": [side("blue"), side("green")], "activate": "green",
         "templates": [{"kind": template.kind, "name": template.name}],

@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use crate::plan::select;
 
 /// What of a schema says how a value looks to a rule.
-const SHAPE: [&str; 4] =
-    ["type", "format", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"];
+const SHAPE: [&str; 4] = ["type", "format", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"];
 const VALIDATIONS: &str = "x-kubernetes-validations";
 
 /// Rules that were compiled: many fields have the same ones, and most manifests use few.
@@ -44,7 +43,9 @@ impl Rules {
         };
         let broken = self.validator.validate_compiled(compiled, value, None).err();
         let broken = broken.into_iter().flat_map(kube::core::cel::ValidationErrors::into_vec);
-        broken.map(|error| Broken { field: field(rules, &error.message, error.field_path), message: error.message }).collect()
+        broken
+            .map(|error| Broken { field: field(rules, &error.message, error.field_path), message: error.message })
+            .collect()
     }
 }
 
@@ -80,7 +81,10 @@ fn shape(schema: &Value) -> Value {
         }
     }
     if let Some(Value::Object(properties)) = schema.get("properties") {
-        out.insert("properties".into(), properties.iter().map(|(k, v)| (k.clone(), shape(v))).collect::<Map<_, _>>().into());
+        out.insert(
+            "properties".into(),
+            properties.iter().map(|(k, v)| (k.clone(), shape(v))).collect::<Map<_, _>>().into(),
+        );
     }
     Value::Object(out)
 }

@@ -156,7 +156,13 @@ impl Walk<'_> {
                         },
                         |near| format!("write {near}"),
                     );
-                    self.add(Code::UnknownField, key.place, &below, format!("there is no field {:?} here", key.text), remedy);
+                    self.add(
+                        Code::UnknownField,
+                        key.place,
+                        &below,
+                        format!("there is no field {:?} here", key.text),
+                        remedy,
+                    );
                 }
             }
         }
@@ -230,7 +236,8 @@ impl Walk<'_> {
             let words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
             self.require(words.contains(&text), node.place, at, || {
                 let near = nearest(text, words.iter().copied());
-                let remedy = near.map_or_else(|| format!("write one of {}", words.join(", ")), |w| format!("write {w}"));
+                let remedy =
+                    near.map_or_else(|| format!("write one of {}", words.join(", ")), |w| format!("write {w}"));
                 (format!("{} is not known here; known are {}", quoted(text), words.join(", ")), remedy)
             });
             return;
@@ -263,8 +270,12 @@ impl Walk<'_> {
         };
         let least = schema["minimum"].as_f64().unwrap_or(low);
         let most = schema["maximum"].as_f64().unwrap_or(high);
-        self.require(value >= least, node.place, at, || (format!("{number} is too small"), format!("give at least {least}")));
-        self.require(value <= most, node.place, at, || (format!("{number} is too large"), format!("give at most {most}")));
+        self.require(value >= least, node.place, at, || {
+            (format!("{number} is too small"), format!("give at least {least}"))
+        });
+        self.require(value <= most, node.place, at, || {
+            (format!("{number} is too large"), format!("give at most {most}"))
+        });
     }
 }
 
@@ -275,7 +286,8 @@ fn whole(number: &serde_json::Number) -> Option<f64> {
 
 /// What is found where another type is wanted, and what to write instead.
 fn another_type(node: &Node, wanted: &str) -> (String, String) {
-    let article = |kind: &str| if kind.starts_with(['a', 'i', 'o']) { format!("an {kind}") } else { format!("a {kind}") };
+    let article =
+        |kind: &str| if kind.starts_with(['a', 'i', 'o']) { format!("an {kind}") } else { format!("a {kind}") };
     let found = match &node.kind {
         Kind::Null => "null",
         Kind::Bool(_) => "a boolean",

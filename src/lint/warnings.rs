@@ -137,9 +137,9 @@ impl Cx<'_> {
             matches!(trigger.watches.one(), Ok(Watched::Metric(_)))
                 .then(|| format!("spec.observe.triggers[{label}].metric"))
         });
-        let step = actions::all(spec).into_iter().find_map(|(field, found)| {
-            matches!(found, actions::Found::Action(Action::Metric(_))).then_some(field)
-        });
+        let step = actions::all(spec)
+            .into_iter()
+            .find_map(|(field, found)| matches!(found, actions::Found::Action(Action::Metric(_))).then_some(field));
         if let Some(field) = trigger.or(step) {
             self.add(
                 Code::Default,
@@ -182,7 +182,10 @@ impl Cx<'_> {
     fn undo(&mut self, step: &Step, at: &str) {
         let Some(undo) = &step.undo else { return };
         let acts = matches!(undo.action.one(), Ok(Action::Job(_) | Action::Http(_)));
-        if !acts || undo.when == UndoWhen::Succeeded || undo.approval.is_some() || self.whole.wrote(at, &["undo", "when"])
+        if !acts
+            || undo.when == UndoWhen::Succeeded
+            || undo.approval.is_some()
+            || self.whole.wrote(at, &["undo", "when"])
         {
             return;
         }
@@ -251,7 +254,8 @@ impl Cx<'_> {
             Value::Number(_) => "a number",
             Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => return,
         };
-        let message = format!("{value} is {what} where Kubernetes wants text: the dry run in preflight would refuse the Job");
+        let message =
+            format!("{value} is {what} where Kubernetes wants text: the dry run in preflight would refuse the Job");
         self.add(Code::NotText, field, message, "write it with quotes");
     }
 

@@ -71,7 +71,10 @@ fn every_value_has_its_place() {
 
 #[test]
 fn aliases_and_merges_are_read_and_keys_that_stand_twice_are_told() {
-    assert_eq!(one("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2, b: 3}"), json!({"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 3, "e": 2}}));
+    assert_eq!(
+        one("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2, b: 3}"),
+        json!({"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 3, "e": 2}})
+    );
     let contents = read("a: 1\nb: 2\na: 3\n");
     assert_eq!(contents.twice, [Key { text: "a".into(), place: Place { line: 3, column: 1 } }]);
     assert_eq!(contents.documents[0].to_json(), json!({"a": 3, "b": 2}));

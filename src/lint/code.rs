@@ -73,7 +73,6 @@ codes! {
     Container = "CUT034", Error, "A container does not exist";
     Key = "CUT035", Error, "A key does not exist";
     Claimed = "CUT036", Error, "A Service belongs to two Cutovers";
-    Release = "CUT037", Error, "The target does not run the release";
     Undo = "CUT101", Warning, "An undo is not tied to what its step did";
     BuiltIn = "CUT102", Warning, "The operator's own triggers are off";
     Unproven = "CUT103", Warning, "Nothing proves which release runs";
@@ -88,6 +87,7 @@ codes! {
     NotText = "CUT112", Warning, "A value of a Job is no text";
     Unchecked = "CUT113", Warning, "A template is not in the input";
     Default = "CUT114", Warning, "Metrics come from a default that is not seen";
+    Release = "CUT115", Warning, "The target does not run the release yet";
 }
 
 impl Code {

@@ -4,7 +4,7 @@ use super::nearest::nearest;
 use super::objects::Object;
 use super::schema::quoted;
 use super::yaml::{Kind, Node};
-use super::{Code, Finding};
+use super::{Code, Finding, MAX_KEPT};
 use crate::plan::{is_label_key, is_label_value};
 
 /// The fields of metadata.
@@ -33,6 +33,9 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// Checks the metadata of an object.
 pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
+    if findings.len() >= MAX_KEPT {
+        return;
+    }
     let mut add = |field: &str, message: String, remedy: &str| {
         findings.push(object.finding(Code::Metadata, field, message, remedy));
     };

@@ -36,6 +36,9 @@ pub const MAX_ALL: usize = 64 * 1024 * 1024;
 /// Most findings that are told; more are counted.
 pub const MAX_FINDINGS: usize = 1000;
 
+/// Most findings that are looked for: an input that gives more is not read to its end.
+const MAX_KEPT: usize = 20 * MAX_FINDINGS;
+
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -92,11 +95,20 @@ pub struct Outcome {
     pub files: usize,
 }
 
+fn others(count: usize) -> String {
+    match count {
+        0 => "nor is any other object".to_owned(),
+        1 => "one other object is".to_owned(),
+        more => format!("{more} other objects are"),
+    }
+}
+
 /// Checks files together: each may refer to objects of all.
 pub fn check(files: Vec<File>, options: &Options) -> Outcome {
     let mut findings = vec![];
     let count = files.len();
     let objects = objects::of(files, &mut findings);
+    findings.truncate(MAX_KEPT);
     let checked = objects.own().count();
     if checked == 0 && findings.is_empty() {
         findings.push(Finding {
@@ -105,13 +117,14 @@ pub fn check(files: Vec<File>, options: &Options) -> Outcome {
             place: Place { line: 1, column: 1 },
             object: String::new(),
             field: String::new(),
-            message: format!("no object of cutover.dev is in the input ({} other objects are)", objects.others()),
+            message: format!("no object of cutover.dev is in the input ({})", others(objects.others())),
             remedy: "name the files or folders that hold them".into(),
         });
     }
     let mut rules = rules::Rules::default();
     let mut read = vec![];
-    for object in objects.own() {
+    // What is wrong so often was not written by hand.
+    for object in objects.own().take_while(|_| findings.len() < MAX_KEPT) {
         read.push((object, schema::check(object, &mut rules, &mut findings)));
     }
     policies::check(&read, &mut findings);

@@ -1,13 +1,16 @@
 //! PURE. What the objects of the input say of each other: what contradicts a Cutover, and with `--require-references` what it
 //! refers to and nobody brings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::actions::{self, Found};
 use super::objects::{Object, Objects};
 use super::resolving::Whole;
+use super::yaml::Node;
 use super::{Code, Finding, Options};
 use crate::api::cutover::{CutoverSpec, Side};
 use crate::api::http::Http;
@@ -17,7 +20,7 @@ use crate::plan::Refusal;
 /// Checks the Cutovers of the input against its other objects.
 pub(super) fn check(objects: &Objects, wholes: &[Whole<'_>], options: &Options, findings: &mut Vec<Finding>) {
     for whole in wholes {
-        let mut cx = Cx { objects, whole, require: options.require_references, findings };
+        let mut cx = Cx { objects, whole, require: options.require_references, findings, specs: RefCell::default() };
         cx.services();
         cx.workloads();
         cx.release();
@@ -50,16 +53,28 @@ fn claimed_twice(wholes: &[Whole<'_>], findings: &mut Vec<Finding>) {
     }
 }
 
+/// A workload, its object, and the spec of that.
+type Pods<'c> = (&'c WorkloadRef, &'c Object, Rc<Value>);
+
 struct Cx<'c> {
     objects: &'c Objects,
     whole: &'c Whole<'c>,
     require: bool,
     findings: &'c mut Vec<Finding>,
+    /// The specs of objects that were looked at.
+    specs: RefCell<HashMap<*const Object, Rc<Value>>>,
 }
 
 impl<'c> Cx<'c> {
     fn spec(&self) -> &'c CutoverSpec {
         self.whole.spec()
+    }
+
+    /// The spec of an object; made once, since many steps name the same workloads.
+    fn spec_of(&self, object: &Object) -> Rc<Value> {
+        let mut specs = self.specs.borrow_mut();
+        let spec = || object.node.get("spec").map(Node::to_json).unwrap_or_default();
+        Rc::clone(specs.entry(std::ptr::from_ref(object)).or_insert_with(|| Rc::new(spec())))
     }
 
     fn add(&mut self, code: Code, field: impl Into<String>, message: String, remedy: &str) {
@@ -89,7 +104,7 @@ impl<'c> Cx<'c> {
         for (i, service) in self.spec().services.iter().enumerate() {
             let field = format!("spec.services[{i}].name");
             let Some(object) = self.named("Service", &service.name, &field) else { continue };
-            let selector = labels(&object.node.to_json()["spec"]["selector"]);
+            let selector = labels(&self.spec_of(object)["selector"]);
             match sides.iter().find(|side| within(&side.selector, &selector)) {
                 Some(side) => pointing.entry(&side.name).or_default().push(&service.name),
                 None => {
@@ -114,10 +129,7 @@ impl<'c> Cx<'c> {
     }
 
     /// The workloads of a side that are in the input, with what their pods are, and whether all are.
-    fn pods(&self, side: &Side) -> (Vec<(&'c WorkloadRef, &'c Object, Value)>, bool)
-    where
-        Self: 'c,
-    {
+    fn pods(&self, side: &Side) -> (Vec<Pods<'c>>, bool) {
         let spec = self.spec();
         let Some(side) = spec.sides.iter().find(|known| known.name == side.name) else { return (vec![], false) };
         let found: Vec<_> = side
@@ -125,7 +137,7 @@ impl<'c> Cx<'c> {
             .iter()
             .filter_map(|workload| {
                 let object = self.objects.get(kind(workload.kind), &workload.name, self.whole.object)?;
-                Some((workload, object, object.node.to_json()["spec"]["template"].clone()))
+                Some((workload, object, self.spec_of(object)))
             })
             .collect();
         let all = found.len() == side.workloads.len();
@@ -139,8 +151,8 @@ impl<'c> Cx<'c> {
             }
             let (found, all) = self.pods(side);
             let mut carried = false;
-            for (workload, object, template) in &found {
-                let labels = labels(&template["metadata"]["labels"]);
+            for (workload, object, spec) in &found {
+                let labels = labels(&spec["template"]["metadata"]["labels"]);
                 carried |= within(&side.selector, &labels);
                 let other: Vec<String> = side
                     .selector
@@ -175,23 +187,23 @@ impl<'c> Cx<'c> {
     }
 
     /// Each Service finds pods of the side once its selector is switched.
-    fn selected(&mut self, s: usize, side: &Side, found: &[(&WorkloadRef, &Object, Value)], known: bool) {
+    fn selected(&mut self, s: usize, side: &Side, found: &[Pods<'_>], known: bool) {
         if !known {
             return;
         }
         for service in &self.spec().services {
             let Some(object) = self.objects.get("Service", &service.name, self.whole.object) else { continue };
-            let mut selector = labels(&object.node.to_json()["spec"]["selector"]);
+            let mut selector = labels(&self.spec_of(object)["selector"]);
             if !self.spec().sides.iter().any(|side| within(&side.selector, &selector)) {
                 continue; // told already
             }
             selector.extend(side.selector.clone());
-            let selects = |template: &Value| within(&selector, &labels(&template["metadata"]["labels"]));
-            let told = found.iter().any(|(_, _, template)| {
-                let labels = labels(&template["metadata"]["labels"]);
+            let selects = |spec: &Value| within(&selector, &labels(&spec["template"]["metadata"]["labels"]));
+            let told = found.iter().any(|(_, _, spec)| {
+                let labels = labels(&spec["template"]["metadata"]["labels"]);
                 side.selector.iter().any(|(key, value)| labels.get(key).is_some_and(|has| has != value))
             });
-            if !told && !found.iter().any(|(_, _, template)| selects(template)) {
+            if !told && !found.iter().any(|(_, _, spec)| selects(spec)) {
                 let message = format!(
                     "Service {} ({}) would select {}, which no pod of side {} carries",
                     service.name,
@@ -212,8 +224,8 @@ impl<'c> Cx<'c> {
         let Some(target) = spec.sides.iter().find(|side| side.name == spec.activate) else { return };
         let (found, all) = self.pods(target);
         if let (Some(label), Some(version)) = (&release.pod_label, &release.version) {
-            for (workload, object, template) in &found {
-                let labels = labels(&template["metadata"]["labels"]);
+            for (workload, object, spec) in &found {
+                let labels = labels(&spec["template"]["metadata"]["labels"]);
                 if labels.get(label) != Some(version) {
                     let has = labels.get(label).map_or_else(|| "no such label".to_owned(), |has| format!("{has:?}"));
                     let message = format!(
@@ -230,7 +242,7 @@ impl<'c> Cx<'c> {
             return;
         }
         let images: BTreeSet<&str> =
-            found.iter().flat_map(|(_, _, template)| containers(template)).filter_map(image).collect();
+            found.iter().flat_map(|(_, _, spec)| containers(&spec["template"])).filter_map(image).collect();
         for (i, image) in release.images.iter().enumerate().filter(|(_, image)| !images.contains(image.as_str())) {
             let message = format!("no container of side {} runs {image:?} in the input", target.name);
             self.add(Code::Release, format!("spec.release.images[{i}]"), message, "change both in one commit");
@@ -407,9 +419,12 @@ impl<'c> Cx<'c> {
             groups.push((name, found.into_iter().collect(), found.is_some()));
         }
         for (name, objects, all) in groups {
-            let templates: Vec<Value> = objects.iter().map(|o| o.node.to_json()["spec"]["template"].clone()).collect();
-            let names: BTreeSet<&str> =
-                templates.iter().flat_map(containers).filter_map(|c| c["name"].as_str()).collect();
+            let specs: Vec<Rc<Value>> = objects.iter().map(|object| self.spec_of(object)).collect();
+            let names: BTreeSet<&str> = specs
+                .iter()
+                .flat_map(|spec| containers(&spec["template"]))
+                .filter_map(|c| c["name"].as_str())
+                .collect();
             if all && !objects.is_empty() && !names.contains(container) {
                 let list: Vec<&str> = names.into_iter().collect();
                 let message = format!("no container of {name} is named {container}");
@@ -425,7 +440,7 @@ impl<'c> Cx<'c> {
         let mut known: BTreeSet<String> = BTreeSet::new();
         for name in self.spec().services.iter().map(|s| s.name.as_str()).filter(|n| service.is_none_or(|s| s == *n)) {
             let Some(object) = self.objects.get("Service", name, self.whole.object) else { return };
-            for entry in object.node.to_json()["spec"]["ports"].as_array().into_iter().flatten() {
+            for entry in self.spec_of(object)["ports"].as_array().into_iter().flatten() {
                 known.extend(entry["port"].as_u64().map(|n| n.to_string()));
                 known.extend(entry["name"].as_str().map(str::to_owned));
             }
@@ -488,7 +503,7 @@ fn shown(labels: &BTreeMap<String, String>) -> String {
 }
 
 /// The containers of a pod template, those that run first included.
-pub(super) fn containers(template: &Value) -> Vec<&Value> {
+fn containers(template: &Value) -> Vec<&Value> {
     let lists = ["containers", "initContainers"];
     lists.iter().filter_map(|list| template["spec"][*list].as_array()).flatten().collect()
 }

@@ -10,7 +10,7 @@ use super::nearest::nearest;
 use super::objects::Object;
 use super::rules::Rules;
 use super::yaml::{Kind, Node, Place};
-use super::{Code, Finding, metadata};
+use super::{Code, Finding, MAX_KEPT, metadata};
 use crate::plan::{list_label, select};
 
 /// The definitions of this version (a test sees to it).
@@ -27,7 +27,13 @@ const SHOWN: usize = 80;
 static SCHEMAS: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
     let schema = |text: &str| {
         let definition: Option<Value> = serde_json::from_str(text).ok();
-        definition.and_then(|mut definition| definition.pointer_mut(SCHEMA).map(Value::take)).unwrap_or_default()
+        let schema = definition.and_then(|mut definition| definition.pointer_mut(SCHEMA).map(Value::take));
+        let mut schema = schema.unwrap_or_default();
+        // What every object has stands in no definition.
+        for (field, kind) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
+            schema["properties"][field] = serde_json::json!({"type": kind});
+        }
+        schema
     };
     DEFINITIONS.iter().map(|(kind, text)| (*kind, schema(text))).collect()
 });
@@ -49,7 +55,7 @@ pub(super) fn check(object: &Object, rules: &mut Rules, findings: &mut Vec<Findi
     walk.wrong = walk.findings.len() - before;
     let schema = SCHEMAS.get(object.kind.as_str()).unwrap_or(&Value::Null);
     let value = walk.node(&object.node, schema, "");
-    Checked { value, right: walk.findings.len() == before }
+    Checked { value, right: walk.wrong + walk.lost == 0 }
 }
 
 struct Walk<'w> {
@@ -69,6 +75,9 @@ impl Walk<'_> {
         } else {
             self.wrong += 1;
         }
+        if self.full() {
+            return;
+        }
         self.findings.push(Finding {
             code,
             file: self.object.file.clone(),
@@ -78,6 +87,11 @@ impl Walk<'_> {
             message,
             remedy,
         });
+    }
+
+    /// Whether so much is wrong that no more is looked for.
+    fn full(&self) -> bool {
+        self.findings.len() >= MAX_KEPT
     }
 
     fn require(&mut self, kept: bool, place: Place, at: &str, message: impl Fn() -> (String, String)) {
@@ -120,7 +134,8 @@ impl Walk<'_> {
         if self.wrong == wrong {
             for broken in self.rules.broken(&value, schema) {
                 let field = [at, &broken.field].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(".");
-                let (place, _) = node.find(&broken.field);
+                let field = if field.is_empty() { of_root(&broken.message) } else { field };
+                let (place, _) = node.find(if at.is_empty() { &field } else { &broken.field });
                 self.add(Code::Rule, place, &field, broken.message, "correct it".into());
             }
         }
@@ -147,6 +162,7 @@ impl Walk<'_> {
                 None if keep || free == Some(&Value::Bool(true)) || properties.is_empty() && free.is_none() => {
                     out.insert(key.text.clone(), value.to_json());
                 }
+                None if self.full() => self.lost += 1,
                 None => {
                     let near = nearest(&key.text, properties.keys().map(String::as_str));
                     let remedy = near.map_or_else(
@@ -277,6 +293,16 @@ impl Walk<'_> {
             (format!("{number} is too large"), format!("give at most {most}"))
         });
     }
+}
+
+/// The field of a rule about the whole object, whose message begins with it.
+fn of_root(message: &str) -> String {
+    message
+        .split_once(": ")
+        .map(|(field, _)| field)
+        .filter(|field| field.starts_with("metadata"))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The number, where it is a whole one.

@@ -7,5 +7,6 @@ mod cluster;
 mod corpus;
 mod manifest_files;
 mod manifests;
+mod mutations;
 mod policies;
 mod rights;

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::corpus;
+use serde_json::{Value, json};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -52,7 +50,20 @@ pub fn refused() -> Vec<(String, Value)> {
             let want = lines.next().unwrap_or_default().to_owned();
             let fields = lines.collect::<Vec<_>>().join("\n");
             let fields: Value = serde_saphyr::from_str(&fields).unwrap_or_else(|e| panic!("{want}: {e}"));
-            (want, corpus::with(fields))
+            (want, manifest(&fields))
         })
         .collect()
+}
+
+/// The Cutover of the resolver's tests with other fields of its spec.
+fn manifest(fields: &Value) -> Value {
+    let side = |name: &str| {
+        let workload = json!({"kind": "Deployment", "name": format!("web-{name}")});
+        json!({"name": name, "selector": {"version": name}, "workloads": [workload]})
+    };
+    let mut spec = json!({"services": [{"name": "web"}], "sides": [side("blue"), side("green")], "activate": "green"});
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        spec[name] = value.clone();
+    }
+    json!({"apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "web"}, "spec": spec})
 }

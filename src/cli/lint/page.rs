@@ -74,9 +74,9 @@ mod tests {
              ✖ 8:3 CUT010 CutoverDecision a\\u{1b}[2J spec.decison\n    \
              there is no field \"decison\" here\n    \
              → write decision\n  \
-             ✖ 9:3 CUT011 CutoverDecision a\\u{1b}[2J spec.decision\n    \
-             \"Explode\" is not known here; known are Approve, Reject, Abort, Rollback, Retry, Suspend, Resume, Resolve, Revalidate\n    \
-             → write one of Approve, Reject, Abort, Rollback, Retry, Suspend, Resume, Resolve, Revalidate\n\
+             ✖ 9:13 CUT011 CutoverDecision a\\u{1b}[2J spec.decision\n    \
+             \"Explode\" is not known here; known are Approve, Reject, Abort, Rollback, Retry, Resolve, Suspend, Resume, Revalidate\n    \
+             → write one of Approve, Reject, Abort, Rollback, Retry, Resolve, Suspend, Resume, Revalidate\n\
              \n\
              3 errors, 0 warnings in 1 object of Cutover in 1 file; docs/lint.md explains each code\n"
         );
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(shown("a.yaml", text), "✔ 1 object of Cutover in 1 file: nothing is wrong\n");
         assert_eq!(
             shown("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"),
-            "  ✖ CUT004\n    no object of cutover.dev is in the input (1 other objects are)\n    → name the files or \
+            "  ✖ CUT004\n    no object of cutover.dev is in the input (one other object is)\n    → name the files or \
              folders that hold them\n\n1 error, 0 warnings in 0 objects of Cutover in 1 file; docs/lint.md explains each \
              code\n"
         );

@@ -38,46 +38,7 @@ fn annotations_are_escaped() {
 #[test]
 fn sarif_has_the_form_of_its_schema() {
     let sarif = sarif(&outcome());
-    let text = json!({"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}, "additionalProperties": false});
-    let level = json!({"enum": ["none", "note", "warning", "error"]});
-    let schema = json!({
-        "type": "object", "required": ["version", "runs"], "additionalProperties": false,
-        "properties": {
-            "$schema": {"type": "string", "format": "uri"},
-            "version": {"enum": ["2.1.0"]},
-            "runs": {"type": "array", "items": {
-                "type": "object", "required": ["tool"], "additionalProperties": false,
-                "properties": {
-                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                    "tool": {"type": "object", "required": ["driver"], "additionalProperties": false, "properties": {"driver": {
-                        "type": "object", "required": ["name"], "additionalProperties": false,
-                        "properties": {"name": {"type": "string"}, "version": {"type": "string"}, "rules": {
-                            "type": "array", "uniqueItems": true, "items": {
-                                "type": "object", "required": ["id"], "additionalProperties": false,
-                                "properties": {"id": {"type": "string"}, "name": {"type": "string"}, "shortDescription": text, "help": text,
-                                    "defaultConfiguration": {"type": "object", "properties": {"level": level}}},
-                            },
-                        }},
-                    }}},
-                    "results": {"type": "array", "items": {
-                        "type": "object", "required": ["message"], "additionalProperties": false,
-                        "properties": {
-                            "ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": -1}, "level": level, "message": text,
-                            "locations": {"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {"physicalLocation": {
-                                "type": "object", "required": ["artifactLocation"], "additionalProperties": false,
-                                "properties": {
-                                    "artifactLocation": {"type": "object", "properties": {"uri": {"type": "string", "format": "uri-reference"}}},
-                                    "region": {"type": "object", "additionalProperties": false, "properties": {
-                                        "startLine": {"type": "integer", "minimum": 1}, "startColumn": {"type": "integer", "minimum": 1},
-                                    }},
-                                },
-                            }}}},
-                        },
-                    }},
-                },
-            }},
-        },
-    });
+    let schema: Value = serde_json::from_str(include_str!("sarif-parts.json")).expect("a schema");
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema");
     let wrong: Vec<String> = validator.iter_errors(&sarif).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert_eq!(wrong, Vec::<String>::new(), "{sarif:#}");

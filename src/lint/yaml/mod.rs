@@ -19,6 +19,8 @@ pub(crate) use node::{Key, Kind, Node};
 pub(crate) const MAX_VALUES: usize = 500_000;
 /// Most bytes of text that aliases repeat.
 pub(crate) const MAX_REPEATED: usize = 4 * 1024 * 1024;
+/// Most keys that are told to be there twice.
+const MAX_TWICE: usize = 1000;
 /// Deepest nesting of a document.
 pub(crate) const MAX_DEPTH: usize = 100;
 
@@ -220,7 +222,10 @@ impl Reader {
                     mapping.key = Some(Key { text, place: node.place });
                 }
                 Some(key) if key.text == "<<" => mapping.merged.push(node),
-                Some(key) => self.contents.twice.extend(mapping.put(key, node)),
+                Some(key) => {
+                    let twice = mapping.put(key, node).filter(|_| self.contents.twice.len() < MAX_TWICE);
+                    self.contents.twice.extend(twice);
+                }
             },
         }
         Ok(())

@@ -43,17 +43,20 @@ pub(crate) enum Kind {
 }
 
 impl Node {
+    /// A scalar; `written` is its text in the file.
     pub fn scalar(place: Place, kind: Kind, written: String) -> Self {
         let written = (!matches!(kind, Kind::Text(_))).then_some(written);
         Self { place, kind, written, size: 1, depth: 0 }
     }
 
+    /// A list.
     pub fn list(place: Place, list: Vec<Self>) -> Self {
         let size = 1 + list.iter().map(|n| n.size).sum::<usize>();
         let depth = 1 + list.iter().map(|n| n.depth).max().unwrap_or_default();
         Self { place, kind: Kind::List(list), written: None, size, depth }
     }
 
+    /// An object.
     pub fn object(place: Place, fields: Vec<(Key, Self)>) -> Self {
         let size = 1 + fields.iter().map(|(_, n)| n.size).sum::<usize>();
         let depth = 1 + fields.iter().map(|(_, n)| n.depth).max().unwrap_or_default();

@@ -19,38 +19,16 @@ fn limit(text: &str) -> String {
 
 #[test]
 fn scalars_are_what_kubectl_makes_of_them() {
-    for (text, want) in [
-        ("yes", json!(true)),
-        ("\"yes\"", json!("yes")),
-        ("off", json!(false)),
-        ("n", json!(false)),
-        ("~", Value::Null),
-        ("1.10", json!(1.1)),
-        ("2.0", json!(2)),
-        ("2.0.0", json!("2.0.0")),
-        ("9902729", json!(9902729)),
-        ("12e3", json!(12000)),
-        ("1e", json!("1e")),
-        ("0777", json!(511)),
-        ("0o17", json!(15)),
-        ("0x1F", json!(31)),
-        ("0b11", json!(3)),
-        ("1_000", json!(1000)),
-        ("-5", json!(-5)),
-        ("-5m", json!("-5m")),
-        ("08", json!(8)),
-        ("2026-11-20", json!("2026-11-20")),
-        ("2026-11-20T22:00:00Z", json!("2026-11-20T22:00:00Z")),
-        ("12:30", json!("12:30")),
-        ("18446744073709551615", json!(u64::MAX)),
-        ("!!str 12", json!("12")),
-        ("100%", json!("100%")),
-        (".5", json!(0.5)),
-        ("-", json!([null])),
-        ("+", json!("+")),
-    ] {
+    let mut count = 0;
+    for line in include_str!("scalars.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (text, want) = line.split_once(" => ").expect("text => JSON");
+        let want: Value = serde_json::from_str(want).expect("JSON");
         assert_eq!(one(text), want, "{text}");
+        count += 1;
     }
+    assert!(count > 40, "{count}");
+    assert_eq!(one("!!str 12"), json!("12"));
+    assert_eq!(one("-"), json!([null]));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod history;
 mod init;
 mod logs;
 mod needs;
+mod lint;
 mod output;
 pub mod reference;
 mod release;
@@ -65,6 +66,8 @@ enum Command {
     Release(release::Release),
     /// The same, live; for pipelines lines and an exit code.
     Watch(watch::Watch),
+    /// Check manifests without a cluster.
+    Lint(lint::Lint),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -133,6 +136,7 @@ impl Cli {
             Command::Bundle(bundle) => bundle.run(global).await,
             Command::Release(release) => release.run(global).await,
             Command::Watch(watch) => watch.run(global).await,
+            Command::Lint(lint) => lint.run(global),
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

@@ -3,6 +3,7 @@
 pub mod act;
 pub(crate) mod actions;
 pub mod api;
+pub mod cli;
 pub(crate) mod controller;
 pub mod decide;
 pub mod driver;

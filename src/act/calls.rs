@@ -25,13 +25,23 @@ pub(super) struct Clients {
     pub namespace: String,
     /// Users wait for this: a read that is not answered is asked again beside itself.
     pub urgent: bool,
+    /// Who is named as the writer of fields.
+    pub manager: &'static str,
 }
 
 impl Clients {
     /// One client for everything: what is written is the operator's own.
     pub(super) fn of_operator(client: Client, namespace: &str) -> Self {
         let [reader, writer, always, operator] = [(); 4].map(|()| client.clone());
-        Self { reader, writer, always, operator, namespace: namespace.to_owned(), urgent: false }
+        Self {
+            reader,
+            writer,
+            always,
+            operator,
+            namespace: namespace.to_owned(),
+            urgent: false,
+            manager: FIELD_MANAGER,
+        }
     }
 
     fn api(&self, client: &Client, resource: &ApiResource) -> Api<DynamicObject> {
@@ -84,7 +94,7 @@ impl Clients {
             As::Operator => &self.operator,
         };
         let limit = send.limit.unwrap_or(CALL_LIMIT);
-        let post = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
+        let post = PostParams { dry_run: false, field_manager: Some(self.manager.into()) };
         match &send.write {
             Write::Create(object, body) => {
                 let kind = &object.resource.kind;
@@ -93,7 +103,7 @@ impl Clients {
                 json(&call_within(limit, self.api(client, &object.resource).create(&post, &body)).await?)
             }
             Write::Patch(object, patch) => {
-                let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+                let params = PatchParams { field_manager: Some(self.manager.into()), ..PatchParams::default() };
                 let body = patch.body()?;
                 json(&call_within(limit, self.api(client, &object.resource).patch(&object.name, &params, &body)).await?)
             }

@@ -12,6 +12,7 @@ use crate::world::{HttpAnswer, HttpError};
 use crate::writes::{self, Run};
 
 pub mod answer;
+pub(crate) mod by_hand;
 mod calls;
 
 pub use crate::net::call;
@@ -44,6 +45,7 @@ impl Actor {
             operator: self.leadership.guard(self.client.clone()),
             namespace: scope.namespace.clone(),
             urgent: matches!(effect.get(), Effect::Restore { .. }),
+            manager: crate::api::FIELD_MANAGER,
         };
         let run = Run { name: &scope.run, uid: &scope.run_uid };
         let began = tokio::time::Instant::now();

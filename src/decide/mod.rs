@@ -32,6 +32,7 @@ mod undo;
 mod unread;
 
 pub use decision::{Decision, Note, Write};
+pub(crate) use undo::undo_due;
 
 use draft::Draft;
 

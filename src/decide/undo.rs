@@ -98,7 +98,8 @@ pub(crate) fn left_out(d: &mut Draft, undo: &PlanStep) {
     journal::put(&mut d.journal, record);
 }
 
-fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
+/// Whether the undo of a step is due when the run goes back.
+pub(crate) fn undo_due(journal: &RunStatus, step: &PlanStep) -> bool {
     let (Some(undo), Some(record)) = (&step.undo, journal::record(journal, &step.name)) else { return false };
     match undo.when {
         // A step left out was never attempted; one skipped over by a person after a failure was (it has an attempt).

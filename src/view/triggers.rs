@@ -45,6 +45,11 @@ pub struct Limit<'a> {
 }
 
 impl<'a> Limit<'a> {
+    /// As a number.
+    pub fn bound(&self) -> f64 {
+        self.bound
+    }
+
     fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
         let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
         let (text, above) = match (&metric.above, &metric.below) {

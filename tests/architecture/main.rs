@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 24] = [
+const IMPORTS: [(&str, &[&str]); 25] = [
     ("api", &[]),
     ("plan", &["api"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
@@ -28,7 +28,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
     ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
-    ("act", &["api", "effect", "world", "writes", "net", "observe::RunScope"]),
+    ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
@@ -36,6 +36,23 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
     ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
     ("controller", &["api", "effect", "net", "observe::scope", "act", "driver", "pilot", "meter", "publish"]),
+    // What people use: reads objects, the view of a run, and the same functions as the operator where it foretells.
+    (
+        "cli",
+        &[
+            "api",
+            "plan",
+            "effect",
+            "world",
+            "endpoints",
+            "journal",
+            "view",
+            "status",
+            "writes::Run",
+            "decide::undo_due",
+            "act::by_hand",
+        ],
+    ),
     (
         "operator",
         &[

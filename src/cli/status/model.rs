@@ -1,0 +1,430 @@
+//! PURE. What `status` tells, as data: the schema of `--output json`, and what the page and the live screen are made of.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::answer::answer;
+use super::read::Reading;
+use super::sides;
+use crate::api::phase::Phase;
+use crate::api::run::{StepState, TrialVerdict};
+use crate::api::trigger::Severity;
+use crate::status::without_version;
+use crate::view;
+
+/// A Cutover and its newest (or named) run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub namespace: String,
+    pub cutover: String,
+    /// The run that is shown; none before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What happens, why, and what to do, in one sentence.
+    pub answer: String,
+    /// Whether a person is waited for.
+    pub waits_for_person: bool,
+    pub phase: Phase,
+    /// Since when it is in this phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The side that all Services point to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// What is released there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_release: Option<String>,
+    /// The side being activated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What is released there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_release: Option<String>,
+    /// Steps on the way to Completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// The gate that waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// The question that waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+    /// What comes by itself, the next first.
+    pub deadlines: Vec<Deadline>,
+    /// The planned steps, by phase.
+    pub stages: Vec<Stage>,
+    /// What watches the new side.
+    pub triggers: Vec<Trigger>,
+    /// The observation, from its beginning on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    /// Both sides with their workloads and pods.
+    pub sides: Vec<sides::Side>,
+    /// What people decided.
+    pub decisions: Vec<Decided>,
+    /// Conditions that stand, other than Ready, Reconciling and Stalled.
+    pub conditions: Vec<Stands>,
+    /// What is not shown, and the right that is missing.
+    pub hidden: Vec<String>,
+}
+
+/// Steps over, of how many.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(crate) struct Progress {
+    pub done: usize,
+    pub all: usize,
+}
+
+/// A gate.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Gate {
+    pub name: String,
+    /// When it expires.
+    pub until: Timestamp,
+    /// What an approval is given for.
+    pub token: String,
+    pub roles: Vec<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// What the people are to look at.
+    pub checklist: Vec<String>,
+    /// The commands that open it, one for each missing role.
+    pub commands: Vec<String>,
+}
+
+/// A role of a gate.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Role {
+    pub name: String,
+    /// People wanted.
+    pub wanted: u32,
+    /// Who has approved.
+    pub by: Vec<String>,
+}
+
+/// An open question.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Question {
+    /// What it is about: a step, `decision` or `restore`.
+    pub about: String,
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The commands that answer it.
+    pub commands: Vec<String>,
+}
+
+/// Something that comes by itself.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Deadline {
+    pub at: Timestamp,
+    pub what: String,
+}
+
+/// The steps of a phase.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Stage {
+    pub name: String,
+    pub steps: Vec<Step>,
+}
+
+/// A step with what belongs to it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Step {
+    pub name: String,
+    /// What it does, such as `job`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// None before it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StepState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// The attempt under way or last made, from 1.
+    pub attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// What is going on, or went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What it saw, in a phrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// The run whose success is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<String>,
+    /// Who decided about it, and what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decided: Vec<Decided>,
+    /// It waits for people.
+    pub is_gate: bool,
+    /// Parts of a suite, its undo, further rounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<Step>,
+}
+
+/// A person's word that counted.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Decided {
+    pub at: Timestamp,
+    pub by: String,
+    pub decision: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A trigger.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Trigger {
+    pub name: String,
+    /// What it leads to.
+    pub severity: Severity,
+    /// What it saw last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saw: Option<String>,
+    /// The value that it saw last, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// `> 0.05`: what is bad.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// The limit as a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<f64>,
+    /// How far the value is from the limit; below zero where it is past it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<TrialVerdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fired: Option<Timestamp>,
+    /// Judged so far.
+    pub trials: u64,
+}
+
+/// How far the observation is.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Observation {
+    pub since: Timestamp,
+    pub seen_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted_seconds: Option<u64>,
+}
+
+/// A condition that stands.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Stands {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub reason: String,
+    pub message: String,
+}
+
+impl Status {
+    /// What was read, as it is told. `flags`: what printed commands need behind them (` -n prod`).
+    pub(crate) fn of(reading: &Reading, flags: &str) -> Self {
+        let cutover = &reading.found.cutover;
+        let plan = reading.found.run.as_ref().and_then(view::plan_of);
+        let run = reading.found.run.as_ref().and_then(|run| view::Run::of(run, plan.as_ref()));
+        let told = cutover.status.clone().unwrap_or_default();
+        let name = cutover.name_any();
+        let live = told.live.as_deref();
+        let (phase, since) = match &run {
+            Some(run) => (run.phase, run.since),
+            None => (told.phase.unwrap_or_default(), told.since),
+        };
+        let conditions = run.as_ref().map_or(told.conditions.as_slice(), |r| r.conditions);
+        let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
+        let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
+        let answer = answer(cutover, run.as_ref(), flags);
+        Self {
+            namespace: cutover.namespace().unwrap_or_default(),
+            run: run.as_ref().map(|r| r.name.to_owned()),
+            answer: answer.text,
+            waits_for_person: run.as_ref().is_some_and(view::Run::needs_people),
+            phase,
+            since,
+            live: live.map(|l| without_version(l).to_owned()),
+            live_release: live.and_then(|l| l.split_once('@')).map(|(_, v)| v.to_owned()),
+            target: run.as_ref().and_then(|r| r.target.as_ref()).map(|t| t.name.to_owned()),
+            target_release: run.as_ref().and_then(|r| r.release.new).map(str::to_owned),
+            progress: run.as_ref().and_then(|r| r.progress).map(|p| Progress { done: p.done, all: p.all }),
+            gate: run.as_ref().and_then(|r| r.gate).map(|g| gate(&g, &name, flags)),
+            question: run.as_ref().and_then(|r| question(r, &name, flags)),
+            deadlines: run.as_ref().map(deadlines).unwrap_or_default(),
+            stages: run.as_ref().map(|r| r.stages.iter().map(stage).collect()).unwrap_or_default(),
+            triggers: run.as_ref().map(|r| r.triggers.iter().map(trigger).collect()).unwrap_or_default(),
+            observation: run.as_ref().and_then(|r| r.observation).map(|o| Observation {
+                since: o.since,
+                seen_seconds: o.seen.as_millis() / 1000,
+                wanted_seconds: o.wanted.map(|w| w.as_millis() / 1000),
+            }),
+            sides: sides::of(reading, run.as_ref()),
+            decisions: run.as_ref().map(|r| r.decisions.iter().map(decided).collect()).unwrap_or_default(),
+            conditions: stands
+                .map(|c| Stands { type_: c.type_.clone(), reason: c.reason.clone(), message: c.message.clone() })
+                .collect(),
+            hidden: hidden(reading),
+            cutover: name,
+        }
+    }
+
+    /// For `--output name`.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let run = self.run.iter().map(|r| format!("cutoverrun.cutover.dev/{r}"));
+        std::iter::once(format!("cutover.cutover.dev/{}", self.cutover)).chain(run).collect()
+    }
+}
+
+fn hidden(reading: &Reading) -> Vec<String> {
+    use crate::cli::cluster::Seen;
+    let rights = [
+        ("Deployments", right(&reading.deployments)),
+        ("StatefulSets", right(&reading.stateful_sets)),
+        ("pods", right(&reading.pods)),
+    ];
+    fn right<T>(seen: &Seen<T>) -> Option<crate::cli::rights::Right> {
+        match seen {
+            Seen::Known(_) => None,
+            Seen::Hidden(right) => Some(*right),
+        }
+    }
+    rights
+        .into_iter()
+        .filter_map(|(what, right)| Some(format!("{what} are not shown: you may not {}", right?)))
+        .collect()
+}
+
+fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
+    let missing = |r: &&crate::api::run::GateRole| (r.by.len() as u64) < u64::from(r.wanted);
+    let command = |r: &crate::api::run::GateRole| format!("kubectl cutover approve {cutover} --role {}{flags}", r.name);
+    Gate {
+        name: gate.name.to_owned(),
+        until: gate.open.until,
+        token: gate.open.token.clone(),
+        roles: gate
+            .open
+            .roles
+            .iter()
+            .map(|r| Role { name: r.name.clone(), wanted: r.wanted, by: r.by.clone() })
+            .collect(),
+        instructions: gate.instructions.map(str::to_owned),
+        checklist: gate.checklist.to_vec(),
+        commands: gate.open.roles.iter().filter(missing).map(command).collect(),
+    }
+}
+
+fn question(run: &view::Run, cutover: &str, flags: &str) -> Option<Question> {
+    let command = |outcome: &str, step: &str| format!("kubectl cutover resolve {cutover} {step} {outcome}{flags}");
+    if let Some(q) = run.question {
+        let (about, outcomes): (&str, &[&str]) = match q.subject.as_str() {
+            "restore" => ("restore", &["undo-first", "stop-target", "wait"]),
+            _ => ("decision", &["succeeded", "failed"]),
+        };
+        let commands = outcomes.iter().map(|o| command(o, about)).collect();
+        return Some(Question { about: about.into(), text: q.text.clone(), until: q.until, commands });
+    }
+    let unknown =
+        run.executions.iter().find(|s| s.state == Some(StepState::Unknown)).filter(|_| !run.phase.is_over())?;
+    let text = unknown.message.unwrap_or("its result was lost");
+    Some(Question {
+        about: unknown.name.to_owned(),
+        text: format!("what step {} did is not known: {text}", unknown.name),
+        until: None,
+        commands: ["succeeded", "failed"].iter().map(|o| command(o, unknown.name)).collect(),
+    })
+}
+
+fn deadlines(run: &view::Run) -> Vec<Deadline> {
+    let mut all: Vec<Deadline> = vec![];
+    if let Some(gate) = run.gate {
+        all.push(Deadline { at: gate.open.until, what: format!("gate {} expires", gate.name) });
+    }
+    if let Some((at, q)) = run.question.and_then(|q| Some((q.until?, q))) {
+        let default = if q.default_rollback {
+            "the default is carried out: roll back"
+        } else {
+            "the default is carried out: go on"
+        };
+        all.push(Deadline { at, what: default.into() });
+    }
+    for f in run.follow_ups.iter().filter(|_| !run.closed) {
+        if let Some(at) = f.next {
+            all.push(Deadline { at, what: format!("follow-up {}, round {} of {}", f.name, f.round + 1, f.rounds) });
+        }
+    }
+    if let Some(at) = run.retirement.as_ref().filter(|r| r.step.is_none() && !run.closed).and_then(|r| r.due) {
+        all.push(Deadline { at, what: "the old side is scaled down".into() });
+    }
+    all.sort_by_key(|d| d.at);
+    all
+}
+
+fn stage(branch: &view::Branch) -> Stage {
+    let node = |node: &view::Node| {
+        let below = node.parts.iter().chain(&node.undo).chain(&node.again);
+        Step { below: below.map(step).collect(), ..step(&node.step) }
+    };
+    Stage { name: branch.stage.field().to_owned(), steps: branch.steps.iter().map(node).collect() }
+}
+
+fn step(step: &view::Step) -> Step {
+    Step {
+        name: step.name.to_owned(),
+        kind: step.kind.map(str::to_owned),
+        state: step.state,
+        started: step.started,
+        ended: step.ended,
+        attempt: step.attempt,
+        attempts: step.attempts,
+        message: step.message.map(str::to_owned),
+        evidence: step.evidence(),
+        kept_from: step.kept_from.map(str::to_owned),
+        decided: step.decided.iter().map(|d| decided(d)).collect(),
+        is_gate: step.gate.is_some() && step.is_running(),
+        below: vec![],
+    }
+}
+
+fn decided(d: &crate::api::run::DecisionRecord) -> Decided {
+    Decided {
+        at: d.at,
+        by: d.by.clone(),
+        decision: format!("{:?}", d.decision),
+        role: d.role.clone(),
+        comment: d.comment.clone(),
+    }
+}
+
+fn trigger(t: &view::Trigger) -> Trigger {
+    Trigger {
+        name: t.name.to_owned(),
+        severity: t.severity.unwrap_or_default(),
+        saw: t.saw.map(str::to_owned),
+        value: t.value(),
+        limit: t.limit.map(|l| format!("{} {}", if l.above { ">" } else { "<" }, l.text)),
+        bound: t.limit.map(|l| l.bound()),
+        distance: t.distance(),
+        verdict: t.verdict,
+        last: t.last,
+        bad_since: t.bad_since,
+        fired: t.fired,
+        trials: t.trials,
+    }
+}

@@ -1,0 +1,131 @@
+//! PURE. Both sides with their workloads and pods.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::read::Reading;
+use crate::api::step::{WorkloadKind, WorkloadRef};
+use crate::endpoints::why;
+use crate::status::without_version;
+use crate::view;
+use crate::world::convert;
+
+/// A side.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Side {
+    pub name: String,
+    /// The Services point to it.
+    pub live: bool,
+    /// What is released on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    pub workloads: Vec<Workload>,
+}
+
+/// A workload of a side.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Workload {
+    pub kind: WorkloadKind,
+    pub name: String,
+    /// It exists; none where that cannot be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exists: Option<bool>,
+    pub ready: u32,
+    pub wanted: u32,
+    /// What its containers run.
+    pub images: Vec<String>,
+    pub pods: Vec<SidePod>,
+}
+
+/// A pod of a workload.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SidePod {
+    pub name: String,
+    pub ready: bool,
+    pub restarts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<jiff::Timestamp>,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The sides of the Cutover as it is now.
+pub(crate) fn of(reading: &Reading, run: Option<&view::Run>) -> Vec<Side> {
+    let cutover = &reading.found.cutover;
+    let status = cutover.status.as_ref();
+    let live = status.and_then(|s| s.live.as_deref()).map(without_version);
+    let releases = status.map(|s| &s.releases);
+    let of = |side: &crate::api::cutover::Side| {
+        let running = run.and_then(|r| r.target.as_ref().filter(|t| t.name == side.name).and(r.release.new));
+        let known = releases.and_then(|r| r.get(&side.name)).filter(|v| !v.is_empty());
+        Side {
+            live: live == Some(side.name.as_str()),
+            release: running.map(str::to_owned).or_else(|| known.cloned()),
+            workloads: side.workloads.iter().map(|w| workload(reading, w)).collect(),
+            name: side.name.clone(),
+        }
+    };
+    cutover.spec.sides.iter().map(of).collect()
+}
+
+fn workload(reading: &Reading, named: &WorkloadRef) -> Workload {
+    let (exists, ready, wanted, images) = match named.kind {
+        WorkloadKind::Deployment => match reading.deployments.known() {
+            Some(all) => match all.iter().find(|d| d.name_any() == named.name) {
+                Some(d) => (
+                    Some(true),
+                    d.status.as_ref().and_then(|s| s.ready_replicas),
+                    d.spec.as_ref().map(|s| s.replicas.unwrap_or(1)),
+                    d.spec.as_ref().and_then(|s| s.template.spec.as_ref()).map(images),
+                ),
+                None => (Some(false), None, None, None),
+            },
+            None => (None, None, None, None),
+        },
+        WorkloadKind::StatefulSet => match reading.stateful_sets.known() {
+            Some(all) => match all.iter().find(|d| d.name_any() == named.name) {
+                Some(d) => (
+                    Some(true),
+                    d.status.as_ref().and_then(|s| s.ready_replicas),
+                    d.spec.as_ref().map(|s| s.replicas.unwrap_or(1)),
+                    d.spec.as_ref().and_then(|s| s.template.spec.as_ref()).map(images),
+                ),
+                None => (Some(false), None, None, None),
+            },
+            None => (None, None, None, None),
+        },
+    };
+    let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let pods = reading.pods.known().map(Vec::as_slice).unwrap_or_default();
+    Workload {
+        kind: named.kind,
+        name: named.name.clone(),
+        exists,
+        ready: count(ready),
+        wanted: count(wanted),
+        images: images.unwrap_or_default(),
+        pods: pods.iter().filter_map(|p| pod(p, named)).collect(),
+    }
+}
+
+fn images(spec: &k8s_openapi::api::core::v1::PodSpec) -> Vec<String> {
+    spec.containers.iter().filter_map(|c| c.image.clone()).collect()
+}
+
+fn pod(pod: &Pod, of: &WorkloadRef) -> Option<SidePod> {
+    let view = convert::pod(pod);
+    (view.workload.as_ref() == Some(of) && !view.ended).then(|| SidePod {
+        ready: view.ready && !view.terminating,
+        restarts: view.containers.iter().map(|c| c.restarts).sum(),
+        created: pod.creation_timestamp().map(|t| t.0),
+        why: match view.terminating {
+            true => Some("it is being deleted".to_owned()),
+            false => why::not_ready(&view).map(|cause| cause.text.replacen(&format!("pod {}: ", view.name), "", 1)),
+        },
+        name: view.name,
+    })
+}

@@ -1,0 +1,11 @@
+//! PURE. Text for people: pages of styled lines, made harmless, in colour or without, in UTF-8 or ASCII.
+
+pub(crate) mod harmless;
+pub(crate) mod look;
+pub(crate) mod page;
+pub(crate) mod table;
+pub(crate) mod time;
+
+pub(crate) use look::{Glyph, Look, Tone};
+pub(crate) use page::{Line, Page};
+pub(crate) use table::Table;

@@ -18,10 +18,11 @@ mod find;
 mod global;
 mod history;
 mod init;
+mod lint;
 mod logs;
 mod needs;
-mod lint;
 mod output;
+mod plan;
 pub mod reference;
 mod release;
 mod rights;
@@ -54,6 +55,10 @@ enum Command {
     Check(check::Check),
     /// What a Service needs to be switched: prints it, or applies it.
     Init(init::Init),
+    /// What a run would do now; nothing is stored.
+    Plan(plan::PlanOf),
+    /// What differs between the next run and the newest one, or between two runs.
+    Diff(plan::Diff),
     /// The runs of a Cutover: outcome, duration, cause, who.
     History(history::History),
     /// What the Jobs of a run wrote.
@@ -130,6 +135,8 @@ impl Cli {
             Command::Status(status) => status.run(global).await,
             Command::Check(check) => check.run(global).await,
             Command::Init(init) => init.run(global).await,
+            Command::Plan(plan) => plan.run(global).await,
+            Command::Diff(diff) => diff.run(global).await,
             Command::History(history) => history.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,

@@ -219,7 +219,10 @@ fn what_happened_is_told_afterwards() {
         ensure!(told[0]["outcome"] == "RolledBack" && told[0]["run"] == "shop-1", "{told:#}");
         ensure!(told[0]["who"] == json!(["jane@example.com (Rollback)"]), "{told:#}");
         t.plugin(JANE, &["history", "shop"]).await?.with(0)?.says(&["carts are empty", "RolledBack"])?;
-        t.plugin(None, &["logs", "shop", "migrate"]).await?.with(0)?.says(&["==> migrate migrate-", "migration 42 applied"])?;
+        t.plugin(None, &["logs", "shop", "migrate"])
+            .await?
+            .with(0)?
+            .says(&["==> migrate migrate-", "migration 42 applied"])?;
         t.plugin(None, &["logs", "shop", "page"]).await?.with(5)?.says(&["has no Job"])?;
         t.plugin(None, &["logs", "shop", "none"]).await?.with(5)?.says(&["step none", "migrate"])?;
         t.plugin(JANE, &["logs", "shop"]).await?.with(5)?.says(&["you may not list pods"])?;
@@ -228,7 +231,10 @@ fn what_happened_is_told_afterwards() {
         let moves: Vec<_> = told["moves"].as_array().context("moves")?.iter().map(|m| (&m["what"], &m["to"])).collect();
         ensure!(moves == [(&json!("restore"), &json!("blue")), (&json!("switch"), &json!("green"))], "{moves:?}");
         ensure!(told["moves"][0]["who"] == json!(["jane@example.com (Rollback)"]), "{told:#}");
-        t.plugin(None, &["trace", "web"]).await?.with(0)?.says(&["restore from green to blue", "written by cutover"])?;
+        t.plugin(None, &["trace", "web"])
+            .await?
+            .with(0)?
+            .says(&["restore from green to blue", "written by cutover"])?;
         t.plugin(None, &["trace", "svc/none"]).await?.with(5)?.says(&["no Service none"])?;
         bundle(t).await
     });
@@ -248,7 +254,15 @@ async fn bundle(t: &Case) -> anyhow::Result<()> {
         std::io::Read::read_to_string(&mut entry, &mut text)?;
         files.insert(name, text);
     }
-    for name in ["contents.yaml", "status.txt", "cutover.yaml", "runs/shop-1.yaml", "pods.yaml", "events.yaml", "decisions.yaml"] {
+    for name in [
+        "contents.yaml",
+        "status.txt",
+        "cutover.yaml",
+        "runs/shop-1.yaml",
+        "pods.yaml",
+        "events.yaml",
+        "decisions.yaml",
+    ] {
         ensure!(files.contains_key(name), "{name} is missing: {:?}", files.keys());
     }
     ensure!(files.keys().any(|name| name.starts_with("logs/migrate-")), "{:?}", files.keys());
@@ -267,7 +281,8 @@ fn a_release_sets_up_the_idle_side_and_activates_it() {
     e2e("plugin_release", async |t: &Case| {
         t.web().await?;
         t.start().await?;
-        let spec = "release: {version: 2.0.0, podLabel: version}\nswitch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
+        let spec =
+            "release: {version: 2.0.0, podLabel: version}\nswitch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n";
         t.cutover("shop", spec).await?;
         let told = t.plugin(None, &["release", "shop", "--version", "3.0.0"]).await?;
         ensure!(told.code == 1 || told.code == 5, "{told:?}");
@@ -275,7 +290,10 @@ fn a_release_sets_up_the_idle_side_and_activates_it() {
         let image = "docker.io/cutover/sample:dev";
         t.plugin(None, &["release", "shop"]).await?.with(64)?.says(&["--version"])?;
         let wrong = ["release", "shop", "--version", "3.0.0", "--image", "web=x"];
-        t.plugin(None, &wrong).await?.with(64)?.says(&["no container of side blue fits --image web=x", "web-blue/app"])?;
+        t.plugin(None, &wrong)
+            .await?
+            .with(64)?
+            .says(&["no container of side blue fits --image web=x", "web-blue/app"])?;
         let told = t.plugin(JANE, &["release", "shop", "--version", "3.0.0"]).await?.with(5)?;
         told.says(&["you may not", "kubectl create role"])?;
         let arguments = ["release", "shop", "--version", "3.0.0", "--image", image, "--revision", "abc"];

@@ -76,9 +76,8 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        None if !s.action.only_reads() && !matches!(s.action, Action::Permissions {}) => {
-        // A gate has changed nothing.
-        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_)) => {
+        // A gate has changed nothing, nor has a trial of writes.
+        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_) | Action::Permissions {}) => {
             Some(format!("step {} stays as it is: it has no undo", s.name))
         }
         Some(_) | None => None,

@@ -41,7 +41,8 @@ fn compare(field: &str, before: Option<&Value>, now: Option<&Value>, all: &mut V
             (Some(a), Some(b)) => {
                 let order = a.iter().chain(b.iter().filter(|(name, _)| !a.iter().any(|(n, _)| n == name)));
                 for (name, _) in order {
-                    let of = |items: &[(&str, &Value)]| items.iter().find(|(n, _)| n == name).map(|(_, v)| (*v).clone());
+                    let of =
+                        |items: &[(&str, &Value)]| items.iter().find(|(n, _)| n == name).map(|(_, v)| (*v).clone());
                     compare(&format!("{field}[{name}]"), of(&a).as_ref(), of(&b).as_ref(), all);
                 }
             }
@@ -71,11 +72,17 @@ mod tests {
 
     #[test]
     fn steps_are_compared_by_their_names() {
-        let before = json!({"release": {"version": "1"}, "steps": [{"name": "a", "timeout": "1m"}, {"name": "b", "x": [1]}]});
+        let before =
+            json!({"release": {"version": "1"}, "steps": [{"name": "a", "timeout": "1m"}, {"name": "b", "x": [1]}]});
         let now = json!({"release": {"version": "2"}, "steps": [{"name": "c"}, {"name": "a", "timeout": "2m"}]});
         let found: Vec<(String, bool, bool)> =
             differences(&before, &now).into_iter().map(|d| (d.field, d.before.is_some(), d.now.is_some())).collect();
-        let wanted = [("release.version", true, true), ("steps[a].timeout", true, true), ("steps[b]", true, false), ("steps[c]", false, true)];
+        let wanted = [
+            ("release.version", true, true),
+            ("steps[a].timeout", true, true),
+            ("steps[b]", true, false),
+            ("steps[c]", false, true),
+        ];
         assert_eq!(found, wanted.map(|(f, a, b)| (f.to_owned(), a, b)));
         assert_eq!(differences(&before, &before), []);
     }

@@ -28,7 +28,12 @@ pub(crate) fn page(plan: &Foreseen, look: Look) -> Page {
     if !plan.cannot_be_undone.is_empty() {
         page.heading("Cannot be undone");
         for step in &plan.cannot_be_undone {
-            page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Warn).text(format!("{step}: it changes something and has no undo")));
+            page.push(
+                Line::new()
+                    .text("  ")
+                    .sign(Tone::Warn, Glyph::Warn)
+                    .text(format!("{step}: it changes something and has no undo")),
+            );
         }
     }
     if !plan.dry_runs.is_empty() {
@@ -112,7 +117,10 @@ fn gates(page: &mut Page, plan: &Foreseen) {
 }
 
 fn of_role(role: &Role) -> Line {
-    let enough = role.who.as_ref().map(|who| who.len() as u64 >= u64::from(role.wanted) || who.iter().any(|w| w.starts_with("group ")));
+    let enough = role
+        .who
+        .as_ref()
+        .map(|who| who.len() as u64 >= u64::from(role.wanted) || who.iter().any(|w| w.starts_with("group ")));
     let (tone, glyph) = match (enough, role.you) {
         (Some(false), _) => (Tone::Bad, Glyph::Bad),
         (None, false) => (Tone::Dim, Glyph::Unknown),
@@ -139,7 +147,12 @@ fn triggers(page: &mut Page, plan: &Foreseen, look: Look) {
             Severity::Decide => "a decision",
             Severity::Warn => "a warning",
         };
-        table.row(vec![t.name.as_str().into(), t.kind.as_str().into(), t.limit.as_deref().unwrap_or_default().into(), to.into()]);
+        table.row(vec![
+            t.name.as_str().into(),
+            t.kind.as_str().into(),
+            t.limit.as_deref().unwrap_or_default().into(),
+            to.into(),
+        ]);
     }
     page.lines.extend(table.page(look, 2).lines);
 }
@@ -154,7 +167,10 @@ pub(crate) fn differences(title: &str, all: &[Difference]) -> Page {
     for d in all {
         let line = Line::new().text("  ");
         page.push(match (&d.before, &d.now) {
-            (Some(before), Some(now)) => line.tone(Tone::Warn, "~ ").text(format!("{}: {} ", d.field, brief(before))).text(format!("now {}", brief(now))),
+            (Some(before), Some(now)) => line
+                .tone(Tone::Warn, "~ ")
+                .text(format!("{}: {} ", d.field, brief(before)))
+                .text(format!("now {}", brief(now))),
             (None, Some(now)) => line.tone(Tone::Good, "+ ").text(format!("{}: {}", d.field, brief(now))),
             (Some(before), None) => line.tone(Tone::Bad, "- ").text(format!("{}: {}", d.field, brief(before))),
             (None, None) => line,

@@ -47,6 +47,8 @@ mod templates;
 mod tls;
 mod triggers;
 mod unread;
+mod watch;
+mod watch_screen;
 mod watches;
 mod way_back;
 mod words;

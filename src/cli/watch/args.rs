@@ -82,7 +82,7 @@ impl Watch {
         let waits = self.until.is_some() || self.timeout.is_some() || self.exit_when_waiting;
         match global.output {
             Some(Format::Json) => Ok(Shown::Json),
-            Some(Format::Yaml | Format::Name) => {
+            Some(Format::Yaml | Format::Name | Format::Patch) => {
                 Err(Failure::new("watch prints lines, or with -o json one JSON object a line").exit(Exit::Usage))
             }
             None if waits || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() => Ok(Shown::Lines),

@@ -76,8 +76,8 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        // A gate has changed nothing.
-        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_)) => {
+        // Neither a gate nor the question for rights has changed anything.
+        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_) | Action::Permissions {}) => {
             Some(format!("step {} stays as it is: it has no undo", s.name))
         }
         Some(_) | None => None,

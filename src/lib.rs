@@ -11,6 +11,7 @@ pub mod effect;
 pub mod endpoints;
 pub mod journal;
 pub(crate) mod judge;
+pub mod lint;
 pub mod meter;
 pub mod net;
 pub mod observe;

@@ -109,6 +109,17 @@ pub enum ParameterType {
     Boolean,
 }
 
+impl ParameterType {
+    /// A value of it.
+    pub(crate) const fn typical(self) -> &'static str {
+        match self {
+            Self::String => "x",
+            Self::Integer => "1",
+            Self::Boolean => "true",
+        }
+    }
+}
+
 /// A template used by a Cutover.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -54,8 +54,13 @@ pub(super) fn label(name: &str, place: usize) -> String {
 
 /// The same for an entry that is not read yet, of the list at `at`: only steps, triggers and follow-ups are shown by name.
 pub(super) fn entry_label(entry: &Value, place: usize, at: &str) -> String {
+    list_label(entry["name"].as_str().unwrap_or_default(), place, at)
+}
+
+/// The same, by the name that the entry has.
+pub(crate) fn list_label(name: &str, place: usize, at: &str) -> String {
     let named = ["steps", "triggers", "followUp"].iter().any(|list| at.ends_with(&format!(".{list}")));
-    label(entry["name"].as_str().filter(|_| named).unwrap_or_default(), place)
+    label(if named { name } else { "" }, place)
 }
 
 /// Refuses what `object`, found at `at`, uses of the fields that are not built yet.

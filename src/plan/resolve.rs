@@ -392,7 +392,8 @@ fn waits_for_target(step: &PlanStep, target: &PlanSide) -> bool {
         && rollout::covers(of, &target.workloads)
 }
 
-fn is_label_key(key: &str) -> bool {
+/// Whether it can be the key of a label.
+pub(crate) fn is_label_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(p, n)| (Some(p), n));
     let dns = |p: &str| {
         !p.is_empty()
@@ -402,7 +403,8 @@ fn is_label_key(key: &str) -> bool {
     !name.is_empty() && is_label_value(name) && prefix.is_none_or(dns)
 }
 
-fn is_label_value(value: &str) -> bool {
+/// Whether it can be the value of a label.
+pub(crate) fn is_label_value(value: &str) -> bool {
     let ends = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     value.len() <= 63
         && ends(value.chars().next())

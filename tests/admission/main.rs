@@ -2,7 +2,11 @@
 //!
 //! Needs a cluster (`KUBECONFIG`), which `make test` gives; only CUTOVER_E2E=skip leaves the tests out.
 
+mod agreement;
 mod cluster;
+mod corpus;
+mod manifest_files;
 mod manifests;
+mod mutations;
 mod policies;
 mod rights;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, named};
-use crate::manifests::minimal;
+use crate::corpus::minimal;
 
 /// Refused with this text.
 fn refused(answer: Result<Value, String>, expected: &str) {

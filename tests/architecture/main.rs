@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 25] = [
+const IMPORTS: [(&str, &[&str]); 26] = [
     ("api", &[]),
     ("plan", &["api"]),
+    ("lint", &["api", "plan"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
     ("effect", &["api", "plan", "world"]),
     ("world", &["api", "plan", "effect"]),
@@ -42,12 +43,16 @@ const IMPORTS: [(&str, &[&str]); 25] = [
         &[
             "api",
             "plan",
+            "lint",
             "effect",
             "world",
             "endpoints",
             "journal",
             "view",
             "status",
+            "actions::rights",
+            "observe::forgery",
+            "operator::preflight",
             "writes::Run",
             "decide::undo_due",
             "act::by_hand",
@@ -75,9 +80,10 @@ const IMPORTS: [(&str, &[&str]); 25] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "api",
     "plan",
+    "lint",
     "effect",
     "world",
     "endpoints",

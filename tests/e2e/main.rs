@@ -31,6 +31,8 @@ mod people;
 mod permissions;
 mod phases;
 mod plugin;
+mod plugin_check;
+mod plugin_init;
 mod poison;
 mod possible_again;
 mod reads;

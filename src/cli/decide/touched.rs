@@ -76,7 +76,7 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        // Neither a gate nor the question for rights has changed anything.
+        // A gate has changed nothing, nor has a trial of writes.
         None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_) | Action::Permissions {}) => {
             Some(format!("step {} stays as it is: it has no undo", s.name))
         }

@@ -10,11 +10,12 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use schema::DEFINITION;
 use serde_json::{Map, Value};
 
 use crate::api::cutover::CutoverSpec;
 use crate::api::phases::PHASES;
-use crate::api::template::{Template, TemplateKind, TemplatePlace};
+use crate::api::template::{Template, TemplateKind, TemplateParameter, TemplatePlace, TemplateUse};
 
 use super::refuse::{Refusals, label};
 use super::{PlanTemplate, Refusal};
@@ -60,6 +61,21 @@ impl Expanded {
         }
         refusal
     }
+}
+
+/// What is wrong with a template whatever values its parameters get: phases that do not exist, what it cannot say, and
+/// parameters that it does not declare.
+pub(crate) fn alone(kind: TemplateKind, name: &str, template: &Template) -> Vec<Refusal> {
+    let mut refusals = Refusals::default();
+    let typical = |parameter: &TemplateParameter| TemplateParameter {
+        default: Some(parameter.type_.unwrap_or_default().typical().to_owned()),
+        pattern: None,
+        ..parameter.clone()
+    };
+    let template = Template { parameters: template.parameters.iter().map(typical).collect(), ..template.clone() };
+    let usage = TemplateUse { kind: Some(kind), name: name.to_owned(), ..TemplateUse::default() };
+    let _ = parameters::fill(&template, &usage, "spec", "spec", &mut refusals);
+    refusals.0
 }
 
 /// Expands `spec`; `found` has an entry for each of `spec.templates`, `None` where the template does not exist.

@@ -9,8 +9,8 @@ use crate::plan::expr::{self, Var};
 use crate::plan::refuse::{Refusals, entry_label};
 use crate::plan::select;
 
-/// The definition of this version (a test sees to it).
-const DEFINITION: &str = include_str!("../../../charts/cutover/files/crds/cutovers.json");
+/// The definition of a Cutover of this version (a test sees to it).
+pub(crate) const DEFINITION: &str = include_str!("../../../charts/cutover/files/crds/cutovers.json");
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
 /// What templates can say.
 const FIELDS: [&str; 3] = ["phases", "observe", "followUp"];

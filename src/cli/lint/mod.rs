@@ -65,7 +65,7 @@ impl Lint {
         };
         let outcome = lint::check(files::read(&self.filename)?, &options);
         let text = match (global.output, self.format) {
-            (Some(Format::Name), _) => {
+            (Some(Format::Name | Format::Patch), _) => {
                 let why = "findings have no names; --output json or --format github lists them";
                 return Err(Failure::new(why).exit(Exit::Usage));
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, Parser};
 
 use super::exit::{Exit, Failure};
 use super::rights::Right;
@@ -68,6 +68,15 @@ pub fn page() -> String {
         out.push_str(&format!("| `{command}` | {} | {} |\n", list(false), list(true)));
     }
     out
+}
+
+/// Whether a command line, without the words `kubectl cutover`, is one; for the tests of the documents.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parses(words: &[&str]) -> Result<(), String> {
+    let all = std::iter::once("kubectl-cutover").chain(words.iter().copied());
+    Cli::try_parse_from(all).map(drop).map_err(|e| e.to_string())
 }
 
 fn section(command: &Command) -> String {

@@ -14,6 +14,9 @@ use serde::de::DeserializeOwned;
 use super::exit::Failure;
 use super::rights::{self, Right};
 
+/// What stands before the words of an admission policy.
+const POLICY: &str = " denied request: ";
+
 /// A namespaced kind whose plural is known when it is compiled.
 pub(crate) trait Kind: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {}
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned> Kind for K {}
@@ -44,6 +47,8 @@ pub(crate) struct Cluster {
     url: String,
     context: Option<String>,
     rights: &'static [Right],
+    /// How long one request may take.
+    limit: std::time::Duration,
 }
 
 impl Cluster {
@@ -53,8 +58,9 @@ impl Cluster {
         url: String,
         context: Option<String>,
         rights: &'static [Right],
+        limit: std::time::Duration,
     ) -> Self {
-        Self { client, namespace, url, context, rights }
+        Self { client, namespace, url, context, rights, limit }
     }
 
     /// The client itself, for calls that are no reads or writes of objects.
@@ -75,9 +81,9 @@ impl Cluster {
     /// Who asks.
     pub(crate) async fn whoami(&self) -> Result<String, Failure> {
         let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
-        let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-        let review = review
-            .map_err(|e| self.failure(e, Right::need("create", "authentication.k8s.io", "selfsubjectreviews"), None))?;
+        let right = Right::need("create", "authentication.k8s.io", "selfsubjectreviews");
+        let (params, review) = (PostParams::default(), SelfSubjectReview::default());
+        let review = self.call(api.create(&params, &review), right, None).await?;
         let name = review.status.and_then(|s| s.user_info).and_then(|u| u.username).filter(|n| !n.is_empty());
         name.ok_or_else(|| Failure::new("the API server does not say who you are"))
     }
@@ -86,7 +92,7 @@ impl Cluster {
     pub(crate) async fn may(&self, review: &SelfSubjectAccessReview) -> Result<bool, Failure> {
         let right = Right::need("create", "authorization.k8s.io", "selfsubjectaccessreviews");
         let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let answer = api.create(&PostParams::default(), review).await.map_err(|e| self.failure(e, right, None))?;
+        let answer = self.call(api.create(&PostParams::default(), review), right, None).await?;
         Ok(answer.status.is_some_and(|s| s.allowed))
     }
 
@@ -97,7 +103,7 @@ impl Cluster {
     {
         let right = self.declared::<K>("get", None)?;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        self.found(api.get_opt(name).await, right, Some(namespace))
+        self.call(api.get_opt(name), right, Some(namespace)).await
     }
 
     /// An object of the whole cluster.
@@ -107,7 +113,7 @@ impl Cluster {
     {
         let right = self.declared::<K>("get", None)?;
         let api: Api<K> = Api::all(self.client.clone());
-        self.found(api.get_opt(name).await, right, None)
+        self.call(api.get_opt(name), right, None).await
     }
 
     /// The objects of a namespace, or with `None` of all of them.
@@ -120,7 +126,7 @@ impl Cluster {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        api.list(params).await.map(|l| l.items).map_err(|e| self.failure(e, right, namespace))
+        self.call(api.list(params), right, namespace).await.map(|l| l.items)
     }
 
     /// Objects of the whole cluster.
@@ -130,7 +136,7 @@ impl Cluster {
     {
         let right = self.declared::<K>("list", None)?;
         let api: Api<K> = Api::all(self.client.clone());
-        api.list(params).await.map(|l| l.items).map_err(|e| self.failure(e, right, None))
+        self.call(api.list(params), right, None).await.map(|l| l.items)
     }
 
     /// Creates an object.
@@ -140,7 +146,7 @@ impl Cluster {
     {
         let right = self.declared::<K>("create", None)?;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        api.create(params, object).await.map_err(|e| self.failure(e, right, Some(namespace)))
+        self.call(api.create(params, object), right, Some(namespace)).await
     }
 
     /// Patches an object. A test of the patch that fails is `Ok(None)`: somebody else has changed the object.
@@ -156,11 +162,28 @@ impl Cluster {
     {
         let right = self.declared::<K>("patch", None)?;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        match api.patch(name, params, patch).await {
-            Ok(object) => Ok(Some(object)),
-            Err(Error::Api(status)) if status.code == 409 => Ok(None),
-            Err(Error::Api(status)) if status.code == 422 && status.message.contains("test operation") => Ok(None),
-            Err(e) => Err(self.failure(e, right, Some(namespace))),
+        let patched = async {
+            match api.patch(name, params, patch).await {
+                Ok(object) => Ok(Some(object)),
+                Err(Error::Api(status)) if status.code == 409 => Ok(None),
+                Err(Error::Api(status)) if status.code == 422 && status.message.contains("test operation") => Ok(None),
+                Err(e) => Err(e),
+            }
+        };
+        self.call(patched, right, Some(namespace)).await
+    }
+
+    /// One call, within the time that a request may take.
+    pub(crate) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+        right: Right,
+        namespace: Option<&str>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.limit, call).await {
+            Ok(answer) => answer.map_err(|e| self.failure(e, right, namespace)),
+            Err(_) => Err(Failure::new(format!("the cluster at {} did not answer within {:?}", self.url, self.limit))
+                .next(format!("kubectl cluster-info{}", self.context_flag()))),
         }
     }
 
@@ -178,15 +201,6 @@ impl Cluster {
         Ok((Api::namespaced(self.client.clone(), namespace), right))
     }
 
-    fn found<K>(
-        &self,
-        found: Result<Option<K>, Error>,
-        right: Right,
-        namespace: Option<&str>,
-    ) -> Result<Option<K>, Failure> {
-        found.map_err(|e| self.failure(e, right, namespace))
-    }
-
     /// The declared right for a call.
     fn declared<K: Kind>(&self, verb: &str, sub: Option<&str>) -> Result<Right, Failure> {
         let (group, plural) = (K::group(&()), K::plural(&()));
@@ -200,6 +214,11 @@ impl Cluster {
     /// One sentence about a failed call.
     pub(crate) fn failure(&self, error: Error, right: Right, namespace: Option<&str>) -> Failure {
         match error {
+            Error::Api(status) if status.message.contains(POLICY) => {
+                // A policy speaks in words of its own, which name the remedy.
+                let why = status.message.split_once(POLICY).map_or("", |(_, why)| why);
+                Failure::new(format!("refused by a policy: {why}")).exit(super::Exit::Failed)
+            }
             Error::Api(status)
                 if status.code == 403 && status.reason == "Forbidden" && status.message.contains(" cannot ") =>
             {
@@ -218,11 +237,7 @@ impl Cluster {
                         .next(format!("kubectl cutover check --pre{}", self.context_flag())),
                 }
             }
-            Error::Api(status) => match status.message.split_once(" denied request: ") {
-                // A policy speaks in words of its own, which name the remedy.
-                Some((_, why)) => Failure::new(format!("refused by a policy: {why}")).exit(super::Exit::Failed),
-                None => Failure::new(format!("the API server refused to {right}: {}", status.message)),
-            },
+            Error::Api(status) => Failure::new(format!("the API server refused to {right}: {}", status.message)),
             other => Failure::new(format!("the cluster at {} does not answer: {}", self.url, chain(&other)))
                 .next(format!("kubectl cluster-info{}", self.context_flag())),
         }

@@ -41,6 +41,9 @@ pub enum Format {
     Yaml,
     /// The names of objects, one a line, as `kubectl -o name` has them.
     Name,
+    /// For `release --dry-run`: the kubectl commands.
+    #[value(hide = true)]
+    Patch,
 }
 
 /// When colours are used.

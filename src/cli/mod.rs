@@ -9,20 +9,27 @@ use clap::{Parser, Subcommand};
 
 mod ask;
 mod cluster;
+mod complete;
 mod decide;
 mod exit;
 mod find;
 mod global;
+mod history;
 mod lint;
+mod logs;
 mod output;
+pub mod reference;
+mod release;
 mod rights;
 mod session;
 mod status;
 mod text;
+mod trace;
 
 use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
 use global::Global;
+pub use rights::Right;
 
 /// See and steer production cutovers.
 #[derive(Parser, Debug)]
@@ -40,6 +47,14 @@ enum Command {
     Status(status::Status),
     /// Check manifests without a cluster.
     Lint(lint::Lint),
+    /// The runs of a Cutover: outcome, duration, cause, who.
+    History(history::History),
+    /// What the Jobs of a run wrote.
+    Logs(logs::Logs),
+    /// Who moved a Service's selector, when, and why.
+    Trace(trace::Trace),
+    /// Set up the idle side with a new release, and activate it.
+    Release(release::Release),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -58,6 +73,12 @@ enum Command {
     Resolve(decide::Resolve),
     /// Make the checks of a completed run again.
     Revalidate(decide::Say),
+    /// Write the man pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        folder: std::path::PathBuf,
+    },
 }
 
 /// The program `kubectl-cutover`.
@@ -65,6 +86,16 @@ pub fn main() -> ExitCode {
     // Before anything opens a connection: two crates could provide TLS, this one does.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return end(Err(Failure::new("a TLS provider was installed already")));
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return end(Err(Failure::new(format!("no threads: {e}")))),
+    };
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().map(std::path::PathBuf::from).unwrap_or_default();
+    if program.file_stem().is_some_and(|name| name == complete::PROGRAM) {
+        let answer = runtime.block_on(complete::answer(arguments.collect()));
+        return end(output::write(&answer).map(|()| Exit::Done));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -76,10 +107,6 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return end(Err(Failure::new(format!("no threads: {e}")))),
-    };
     end(runtime.block_on(cli.run()))
 }
 
@@ -89,6 +116,10 @@ impl Cli {
         match self.command {
             Command::Status(status) => status.run(global).await,
             Command::Lint(lint) => lint.run(global),
+            Command::History(history) => history.run(global).await,
+            Command::Logs(logs) => logs.run(global).await,
+            Command::Trace(trace) => trace.run(global).await,
+            Command::Release(release) => release.run(global).await,
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,
@@ -98,6 +129,7 @@ impl Cli {
             Command::Retry(say) => say.run(global, Verb::Retry).await,
             Command::Resolve(resolve) => resolve.run(global).await,
             Command::Revalidate(say) => say.run(global, Verb::Revalidate).await,
+            Command::Man { folder } => reference::man(&folder),
         }
     }
 }

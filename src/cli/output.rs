@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::global::Format;
 use super::text::{Look, Page};
 
@@ -23,6 +23,11 @@ pub(crate) fn print<T: Serialize>(
         None => page().show(look),
         Some(Format::Json) => serde_json::to_string_pretty(model).map_err(unprintable)? + "\n",
         Some(Format::Yaml) => yaml(model)?,
+        Some(Format::Patch) => {
+            return Err(Failure::new("this command has no output `patch`")
+                .next("choose json, yaml or name")
+                .exit(Exit::Usage));
+        }
         Some(Format::Name) => names.iter().map(|n| format!("{n}\n")).collect(),
     };
     write(&text)

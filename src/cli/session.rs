@@ -28,7 +28,7 @@ impl Session {
             Client::try_from(config).map_err(|e| Failure::new(format!("the kubeconfig cannot be used: {e}")))?;
         let namespace = global.namespace.clone().unwrap_or(namespace);
         let context = global.context.clone();
-        let cluster = Cluster::new(client, namespace, url, context, rights);
+        let cluster = Cluster::new(client, namespace, url, context, rights, global.request_timeout);
         Ok(Self { cluster, global: global.clone(), look: Look::of_stdout(global.color) })
     }
 

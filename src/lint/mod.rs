@@ -124,7 +124,10 @@ pub fn check(files: Vec<File>, options: &Options) -> Outcome {
     let mut rules = rules::Rules::default();
     let mut read = vec![];
     // What is wrong so often was not written by hand.
-    for object in objects.own().take_while(|_| findings.len() < MAX_KEPT) {
+    for object in objects.own() {
+        if findings.len() >= MAX_KEPT {
+            break;
+        }
         read.push((object, schema::check(object, &mut rules, &mut findings)));
     }
     policies::check(&read, &mut findings);

@@ -30,6 +30,7 @@ mod own_changes;
 mod people;
 mod permissions;
 mod phases;
+mod plugin;
 mod poison;
 mod possible_again;
 mod reads;

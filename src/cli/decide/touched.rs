@@ -3,7 +3,7 @@
 use crate::api::decision::Verb;
 use crate::api::run::{RunStatus, StepState};
 use crate::decide::undo_due;
-use crate::plan::{Plan, PlanStep};
+use crate::plan::{Action, Plan, PlanStep};
 use crate::view;
 
 /// What will be touched, a line each. Empty where the verb touches nothing but the run.
@@ -63,7 +63,9 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        None if !s.action.only_reads() => Some(format!("step {} stays as it is: it has no undo", s.name)),
+        None if !s.action.only_reads() && !matches!(s.action, Action::Permissions {}) => {
+            Some(format!("step {} stays as it is: it has no undo", s.name))
+        }
         Some(_) | None => None,
     };
     forward.rev().filter_map(line).collect()

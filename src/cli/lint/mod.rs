@@ -65,8 +65,8 @@ impl Lint {
         };
         let outcome = lint::check(files::read(&self.filename)?, &options);
         let text = match (global.output, self.format) {
-            (Some(Format::Name), _) => {
-                let why = "findings have no names; --output json or --format github lists them";
+            (Some(Format::Name | Format::Patch), _) => {
+                let why = "findings do not have that form; --output json or --format github lists them";
                 return Err(Failure::new(why).exit(Exit::Usage));
             }
             (Some(Format::Yaml), _) => output::yaml(&report::json(&outcome))?,

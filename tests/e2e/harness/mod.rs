@@ -10,6 +10,7 @@ pub mod decisions;
 pub mod definitions;
 pub mod finish;
 pub mod operator;
+pub mod plugin;
 pub mod promises;
 #[cfg(test)]
 mod promises_tests;

@@ -21,7 +21,7 @@ pub(crate) struct Lint {
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|FOLDER|-")]
     filename: Vec<std::path::PathBuf>,
     /// In which form findings are printed.
-    #[arg(long, value_enum, default_value_t, conflicts_with = "output")]
+    #[arg(long, value_enum, default_value_t)]
     format: Form,
     /// Whatever a Cutover refers to must be in the input.
     #[arg(long)]

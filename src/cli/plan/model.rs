@@ -10,6 +10,7 @@ use crate::api::one_of::Tagged;
 use crate::api::run::CutoverRun;
 use crate::api::step::UndoWhen;
 use crate::api::trigger::{Severity, Trigger};
+use crate::cli::decide::changes;
 use crate::plan::{Action, Plan, PlanStep, Refusal};
 use crate::view;
 
@@ -168,11 +169,6 @@ impl Foreseen {
             hidden: vec![],
         }
     }
-}
-
-/// Whether an action changes something of the user's.
-fn changes(action: &Action) -> bool {
-    !action.only_reads() && !matches!(action, Action::Permissions {})
 }
 
 fn stages(plan: &Plan, past: &Past) -> Vec<Stage> {

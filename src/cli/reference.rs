@@ -84,7 +84,8 @@ fn section(command: &Command) -> String {
     let usage = command.clone().bin_name(format!("kubectl cutover {name}")).render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-    format!("\n## `{name}`\n{about}\n\n```text\n{usage}\n```\n{}", arguments(command))
+    let more = command.get_after_long_help().map(|m| format!("\n{m}\n")).unwrap_or_default();
+    format!("\n## `{name}`\n{about}\n\n```text\n{usage}\n```\n{}{more}", arguments(command))
 }
 
 fn arguments(command: &Command) -> String {
@@ -140,6 +141,7 @@ const EXITS: &str = "
 | 4 | the time of `--timeout` or `--wait` is over |
 | 5 | the command could not do its work: no cluster, no such object, a missing right |
 | 64 | the command line is wrong |
+| 128 + n | signal n ended it: 130 after Ctrl-C |
 ";
 
 const RIGHTS: &str = "

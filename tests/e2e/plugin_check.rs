@@ -33,7 +33,7 @@ fn has(report: &Value, id: &str, state: &str, words: &[&str]) -> Result<()> {
         let text = format!("{} {} {}", l["message"], l["remedy"], l["missing"]);
         l["state"] == state && words.iter().all(|w| text.contains(w))
     };
-    ensure!(found.iter().any(|l| says(l)), "no line {id} is {state} with {words:?}: {found:#?}");
+    ensure!(found.iter().any(says), "no line {id} is {state} with {words:?}: {found:#?}");
     let doc = format!("docs/cluster-check.md#{id}");
     ensure!(found.iter().all(|l| l["doc"] == *doc), "{found:#?}");
     Ok(())

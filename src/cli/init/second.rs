@@ -64,7 +64,9 @@ fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|key, value| {
-                let default = DEFAULTS.iter().any(|(k, v)| k == key && value.to_string() == *v);
+                let default = DEFAULTS
+                    .iter()
+                    .any(|(k, v)| k == key && serde_json::from_str(v).is_ok_and(|default: Value| default == *value));
                 let empty = key == "annotations" && value.as_object().is_some_and(Map::is_empty);
                 !default && !empty && !value.is_null()
             });

@@ -86,7 +86,7 @@ pub(super) fn check(objects: &Objects, read: &[Read<'_>], options: &Options, fin
         match expand(&namespace, &cutover.spec, &found) {
             Err(refusals) => {
                 for refusal in refusals {
-                    add(place(object, &templates, Code::Refused, refusal), findings);
+                    add(place(object, &templates, Code::Refused, refusal), options, findings);
                 }
             }
             Ok(expanded) => {
@@ -128,12 +128,12 @@ fn refuse(whole: &Whole<'_>, namespace: &str, options: &Options, findings: &mut 
     };
     let now = refusals(&spec.activate);
     for refusal in &now {
-        add(whole.finding(Code::Refused, refusal.clone()), findings);
+        add(whole.finding(Code::Refused, refusal.clone()), options, findings);
     }
     let Some(back) = spec.sides.iter().find(|side| side.name != spec.activate) else { return };
     for refusal in refusals(&back.name).into_iter().filter(|refusal| !now.contains(refusal)) {
         let message = format!("when {} is activated next: {}", back.name, refusal.message);
-        add(whole.finding(Code::WayBack, Refusal { message, ..refusal }), findings);
+        add(whole.finding(Code::WayBack, Refusal { message, ..refusal }), options, findings);
     }
 }
 
@@ -143,14 +143,15 @@ fn anything(spec: &CutoverSpec) -> Offered {
     Offered { names: named.into_iter().collect(), default: Some(SOME_SOURCE.to_owned()) }
 }
 
-/// Adds a finding unless an error in the same field, or around it, was told before.
-fn add(finding: Finding, findings: &mut Vec<Finding>) {
+/// Adds a finding unless an error in the same field, or around it, is told already.
+fn add(finding: Finding, options: &Options, findings: &mut Vec<Finding>) {
     let around = |outer: &str, inner: &str| {
         !outer.is_empty()
             && inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     let told = |known: &&Finding| {
         matches!(known.code, Code::UnknownField | Code::Value | Code::Rule | Code::Metadata)
+            && !options.ignore.contains(&known.code)
             && known.object == finding.object
             && known.file == finding.file
             && around(&known.field, &finding.field)

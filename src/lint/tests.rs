@@ -205,7 +205,7 @@ fn objects_of_the_input_contradict_a_cutover_or_do_not() {
     assert_eq!(with("side: green, ", ""), ["9:19 CUT031 spec.sides[1].selector"]);
     assert_eq!(
         with("labels: {app: web, side: green", "labels: {app: wbe, side: green"),
-        ["9:40 CUT031 spec.sides[1].workloads"]
+        ["9:44 CUT031 spec.sides[1].workloads"]
     );
     assert_eq!(
         with("{selector: {app: web, side: blue}", "{selector: {app: web}"),

@@ -36,9 +36,9 @@ async fn compare(
         (Err(text), true) => Some(format!("{what}: lint says nothing, and the answer is {text}")),
         // One of the fields that lint names is one that the answer names, or stands around or within one.
         (Err(text), false) => {
-            let answer = bare(&text.replace(['"', '\''], " "));
-            let words =
-                || answer.split([' ', ',']).map(|word| word.trim_end_matches(':')).filter(|word| word.contains('.'));
+            let answer = plain(&text);
+            let path = |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c));
+            let words = || answer.split(path).map(|word| word.trim_end_matches('.')).filter(|word| word.contains('.'));
             let named = |field: &str| {
                 let field = bare(field);
                 words().any(|word| around(word, &field) || around(&field, word))
@@ -62,6 +62,22 @@ fn bare(field: &str) -> String {
         depth == 0 && *c != ']'
     };
     field.chars().filter(keep).collect()
+}
+
+/// An answer with the fields as lint writes them, without the places of lists: `spec.phases[verify].steps[0]` becomes
+/// `spec.phases.verify.steps`.
+fn plain(answer: &str) -> String {
+    let mut parts = answer.split('[');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let label = part.split_once(']').filter(|(label, _)| label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        match label {
+            Some((label, rest)) if label.bytes().all(|b| b.is_ascii_digit()) => out.push_str(rest),
+            Some((label, rest)) => out.push_str(&format!(".{label}{rest}")),
+            None => out.push_str(&format!("[{part}")),
+        }
+    }
+    out
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ fn the_exit_code_says_what_was_found() {
         (vec![], 64),
         (vec!["-f", "right.json", "--ignore", "CUT999"], 64),
         (vec!["-f", "right.json", "-o", "name"], 64),
+        (vec!["-f", "right.json", "-o", "json", "--format", "sarif"], 64),
     ] {
         let (code, out, err) = lint(&folder, &args, b"");
         assert_eq!(code, want, "{args:?}\n{out}{err}");

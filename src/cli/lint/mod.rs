@@ -21,7 +21,7 @@ pub(crate) struct Lint {
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|FOLDER|-")]
     filename: Vec<std::path::PathBuf>,
     /// In which form findings are printed.
-    #[arg(long, value_enum, default_value_t, conflicts_with = "output")]
+    #[arg(long, value_enum, default_value_t)]
     format: Form,
     /// Whatever a Cutover refers to must be in the input.
     #[arg(long)]
@@ -66,7 +66,7 @@ impl Lint {
         let outcome = lint::check(files::read(&self.filename)?, &options);
         let text = match (global.output, self.format) {
             (Some(Format::Name | Format::Patch), _) => {
-                let why = "findings have no names; --output json or --format github lists them";
+                let why = "findings do not have that form; --output json or --format github lists them";
                 return Err(Failure::new(why).exit(Exit::Usage));
             }
             (Some(Format::Yaml), _) => output::yaml(&report::json(&outcome))?,

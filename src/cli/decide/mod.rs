@@ -29,7 +29,7 @@ mod touched;
 
 pub(crate) use break_glass::RIGHTS as BREAK_GLASS_RIGHTS;
 pub(crate) use gate::Gate;
-pub(crate) use touched::touched;
+pub(crate) use touched::{changes, touched};
 
 use say::{Answer, Word};
 

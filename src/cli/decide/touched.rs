@@ -76,8 +76,7 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        // A gate has changed nothing, nor has a trial of writes.
-        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_) | Action::Permissions {}) => {
+        None if changes(&s.action) => {
             Some(format!("step {} stays as it is: it has no undo", s.name))
         }
         Some(_) | None => None,
@@ -89,4 +88,9 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
 fn own_steps(run: &view::Run) -> Vec<String> {
     let back = run.stages.iter().filter(|b| b.stage.is_way_back() && b.stage != crate::plan::Stage::BeforeRestore);
     back.flat_map(|b| &b.steps).map(|n| format!("step {} runs afterwards", n.step.name)).collect()
+}
+
+/// Whether an action changes something of the user's: a gate does not, nor does a trial of writes.
+pub(crate) fn changes(action: &Action) -> bool {
+    !action.only_reads() && !matches!(action, Action::Approval(_) | Action::Permissions {})
 }

@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image reproducible load demo examples bench test test-unit test-cluster e2e night fmt lint advisories crds clean
+.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night fmt lint advisories crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ build: ## all programs
 
 image: ## the operator's image archive, of an optimised and reproducible build
 	@tests/run release
+
+plugin: ## kubectl cutover, optimised and static: program, completion, man pages, krew manifest, in target/plugin
+	@tests/run plugin
 
 reproducible: ## build that image twice from nothing, in different folders, and compare (half an hour on two cores)
 	@tests/run reproducible

@@ -2,12 +2,12 @@
 //! budget of the search), and a crash at any point. In every state the promises hold, and from every state an end is in
 //! reach, or the run waits for a named person or condition.
 //!
-//! Time advances only to the operator's own `wake`. A trigger that fires costs nothing of the budget where the
-//! world is small enough, and at night everywhere. Each world names what it must have reached and at least how many states
-//! it has, so that a search that shrinks in silence fails. By default a world's misfortunes are limited so that all worlds
-//! together take minutes. `EXPLORE=night` lets two misfortunes of any kind happen in each, reads that fail among them; no
-//! such world ends, so each is searched up to a number of states (`EXPLORE_STATES`), breadth first, and what was left is
-//! said.
+//! Time advances only to the operator's own `wake`; where nothing has been read live for so long that it is due, everything
+//! is read then. A trigger that fires costs nothing of the budget where the world is small enough, and at night everywhere.
+//! Each world names what it must have reached and at least how many states it has, so that a search that shrinks in silence
+//! fails. By default a world's misfortunes are limited so that all worlds together take minutes. `EXPLORE=night` lets two
+//! misfortunes of any kind happen in each, reads that fail among them; no such world ends, so each is searched up to a number
+//! of states (`EXPLORE_STATES`), breadth first, and what was left is said.
 
 #[path = "explore/graph.rs"]
 mod graph;
@@ -165,9 +165,12 @@ worlds! {
     }
     a_watch_of_decisions_that_lags {
         plan: small::plan(&["web"], vec![], vec![]),
-        scope: Scope { lagging: &["Decisions", "Cutover"], ..one_of(&["Abort", "Rollback", "suspend", "reverted"], 1) },
-        states: 150,
-        reaches: &[&["phase Completed", "phase RolledBack"]]
+        scope: Scope {
+            lagging: &["Decisions", "Cutover"],
+            ..one_of(&["Abort", "Rollback", "suspend", "reverted", "crashes"], 2)
+        },
+        states: 3000,
+        reaches: &[&["phase Completed", "phase RolledBack", "condition Suspended", "cause Decision"]]
     }
     two_operators_at_once {
         plan: small::plan(&["web"], vec![], vec![small::errors(Severity::Rollback)]),

@@ -267,6 +267,7 @@ scenarios! {
     operator_dies
     operator_dies_rolling_back
     own_change_and_others
+    own_write_found_late
     patched_back
     permission_missing
     pointed_forward_before

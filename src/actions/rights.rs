@@ -4,7 +4,11 @@ use super::Cx;
 
 /// What to type where the ServiceAccount lacks a right.
 pub(crate) fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
+    grant(&cx.plan.namespace, cx.account(), verb, resource)
+}
+
+/// The same for an account of a namespace.
+pub(crate) fn grant(ns: &str, account: &str, verb: &str, resource: &str) -> String {
     let role = format!("{account}-{verb}-{}", resource.split('.').next().unwrap_or(resource));
     format!(
         "grant ServiceAccount {account} the verb {verb} on {resource}: kubectl create role {role} -n {ns} --verb={verb} \
@@ -14,12 +18,16 @@ pub(crate) fn remedy(cx: &Cx, verb: &str, resource: &str) -> String {
 
 /// What to type where the operator may not act as the ServiceAccount.
 pub(crate) fn may_act_as(cx: &Cx) -> String {
-    let (ns, account) = (&cx.plan.namespace, cx.account());
+    act_as(&cx.plan.namespace, cx.account(), "cutover-system:cutover-operator")
+}
+
+/// The same for an account of a namespace, and an operator with this account (`NAMESPACE:NAME`).
+pub(crate) fn act_as(ns: &str, account: &str, operator: &str) -> String {
     let role = format!("{account}-act-as");
     format!(
         "let the operator act as ServiceAccount {account}: kubectl create role {role} -n {ns} --verb=impersonate \
          --resource=serviceaccounts --resource-name={account} && kubectl create rolebinding {role} -n {ns} --role={role} \
-         --serviceaccount=cutover-system:cutover-operator"
+         --serviceaccount={operator}"
     )
 }
 

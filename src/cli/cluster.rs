@@ -149,6 +149,16 @@ impl Cluster {
         self.call(api.create(params, object), right, Some(namespace)).await
     }
 
+    /// Creates an object of the whole cluster, such as a review of rights.
+    pub(crate) async fn create_global<K>(&self, object: &K) -> Result<K, Failure>
+    where
+        K: Kind + Resource<Scope = ClusterResourceScope> + Serialize,
+    {
+        let right = self.declared::<K>("create", None)?;
+        let api: Api<K> = Api::all(self.client.clone());
+        self.call(api.create(&PostParams::default(), object), right, None).await
+    }
+
     /// Patches an object. A test of the patch that fails is `Ok(None)`: somebody else has changed the object.
     pub(crate) async fn patch<K>(
         &self,

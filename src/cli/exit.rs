@@ -23,6 +23,8 @@ pub enum Exit {
     NotKnown,
     /// 64: the command line is wrong.
     Usage,
+    /// 128 and the number of the signal that ended it: 130 for Ctrl-C.
+    Signal(u8),
 }
 
 impl Exit {
@@ -36,6 +38,7 @@ impl Exit {
             Self::TimedOut => 4,
             Self::NotKnown => 5,
             Self::Usage => 64,
+            Self::Signal(number) => 128_u8.saturating_add(number),
         }
     }
 }

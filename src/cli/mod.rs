@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod ask;
+mod bundle;
+mod check;
 mod cluster;
 mod complete;
 mod decide;
@@ -15,9 +17,12 @@ mod exit;
 mod find;
 mod global;
 mod history;
+mod init;
 mod lint;
 mod logs;
+mod needs;
 mod output;
+mod plan;
 pub mod reference;
 mod release;
 mod rights;
@@ -25,6 +30,7 @@ mod session;
 mod status;
 mod text;
 mod trace;
+mod watch;
 
 use crate::api::decision::Verb;
 pub use exit::{Exit, Failure};
@@ -45,16 +51,28 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
-    /// Check manifests without a cluster.
-    Lint(lint::Lint),
+    /// Whether cluster, installation, rights and Cutovers are in order.
+    Check(check::Check),
+    /// What a Service needs to be switched: prints it, or applies it.
+    Init(init::Init),
+    /// What a run would do now; nothing is stored.
+    Plan(plan::PlanOf),
+    /// What differs between the next run and the newest one, or between two runs.
+    Diff(plan::Diff),
     /// The runs of a Cutover: outcome, duration, cause, who.
     History(history::History),
     /// What the Jobs of a run wrote.
     Logs(logs::Logs),
     /// Who moved a Service's selector, when, and why.
     Trace(trace::Trace),
+    /// An archive for whoever is to help: objects, Events, logs, versions; no secrets.
+    Bundle(bundle::Bundle),
     /// Set up the idle side with a new release, and activate it.
     Release(release::Release),
+    /// The same, live; for pipelines lines and an exit code.
+    Watch(watch::Watch),
+    /// Check manifests without a cluster.
+    Lint(lint::Lint),
     /// Say yes to the gate that waits.
     Approve(decide::Gate),
     /// Say no to the gate that waits.
@@ -115,11 +133,17 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Status(status) => status.run(global).await,
-            Command::Lint(lint) => lint.run(global),
+            Command::Check(check) => check.run(global).await,
+            Command::Init(init) => init.run(global).await,
+            Command::Plan(plan) => plan.run(global).await,
+            Command::Diff(diff) => diff.run(global).await,
             Command::History(history) => history.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,
+            Command::Bundle(bundle) => bundle.run(global).await,
             Command::Release(release) => release.run(global).await,
+            Command::Watch(watch) => watch.run(global).await,
+            Command::Lint(lint) => lint.run(global),
             Command::Approve(gate) => gate.run(global, Verb::Approve).await,
             Command::Reject(gate) => gate.run(global, Verb::Reject).await,
             Command::Suspend(say) => say.run(global, Verb::Suspend).await,

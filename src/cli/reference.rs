@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory};
 
 use super::exit::{Exit, Failure};
 use super::rights::Right;
-use super::{Cli, decide, logs, release, rights, status, trace};
+use super::{Cli, bundle, check, decide, init, logs, plan, release, rights, status, trace, watch};
 
 /// What each command may ask of the API server.
 pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
@@ -17,10 +17,16 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
     );
     vec![
         of("status", &status::RIGHTS),
+        of("check", &check::RIGHTS),
+        of("init", &init::RIGHTS),
+        of("watch", &watch::RIGHTS),
+        of("lint", &[]),
+        of("plan", &plan::RIGHTS),
+        of("diff", &plan::RIGHTS),
         of("history", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),
-        of("lint", &[]),
+        of("bundle", &bundle::RIGHTS),
         of("release", &release::RIGHTS),
         of("approve", &decide::RIGHTS),
         of("reject", &decide::RIGHTS),

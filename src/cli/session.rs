@@ -22,7 +22,20 @@ impl Session {
     /// # Errors
     /// There is no context, or the kubeconfig cannot be read.
     pub(crate) async fn open(global: &Global, rights: &'static [Right]) -> Result<Self, Failure> {
-        let config = config(global).await?;
+        Self::open_for(global, rights, None).await
+    }
+
+    /// The same for long watches. `silent`: after so much silence a connection counts as lost.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn open_for(
+        global: &Global,
+        rights: &'static [Right],
+        silent: Option<std::time::Duration>,
+    ) -> Result<Self, Failure> {
+        let mut config = config(global).await?;
+        config.read_timeout = silent;
         let (url, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
         let client =
             Client::try_from(config).map_err(|e| Failure::new(format!("the kubeconfig cannot be used: {e}")))?;

@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Observer, RunScope, resource, scope};
+use super::{Observer, RunScope, forgery, resource, scope};
 use crate::api::FIELD_MANAGER;
 use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::run::{ObjectKind, ObjectRef};
@@ -23,11 +23,6 @@ use crate::effect::{Change, DryRun};
 use crate::net::call::{Unanswered, answered};
 use crate::net::keys::brief;
 use crate::world::{DryRunRefusal, ResourceAnswer};
-
-/// The policy that denies forged decisions.
-const POLICY: &str = "cutover-decision";
-/// In whose name a decision is forged.
-const PRETENDER: &str = "nobody";
 
 /// Tried at once.
 const AT_ONCE: usize = 8;
@@ -107,19 +102,7 @@ impl Tries<'_> {
                 ResourceAnswer::Unread(why) => Err(Refusal::transient(why)),
             },
             DryRun::ForgedDecision { cutover, run_uid, gate, token } => {
-                self.forgery(CutoverDecisionSpec {
-                    cutover: cutover.clone(),
-                    run_uid: run_uid.clone(),
-                    decision: Verb::Approve,
-                    gate: Some(gate.clone()),
-                    role: Some(PRETENDER.into()),
-                    token: Some(token.clone()),
-                    step: None,
-                    outcome: None,
-                    comment: None,
-                    by: PRETENDER.into(),
-                })
-                .await
+                self.forgery(forgery::approval(cutover, run_uid, gate, token)).await
             }
         }
     }
@@ -153,9 +136,7 @@ impl Tries<'_> {
 
     async fn denied(&self, spec: CutoverDecisionSpec, how: &str) -> Result<(), Refusal> {
         let api = Api::<CutoverDecision>::namespaced(self.reader.clone(), self.namespace);
-        let mut decision = CutoverDecision::new("", spec);
-        decision.metadata.name = None;
-        decision.metadata.generate_name = Some("forged-".into());
+        let decision = forgery::decision(spec);
         let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
         match call(api.create(&params, &decision)).await {
             Ok(_) => Err(Refusal::last(format!(
@@ -171,8 +152,10 @@ impl Tries<'_> {
                 ),
                 ..refusal
             }),
-            Err(refusal) if refusal.why.contains(POLICY) => Ok(()),
-            Err(refusal) => Err(Refusal::last(format!("a decision {how} is not denied by {POLICY}: {}", refusal.why))),
+            Err(refusal) if refusal.why.contains(forgery::POLICY) => Ok(()),
+            Err(refusal) => {
+                Err(Refusal::last(format!("a decision {how} is not denied by {}: {}", forgery::POLICY, refusal.why)))
+            }
         }
     }
 

@@ -42,6 +42,7 @@ mod changed;
 mod configuration;
 mod dry_run;
 mod events;
+pub(crate) mod forgery;
 mod job_result;
 mod logs;
 pub(crate) mod machines;

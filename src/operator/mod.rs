@@ -29,7 +29,7 @@ mod health;
 mod http;
 mod lease;
 mod otlp;
-mod preflight;
+pub(crate) mod preflight;
 mod telemetry;
 mod traffic;
 

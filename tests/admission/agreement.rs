@@ -70,7 +70,8 @@ fn plain(answer: &str) -> String {
     let mut parts = answer.split('[');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let label = part.split_once(']').filter(|(label, _)| label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let label =
+            part.split_once(']').filter(|(label, _)| label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         match label {
             Some((label, rest)) if label.bytes().all(|b| b.is_ascii_digit()) => out.push_str(rest),
             Some((label, rest)) => out.push_str(&format!(".{label}{rest}")),

@@ -1,6 +1,6 @@
 //! What may happen in a state of the search.
 
-use cutover::api::decision::{Resolution, Verb};
+use cutover::api::decision::{CutoverDecisionSpec, Resolution, Verb};
 use cutover::world::QueryAnswer;
 
 use crate::sim::faults::{Kind, On};
@@ -54,6 +54,20 @@ pub enum What {
     Tell,
     Time,
     Long,
+}
+
+impl What {
+    /// Whether it says what a decision says.
+    pub fn says(&self, spec: &CutoverDecisionSpec) -> bool {
+        match self {
+            Self::Decide(verb, about) => {
+                let (step, outcome) = about.clone().unzip();
+                spec.decision == *verb && spec.step == step && spec.outcome == outcome
+            }
+            Self::Gate(verb, gate) => spec.decision == *verb && spec.gate.as_ref() == Some(gate),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

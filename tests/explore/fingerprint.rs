@@ -102,6 +102,8 @@ impl State {
             let _ = write!(text, "|{key}={reading:?}");
         }
         if behind {
+            // Time will tell what the watches have not told.
+            let _ = write!(text, "|{}", self.wake().is_some_and(|at| op.reads_by(at)));
             // What was seen, not when.
             let _ = write!(
                 text,

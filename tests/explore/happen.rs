@@ -8,6 +8,7 @@ use super::{Sent, State, started};
 use crate::sim::actor;
 use crate::sim::cluster::Who;
 use crate::sim::faults::{Fault, Kind, On};
+use crate::sim::shell::Look;
 
 impl State {
     pub(super) fn happen(&mut self, what: &What) {
@@ -86,10 +87,23 @@ impl State {
             What::Long => {
                 let until = self.cluster.status.question.as_ref().and_then(|q| q.until);
                 self.cluster.now = until.unwrap_or(now).max(now);
+                self.read_everything();
             }
             What::Time => {
                 let wake = self.wake().unwrap_or(now);
                 self.cluster.now = wake.max(now);
+                self.read_everything();
+            }
+        }
+    }
+
+    /// Operators for which that became due while time passed read everything live.
+    fn read_everything(&mut self) {
+        let now = self.cluster.now;
+        for by in 0..self.ops.len() {
+            if self.ops[by].reads_by(now) {
+                let jobs = self.ops[by].shell.pilot.known_jobs();
+                self.look(by, Look::Refresh(None, jobs));
             }
         }
     }

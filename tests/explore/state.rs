@@ -16,6 +16,7 @@ use cutover::api::run::{RunState, StepState};
 use cutover::effect::{Effect, Read, ReadKey};
 use cutover::endpoints::carries;
 use cutover::world::{QueryAnswer, Sighting};
+use jiff::SignedDuration;
 
 use crate::sim::cluster::Cluster;
 use crate::sim::faults::{Kind, On};
@@ -62,6 +63,17 @@ pub struct Operator {
     pub queries: Vec<ReadKey>,
     /// Readings of everything that failed, and that somebody waits for.
     pub again: Vec<Look>,
+}
+
+/// An operator reads everything live so often, whatever the watches say. It does so with the alarm that rings next, at which
+/// nothing else has happened meanwhile, so that the time left tells no states apart.
+const READS_EVERYTHING: SignedDuration = SignedDuration::from_secs(25);
+
+impl Operator {
+    /// Whether it reads everything live by then.
+    fn reads_by(&self, then: jiff::Timestamp) -> bool {
+        self.shell.pilot.world().refreshed.is_some_and(|at| then.duration_since(at) > READS_EVERYTHING)
+    }
 }
 
 /// A request under way.
@@ -122,7 +134,7 @@ impl State {
                 op.again.retain(|look| matches!(look, Look::Refresh(Some(key), _) if wanted(key)));
             }
             // The shortest of sleeps: nothing else happens meanwhile.
-            let shortest = self.cluster.now + jiff::SignedDuration::from_millis(5);
+            let shortest = self.cluster.now + SignedDuration::from_millis(5);
             if !heard && self.wake().is_none_or(|at| at > shortest) {
                 break;
             }
@@ -323,20 +335,27 @@ impl State {
 
     fn people(&self, all: &mut Vec<Event>) {
         let status = &self.cluster.status;
+        let seen = |uid: &str| self.ops.iter().any(|op| op.shell.pilot.world().decisions.iter().any(|d| d.uid == uid));
+        let unseen: Vec<_> = self.cluster.open_decisions().into_iter().filter(|d| !seen(&d.uid)).collect();
+        // While no operator sees a word, as the watch lags, it is said once more, and not without end.
+        let may_say = |what: &What| unseen.iter().filter(|d| what.says(&d.spec)).count() < 2;
         let said = |v: Verb| self.cluster.decisions.iter().any(|d| d.spec.decision == v);
         for verb in [Verb::Abort, Verb::Rollback, Verb::Suspend] {
             if !said(verb) {
                 push(all, format!("decision {verb:?}"), Class::Misfortune, What::Decide(verb, None));
             }
         }
-        if status.suspended.is_some() {
-            push(all, "decision Resume", Class::Awaited, What::Decide(Verb::Resume, None));
+        let resume = What::Decide(Verb::Resume, None);
+        if status.suspended.is_some() && may_say(&resume) {
+            push(all, "decision Resume", Class::Awaited, resume);
         }
         for gate in status.steps.iter().filter(|s| s.state == StepState::Running && s.gate.is_some()) {
             for verb in [Verb::Approve, Verb::Reject] {
                 let class = if verb == Verb::Approve { Class::Free } else { Class::Misfortune };
                 let what = What::Gate(verb, gate.name.clone());
-                push(all, format!("decision {verb:?} {}", gate.name), class, what);
+                if may_say(&what) {
+                    push(all, format!("decision {verb:?} {}", gate.name), class, what);
+                }
             }
         }
         let asked = status.question.as_ref().map(|_| "decision".to_owned());
@@ -344,7 +363,9 @@ impl State {
         for about in asked.into_iter().chain(unknown) {
             for outcome in [Resolution::Succeeded, Resolution::Failed] {
                 let what = What::Decide(Verb::Resolve, Some((about.clone(), outcome)));
-                push(all, format!("decision Resolve {about} {outcome:?}"), Class::Awaited, what);
+                if may_say(&what) {
+                    push(all, format!("decision Resolve {about} {outcome:?}"), Class::Awaited, what);
+                }
             }
         }
         let Some(cutover) = &self.cluster.cutover else { return };

@@ -1,6 +1,7 @@
 //! PURE. What a decision will touch, said before it is made.
 
 use crate::api::decision::Verb;
+use crate::api::restore::Connections;
 use crate::api::run::{RunStatus, StepState};
 use crate::decide::undo_due;
 use crate::plan::{Action, Plan, PlanStep};
@@ -12,6 +13,7 @@ pub(crate) fn touched(run: &view::Run, journal: &RunStatus, plan: Option<&Plan>,
         Verb::Rollback => {
             let mut lines = services(run);
             lines.extend(before(plan));
+            lines.extend(connections(run, plan));
             lines.extend(undos(journal, plan));
             lines.extend(own_steps(run));
             lines
@@ -41,6 +43,17 @@ fn services(run: &view::Run) -> Vec<String> {
     switched.iter().map(|s| format!("Service {}: its users go back from {target} to {old}", s.name)).collect()
 }
 
+/// What becomes of connections that outlive the switch of a selector.
+fn connections(run: &view::Run, plan: Option<&Plan>) -> Option<String> {
+    let target = run.target.as_ref().map_or("the target", |t| t.name);
+    match plan?.rollback.as_ref().map(|r| r.connections).unwrap_or_default() {
+        Connections::Keep => Some(format!("open connections to {target} last as long as its pods")),
+        Connections::Close => Some(format!(
+            "open connections to {target} are ended 30s later: its Deployments are scaled to 0, pods of its StatefulSets deleted"
+        )),
+    }
+}
+
 /// Steps that run before the selectors go back.
 fn before(plan: Option<&Plan>) -> Vec<String> {
     let first = plan.iter().flat_map(|p| &p.steps).filter(|s| s.stage == crate::plan::Stage::BeforeRestore);
@@ -63,7 +76,8 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        None if !s.action.only_reads() && !matches!(s.action, Action::Permissions {}) => {
+        // A gate has changed nothing, nor has a trial of writes.
+        None if !s.action.only_reads() && !matches!(s.action, Action::Approval(_) | Action::Permissions {}) => {
             Some(format!("step {} stays as it is: it has no undo", s.name))
         }
         Some(_) | None => None,

@@ -13,8 +13,20 @@ use crate::cli::text::{Glyph, Line, Look, Page, Table, Tone, time};
 pub(crate) fn page(status: &Status, look: Look, now: Timestamp) -> Page {
     let mut page = Page::new();
     head(&mut page, status, now);
+    asks(&mut page, status, now);
+    steps(&mut page, status, look, now);
+    triggers(&mut page, status, look, now);
+    sides(&mut page, &status.sides, look, now);
+    deadlines(&mut page, status, now);
+    decisions(&mut page, status, now);
+    hidden(&mut page, status);
+    page
+}
+
+/// What people are asked, and what stands in the way.
+pub(crate) fn asks(page: &mut Page, status: &Status, now: Timestamp) {
     if let Some(gate) = &status.gate {
-        self::gate(&mut page, gate, now);
+        self::gate(page, gate, now);
     }
     if let Some(q) = &status.question {
         page.heading("Waits for a decision");
@@ -24,37 +36,45 @@ pub(crate) fn page(status: &Status, look: Look, now: Timestamp) -> Page {
         }
     }
     for c in &status.conditions {
-        if page.lines.len() < 4 || !status.answer.contains(&c.message) {
+        if status.gate.is_none() && status.question.is_none() || !status.answer.contains(&c.message) {
             page.push(
                 Line::new().sign(Tone::Warn, Glyph::Warn).tone(Tone::Strong, &c.type_).text(": ").text(&c.message),
             );
         }
     }
-    steps(&mut page, status, look, now);
-    triggers(&mut page, status, look, now);
-    sides(&mut page, &status.sides, look, now);
-    if !status.deadlines.is_empty() {
-        page.heading("Comes by itself");
-        for d in &status.deadlines {
-            let left = match d.at > now {
-                true => format!("in {}", time::ago(now, d.at)),
-                false => "now".to_owned(),
-            };
-            page.push(
-                Line::new().text("  ").text(format!("{} ({left})", time::clock(d.at, now))).text("  ").text(&d.what),
-            );
-        }
+}
+
+/// What comes by itself.
+pub(crate) fn deadlines(page: &mut Page, status: &Status, now: Timestamp) {
+    if status.deadlines.is_empty() {
+        return;
     }
-    if !status.decisions.is_empty() {
-        page.heading("Decided");
-        for d in &status.decisions {
-            page.push(Line::new().text("  ").tone(Tone::Dim, time::clock(d.at, now)).text("  ").then(decided(d)));
-        }
+    page.heading("Comes by itself");
+    for d in &status.deadlines {
+        let left = match d.at > now {
+            true => format!("in {}", time::ago(now, d.at)),
+            false => "now".to_owned(),
+        };
+        page.push(Line::new().text("  ").text(format!("{} ({left})", time::clock(d.at, now))).text("  ").text(&d.what));
     }
+}
+
+/// What people decided.
+pub(crate) fn decisions(page: &mut Page, status: &Status, now: Timestamp) {
+    if status.decisions.is_empty() {
+        return;
+    }
+    page.heading("Decided");
+    for d in &status.decisions {
+        page.push(Line::new().text("  ").tone(Tone::Dim, time::clock(d.at, now)).text("  ").then(decided(d)));
+    }
+}
+
+/// What cannot be seen.
+pub(crate) fn hidden(page: &mut Page, status: &Status) {
     for hidden in &status.hidden {
         page.push(Line::new().sign(Tone::Dim, Glyph::Unknown).tone(Tone::Dim, hidden));
     }
-    page
 }
 
 /// How good a phase is.
@@ -79,7 +99,7 @@ pub(crate) fn mark(phase: Phase, waits: bool) -> (Tone, Glyph) {
 }
 
 /// The answer, and what is live.
-fn head(page: &mut Page, status: &Status, now: Timestamp) {
+pub(crate) fn head(page: &mut Page, status: &Status, now: Timestamp) {
     let (tone, glyph) = mark(status.phase, status.waits_for_person);
     let since = status.since.map(|at| format!(" since {}", time::ago(at, now))).unwrap_or_default();
     page.push(
@@ -133,7 +153,7 @@ fn gate(page: &mut Page, gate: &Gate, now: Timestamp) {
     }
 }
 
-fn steps(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
+pub(crate) fn steps(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
     let _ = look;
     if status.stages.is_empty() {
         return;
@@ -232,7 +252,7 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
 }
 
 /// The sign of a trigger.
-fn row_mark(t: &Trigger) -> Line {
+pub(crate) fn row_mark(t: &Trigger) -> Line {
     let line = Line::new();
     match (t.fired.is_some(), t.verdict) {
         (true, _) => line.sign(Tone::Bad, Glyph::Bad),
@@ -243,7 +263,7 @@ fn row_mark(t: &Trigger) -> Line {
     }
 }
 
-fn severity(severity: Severity) -> &'static str {
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Rollback => "rollback",
         Severity::Decide => "a decision",
@@ -252,7 +272,7 @@ fn severity(severity: Severity) -> &'static str {
 }
 
 /// How far the value is from its limit, in the value's unit and as a share of the limit.
-fn distance(t: &Trigger) -> String {
+pub(crate) fn distance(t: &Trigger) -> String {
     match (t.distance, t.bound) {
         (Some(d), Some(bound)) if bound != 0.0 => format!("{} ({:.0} %)", number(d), d / bound.abs() * 100.0),
         (Some(d), _) => number(d),
@@ -274,7 +294,7 @@ fn seconds(s: u64) -> String {
     time::long(jiff::SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)))
 }
 
-fn sides(page: &mut Page, sides: &[Side], look: Look, now: Timestamp) {
+pub(crate) fn sides(page: &mut Page, sides: &[Side], look: Look, now: Timestamp) {
     let _ = look;
     page.heading("Sides");
     for side in sides {

@@ -14,13 +14,13 @@ use crate::act::call::CallError;
 use crate::net::leadership::Leadership;
 
 mod fields;
-mod policies;
-mod rights;
-mod schema;
+pub(crate) mod policies;
+pub(crate) mod rights;
+pub(crate) mod schema;
 
 /// The first version that has all that is used: admission policies with variables and `authorizer`, and the selectable
 /// field by which active runs are listed. The chart asks for the same.
-const OLDEST: (u32, u32) = (1, 33);
+pub(crate) const OLDEST: (u32, u32) = (1, 33);
 /// How often is asked while something is amiss, and while nothing is.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// How long the start may be held up by an API server that does not answer.
@@ -151,7 +151,7 @@ async fn version(client: &Client) -> Result<Vec<Finding>, CallError> {
 }
 
 /// Vendors write minor versions such as `33+`.
-fn too_old(major: &str, minor: &str) -> Option<Finding> {
+pub(crate) fn too_old(major: &str, minor: &str) -> Option<Finding> {
     let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
     let (major_number, minor_number) = (number(major)?, number(minor)?);
     ((major_number, minor_number) < OLDEST).then(|| {

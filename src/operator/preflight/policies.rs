@@ -11,14 +11,14 @@ use super::{Finding, Weight};
 use crate::act::call::{CallError, Class, call};
 
 /// The policies of this version, by name.
-const OURS: [(&str, &str); 3] = [
+pub(crate) const OURS: [(&str, &str); 3] = [
     ("cutover-account", include_str!("../../../deploy/admission/account.yaml")),
     ("cutover-decision", include_str!("../../../deploy/admission/decision.yaml")),
     ("cutover-journal", include_str!("../../../deploy/admission/journal.yaml")),
 ];
 /// Variables that an installation sets for itself.
 const SETTINGS: [&str; 2] = ["operators", "systemApprovers"];
-const REMEDY: &str =
+pub(crate) const REMEDY: &str =
     "apply those of this version: kubectl apply --server-side -k deploy/admission (or upgrade the chart)";
 
 /// Looks at them as the operator of this user name.
@@ -61,7 +61,8 @@ where
     }
 }
 
-fn judge(name: &str, ours: &str, policy: &Value, binding: &Value, operator: &str) -> Vec<Finding> {
+/// What is amiss with a policy and its binding, for the operator of this user name. `ours`: the text of this version.
+pub(crate) fn judge(name: &str, ours: &str, policy: &Value, binding: &Value, operator: &str) -> Vec<Finding> {
     let mut found = vec![];
     if let Some(owners) = setting(policy, "operators")
         && !owners.contains(&format!("\"{operator}\""))
@@ -91,6 +92,12 @@ fn judge(name: &str, ours: &str, policy: &Value, binding: &Value, operator: &str
 fn setting<'a>(policy: &'a Value, name: &str) -> Option<&'a str> {
     let variables = policy["spec"]["variables"].as_array()?;
     variables.iter().find(|v| v["name"] == name)?["expression"].as_str()
+}
+
+/// The user names that a policy lets write runs and status; none where it names none.
+pub(crate) fn operators(policy: &Value) -> Vec<String> {
+    // A list of plain texts is written alike in CEL and in JSON.
+    setting(policy, "operators").and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default()
 }
 
 /// Whether a binding takes everything in: one with a selector leaves something out.
@@ -152,6 +159,10 @@ mod tests {
             policy["spec"]["variables"][0]["expression"] = json!(format!("[\"{OPERATOR}\",\"jane\"]"));
         };
         assert_eq!(weights("cutover-journal", setting, OPERATOR), vec![], "one more writer is a setting");
+        let (policy, ..) = pair("cutover-journal");
+        assert_eq!(operators(&policy), [OPERATOR]);
+        let (none, ..) = pair("cutover-account");
+        assert!(operators(&none).is_empty());
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Rights {
 }
 
 /// The right, as people say it.
-fn words(right: &ResourceAttributes) -> String {
+pub(crate) fn words(right: &ResourceAttributes) -> String {
     let word = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut resource = word(&right.resource);
     if let Some(sub) = &right.subresource {
@@ -101,7 +101,8 @@ async fn allowed(client: &Client, right: ResourceAttributes) -> Result<bool, Cal
     Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
-fn wanted(namespaces: &[String], lease: Option<&str>) -> Vec<ResourceAttributes> {
+/// All that the operator needs in these namespaces (none: everywhere), with its Lease there.
+pub(crate) fn wanted(namespaces: &[String], lease: Option<&str>) -> Vec<ResourceAttributes> {
     let mut all = vec![];
     let roles = GRANTED.split("\n---").filter_map(|text| serde_saphyr::from_str::<Role>(text).ok());
     for role in roles {

@@ -7,7 +7,7 @@
 //! This is the only place that makes a [`Claimed`]: after [`Put::Written`], for a journal that already stands, or for a
 //! restore that a live reading of the run allows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,8 +64,9 @@ pub struct Pilot {
     journal: RunStatus,
     /// The run's status as it was last read or written.
     record: Option<RunStatus>,
-    /// The journal of a write whose answer never came: if it is found written, it was ours.
-    unanswered: Option<RunStatus>,
+    /// Hashes of the journals of writes whose answers never came, since the last write that is known: the API server may have
+    /// applied any one of them, and then no other. If it is found written, it was ours.
+    unanswered: VecDeque<String>,
     /// Whether what is ahead must be written before anything else happens.
     urgent: bool,
     /// The journal up to which everything has been measured.
@@ -171,7 +172,7 @@ impl Pilot {
             clock,
             form,
             scope,
-            unanswered: None,
+            unanswered: VecDeque::new(),
             urgent: false,
             notes: vec![],
             told: BTreeSet::new(),
@@ -235,7 +236,7 @@ impl Pilot {
     pub fn memory(&self, now: Now) -> String {
         let keys: Vec<&EffectKey> = self.consumed.iter().map(|(k, _)| k).collect();
         let wanted = self.restore_wanted.map(|since| now.ticks.saturating_sub(since));
-        let (urgent, unanswered) = (self.urgent, self.unanswered.is_some());
+        let (urgent, unanswered) = (self.urgent, self.unanswered.len());
         format!("{urgent}{unanswered}{keys:?}{wanted:?}{}{:?}", self.wake.memory(now.ticks), self.stopping.is_some())
     }
 

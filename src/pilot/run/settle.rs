@@ -6,11 +6,14 @@ use super::{End, Flow, Ground, Pilot, Stage, is_restore};
 use crate::api::condition::reasons;
 use crate::api::run::{RunState, RunStatus};
 use crate::decide::Decision;
+use crate::effect::hash;
 use crate::journal;
 use crate::journal::outbox;
 
 /// Pause before a finalizer is tried again.
 const RELEASE_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
+/// So many writes without an answer are known again: those of some ten minutes.
+const MOST_UNANSWERED: usize = 512;
 
 impl Pilot {
     pub(super) fn ahead(&self) -> bool {
@@ -74,7 +77,7 @@ impl Pilot {
         };
         if put == Put::Written {
             self.record = Some(self.journal.clone());
-            self.unanswered = None;
+            self.unanswered.clear();
             self.receipts.clear();
         }
         self.stage = match (decision, put) {
@@ -85,7 +88,7 @@ impl Pilot {
             (Some(_), Put::Gone) => Stage::Over(End::Gone),
             (Some(decision), Put::Failed { why, unanswered }) => {
                 if unanswered {
-                    self.unanswered = Some(self.journal.clone());
+                    self.not_answered();
                 }
                 self.complain(reasons::JOURNAL_NOT_WRITTEN, &format!("the journal cannot be written: {why}"));
                 self.wake.retry(now.ticks);
@@ -115,13 +118,14 @@ impl Pilot {
                 Stage::Pausing
             }
             (Reread::Found { journal, same }, decision) => {
-                let ours = self.unanswered.take().is_some_and(|tried| same_on_the_wire(&tried, &journal));
+                let tried = std::mem::take(&mut self.unanswered);
+                let ours = !tried.is_empty() && on_the_wire(&journal).is_some_and(|found| tried.contains(&found));
                 self.record = Some(*journal);
                 if decision.is_none() {
                     self.wake.retry_after(now.ticks, RELEASE_AGAIN);
                     Stage::Pausing
                 } else {
-                    // Our own write, whose answer was lost, or only metadata changed: what was decided still stands.
+                    // One of our own writes, whose answer was lost, or only metadata changed: what was decided still stands.
                     if !(same || ours) {
                         self.begin_anew();
                     }
@@ -129,6 +133,16 @@ impl Pilot {
                 }
             }
         };
+    }
+
+    /// It is not known whether the journal was written: an API server that hangs may apply an early try long after others
+    /// have been made.
+    fn not_answered(&mut self) {
+        let Some(tried) = on_the_wire(&self.journal).filter(|tried| !self.unanswered.contains(tried)) else { return };
+        if self.unanswered.len() == MOST_UNANSWERED {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(tried);
     }
 
     /// Somebody else has written the journal.
@@ -146,9 +160,7 @@ impl Pilot {
     }
 }
 
-fn same_on_the_wire(tried: &RunStatus, found: &RunStatus) -> bool {
-    match (serde_json::to_value(tried), serde_json::to_value(found)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
+/// What a journal is known by as the API server shows it.
+fn on_the_wire(journal: &RunStatus) -> Option<String> {
+    serde_json::to_value(journal).ok().map(|journal| hash(&journal))
 }

@@ -1,4 +1,4 @@
-//! The outbox, from a journal that a former process has left.
+//! The outbox, from a journal that a former process has left, and writes whose answers never came.
 
 use std::time::Duration;
 
@@ -67,4 +67,43 @@ fn what_nobody_received_stays_open_and_is_told_again_with_the_next_write() {
     assert_eq!((entry.attempts, entry.receipts.len()), (1, 0));
     pilot.hear(Heard::Put(Put::Written), now());
     assert_eq!(told(&pilot.next(now())), [id.as_str()]);
+}
+
+/// What is asked for after so many seconds, once the pause between writes is over.
+fn after(pilot: &mut Pilot, seconds: u64) -> Next {
+    let ticks = Duration::from_secs(seconds);
+    let wall = now().wall.checked_add(ticks).expect("a time");
+    let at = Now { wall, ticks };
+    match pilot.next(at) {
+        Next { then: Then::Sleep(_), .. } => pilot.next(at),
+        next => next,
+    }
+}
+
+#[test]
+fn the_first_of_several_writes_without_an_answer_is_known_again() {
+    let none = || Heard::Put(Put::Failed { why: "no answer".into(), unanswered: true });
+    for ours in [true, false] {
+        let (mut pilot, id) = pilot();
+        let tries = |next: &Next| written(next).outbox.entries.iter().find(|e| e.id == id).map(|e| e.attempts);
+        let not_received = || Heard::Told { delivery: delivery(&id), received: false };
+        pilot.hear(not_received(), now());
+        let mut found = written(&pilot.next(now())).clone();
+        pilot.hear(none(), now());
+        pilot.hear(not_received(), now());
+        assert_eq!(tries(&after(&mut pilot, 1)), Some(2));
+        pilot.hear(none(), now());
+        assert_eq!(tries(&after(&mut pilot, 3)), Some(2));
+        pilot.hear(Heard::Put(Put::Conflict), now());
+        assert!(matches!(after(&mut pilot, 3).then, Then::Reread));
+        if !ours {
+            found.closing_since = Some(now().wall);
+        }
+        pilot.hear(Heard::Read(Reread::Found { journal: Box::new(found), same: false }), now());
+        let next = after(&mut pilot, 3);
+        match ours {
+            true => assert_eq!(tries(&next), Some(2), "what was taken in meanwhile is still to be written"),
+            false => assert!(matches!(next.then, Then::Sleep(_)), "begun anew with what somebody else wrote"),
+        }
+    }
 }

@@ -18,8 +18,10 @@ pub mod proxy;
 pub mod report;
 pub mod road;
 pub mod seen;
+pub mod tmux;
 pub mod usage;
 pub mod wait;
+pub mod watching;
 pub mod webhook;
 
 use std::panic::AssertUnwindSafe;

@@ -61,7 +61,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes `target` each second and evaluates the rules of `rules`.
     pub async fn start(folder: &Path, target: &str, rules: &Path) -> Result<Self> {
-        let program = program("prometheus").context(
+        let program = program("prometheus", "prometheus").context(
             "there is no prometheus: bring the test cluster up once, install it, or name its folder by PROMETHEUS_HOME",
         )?;
         let config = format!(
@@ -120,15 +120,19 @@ pub async fn free_address() -> Result<String> {
     Ok(tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string())
 }
 
-/// A program of Debian's package `prometheus`: where PROMETHEUS_HOME says, on the path, or where the test cluster unpacks it.
-fn program(name: &str) -> Option<PathBuf> {
+/// A program of a Debian package: for Prometheus where PROMETHEUS_HOME says, on the path, or where the test cluster unpacks it.
+pub fn program(name: &str, package: &str) -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cache = var("CUTOVER_CACHE")
         .or_else(|| var("XDG_CACHE_HOME").map(|c| c.join("cutover")))
         .or_else(|| var("HOME").map(|h| h.join(".cache/cutover")));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = var("PROMETHEUS_HOME").into_iter().chain(std::env::split_paths(&path));
-    folders.chain(cache.map(|c| c.join("debian/prometheus/usr/bin"))).map(|f| f.join(name)).find(|f| f.is_file())
+    let home = var("PROMETHEUS_HOME").filter(|_| package == "prometheus");
+    let folders = home.into_iter().chain(std::env::split_paths(&path));
+    folders
+        .chain(cache.map(|c| c.join("debian").join(package).join("usr/bin")))
+        .map(|f| f.join(name))
+        .find(|f| f.is_file())
 }
 
 /// A line of a log: its fields in their order, so that one that stands twice is seen.

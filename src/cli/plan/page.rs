@@ -1,0 +1,193 @@
+//! PURE. What a run would do, as a page.
+
+use super::diff::Difference;
+use super::model::{Foreseen, Role, Step};
+use crate::api::trigger::Severity;
+use crate::cli::text::{Glyph, Line, Look, Page, Table, Tone, time};
+
+pub(crate) fn page(plan: &Foreseen, look: Look) -> Page {
+    let mut page = Page::new();
+    let release = plan.release.as_ref().map(|r| format!("@{r}")).unwrap_or_default();
+    let head = Line::new().tone(Tone::Strong, format!("{}/{}", plan.namespace, plan.cutover));
+    let head = head.text(format!(": from {} to {}{release}", plan.live, plan.target));
+    page.push(match plan.asked_for {
+        true => head,
+        false => head.tone(Tone::Dim, format!("  (nothing is asked for: {} is live and wanted)", plan.live)),
+    });
+    if !plan.refused.is_empty() {
+        page.push(Line::new().sign(Tone::Bad, Glyph::Bad).text("the operator would refuse it:"));
+        for refusal in &plan.refused {
+            page.push(Line::new().text("    ").text(refusal));
+        }
+        return page;
+    }
+    times(&mut page, plan);
+    steps(&mut page, plan);
+    gates(&mut page, plan);
+    triggers(&mut page, plan, look);
+    if !plan.cannot_be_undone.is_empty() {
+        page.heading("Cannot be undone");
+        for step in &plan.cannot_be_undone {
+            page.push(
+                Line::new()
+                    .text("  ")
+                    .sign(Tone::Warn, Glyph::Warn)
+                    .text(format!("{step}: it changes something and has no undo")),
+            );
+        }
+    }
+    if !plan.dry_runs.is_empty() {
+        page.heading("Tried, storing nothing");
+        for run in &plan.dry_runs {
+            let line = Line::new().text("  ");
+            page.push(match &run.refused {
+                None => line.sign(Tone::Good, Glyph::Good).text(&run.what),
+                Some(why) => line.sign(Tone::Bad, Glyph::Bad).text(format!("{}: {why}", run.what)),
+            });
+        }
+    }
+    for hidden in &plan.hidden {
+        page.push(Line::new().sign(Tone::Dim, Glyph::Unknown).tone(Tone::Dim, hidden));
+    }
+    page
+}
+
+fn seconds(s: i64) -> String {
+    time::long(jiff::SignedDuration::from_secs(s))
+}
+
+fn times(page: &mut Page, plan: &Foreseen) {
+    let likely = plan.likely_seconds.map(|s| format!("{} by the runs before", seconds(s)));
+    let likely = likely.unwrap_or_else(|| "not known: no run has completed yet".to_owned());
+    page.push(Line::new().text(format!("  takes {likely}; {} at the longest", seconds(plan.longest_seconds))));
+}
+
+fn steps(page: &mut Page, plan: &Foreseen) {
+    page.heading("Steps");
+    for stage in &plan.stages {
+        // The selectors change between `verify` and `confirm`.
+        if matches!(stage.name.as_str(), "confirm" | "finish") && !page.lines.iter().any(|l| *l == switch(plan)) {
+            page.push(switch(plan));
+        }
+        page.push(Line::new().text("  ").tone(Tone::Strong, &stage.name));
+        for (i, step) in stage.steps.iter().enumerate() {
+            let arm = if i + 1 == stage.steps.len() { Glyph::Last } else { Glyph::Branch };
+            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(one(step)));
+        }
+    }
+    if !page.lines.iter().any(|l| *l == switch(plan)) {
+        page.push(switch(plan));
+    }
+}
+
+fn switch(plan: &Foreseen) -> Line {
+    let line = Line::new().text("  ").sign(Tone::Busy, Glyph::Arrow);
+    line.tone(Tone::Strong, format!("Service {} is switched to {}", plan.services.join(", "), plan.target))
+}
+
+fn one(step: &Step) -> Line {
+    let mut line = Line::new().text(&step.name).tone(Tone::Dim, format!(" {}", step.kind));
+    if let Some(likely) = step.likely_seconds {
+        line = line.text(format!("  about {}", seconds(likely)));
+    }
+    line = line.tone(Tone::Dim, format!("  at most {}", seconds(step.timeout_seconds)));
+    if step.attempts > 1 {
+        line = line.tone(Tone::Dim, format!("  {} attempts", step.attempts));
+    }
+    if let Some(when) = &step.when {
+        line = line.text(format!("  only when {when}"));
+    }
+    if !step.parts.is_empty() {
+        line = line.tone(Tone::Dim, format!("  {} parts", step.parts.len()));
+    }
+    match (&step.undo, step.changes) {
+        (Some(undo), _) => line.text("  undo: ").text(undo),
+        (None, true) => line.tone(Tone::Warn, "  no undo"),
+        (None, false) => line,
+    }
+}
+
+fn gates(page: &mut Page, plan: &Foreseen) {
+    for gate in &plan.gates {
+        page.heading(&format!("Gate {}", gate.name));
+        for role in &gate.roles {
+            page.push(Line::new().text("  ").then(of_role(role)));
+        }
+    }
+}
+
+fn of_role(role: &Role) -> Line {
+    let enough = role
+        .who
+        .as_ref()
+        .map(|who| who.len() as u64 >= u64::from(role.wanted) || who.iter().any(|w| w.starts_with("group ")));
+    let (tone, glyph) = match (enough, role.you) {
+        (Some(false), _) => (Tone::Bad, Glyph::Bad),
+        (None, false) => (Tone::Dim, Glyph::Unknown),
+        _ => (Tone::Good, Glyph::Good),
+    };
+    let line = Line::new().sign(tone, glyph).tone(Tone::Strong, &role.name).text(format!(": {} wanted", role.wanted));
+    let line = match &role.who {
+        Some(who) if who.is_empty() => line.tone(Tone::Bad, "; nobody may approve in this role"),
+        Some(who) => line.text(format!("; may: {}", who.join(", "))),
+        None => line,
+    };
+    if role.you { line.text("; you may") } else { line }
+}
+
+fn triggers(page: &mut Page, plan: &Foreseen, look: Look) {
+    if plan.triggers.is_empty() {
+        return;
+    }
+    page.heading("Triggers");
+    let mut table = Table::new(&["TRIGGER", "WATCHES", "BAD", "LEADS TO"]);
+    for t in &plan.triggers {
+        let to = match t.severity {
+            Severity::Rollback => "rollback",
+            Severity::Decide => "a decision",
+            Severity::Warn => "a warning",
+        };
+        table.row(vec![
+            t.name.as_str().into(),
+            t.kind.as_str().into(),
+            t.limit.as_deref().unwrap_or_default().into(),
+            to.into(),
+        ]);
+    }
+    page.lines.extend(table.page(look, 2).lines);
+}
+
+/// What differs.
+pub(crate) fn differences(title: &str, all: &[Difference]) -> Page {
+    let mut page = Page::new();
+    page.push(Line::new().tone(Tone::Strong, title));
+    if all.is_empty() {
+        page.push(Line::new().text("  no difference"));
+    }
+    for d in all {
+        let line = Line::new().text("  ");
+        page.push(match (&d.before, &d.now) {
+            (Some(before), Some(now)) => line
+                .tone(Tone::Warn, "~ ")
+                .text(format!("{}: {} ", d.field, brief(before)))
+                .text(format!("now {}", brief(now))),
+            (None, Some(now)) => line.tone(Tone::Good, "+ ").text(format!("{}: {}", d.field, brief(now))),
+            (Some(before), None) => line.tone(Tone::Bad, "- ").text(format!("{}: {}", d.field, brief(before))),
+            (None, None) => line,
+        });
+    }
+    page
+}
+
+/// A value on a line.
+fn brief(value: &serde_json::Value) -> String {
+    const MOST: usize = 120;
+    let text = match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

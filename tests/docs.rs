@@ -156,3 +156,40 @@ fn every_folder_and_option_of_a_command_exists() {
         }
     }
 }
+
+/// The words of a line as a shell takes them, with quotes and comments.
+fn words(line: &str) -> Vec<String> {
+    let (mut all, mut word, mut quote) = (vec![], None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '"' | '\'') => {
+                word.get_or_insert_default();
+                quote = Some(c);
+            }
+            (None, '#') if word.is_none() => break,
+            (None, ' ') => all.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    all.extend(word);
+    all
+}
+
+#[test]
+fn every_command_of_kubectl_cutover_is_one() {
+    let mut count = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for line in blocks(&text, "sh").iter().flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()) {
+            let Some(rest) = line.trim().strip_prefix("kubectl cutover ") else { continue };
+            let words = words(rest);
+            let words: Vec<&str> =
+                words.iter().map(String::as_str).take_while(|w| !["|", "&&", ">", "||"].contains(w)).collect();
+            cutover::cli::reference::parses(&words).unwrap_or_else(|e| panic!("{}: {line}: {e}", page.display()));
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} commands were found");
+}

@@ -68,11 +68,6 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// The API server's address.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// ` --context NAME` where one was given: for commands that are printed.
     pub(crate) fn context_flag(&self) -> String {
         self.context.as_ref().map(|c| format!(" --context {c}")).unwrap_or_default()

@@ -69,8 +69,8 @@ pub(crate) fn rules(spec: &CutoverSpec, plan: &Plan) -> Vec<Rule> {
     }
     for (kind, names) in changed {
         let (group, resource, why) = match kind {
-            ObjectKind::Deployment => ("apps", "deployments", "scaling a side, changes of steps"),
-            ObjectKind::StatefulSet => ("apps", "statefulsets", "scaling a side, changes of steps"),
+            ObjectKind::Deployment => ("apps", "deployments", "scaling a side, and changes that steps make"),
+            ObjectKind::StatefulSet => ("apps", "statefulsets", "scaling a side, and changes that steps make"),
             ObjectKind::CronJob => ("batch", "cronjobs", "steps that suspend or resume them"),
         };
         let names = if any_name { BTreeSet::new() } else { names };

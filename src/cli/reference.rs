@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, Parser};
 
 use super::exit::{Exit, Failure};
 use super::rights::Right;
@@ -70,12 +70,22 @@ pub fn page() -> String {
     out
 }
 
+/// Whether a command line, without the words `kubectl cutover`, is one; for the tests of the documents.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parses(words: &[&str]) -> Result<(), String> {
+    let all = std::iter::once("kubectl-cutover").chain(words.iter().copied());
+    Cli::try_parse_from(all).map(drop).map_err(|e| e.to_string())
+}
+
 fn section(command: &Command) -> String {
     let name = command.get_name();
     let usage = command.clone().bin_name(format!("kubectl cutover {name}")).render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-    format!("\n## `{name}`\n{about}\n\n```text\n{usage}\n```\n{}", arguments(command))
+    let more = command.get_after_long_help().map(|m| format!("\n{m}\n")).unwrap_or_default();
+    format!("\n## `{name}`\n{about}\n\n```text\n{usage}\n```\n{}{more}", arguments(command))
 }
 
 fn arguments(command: &Command) -> String {
@@ -131,6 +141,7 @@ const EXITS: &str = "
 | 4 | the time of `--timeout` or `--wait` is over |
 | 5 | the command could not do its work: no cluster, no such object, a missing right |
 | 64 | the command line is wrong |
+| 128 + n | signal n ended it: 130 after Ctrl-C |
 ";
 
 const RIGHTS: &str = "

@@ -50,7 +50,8 @@ impl<'a> Limit<'a> {
         self.bound
     }
 
-    fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
+    /// The limit of a trigger that measures a value.
+    pub fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
         let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
         let (text, above) = match (&metric.above, &metric.below) {
             (Some(text), _) => (text, true),

@@ -33,6 +33,7 @@ mod phases;
 mod plugin;
 mod plugin_check;
 mod plugin_init;
+mod plugin_rights;
 mod poison;
 mod possible_again;
 mod reads;

@@ -328,3 +328,37 @@ fn words_are_completed_from_the_cluster() {
         Ok(())
     });
 }
+
+#[test]
+fn a_plan_tells_what_a_run_would_do() {
+    e2e("plugin_plan", async |t: &Case| {
+        t.web().await?;
+        t.apply(&role("qa", PEOPLE[0])).await?;
+        let steps = "phases: {prepare: {steps: [{name: migrate, job: {deadline: 60s, template: {spec: {containers: [{name: c, \
+                     image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}}, \
+                     {name: go, approval: {roles: [{name: qa}, {name: board}]}}]}}\n";
+        // No operator runs: a plan needs none.
+        t.cutover("shop", &format!("{steps}{WATCHING}")).await?;
+        let told = t.plugin(None, &["plan", "shop", "-o", "json"]).await?.with(0)?.json()?;
+        ensure!(told["live"] == "blue" && told["target"] == "green" && told["askedFor"] == true, "{told:#}");
+        ensure!(told["cannotBeUndone"] == json!(["migrate"]), "{told:#}");
+        ensure!(told["dryRuns"] == json!([{"what": "point Service web to green"}]), "{told:#}");
+        let roles = &told["gates"][0]["roles"];
+        ensure!(roles[0]["who"] == json!([PEOPLE[0]]) && roles[1]["who"] == json!([]), "{told:#}");
+        ensure!(told["hidden"] == json!([]), "{told:#}");
+        ensure!(t.side("web").await? == "blue", "a plan moves nothing");
+        let told = t.plugin(None, &["plan", "shop"]).await?.with(0)?;
+        told.says(&["Service web is switched to green", "no undo", "nobody may approve in this role"])?;
+        let told = t.plugin(JANE, &["plan", "shop"]).await?.with(0)?;
+        told.says(&["you may not list roles", "may not patch services"])?;
+        let wrong = "{prepare: {steps: [{name: page, http: {path: /health, expect: ['status ===']}}]}}";
+        t.merge::<Cutover>("shop", json!({"spec": {"phases": serde_saphyr::from_str::<serde_json::Value>(wrong).map_err(|e| anyhow::anyhow!("{e}"))?}}))
+            .await?;
+        t.plugin(None, &["plan", "shop"])
+            .await?
+            .with(1)?
+            .says(&["the operator would refuse it", "spec.phases.prepare.steps"])?;
+        t.plugin(None, &["diff", "shop"]).await?.with(1)?.says(&["would refuse the next run"])?;
+        Ok(())
+    });
+}

@@ -233,3 +233,23 @@ fn a_policy_that_is_not_bound_lets_forgeries_through_and_fails() {
         unbound.and(again)
     });
 }
+
+#[test]
+fn a_prometheus_is_asked_through_the_api_server() {
+    e2e("plugin_check_metrics", async |t: &Case| {
+        t.web().await?;
+        t.prometheus().await?;
+        t.cutover("shop", &format!("{IDLE}prometheus: {{service: {{name: prometheus, port: 9090}}}}\n")).await?;
+        let report = check(t, None, &["shop"], 1).await?;
+        has(&report, "prometheus", "ok", &["Prometheus prometheus:9090", "answers"])?;
+        let jane = Some(crate::harness::app::PEOPLE[0]);
+        let report = check(t, jane, &["shop"], 1).await?;
+        has(&report, "prometheus", "unknown", &["get services/proxy"])?;
+        t.merge::<Deployment>("prometheus", json!({"spec": {"replicas": 0}})).await?;
+        wait::poll("it is gone", secs(30), async || {
+            let report = check(t, None, &["shop"], 1).await?;
+            Ok(has(&report, "prometheus", "failed", &["does not answer", "endpointslices"]).ok())
+        })
+        .await
+    });
+}

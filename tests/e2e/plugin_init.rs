@@ -107,10 +107,11 @@ fn one_deployment_becomes_two_sides_under_load_and_is_released_forwards_and_back
         let selector = t.api::<Service>().get("web").await?.spec.and_then(|s| s.selector).context("a selector")?;
         ensure!(selector == [("app".into(), "web".into()), ("side".into(), "blue".into())].into(), "{selector:?}");
         t.available("web-green").await?;
-        // Once more changes nothing: what was begun may be ended.
+        // Once more changes nothing.
         let generation = |d: Deployment| d.metadata.generation;
         let before = generation(t.api::<Deployment>().get("web").await?);
-        t.plugin(None, &["init", "web", "--apply", "--yes"]).await?.with(0)?;
+        let again = t.plugin(None, &["init", "web", "--apply", "--yes"]).await?.with(5)?;
+        again.says(&["switched by Cutover web already", "kubectl cutover status web"])?;
         ensure!(generation(t.api::<Deployment>().get("web").await?) == before);
         t.start().await?;
         t.condition("web", "Accepted", true, 30).await?;

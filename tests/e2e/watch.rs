@@ -1,8 +1,9 @@
 //! `kubectl cutover watch` in a pipeline: what it prints, and its exit codes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use cutover::api::{Cutover, Phase, Verb};
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -145,23 +146,44 @@ fn what_cannot_be_found_out_is_neither_success_nor_failure() {
     });
 }
 
+/// A run that observes, and the kubeconfig of a pipeline whose connections can be made to fail.
+async fn observed_through_a_proxy(t: &Case) -> Result<(Proxy, PathBuf)> {
+    t.apply(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: pipeline}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: pipeline}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: cutover-on-call}\n\
+         subjects: [{kind: ServiceAccount, name: pipeline}]\n",
+    )
+    .await?;
+    t.start().await?;
+    t.cutover("shop", LONG).await?;
+    t.phase("shop", Phase::Observing, 60).await?;
+    let proxy = Proxy::start().await?;
+    let kubeconfig = t.dir.join("pipeline");
+    std::fs::write(&kubeconfig, cluster::kubeconfig_of(&t.client, &t.ns, "pipeline", Some(&proxy.url)).await?)?;
+    Ok((proxy, kubeconfig))
+}
+
+#[test]
+fn a_connection_that_dies_without_a_word_is_noticed() {
+    e2e("watch_silent", async |t: &Case| {
+        t.web().await?;
+        let (proxy, kubeconfig) = observed_through_a_proxy(t).await?;
+        let mut watch = Watching::with(t, &kubeconfig, &["shop", "--until", "completed"])?;
+        watch.says("shop-1 Observing", BOUND).await?;
+        proxy.road().forget();
+        t.decide("shop", Verb::Rollback).await?;
+        t.ends("shop", Phase::RolledBack, 30).await?;
+        ensure!(watch.exit(BOUND).await? == 2, "{:?} {}", watch.lines(), watch.errors());
+        Ok(())
+    });
+}
+
 #[test]
 fn a_watch_outlives_its_connection_and_a_place_that_is_forgotten() {
     e2e("watch_lost", async |t: &Case| {
         t.web().await?;
-        t.apply(
-            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: pipeline}\n---\n\
-             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: pipeline}\n\
-             roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: cutover-on-call}\n\
-             subjects: [{kind: ServiceAccount, name: pipeline}]\n",
-        )
-        .await?;
-        t.start().await?;
-        t.cutover("shop", LONG).await?;
-        t.phase("shop", Phase::Observing, 60).await?;
-        let proxy = Proxy::start().await?;
-        let kubeconfig = t.dir.join("pipeline");
-        std::fs::write(&kubeconfig, cluster::kubeconfig_of(&t.client, &t.ns, "pipeline", Some(&proxy.url)).await?)?;
+        let (proxy, kubeconfig) = observed_through_a_proxy(t).await?;
         let mut watch = Watching::with(t, &kubeconfig, &["shop", "--until", "completed"])?;
         watch.says("shop-1 Observing", BOUND).await?;
         let mut late = Watching::with(t, &kubeconfig, &["shop", "--timeout", "12s"])?;

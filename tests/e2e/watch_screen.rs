@@ -76,6 +76,7 @@ fn a_rollback_by_key_is_seen_to_its_end() {
         let screen = tmux.shows("Events", secs(10)).await?;
         ensure!(!screen.contains("↑↓ 1-"), "{screen}");
         tmux.resize(160, 50)?;
+        tmux.shows("r roll back", secs(10)).await?;
         // Aborting is too late; nothing is asked.
         tmux.text("b")?;
         tmux.shows("the switch has been made", secs(10)).await?;

@@ -43,15 +43,18 @@ fn keeper(service: &Service, managers: &BTreeSet<&str>) -> Option<Keeper> {
     (by_helm || managers.contains("helm") || managers.contains("Helm")).then_some(Keeper::Helm)
 }
 
-/// Field managers of the side's labels in the selector, ours left out.
-fn managers<'a>(service: &'a Service, keys: &BTreeSet<&str>) -> BTreeSet<&'a str> {
-    let owns = |fields: &serde_json::Value| {
-        let selector = &fields["f:spec"]["f:selector"];
-        selector.as_object().is_some_and(|s| keys.iter().any(|k| s.contains_key(&format!("f:{k}"))))
-    };
+/// Field managers of the selector, ours left out. To the API server a selector is one field.
+fn managers(service: &Service) -> BTreeSet<&str> {
     let entries = service.metadata.managed_fields.iter().flatten();
-    let entries = entries.filter(|e| e.fields_v1.as_ref().is_some_and(|f| owns(&f.0)));
+    let entries = entries.filter(|e| e.fields_v1.as_ref().is_some_and(|f| !f.0["f:spec"]["f:selector"].is_null()));
     entries.filter_map(|e| e.manager.as_deref()).filter(|m| *m != FIELD_MANAGER).collect()
+}
+
+/// Whether the file that `kubectl apply` was last given has one of the labels: another one it leaves alone.
+fn applied(service: &Service, keys: &BTreeSet<&str>) -> bool {
+    let last = service.annotations().get("kubectl.kubernetes.io/last-applied-configuration");
+    let last: serde_json::Value = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    last["spec"]["selector"].as_object().is_some_and(|s| keys.iter().any(|k| s.contains_key(*k)))
 }
 
 /// Who writes the selectors of the Services.
@@ -63,7 +66,7 @@ pub(crate) fn selector_owner(cutover: &Cutover, facts: &Facts) -> Vec<Line> {
 
 fn of_service(service: &Service, keys: &BTreeSet<&str>) -> Line {
     let name = service.name_any();
-    let managers = managers(service, keys);
+    let managers = managers(service);
     let key = keys.iter().next().copied().unwrap_or_default();
     let path = format!("/spec/selector/{}", key.replace('~', "~0").replace('/', "~1"));
     let all: Vec<&str> = managers.iter().copied().collect();
@@ -84,9 +87,8 @@ fn of_service(service: &Service, keys: &BTreeSet<&str>) -> Line {
             SELECTOR_OWNER,
             format!("Flux keeps {owned}, and puts it back after a switch"),
             format!(
-                "in Git: leave {key} out of spec.selector of the Service and annotate it \
-                 kustomize.toolkit.fluxcd.io/ssa: Merge (of a HelmRelease: spec.driftDetection.ignore: [{{paths: [{path}], \
-                 target: {{kind: Service, name: {name}}}}}])"
+                "in Git: annotate the Service with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent (of a HelmRelease: \
+                 spec.driftDetection.ignore: [{{paths: [{path}], target: {{kind: Service, name: {name}}}}}])"
             ),
         ),
         Some(Keeper::Helm) => Line::warning(
@@ -97,11 +99,13 @@ fn of_service(service: &Service, keys: &BTreeSet<&str>) -> Line {
                  \"{name}\", and take the value of the first installation only where there is none yet"
             ),
         ),
-        None => match managers.iter().find(|m| m.starts_with("kubectl")).filter(|m| !m.contains("cutover")) {
+        None => match managers.iter().find(|m| m.starts_with("kubectl")).filter(|_| applied(service, keys)) {
             Some(manager) => Line::warning(
                 SELECTOR_OWNER,
                 format!("{owned} was written by {manager}: applying that file again puts it back"),
-                format!("take {key} out of spec.selector in the file, or apply the Service no more"),
+                format!(
+                    "write {key} into the file as it is in the cluster before each kubectl apply, or apply the Service no more"
+                ),
             ),
             None => Line::ok(SELECTOR_OWNER, format!("nobody else keeps the selector of Service {name}")),
         },

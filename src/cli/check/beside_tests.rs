@@ -19,17 +19,20 @@ fn managed(by: &str, fields: Value) -> Value {
 
 #[test]
 fn who_keeps_the_selector_is_told_with_the_fix_for_the_tool() {
-    let selector = json!({"f:spec": {"f:selector": {"f:side": {}, "f:app": {}}}});
+    // A selector is one field, as the API server shows it.
+    let selector = json!({"f:spec": {"f:selector": {}}});
+    let file = |side: bool| {
+        let labels = if side { json!({"app": "web", "side": "blue"}) } else { json!({"app": "web"}) };
+        let last = json!({"spec": {"selector": labels}}).to_string();
+        json!({"managedFields": managed("kubectl-client-side-apply", json!({"f:spec": {"f:selector": {}}})),
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": last}})
+    };
     for (meta, tool, fix) in [
         (json!({"managedFields": managed("argocd-controller", selector.clone())}), "Argo CD", "ignoreDifferences"),
         (json!({"annotations": {"argocd.argoproj.io/tracking-id": "x"}}), "Argo CD", "/spec/selector/side"),
-        (json!({"managedFields": managed("kustomize-controller", selector.clone())}), "Flux", "ssa: Merge"),
+        (json!({"managedFields": managed("kustomize-controller", selector.clone())}), "Flux", "ssa: IfNotPresent"),
         (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "Helm", "lookup"),
-        (
-            json!({"managedFields": managed("kubectl-client-side-apply", selector.clone())}),
-            "kubectl-client",
-            "out of spec",
-        ),
+        (file(true), "kubectl-client", "as it is in the cluster"),
     ] {
         let line = owner(meta.clone());
         assert_eq!(line.state, State::Warning, "{meta}");
@@ -38,7 +41,8 @@ fn who_keeps_the_selector_is_told_with_the_fix_for_the_tool() {
     for meta in [
         json!({}),
         json!({"managedFields": managed("cutover", selector.clone())}),
-        json!({"managedFields": managed("kubectl", json!({"f:spec": {"f:selector": {"f:app": {}}}}))}),
+        json!({"managedFields": managed("argocd-controller", json!({"f:spec": {"f:ports": {}}}))}),
+        file(false),
     ] {
         assert_eq!(owner(meta.clone()).state, State::Ok, "{meta}");
     }

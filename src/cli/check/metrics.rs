@@ -1,5 +1,7 @@
 //! Whether the Prometheus of a Cutover answers, as far as that can be tried from outside.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 
 use super::ask::{self, Answer};
@@ -19,6 +21,9 @@ pub(crate) const PROXY: Right = Right::wish("get", "", "services/proxy");
 /// Where a source with a name of the form NAMESPACE/SERVICE is, unless the operator's configuration says otherwise.
 const PORT: u16 = 9090;
 
+/// How long it may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// A Service that is asked through the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Through {
@@ -35,6 +40,11 @@ impl Through {
         let scheme = if self.tls { "https:" } else { "" };
         let Self { namespace, service, port, .. } = self;
         format!("/api/v1/namespaces/{namespace}/services/{scheme}{service}:{port}/proxy/api/v1/query?query=1")
+    }
+
+    fn remedy(&self) -> String {
+        let Self { namespace, service, .. } = self;
+        format!("kubectl get service,endpointslices -n {namespace} (and the pods behind {service})")
     }
 }
 
@@ -90,8 +100,20 @@ pub(crate) async fn look(
             return Ok(Some(Line::unknown(PROMETHEUS, message, "a metric step in preflight would try it")));
         }
     };
-    let answer = ask::get(cluster, &through.path()).await?;
-    Ok(Some(of_answer(&through, &answer)))
+    // A connection to pods that are gone hangs; that the API server answers was seen before.
+    match tokio::time::timeout(LIMIT, ask::get(cluster, &through.path())).await {
+        Ok(answer) => Ok(Some(of_answer(&through, &answer?))),
+        Err(_) => Ok(Some(silent(&through))),
+    }
+}
+
+fn silent(through: &Through) -> Line {
+    let Through { namespace, service, port, guessed, .. } = through;
+    let message = format!("Prometheus {service}:{port} in {namespace} does not answer within {} s", LIMIT.as_secs());
+    match guessed {
+        true => Line::unknown(PROMETHEUS, message, through.remedy()),
+        false => Line::failed(PROMETHEUS, message, through.remedy()),
+    }
 }
 
 /// Whether a plan asks for metrics.
@@ -106,7 +128,7 @@ fn of_answer(through: &Through, answer: &Answer) -> Line {
     // The API server's own answer is an object of kind Status.
     let own: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
     let said = (own["kind"] == "Status").then(|| own["message"].as_str().unwrap_or_default());
-    let remedy = format!("kubectl get service,endpointslices -n {namespace} (and the pods behind {service})");
+    let remedy = through.remedy();
     match (answer.status, said) {
         (403, Some(_)) => Line::hidden(PROMETHEUS, what, PROXY, Some(namespace)),
         (_, Some(why)) if *guessed => Line::unknown(PROMETHEUS, format!("{what} does not answer: {why}"), remedy),
@@ -142,6 +164,7 @@ mod tests {
         assert_eq!(of(503, &status("no endpoints available"), true).state, State::Unknown);
         assert_eq!(of(401, "who are you", false).state, State::Ok);
         assert_eq!(of(500, "oops", false).state, State::Failed);
+        assert_eq!((silent(&through(false)).state, silent(&through(true)).state), (State::Failed, State::Unknown));
         assert!(through(false).path().ends_with("/services/prometheus:9090/proxy/api/v1/query?query=1"));
     }
 }

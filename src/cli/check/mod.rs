@@ -133,8 +133,10 @@ impl Check {
         let served =
             definitions.iter().all(|l| l.id != topics::CRD_VERSION.id || !l.message.contains("does not serve"));
         lines.extend(definitions);
-        lines.extend(policies::bound(&pairs, &place.user()));
-        lines.extend(operator::look(cluster, &place, server.unwrap_or_else(Timestamp::now)).await?);
+        let (of_operator, user) = operator::look(cluster, &place, server.unwrap_or_else(Timestamp::now)).await?;
+        lines.extend(of_operator);
+        // Whom the policies let write, and who runs.
+        lines.extend(policies::bound(&pairs, &user));
         if served {
             lines.push(policies::proven(cluster).await?);
             lines.extend(self.cutovers(session, &place).await?);
@@ -154,9 +156,11 @@ impl Check {
                 return Ok(vec![Line::hidden(topics::CUTOVERS, "the Cutovers", right, namespace.as_deref())]);
             }
         };
-        let wanted = |c: &&Cutover| self.name.as_ref().is_none_or(|name| *name == c.name_any());
+        // As `kubectl get -o name` has it, too.
+        let name = self.name.as_ref().map(|n| n.rsplit('/').next().unwrap_or(n).to_owned());
+        let wanted = |c: &&Cutover| name.as_ref().is_none_or(|name| *name == c.name_any());
         let mut chosen: Vec<&Cutover> = all.iter().filter(wanted).collect();
-        if let (Some(name), true) = (&self.name, chosen.is_empty()) {
+        if let (Some(name), true) = (&name, chosen.is_empty()) {
             let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
             let failure = Failure::new(format!("{shown} has no Cutover {name}"));
             return Err(match names.is_empty() {

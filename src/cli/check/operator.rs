@@ -50,15 +50,16 @@ impl Place {
     }
 }
 
-/// Looks at the operator. `now`: by the API server's clock.
+/// Looks at the operator. `now`: by the API server's clock. With the lines, the user name that its pods have.
 ///
 /// # Errors
 /// The API server does not answer.
-pub(crate) async fn look(cluster: &Cluster, place: &Place, now: Timestamp) -> Result<Vec<Line>, Failure> {
+pub(crate) async fn look(cluster: &Cluster, place: &Place, now: Timestamp) -> Result<(Vec<Line>, String), Failure> {
     let ns = place.namespace.as_str();
     let deployment = cluster.wish(cluster.get::<Deployment>(ns, NAME).await, DEPLOYMENT)?;
     let mut lines = vec![];
     let mut namespaces = vec![];
+    let mut user = place.user();
     match &deployment {
         Seen::Hidden(right) => {
             for topic in [OPERATOR_RUNNING, OPERATOR_VERSION] {
@@ -68,6 +69,7 @@ pub(crate) async fn look(cluster: &Cluster, place: &Place, now: Timestamp) -> Re
         Seen::Known(None) => lines.push(none(ns)),
         Seen::Known(Some(deployment)) => {
             namespaces = looks_at(deployment);
+            user = runs_as(deployment, place);
             let params = ListParams::default().labels(&format!("app.kubernetes.io/name={NAME}"));
             let pods = cluster.wish(cluster.list::<Pod>(Some(ns), &params).await, PODS)?;
             lines.push(running(deployment, pods.known().map(Vec::as_slice).unwrap_or_default(), ns));
@@ -78,8 +80,8 @@ pub(crate) async fn look(cluster: &Cluster, place: &Place, now: Timestamp) -> Re
         Seen::Known(found) => lease(found.as_ref(), now, ns),
         Seen::Hidden(right) => Line::hidden(OPERATOR_LEASE, format!("Lease {NAME}"), right, Some(ns)),
     });
-    lines.push(may(cluster, place, &namespaces).await?);
-    Ok(lines)
+    lines.push(may(cluster, &user, &place.namespace, &namespaces).await?);
+    Ok((lines, user))
 }
 
 fn none(ns: &str) -> Line {
@@ -116,6 +118,13 @@ fn looks_at(deployment: &Deployment) -> Vec<String> {
     let template = deployment.spec.as_ref().and_then(|s| s.template.spec.as_ref());
     let args = template.into_iter().flat_map(|s| &s.containers).flat_map(|c| c.args.iter().flatten());
     args.filter_map(|a| a.strip_prefix("--namespace=")).map(str::to_owned).collect()
+}
+
+/// The user name that its pods have.
+fn runs_as(deployment: &Deployment, place: &Place) -> String {
+    let template = deployment.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+    let account = template.and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
+    Place { namespace: place.namespace.clone(), account }.user()
 }
 
 /// The version that a Deployment says: its label, else the tag of its image.
@@ -183,15 +192,14 @@ fn lease(found: Option<&Lease>, now: Timestamp, ns: &str) -> Line {
 }
 
 /// Whether the operator has the rights that an installation gives it.
-async fn may(cluster: &Cluster, place: &Place, namespaces: &[String]) -> Result<Line, Failure> {
-    let user = place.user();
-    let wanted = rights::wanted(namespaces, Some(&place.namespace));
+async fn may(cluster: &Cluster, user: &str, lease: &str, namespaces: &[String]) -> Result<Line, Failure> {
+    let wanted = rights::wanted(namespaces, Some(lease));
     let count = wanted.len();
     // The first says whether the user may ask at all.
     let mut wanted = wanted.into_iter();
     let mut missing = vec![];
     if let Some(first) = wanted.next() {
-        match ask::may(cluster, &user, first.clone()).await? {
+        match ask::may(cluster, user, first.clone()).await? {
             Seen::Hidden(_) => {
                 return Ok(Line::hidden(OPERATOR_RIGHTS, "the rights of the operator", ask::REVIEW, None));
             }
@@ -199,7 +207,6 @@ async fn may(cluster: &Cluster, place: &Place, namespaces: &[String]) -> Result<
             Seen::Known(false) => missing.push(rights::words(&first)),
         }
     }
-    let user = user.as_str();
     let rest: Vec<Option<String>> = futures::stream::iter(wanted)
         .map(|right| async move {
             let allowed = ask::may(cluster, user, right.clone()).await?;
@@ -245,6 +252,7 @@ mod tests {
         let place = Place::of(Some("system:serviceaccount:ops:cut"));
         assert_eq!((place.namespace.as_str(), place.account.as_str()), ("ops", "cut"));
         assert_eq!(looks_at(&deployment(None, "a", 1, 1)), ["a", "b"]);
+        assert_eq!(runs_as(&deployment(None, "a", 1, 1), &place), "system:serviceaccount:ops:default");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::found::Situation;
 use super::model::{Act, Init};
+use crate::act::by_hand::MANAGER;
 use crate::api::cutover::Cutover;
 use crate::api::step::WorkloadKind;
 use crate::cli::ask;
@@ -22,8 +23,6 @@ use crate::cli::text::harmless;
 use crate::endpoints::matches;
 use crate::world::convert;
 
-/// Field manager of what `init` applies.
-pub(crate) const MANAGER: &str = "kubectl-cutover";
 /// How long the pods of the live side may take to be replaced.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two looks.
@@ -94,7 +93,6 @@ async fn apply(cluster: &Cluster, ns: &str, object: &Value) -> Result<(), Failur
         "RoleBinding" => put::<RoleBinding>(cluster, ns, object).await,
         "Deployment" => put::<Deployment>(cluster, ns, object).await,
         "StatefulSet" => put::<StatefulSet>(cluster, ns, object).await,
-        "Service" => put::<Service>(cluster, ns, object).await,
         "Cutover" => put::<Cutover>(cluster, ns, object).await,
         other => Err(Failure::new(format!("defect: init does not apply objects of kind {other}"))),
     }
@@ -187,10 +185,15 @@ async fn pin(cluster: &Cluster, ns: &str, situation: &Situation) -> Result<(), F
     if let Some(why) = unlabelled(situation, &pods) {
         return Err(Failure::new(why).next("the same command again"));
     }
-    let selector = json!({situation.key.as_str(): situation.live_value});
-    // Of this version of the Service and no other.
-    let metadata =
-        json!({"name": name, "namespace": ns, "uid": service.uid(), "resourceVersion": service.resource_version()});
-    let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}});
-    apply(cluster, ns, &object).await
+    // Of this version of the Service and no other. Server-side apply would take the whole selector over, which is one field.
+    let patch = json!({
+        "metadata": {"uid": service.uid(), "resourceVersion": service.resource_version()},
+        "spec": {"selector": {situation.key.as_str(): situation.live_value}},
+    });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match cluster.patch::<Service>(ns, name, &params, &Patch::Merge(&patch)).await? {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(format!("Service {name} was changed meanwhile: it is left alone"))
+            .next("the same command again")),
+    }
 }

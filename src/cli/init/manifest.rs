@@ -178,7 +178,7 @@ pub(crate) fn cutover(situation: &Situation, namespace: &str, name: &str, smoke:
         quoted(&live)
     );
     text += "  phases:\n    # Reads alone, before anything is changed. The operator tries all writes of the run here, too.\n    preflight:\n      \
-             steps:\n      - name: both-sides-settled\n        description: No rollout of the target is under way.\n        \
+             steps:\n      - name: target-settled\n        description: No rollout of the target is under way.\n        \
              rollout: {side: Target}\n";
     text += &smoke_steps(smoke);
     text += "  # What is watched after the switch, and for how long. Beside it the operator always watches for a Service without a\n  \

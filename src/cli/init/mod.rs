@@ -78,7 +78,8 @@ impl Init {
         let ns = session.namespace().to_owned();
         let service = self.service(cluster, &ns).await?;
         let name = service.name_any();
-        self.is_new(cluster, &ns, &name).await?;
+        let cutover = self.name.clone().unwrap_or_else(|| name.clone());
+        is_new(cluster, &ns, &name, &cutover).await?;
         let deployments: Vec<Deployment> = cluster.list(Some(&ns), &ListParams::default()).await?;
         let sets: Vec<StatefulSet> = cluster.list(Some(&ns), &ListParams::default()).await?;
         let pods: Vec<Pod> = cluster.list(Some(&ns), &ListParams::default()).await?;
@@ -86,7 +87,6 @@ impl Init {
             found::Said { label: self.label.clone(), workloads: self.workloads.clone(), live: self.live.clone() };
         let situation = found::find(&service, &found::works(&deployments, &sets), &pods, &said)?;
         let operator = Place::of(policies::operator(&policies::read(cluster).await?).as_deref());
-        let cutover = self.name.clone().unwrap_or_else(|| name.clone());
         let value =
             serde_json::to_value(&service).map_err(|e| Failure::new(format!("Service {name} cannot be read: {e}")))?;
         let made = model::make(&situation, &value, &ns, &cutover, &operator)?;
@@ -118,21 +118,24 @@ impl Init {
         let all: Vec<Service> = cluster.list(Some(ns), &ListParams::default()).await?;
         only(all, self.service.as_deref(), ns)
     }
+}
 
-    /// Refuses where a Cutover has the Service already.
-    async fn is_new(&self, cluster: &Cluster, ns: &str, service: &str) -> Result<(), Failure> {
-        // Without the right, or without the definitions, there is nothing to see; `--apply` will tell.
-        let all: Vec<Cutover> = cluster.list(Some(ns), &ListParams::default()).await.unwrap_or_default();
-        let holds = |c: &&Cutover| c.spec.services.iter().any(|s| s.name == service);
-        match all.iter().find(holds).map(ResourceExt::name_any) {
-            // What was begun may be ended.
-            Some(holder) if self.name.as_deref().unwrap_or(service) != holder => {
-                Err(Failure::new(format!("Service {service} is switched by Cutover {holder} already"))
-                    .next(format!("kubectl cutover status {holder} -n {ns}{}", cluster.context_flag())))
-            }
-            Some(_) | None => Ok(()),
-        }
+/// Refuses where a Cutover has the Service already, or the name: applying one anew could start a run.
+async fn is_new(cluster: &Cluster, ns: &str, service: &str, name: &str) -> Result<(), Failure> {
+    // Without the right, or without the definitions, there is nothing to see; `--apply` will tell.
+    let all: Vec<Cutover> = cluster.list(Some(ns), &ListParams::default()).await.unwrap_or_default();
+    let status = |name: &str| format!("kubectl cutover status {name} -n {ns}{}", cluster.context_flag());
+    let holds = |c: &&Cutover| c.spec.services.iter().any(|s| s.name == service);
+    if let Some(holder) = all.iter().find(holds).map(ResourceExt::name_any) {
+        return Err(
+            Failure::new(format!("Service {service} is switched by Cutover {holder} already")).next(status(&holder))
+        );
     }
+    if all.iter().any(|c| c.name_any() == name) {
+        return Err(Failure::new(format!("Cutover {name} is there already, for other Services"))
+            .next(format!("kubectl cutover init {service} -n {ns} --name OTHER")));
+    }
+    Ok(())
 }
 
 /// The one Service that selects pods, where none was named.

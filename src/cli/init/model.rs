@@ -189,8 +189,9 @@ fn steps(situation: &Situation, ns: &str, objects: &[Value], rights: usize, make
     }
     let (around, rest) = objects.split_at(rights.min(objects.len()));
     add(
-        "apply the account, its rights, the operator's right to act as it, and the example Roles".to_owned(),
-        format!("kubectl apply -n {ns} -f FILE (this output)"),
+        "apply this output: the account, its rights, the operator's right to act as it, and the example Roles"
+            .to_owned(),
+        format!("kubectl apply -n {ns} -f FILE"),
         Act::Apply(around.to_vec()),
     );
     let (second, cutover) = rest.split_at(if makes { 1.min(rest.len()) } else { 0 });
@@ -204,16 +205,37 @@ fn steps(situation: &Situation, ns: &str, objects: &[Value], rights: usize, make
             format!(
                 "apply the second side, {key}={other_value}: no request goes to it before a release switches to it"
             ),
-            format!("kubectl scale {kind}/{name} -n {ns} --replicas={} (once it is applied)", live.replicas),
+            format!("kubectl scale {kind}/{name} -n {ns} --replicas={} (it stands in the same file)", live.replicas),
             Act::Apply(vec![object]),
         );
     }
     add(
         "apply the Cutover: nothing starts, since it names the live side".to_owned(),
-        format!("kubectl apply -n {ns} -f FILE (this output)"),
+        format!("kubectl get cutover -n {ns} (it stands in the same file)"),
         Act::Apply(cutover.to_vec()),
     );
     steps
+}
+
+/// Columns of a comment.
+const WIDE: usize = 112;
+
+/// A sentence on lines of a comment, each but the first with this before it.
+fn wrapped(text: &str, before: &str) -> String {
+    let mut out = String::new();
+    let mut column = before.len();
+    for word in text.split(' ') {
+        if column + word.len() > WIDE {
+            out += &format!("\n{before}");
+            column = before.len();
+        } else if !out.is_empty() {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += word.len();
+    }
+    out
 }
 
 impl Init {
@@ -227,7 +249,7 @@ impl Init {
              (--apply does it):\n"
         );
         for (n, step) in self.steps.iter().enumerate() {
-            text += &format!("# {}. {}\n#      {}\n", n + 1, step.says, step.command);
+            text += &format!("# {}. {}\n#      {}\n", n + 1, wrapped(&step.says, "#    "), step.command);
         }
         text += &format!(
             "# Then: kubectl cutover check {cutover} -n {namespace}\n# The Roles for people are examples without a binding: bind them to \

@@ -17,8 +17,8 @@ use super::session::Session;
 use crate::plan::{Action, Plan};
 
 mod diff;
-mod model;
-mod page;
+pub(crate) mod model;
+pub(crate) mod page;
 mod tried;
 mod who;
 

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::one_of::Tagged;
 use crate::api::run::CutoverRun;
 use crate::api::step::UndoWhen;
 use crate::api::trigger::{Severity, Trigger};
@@ -216,7 +217,7 @@ fn step(planned: &PlanStep, past: &Past) -> Step {
 
 fn watch(t: &Trigger) -> Watch {
     let limit = view::Limit::of(t).map(|l| format!("{} {}", if l.above { ">" } else { "<" }, l.text));
-    let kind = t.watches.one().map(|w| w.kind().to_owned()).unwrap_or_default();
+    let kind = t.watches.one().map(|w| w.key().to_owned()).unwrap_or_default();
     Watch { name: t.name.clone(), severity: t.severity.unwrap_or_default(), kind, limit }
 }
 

@@ -3,6 +3,8 @@
 pub(crate) mod harmless;
 pub(crate) mod look;
 pub(crate) mod page;
+#[cfg(test)]
+pub(crate) mod picture;
 pub(crate) mod table;
 pub(crate) mod time;
 

@@ -33,17 +33,22 @@ impl Goal {
     }
 }
 
-/// Shows a Cutover live. With --until, or where standard input or output is no terminal, it prints a line for each change
-/// and ends with an exit code.
-///
-/// Which run: the one of what the Cutover asks for now. Right after `kubectl apply` the operator has not looked at it yet;
-/// an older run that has completed is then not taken for the new one. Name a run (run/NAME or --run) to watch that one.
-///
-/// Exit codes: 0 what was waited for has come; 1 the run failed, was aborted or superseded, or the release is refused; 2 it
-/// was rolled back; 3 it waits for a person (with --until waiting or --exit-when-waiting); 4 --timeout is over; 5 it could
-/// not be found out; 64 the command line is wrong.
+/// What the flags mean together.
+const MORE: &str = "\
+On a terminal it is a live screen with keys for approve, reject, suspend, abort and rollback (? shows them). With --until, \
+--timeout or --exit-when-waiting, and where standard input or output is no terminal, it prints a line for each change and \
+ends with an exit code; -o json prints one JSON object a line.
+
+Which run: the one of what the Cutover asks for now. Right after `kubectl apply` the operator has not looked at it yet; an \
+older run that has completed is then not taken for the new one. To watch a certain run name it as run/NAME or with --run.
+
+Exit codes: 0 what was waited for has come; 1 the run failed, was aborted or superseded, or the release is refused; 2 it \
+was rolled back; 3 it waits for a person (with --until waiting or --exit-when-waiting); 4 --timeout is over; 5 it could \
+not be found out; 64 the command line is wrong; 130 after Ctrl-C.";
+
+/// What is watched, and until when.
 #[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = MORE)]
 pub(crate) struct Watch {
     /// A Cutover or a run; without one, the only Cutover of the namespace.
     pub name: Option<String>,
@@ -82,7 +87,7 @@ impl Watch {
         let waits = self.until.is_some() || self.timeout.is_some() || self.exit_when_waiting;
         match global.output {
             Some(Format::Json) => Ok(Shown::Json),
-            Some(Format::Yaml | Format::Name) => {
+            Some(Format::Yaml | Format::Name | Format::Patch) => {
                 Err(Failure::new("watch prints lines, or with -o json one JSON object a line").exit(Exit::Usage))
             }
             None if waits || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() => Ok(Shown::Lines),

@@ -58,10 +58,9 @@ impl Tmux {
 
     /// Waits until it shows something; all that it shows then.
     pub async fn shows(&self, wanted: &str, bound: Duration) -> Result<String> {
-        let shown = wait::poll(&format!("{wanted:?} on the screen"), bound, async || {
-            Ok(Some(self.screen()?).filter(|s| s.contains(wanted)))
-        });
-        shown.await.with_context(|| format!("the screen:\n{}", self.screen().unwrap_or_default()))
+        let what = format!("{wanted:?} on the screen");
+        let shown = wait::poll(&what, bound, async || Ok(Some(self.screen()?).filter(|s| s.contains(wanted)))).await;
+        shown.with_context(|| format!("the screen:\n{}", self.screen().unwrap_or_default()))
     }
 }
 

@@ -55,7 +55,8 @@ impl Watching {
 
     /// Waits for a line.
     pub async fn says(&mut self, wanted: &str, bound: Duration) -> Result<String> {
-        let said = wait::poll(&format!("a line with {wanted:?}"), bound, async || {
+        let what = format!("a line with {wanted:?}");
+        let said = wait::poll(&what, bound, async || {
             if let Some(line) = self.lines().into_iter().find(|l| l.contains(wanted)) {
                 return Ok(Some(line));
             }

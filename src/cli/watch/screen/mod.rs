@@ -81,7 +81,7 @@ pub(crate) fn draw(frame: &mut Frame, scene: &Scene, scroll: &mut Scroll) {
         }
     }
     frame.render_widget(Paragraph::new(self::foot(scene, *scroll, width)), foot);
-    if let Some(window) = window::of(scene.mode, look) {
+    if let Some(window) = window::of(scene.mode) {
         window.draw(frame, look);
     }
 }

@@ -6,7 +6,7 @@ use ratatui::symbols::border;
 use ratatui::text::Line as Row;
 use ratatui::widgets::{Block, Paragraph};
 
-use super::{Clear, Look, style, wrap};
+use super::{Clear, Look, cut, style, wrap};
 use crate::cli::text::{Line, Tone};
 use crate::cli::watch::keys::Mode;
 
@@ -24,7 +24,7 @@ pub(super) struct Window {
 }
 
 /// The window that is open.
-pub(super) fn of(mode: &Mode, _: Look) -> Option<Window> {
+pub(super) fn of(mode: &Mode) -> Option<Window> {
     match mode {
         Mode::Watch => None,
         Mode::Help => Some(Window { title: "Keys".into(), lines: help(), at: 0, prompt: vec![close()] }),
@@ -96,8 +96,8 @@ impl Window {
             height,
         };
         let set = if look.unicode { border::PLAIN } else { ASCII };
-        let title = wrap(&Line::new().tone(Tone::Strong, format!(" {} ", self.title)), look, inner);
-        let block = Block::bordered().border_set(set).title(title.into_iter().next().unwrap_or_default());
+        let title = cut(&Line::new().tone(Tone::Strong, format!(" {} ", self.title)), look, inner);
+        let block = Block::bordered().border_set(set).title(title);
         let block = block.border_style(style(Tone::Busy, look));
         let text: Vec<Row> = text.into_iter().map(indented).collect();
         frame.render_widget(Clear, place);

@@ -14,6 +14,7 @@ use crate::plan::Offered;
 
 mod choose;
 mod keys;
+mod pictures;
 mod pipeline;
 mod screen;
 

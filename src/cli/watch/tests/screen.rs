@@ -17,21 +17,21 @@ use crate::cli::watch::keys::{Key, Mode, press};
 use crate::cli::watch::screen::{Scene, Scroll, Shown, draw};
 use crate::view;
 
-struct Stage {
+pub(super) struct Stage {
     store: Store,
     mode: Mode,
-    look: Look,
+    pub(super) look: Look,
     scroll: Scroll,
 }
 
 impl Stage {
-    fn of(status: Value) -> Self {
+    pub(super) fn of(status: Value) -> Self {
         let store = whole(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(status))]);
         assert!(store.knows(&ALL));
         Self { store, mode: Mode::Watch, look: Look::plain(), scroll: Scroll::default() }
     }
 
-    fn draw(&mut self, width: u16, height: u16) -> Buffer {
+    pub(super) fn draw(&mut self, width: u16, height: u16) -> Buffer {
         let reading = self.store.reading(&Pick::Newest).expect("a Cutover");
         let status = Status::of(&reading, " -n prod");
         let mut history = History::default();

@@ -215,7 +215,7 @@ fn objects_of_the_input_contradict_a_cutover_or_do_not() {
     let step = |action: &str| cutover(&format!("phases: {{verify: {{steps: [{{name: s, {action}}}]}}}}"));
     let of = |action: &str| beside(&step(action), APPLICATION, false);
     assert_eq!(of("http: {path: /, port: http}"), Vec::<String>::new());
-    assert_eq!(of("http: {path: /, port: '81'}"), ["11:56 CUT033 spec.phases.verify.steps[s].http.port"]);
+    assert_eq!(of("http: {path: /, port: '81'}"), ["12:55 CUT033 spec.phases.verify.steps[s].http.port"]);
     let job = |container: &str| {
         of(&format!("job: {{from: {{side: Target, container: {container}}}, command: [x], deadline: 1m}}"))
     };

@@ -38,7 +38,7 @@ async fn compare(
         (Err(text), false) => {
             let answer = plain(&text);
             let path = |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c));
-            let words = || answer.split(path).map(|word| word.trim_end_matches('.')).filter(|word| word.contains('.'));
+            let words = || answer.split(path).map(|word| word.trim_end_matches('.')).filter(|word| of_object(word));
             let named = |field: &str| {
                 let field = bare(field);
                 words().any(|word| around(word, &field) || around(&field, word))
@@ -47,6 +47,11 @@ async fn compare(
             (!some).then(|| format!("{what}: lint says {found:?}, and the answer is {text}"))
         }
     }
+}
+
+/// Whether a word is a field of the object.
+fn of_object(word: &str) -> bool {
+    around("spec", word) || around("metadata", word)
 }
 
 /// Whether a field is another one, or around it.

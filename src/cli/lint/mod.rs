@@ -54,6 +54,9 @@ enum Form {
 
 impl Lint {
     pub(crate) fn run(self, global: &Global) -> Result<Exit, Failure> {
+        if global.output.is_some() && self.format != Form::Text {
+            return Err(Failure::new("--format and --output both say what is printed; give one").exit(Exit::Usage));
+        }
         let offered = self
             .offered
             .first()

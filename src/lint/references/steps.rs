@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::super::Code;
-use super::super::actions::{self, Found};
-use super::super::objects::Object;
 use super::{Cx, at, containers, kind};
 use crate::api::http::Http;
 use crate::api::step::{Action, FromContainer, KeyRef, SideRef, WorkloadRef};
+use crate::lint::Code;
+use crate::lint::actions::{self, Found};
+use crate::lint::objects::Object;
 
 impl Cx<'_> {
     /// All of them.

@@ -106,7 +106,9 @@ async fn lint_and_the_api_server_agree_on_every_manifest() {
     let whole: Value = serde_saphyr::from_str(&text).expect("the manifest is YAML");
     all.push(("whole.yaml".into(), whole.clone()));
     let count = all.len();
-    all.extend(mutations(&whole));
+    // By day every sixth: the API server needs 50 ms for each.
+    let each = if std::env::var_os("CUTOVER_MUTATIONS").is_some_and(|v| v == "all") { 1 } else { 6 };
+    all.extend(mutations(&whole).into_iter().step_by(each));
     println!("{count} manifests and {} mutations", all.len() - count);
     let mut wrong = vec![];
     for (what, manifest) in &all {

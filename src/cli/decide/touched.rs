@@ -76,9 +76,7 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        None if changes(&s.action) => {
-            Some(format!("step {} stays as it is: it has no undo", s.name))
-        }
+        None if changes(&s.action) => Some(format!("step {} stays as it is: it has no undo", s.name)),
         Some(_) | None => None,
     };
     forward.rev().filter_map(line).collect()

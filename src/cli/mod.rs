@@ -51,6 +51,8 @@ struct Cli {
 enum Command {
     /// What happens, why, and what to do.
     Status(status::Status),
+    /// The same, live; for pipelines lines and an exit code.
+    Watch(watch::Watch),
     /// Whether cluster, installation, rights and Cutovers are in order.
     Check(check::Check),
     /// What a Service needs to be switched: prints it, or applies it.
@@ -69,8 +71,6 @@ enum Command {
     Bundle(bundle::Bundle),
     /// Set up the idle side with a new release, and activate it.
     Release(release::Release),
-    /// The same, live; for pipelines lines and an exit code.
-    Watch(watch::Watch),
     /// Check manifests without a cluster.
     Lint(lint::Lint),
     /// Say yes to the gate that waits.

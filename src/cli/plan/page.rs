@@ -57,9 +57,9 @@ fn seconds(s: i64) -> String {
 }
 
 fn times(page: &mut Page, plan: &Foreseen) {
-    let likely = plan.likely_seconds.map(|s| format!("{} by the runs before", seconds(s)));
-    let likely = likely.unwrap_or_else(|| "not known: no run has completed yet".to_owned());
-    page.push(Line::new().text(format!("  takes {likely}; {} at the longest", seconds(plan.longest_seconds))));
+    let likely = plan.likely_seconds.map(|s| format!("takes about {} by the runs before", seconds(s)));
+    let likely = likely.unwrap_or_else(|| "how long it takes is not known, since no run has completed yet".to_owned());
+    page.push(Line::new().text(format!("  {likely}; {} at the longest", seconds(plan.longest_seconds))));
 }
 
 fn steps(page: &mut Page, plan: &Foreseen) {

@@ -6,6 +6,7 @@ use crate::api::condition::types;
 use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::api::run::StepState;
+use crate::cli::text::time;
 use crate::view;
 
 /// The answer to somebody who looks at 3 a.m.
@@ -96,7 +97,7 @@ fn of_run(name: &str, run: &view::Run, flags: &str) -> String {
 
 /// The trigger that is nearest to its limit, or the time that is still to be observed.
 fn observing(run: &view::Run, target: &str) -> String {
-    let time = run.observation.and_then(|o| Some(format!("{}s of {}", o.seen.as_millis() / 1000, o.wanted?)));
+    let time = run.observation.and_then(|o| Some(format!("{} of {}", time::long(o.seen.signed()), o.wanted?)));
     let time = time.map(|t| format!(", observed {t}")).unwrap_or_default();
     let bad = run.triggers.iter().find(|t| t.bad_since.is_some());
     match bad {

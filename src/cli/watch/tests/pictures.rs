@@ -46,7 +46,7 @@ fn the_picture_of_plan_is_current() {
 
 #[test]
 fn the_picture_of_watch_is_current() {
-    let mut stage = Stage::of(observing());
+    let mut stage = Stage::live_on("green@2.4.0", observing());
     stage.look = Look { width: None, ..COLOUR };
     let buffer = stage.draw(110, 40);
     picture::compare("watch", &picture::svg("kubectl cutover watch web -n prod", &rows(&buffer)));

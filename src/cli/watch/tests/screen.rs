@@ -26,7 +26,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn of(status: Value) -> Self {
-        let store = whole(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(status))]);
+        Self::live_on("blue@2.3.0", status)
+    }
+
+    pub(super) fn live_on(live: &str, status: Value) -> Self {
+        let store = whole(cutover("2.4.0", json!({"live": live})), vec![run(2, "2.4.0", Some(status))]);
         assert!(store.knows(&ALL));
         Self { store, mode: Mode::Watch, look: Look::plain(), scroll: Scroll::default() }
     }

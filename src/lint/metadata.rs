@@ -73,11 +73,11 @@ pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
     }
     match text("namespace").map(|node| &node.kind) {
         None => {}
+        Some(Kind::Text(name))
+            if name.is_empty() || name.len() <= MAX_NAMESPACE && is_subdomain(name) && !name.contains('.') => {}
         Some(Kind::Text(name)) => {
-            if !(name.is_empty() || name.len() <= MAX_NAMESPACE && is_subdomain(name) && !name.contains('.')) {
-                let message = format!("{} cannot be the name of a namespace", quoted(name));
-                add("metadata.namespace", message, "use lower-case letters, digits and dashes");
-            }
+            let message = format!("{} cannot be the name of a namespace", quoted(name));
+            add("metadata.namespace", message, "use lower-case letters, digits and dashes");
         }
         Some(_) => add("metadata.namespace", "this is no text".into(), "write it with quotes"),
     }

@@ -111,19 +111,20 @@ impl Cx<'_> {
                 "observe for longer, or look back over less",
             );
         }
-        if metric.reach.is_none() && far.is_zero() {
-            if let Some(name) = recorded(query) {
-                self.add(
-                    Code::Recorded,
-                    format!("{at}.query"),
-                    format!(
-                        "{} is a recorded metric: how far its rule looks back does not show, so a value from before the \
-                         switch would count as one of the target",
-                        quoted(&name)
-                    ),
-                    "set reach to the range of the rule, such as reach: 5m",
-                );
-            }
+        if metric.reach.is_none()
+            && far.is_zero()
+            && let Some(name) = recorded(query)
+        {
+            self.add(
+                Code::Recorded,
+                format!("{at}.query"),
+                format!(
+                    "{} is a recorded metric: how far its rule looks back does not show, so a value from before the \
+                     switch would count as one of the target",
+                    quoted(&name)
+                ),
+                "set reach to the range of the rule, such as reach: 5m",
+            );
         }
     }
 

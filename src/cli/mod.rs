@@ -26,6 +26,8 @@ mod plan;
 pub mod reference;
 mod release;
 mod rights;
+#[cfg(test)]
+mod schema;
 mod session;
 mod status;
 mod text;

@@ -56,7 +56,7 @@ pub(crate) struct Contents {
 
 /// What is printed.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Made<'a> {
+pub(crate) struct Made<'a> {
     file: &'a str,
     #[serde(flatten)]
     contents: &'a Contents,

@@ -42,7 +42,7 @@ const OPERATOR: Duration = Duration::from_secs(5);
 
 /// What became of a Service.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Restored {
+pub(crate) struct Restored {
     service: String,
     restored: bool,
     /// Why not, or what was done.

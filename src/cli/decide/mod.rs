@@ -22,7 +22,7 @@ use super::text::{Glyph, Line, Page, Tone, time};
 use crate::api::decision::{Resolution, Verb};
 use crate::view;
 
-mod break_glass;
+pub(crate) mod break_glass;
 mod gate;
 pub(crate) mod say;
 mod touched;

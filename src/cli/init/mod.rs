@@ -20,7 +20,7 @@ use crate::api::cutover::Cutover;
 mod apply;
 mod found;
 mod manifest;
-mod model;
+pub(crate) mod model;
 mod second;
 #[cfg(test)]
 mod tests;

@@ -145,7 +145,7 @@ async fn may(cluster: &Cluster, cutover: &str, role: &str) -> Result<bool, Failu
 
 /// What is printed by `diff`.
 #[derive(Serialize, schemars::JsonSchema)]
-struct Compared {
+pub(crate) struct Compared {
     before: String,
     now: String,
     differences: Vec<Difference>,

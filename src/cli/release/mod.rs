@@ -16,11 +16,12 @@ use super::output;
 use super::rights::{OURS, Right};
 use super::session::Session;
 use super::text::time;
+use super::watch::{Goal, Watch};
 use crate::act::by_hand::MANAGER;
 use crate::api::cutover::Cutover;
 use crate::api::step::WorkloadKind;
 
-mod change;
+pub(crate) mod change;
 mod rollout;
 mod shown;
 
@@ -65,6 +66,10 @@ pub(crate) struct Release {
     /// Wait until the idle side has rolled out before it is activated, and this long at most.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time::duration)]
     rollout_timeout: Duration,
+    /// Then watch the run until it has completed, and end with the exit code of `watch`; for at most this time, where one is
+    /// given.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "24h", value_parser = time::duration, conflicts_with = "dry_run")]
+    wait: Option<Duration>,
     /// Change nothing; print what would be changed, with `-o yaml` or `-o patch` for Git.
     #[arg(long)]
     dry_run: bool,
@@ -91,8 +96,20 @@ impl Release {
             return Ok(Exit::Done);
         }
         carry_out(&session, &found, &changes, self.rollout_timeout).await?;
-        print(&session, &changes)?;
-        Ok(Exit::Done)
+        let Some(timeout) = self.wait else {
+            print(&session, &changes)?;
+            return Ok(Exit::Done);
+        };
+        eprint!("{}", shown::page(&changes, &session.flags()).show(session.look));
+        let watch = Watch {
+            name: Some(format!("cutover/{}", changes.cutover)),
+            until: Some(Goal::Completed),
+            timeout: Some(timeout),
+            exit_when_waiting: false,
+            for_release: self.version.or(self.tag).or(self.revision),
+            run: None,
+        };
+        watch.run(global).await
     }
 }
 

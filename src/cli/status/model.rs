@@ -11,6 +11,9 @@ use super::sides;
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
 use crate::api::trigger::Severity;
+use crate::cli::cluster::Seen;
+use crate::cli::rights::Right;
+use crate::plan::PLAN_VERSION;
 use crate::status::without_version;
 use crate::view;
 
@@ -292,23 +295,31 @@ impl Status {
     }
 }
 
+/// What cannot be shown, and why.
 fn hidden(reading: &Reading) -> Vec<String> {
-    use crate::cli::cluster::Seen;
-    let rights = [
-        ("Deployments", right(&reading.deployments)),
-        ("StatefulSets", right(&reading.stateful_sets)),
-        ("pods", right(&reading.pods)),
-    ];
-    fn right<T>(seen: &Seen<T>) -> Option<crate::cli::rights::Right> {
+    fn right<T>(seen: &Seen<T>) -> Option<Right> {
         match seen {
             Seen::Known(_) => None,
             Seen::Hidden(right) => Some(*right),
         }
     }
-    rights
-        .into_iter()
-        .filter_map(|(what, right)| Some(format!("{what} are not shown: you may not {}", right?)))
-        .collect()
+    let run = reading.found.run.as_ref();
+    let foreign = run.filter(|r| r.spec.plan_version != PLAN_VERSION).map(|r| {
+        format!(
+            "run {} was planned by another version of the operator (form {}, this program knows {PLAN_VERSION}), so parts of \
+             it may be missing; kubectl cutover check tells the versions",
+            r.name_any(),
+            r.spec.plan_version
+        )
+    });
+    let rights = [
+        ("Deployments", right(&reading.deployments)),
+        ("StatefulSets", right(&reading.stateful_sets)),
+        ("pods", right(&reading.pods)),
+    ];
+    let rights = rights.into_iter();
+    let rights = rights.filter_map(|(what, right)| Some(format!("{what} are not shown: you may not {}", right?)));
+    foreign.into_iter().chain(rights).collect()
 }
 
 fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {

@@ -73,32 +73,21 @@ pub(crate) fn of(reading: &Reading, run: Option<&view::Run>) -> Vec<Side> {
 }
 
 fn workload(reading: &Reading, named: &WorkloadRef) -> Workload {
-    let (exists, ready, wanted, images) = match named.kind {
-        WorkloadKind::Deployment => match reading.deployments.known() {
-            Some(all) => match all.iter().find(|d| d.name_any() == named.name) {
-                Some(d) => (
-                    Some(true),
-                    d.status.as_ref().and_then(|s| s.ready_replicas),
-                    d.spec.as_ref().map(|s| s.replicas.unwrap_or(1)),
-                    d.spec.as_ref().and_then(|s| s.template.spec.as_ref()).map(images),
-                ),
-                None => (Some(false), None, None, None),
-            },
-            None => (None, None, None, None),
-        },
-        WorkloadKind::StatefulSet => match reading.stateful_sets.known() {
-            Some(all) => match all.iter().find(|d| d.name_any() == named.name) {
-                Some(d) => (
-                    Some(true),
-                    d.status.as_ref().and_then(|s| s.ready_replicas),
-                    d.spec.as_ref().map(|s| s.replicas.unwrap_or(1)),
-                    d.spec.as_ref().and_then(|s| s.template.spec.as_ref()).map(images),
-                ),
-                None => (Some(false), None, None, None),
-            },
-            None => (None, None, None, None),
-        },
+    let found = match named.kind {
+        WorkloadKind::Deployment => reading.deployments.known().map(|all| {
+            let found = all.iter().find(|d| d.name_any() == named.name);
+            let spec = found.and_then(|d| d.spec.as_ref());
+            let ready = found.and_then(|d| d.status.as_ref()?.ready_replicas);
+            (found.is_some(), ready, spec.map(|s| (s.replicas, &s.template)))
+        }),
+        WorkloadKind::StatefulSet => reading.stateful_sets.known().map(|all| {
+            let found = all.iter().find(|s| s.name_any() == named.name);
+            let spec = found.and_then(|s| s.spec.as_ref());
+            let ready = found.and_then(|s| s.status.as_ref()?.ready_replicas);
+            (found.is_some(), ready, spec.map(|s| (s.replicas, &s.template)))
+        }),
     };
+    let (exists, ready, spec) = found.map_or((None, None, None), |(exists, ready, spec)| (Some(exists), ready, spec));
     let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     let pods = reading.pods.known().map(Vec::as_slice).unwrap_or_default();
     Workload {
@@ -106,8 +95,8 @@ fn workload(reading: &Reading, named: &WorkloadRef) -> Workload {
         name: named.name.clone(),
         exists,
         ready: count(ready),
-        wanted: count(wanted),
-        images: images.unwrap_or_default(),
+        wanted: count(spec.map(|(replicas, _)| replicas.unwrap_or(1))),
+        images: spec.and_then(|(_, template)| template.spec.as_ref()).map(images).unwrap_or_default(),
         pods: pods.iter().filter_map(|p| pod(p, named)).collect(),
     }
 }

@@ -18,7 +18,7 @@ mod choose;
 mod follow;
 mod history;
 mod keys;
-mod lines;
+pub(crate) mod lines;
 mod live;
 mod plain;
 mod screen;
@@ -29,7 +29,7 @@ mod terminal;
 mod tests;
 mod until;
 
-pub(crate) use args::Watch;
+pub(crate) use args::{Goal, Watch};
 pub(crate) use follow::RIGHTS;
 
 impl Watch {

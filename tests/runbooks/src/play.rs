@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::example::Example;
 use crate::oracle::{audit, promises};
-use crate::people::People;
+use crate::people::{People, plugin};
 use crate::report::{Row, judge};
 use crate::scenario::Scenario;
 
@@ -117,8 +117,8 @@ impl<'e> Stage<'e> {
         let mut before = None;
         if scenario.retry {
             before = self.run(scenario).await?.and_then(|run| run.metadata.uid);
-            let uid = before.as_deref().context("a retry needs the scenario before it")?;
-            people.retry(&self.api::<Cutover>().get(&self.example.name).await?, uid).await?;
+            ensure!(before.is_some(), "a retry needs the scenario before it");
+            people.retry(&self.api::<Cutover>().get(&self.example.name).await?).await?;
         } else {
             let cutover = self.example.cutover_for(scenario)?;
             let text = self.scenery.documents(&cutover.to_string())?;
@@ -129,8 +129,31 @@ impl<'e> Stage<'e> {
         let live = self.live().await?;
         let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
         row.problems.extend(self.objects(scenario).await?);
+        row.problems.extend(self.told(&run).await?);
         row.problems.extend(self.promises().await.err().map(|broken| format!("{broken:#}")));
         Ok((row, run))
+    }
+
+    /// What a pipeline and a person would not be told rightly of this run.
+    async fn told(&self, run: &CutoverRun) -> Result<Vec<String>> {
+        let phase = run.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        let code = match phase {
+            Phase::Completed => 0,
+            Phase::RolledBack => 2,
+            _ => 1,
+        };
+        let name = format!("run/{}", run.name_any());
+        let watch = ["watch", &name, "--until", "completed", "--timeout", "30s"].map(str::to_owned);
+        let watched = plugin(&self.cluster.namespace, &watch).await?;
+        let status = plugin(&self.cluster.namespace, &["status".to_owned(), name]).await?;
+        let mut problems = vec![];
+        if watched.code != code {
+            problems.push(format!("watch ends with {} and not with {code}: {}", watched.code, watched.text));
+        }
+        if status.code != 0 || !status.text.contains(phase.as_str()) {
+            problems.push(format!("status does not say {phase}: {}", status.text));
+        }
+        Ok(problems)
     }
 
     /// The promises that are seen from outside, over everything that happened in the namespace so far: what the audit log

@@ -350,7 +350,7 @@ fn a_plan_tells_what_a_run_would_do() {
         let told = t.plugin(None, &["plan", "shop"]).await?.with(0)?;
         told.says(&["Service web is switched to green", "no undo", "nobody may approve in this role"])?;
         let told = t.plugin(JANE, &["plan", "shop"]).await?.with(0)?;
-        told.says(&["you may not list roles", "may not patch services"])?;
+        told.says(&["you may not list roles", "may not list services"])?;
         let wrong = "{prepare: {steps: [{name: page, http: {path: /health, expect: ['status ===']}}]}}";
         t.merge::<Cutover>("shop", json!({"spec": {"phases": serde_saphyr::from_str::<serde_json::Value>(wrong).map_err(|e| anyhow::anyhow!("{e}"))?}}))
             .await?;

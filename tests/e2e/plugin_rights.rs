@@ -6,8 +6,11 @@ use std::fmt::Write;
 use anyhow::{Context, Result, ensure};
 use cutover::api::Phase;
 use cutover::cli::{Right, reference};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::{Api, PostParams};
 
-use crate::harness::{Case, e2e};
+use crate::harness::case::secs;
+use crate::harness::{Case, e2e, wait};
 
 const SPEC: &str = "phases: {prepare: {steps: [{name: migrate, job: {deadline: 60s, template: {spec: {containers: [{name: c, \
                     image: 'docker.io/cutover/sample:dev', args: [job, migrate]}]}}}}]}}\n\
@@ -51,14 +54,40 @@ async fn grant(t: &Case, user: &str, name: &str, rights: &[Right]) -> Result<()>
     rules.push_str("- {apiGroups: [cutover.dev], resources: [cutovers/run], verbs: ['*']}\n");
     let subject = format!("subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]\n");
     let rbac = "apiVersion: rbac.authorization.k8s.io/v1\n";
-    let role = format!("{}-{name}", t.ns);
     t.apply(&format!(
         "{rbac}kind: Role\nmetadata: {{name: {name}}}\nrules:\n{rules}---\n\
          {rbac}kind: RoleBinding\nmetadata: {{name: {name}}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}\n{subject}"
     ))
     .await
-    .with_context(|| role)
+    .with_context(|| name.to_owned())?;
+    // The API server knows of them a moment later. What is in no namespace a Role cannot give, and is never needed.
+    for right in rights.iter().filter(|r| r.resource != "selfsubjectaccessreviews") {
+        wait::poll("a right that is given", secs(20), async || Ok(may(t, user, right).await?.then_some(()))).await?;
+    }
+    Ok(())
+}
+
+/// Whether the API server lets a user do this.
+async fn may(t: &Case, user: &str, right: &Right) -> Result<bool> {
+    let (resource, sub) =
+        right.resource.split_once('/').map_or((right.resource, None), |(r, s)| (r, Some(s.to_owned())));
+    let attributes = ResourceAttributes {
+        group: Some(right.group.into()),
+        resource: Some(resource.into()),
+        subresource: sub,
+        namespace: Some(t.ns.clone()),
+        verb: Some(right.verb.into()),
+        ..ResourceAttributes::default()
+    };
+    let spec = SubjectAccessReviewSpec {
+        user: Some(user.to_owned()),
+        resource_attributes: Some(attributes),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let answer = Api::<SubjectAccessReview>::all(t.client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
 #[test]

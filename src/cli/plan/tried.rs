@@ -24,12 +24,14 @@ pub(super) async fn services(
     foreseen: &mut Foreseen,
 ) -> Result<(), Failure> {
     let params = PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    if facts.services.known().is_none() {
+        foreseen.hidden.push("the switch was not tried: you may not list services".to_owned());
+        return Ok(());
+    }
     for name in &plan.services {
         let what = format!("point Service {name} to {}", plan.target.name);
         let Some(service) = facts.service(name) else {
-            if facts.services.known().is_some() {
-                foreseen.dry_runs.push(DryRun { what, refused: Some("it does not exist".to_owned()) });
-            }
+            foreseen.dry_runs.push(DryRun { what, refused: Some("it does not exist".to_owned()) });
             continue;
         };
         let selector = service.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();

@@ -18,8 +18,7 @@ pub struct Tmux {
 impl Tmux {
     /// Opens one of so many columns and rows.
     pub fn open(t: &Case, columns: u16, rows: u16) -> Result<Self> {
-        let program = program("tmux", "tmux")
-            .context("there is no tmux: install it (Debian's package tmux)")?;
+        let program = program("tmux", "tmux").context("there is no tmux: install it (Debian's package tmux)")?;
         let tmux = Self { program, socket: t.dir.join("tmux") };
         let size = [columns.to_string(), rows.to_string()];
         // A shell without a history, a prompt of its own, and files of the user's.

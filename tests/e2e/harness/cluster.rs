@@ -2,15 +2,17 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+use super::case::secs;
 
 /// The namespace of the operator's account.
 pub const SYSTEM: &str = "cutover-system";
@@ -128,8 +130,21 @@ pub async fn install(client: &Client) -> Result<()> {
                     .await
                     .with_context(|| format!("{name} is not established"))??;
             }
-            anyhow::Ok(())
+            super::wait::poll("nodes that have been Ready for a minute", secs(120), async || settled(client).await)
+                .await
         })
         .await?;
     Ok(())
+}
+
+/// On a node that has become Ready within the last minute pods may be taken for lost with it, and nothing is judged.
+async fn settled(client: &Client) -> Result<Option<()>> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let minute_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(61);
+    let ready = |n: &Node| {
+        let mut conditions = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let ready = conditions.find(|c| c.type_ == "Ready" && c.status == "True");
+        ready.is_some_and(|c| c.last_transition_time.as_ref().is_none_or(|at| at.0 < minute_ago))
+    };
+    Ok(nodes.items.iter().all(ready).then_some(()))
 }

@@ -12,8 +12,6 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::case::secs;
-
 /// The namespace of the operator's account.
 pub const SYSTEM: &str = "cutover-system";
 /// The operator's account.
@@ -130,8 +128,12 @@ pub async fn install(client: &Client) -> Result<()> {
                     .await
                     .with_context(|| format!("{name} is not established"))??;
             }
-            super::wait::poll("nodes that have been Ready for a minute", secs(120), async || settled(client).await)
-                .await
+            super::wait::poll(
+                "nodes that have been Ready for a minute",
+                std::time::Duration::from_secs(120),
+                async || settled(client).await,
+            )
+            .await
         })
         .await?;
     Ok(())

@@ -13,19 +13,13 @@ use crate::writes::Run;
 /// The writer that `managedFields` names.
 pub(crate) const MANAGER: &str = "kubectl-cutover";
 
-/// Points one Service of a switch back to the side that it came from. `min_ready`: that many ready endpoints of that side
-/// suffice; with fewer, none are too few, as for the operator once it has waited.
-pub(crate) async fn restore(
-    client: Client,
-    namespace: &str,
-    run: Run<'_>,
-    switch: &ServiceSwitch,
-    min_ready: u32,
-) -> Outcome {
+/// Points one Service of a switch back to the side that it came from, if that side has at least one ready endpoint: the same
+/// bound as the operator's once it has waited for more.
+pub(crate) async fn restore(client: Client, namespace: &str, run: Run<'_>, switch: &ServiceSwitch) -> Outcome {
     let clients = Clients { urgent: true, manager: MANAGER, ..Clients::of_operator(client, namespace) };
     // Another fence than the operator's own: it adopts what it has not written itself, and its record says so.
     let fence = format!("{}-by-hand", run.uid);
-    let (route, guard) = (Route::of(switch), RestoreGuard { min_ready, any: true });
+    let (route, guard) = (Route::of(switch), RestoreGuard { min_ready: 1, any: true });
     let back = Back {
         route: &route,
         from: &switch.from,

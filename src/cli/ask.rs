@@ -19,7 +19,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-/// Asks for a name to be typed: for what cannot be taken back.
+/// Asks for a name to be typed, before something that cannot be undone.
 ///
 /// # Errors
 /// Nobody can be asked, or something else was typed.

@@ -209,7 +209,7 @@ impl Cx<'_> {
             Code::Undo,
             format!("{at}.undo"),
             "the undo also runs where its step began and failed, and nothing in it says how far the step came: one that \
-             takes back \"the last two\" would take back what was there before",
+             reverts \"the last two\" would then revert two that were there before",
             "capture what the step did and use it in the undo; or write when: Succeeded; or write when: Attempted if the \
              undo is right wherever the step stopped",
         );

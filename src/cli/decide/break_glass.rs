@@ -59,7 +59,7 @@ pub(super) fn check(found: &Found) -> Result<(), Failure> {
     let Some(status) = status else { return Err(super::no_run(found)) };
     if status.phase.is_over() || status.state == RunState::Closed {
         return Err(Failure::new(format!(
-            "the run is over ({}): nothing takes it back any more",
+            "the run is over ({}), so it cannot be rolled back any more",
             status.phase.as_str()
         ))
         .next(format!("kubectl cutover status {name}"))
@@ -96,7 +96,7 @@ pub(super) async fn roll_back(session: &Session, found: &Found, comment: Option<
             continue;
         }
         let run = Run { name: &run_name, uid: &uid };
-        let outcome = by_hand::restore(session.cluster.client(), session.namespace(), run, service, 1).await;
+        let outcome = by_hand::restore(session.cluster.client(), session.namespace(), run, service).await;
         let (restored, said) = told(&outcome);
         done.push(Restored { service: service.name.clone(), restored, said });
     }

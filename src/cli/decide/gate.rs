@@ -8,6 +8,7 @@ use super::say::Word;
 use super::{RIGHTS, Say, finish};
 use crate::api::decision::Verb;
 use crate::cli::ask;
+use crate::cli::cluster::Cluster;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::global::Global;
 use crate::cli::rights::OURS;
@@ -57,14 +58,14 @@ impl Gate {
             None => own_role(&session, &status.cutover, &gate, verb).await?,
         };
         let what = format!("{verb:?} gate {} of {}/{} as {role}?", gate.name, status.namespace, status.cutover);
-        ask::confirm(&what, self.say.yes)?;
+        ask::confirm(&what, self.say.how.yes)?;
         let word = Word {
             gate: Some(gate.name),
             role: Some(role),
             token: Some(gate.token),
-            ..Word::of(verb, self.say.comment)
+            ..Word::of(verb, self.say.how.comment)
         };
-        finish(&session, &reading.found, word, self.say.wait).await
+        finish(&session, &reading.found, word, self.say.how.wait).await
     }
 }
 
@@ -74,7 +75,7 @@ async fn own_role(session: &Session, cutover: &str, gate: &model::Gate, verb: Ve
     let missing: Vec<String> = missing.collect();
     let mut own = vec![];
     for role in &missing {
-        if may(session, cutover, role, verb).await? {
+        if may(&session.cluster, cutover, role, verb).await? {
             own.push(role.clone());
         }
     }
@@ -102,19 +103,17 @@ fn verb_word(verb: Verb) -> String {
     format!("{verb:?}").to_lowercase()
 }
 
-async fn may(session: &Session, cutover: &str, role: &str, verb: Verb) -> Result<bool, Failure> {
+/// Whether the user may approve or reject in a role.
+pub(crate) async fn may(cluster: &Cluster, cutover: &str, role: &str, verb: Verb) -> Result<bool, Failure> {
     let attributes = ResourceAttributes {
         group: Some(OURS.into()),
         resource: Some("cutovers".into()),
         subresource: Some(role.into()),
         name: Some(cutover.into()),
-        namespace: Some(session.namespace().into()),
+        namespace: Some(cluster.namespace.clone()),
         verb: Some(verb_word(verb)),
         ..ResourceAttributes::default()
     };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), non_resource_attributes: None },
-        ..SelfSubjectAccessReview::default()
-    };
-    session.cluster.may(&review).await
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), non_resource_attributes: None };
+    cluster.may(&SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }).await
 }

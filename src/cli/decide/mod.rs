@@ -28,7 +28,7 @@ pub(crate) mod say;
 mod touched;
 
 pub(crate) use break_glass::RIGHTS as BREAK_GLASS_RIGHTS;
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, may};
 pub(crate) use touched::{changes, touched};
 
 use say::{Answer, Word};
@@ -49,11 +49,9 @@ pub(crate) const RIGHTS: [Right; 11] = [
     Right::wish("list", "", "pods"),
 ];
 
-/// What every decision takes.
+/// How a decision is said.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Say {
-    /// A Cutover or a run; without one, the only Cutover of the namespace.
-    name: Option<String>,
+pub(crate) struct How {
     /// Why; it stays in the record.
     #[arg(short = 'm', long, value_name = "TEXT")]
     comment: Option<String>,
@@ -63,6 +61,15 @@ pub(crate) struct Say {
     /// How long to wait for the operator's answer; 0 does not wait.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time::duration)]
     wait: Duration,
+}
+
+/// What every decision takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Say {
+    /// A Cutover or a run; without one, the only Cutover of the namespace.
+    name: Option<String>,
+    #[command(flatten)]
+    how: How,
 }
 
 /// The way back; `--without-operator` is for the night on which the operator is away.
@@ -86,15 +93,8 @@ pub(crate) struct Resolve {
     /// What happened, or what is to happen.
     #[arg(value_enum)]
     outcome: Outcome,
-    /// Why; it stays in the record.
-    #[arg(short = 'm', long, value_name = "TEXT")]
-    comment: Option<String>,
-    /// Do not ask.
-    #[arg(short, long)]
-    yes: bool,
-    /// How long to wait for the operator's answer; 0 does not wait.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time::duration)]
-    wait: Duration,
+    #[command(flatten)]
+    how: How,
 }
 
 /// Answers to [`Resolve`].
@@ -145,7 +145,7 @@ impl Say {
         let session = Session::open(global, &RIGHTS).await?;
         let found = find(&session.cluster, self.name.as_deref()).await?;
         self.prepare(&session, &found, verb)?;
-        finish(&session, &found, Word::of(verb, self.comment.clone()), self.wait).await
+        finish(&session, &found, Word::of(verb, self.how.comment.clone()), self.how.wait).await
     }
 
     /// Shows what will be touched, and asks.
@@ -166,9 +166,9 @@ impl Say {
         eprint!("{}", page.show(session.look));
         let final_ = lines.iter().any(|l| l.contains("has no undo"));
         match verb {
-            Verb::Rollback | Verb::Abort if final_ => ask::confirm_by_name(&format!("{verb:?}?"), &run, self.yes),
+            Verb::Rollback | Verb::Abort if final_ => ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes),
             Verb::Suspend | Verb::Resume | Verb::Revalidate => Ok(()),
-            _ => ask::confirm(&format!("{verb:?}?"), self.yes),
+            _ => ask::confirm(&format!("{verb:?}?"), self.how.yes),
         }
     }
 }
@@ -182,7 +182,7 @@ impl Rollback {
         let found = find(&session.cluster, self.say.name.as_deref()).await?;
         break_glass::check(&found)?;
         self.say.prepare(&session, &found, Verb::Rollback)?;
-        break_glass::roll_back(&session, &found, self.say.comment.clone()).await
+        break_glass::roll_back(&session, &found, self.say.how.comment.clone()).await
     }
 }
 
@@ -193,10 +193,13 @@ impl Resolve {
         let model = Status::of(&reading, &session.flags());
         eprint!("{}", page::page(&model, session.look, Timestamp::now()).show(session.look));
         let outcome = self.outcome.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
-        ask::confirm(&format!("Say of {}: {outcome}?", self.step), self.yes)?;
-        let word =
-            Word { step: Some(self.step), outcome: Some(self.outcome.into()), ..Word::of(Verb::Resolve, self.comment) };
-        finish(&session, &reading.found, word, self.wait).await
+        ask::confirm(&format!("Say of {}: {outcome}?", self.step), self.how.yes)?;
+        let word = Word {
+            step: Some(self.step),
+            outcome: Some(self.outcome.into()),
+            ..Word::of(Verb::Resolve, self.how.comment)
+        };
+        finish(&session, &reading.found, word, self.how.wait).await
     }
 }
 

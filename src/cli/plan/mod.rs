@@ -2,18 +2,19 @@
 //! of that differs from a run before.
 
 use clap::Args;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::check::facts::{self, Facts};
 use super::cluster::{Cluster, Seen};
+use super::decide::may;
 use super::exit::{Exit, Failure};
 use super::find::{Found, find};
 use super::global::Global;
 use super::output;
 use super::rights::{OURS, Right};
 use super::session::Session;
+use crate::api::decision::Verb;
 use crate::plan::{Action, Plan};
 
 mod diff;
@@ -120,27 +121,13 @@ async fn gates(cluster: &Cluster, plan: &Plan, foreseen: &mut Foreseen) -> Resul
             roles.push(Role {
                 name: role.name.clone(),
                 wanted: role.count.unwrap_or(1),
-                you: may(cluster, &plan.cutover, &role.name).await?,
+                you: may(cluster, &plan.cutover, &role.name, Verb::Approve).await?,
                 who: people.as_ref().map(|people| people.may_approve(&plan.cutover, &role.name)),
             });
         }
         foreseen.gates.push(Gate { name, roles });
     }
     Ok(())
-}
-
-async fn may(cluster: &Cluster, cutover: &str, role: &str) -> Result<bool, Failure> {
-    let attributes = ResourceAttributes {
-        group: Some(OURS.into()),
-        resource: Some("cutovers".into()),
-        subresource: Some(role.into()),
-        name: Some(cutover.into()),
-        namespace: Some(cluster.namespace.clone()),
-        verb: Some("approve".into()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), non_resource_attributes: None };
-    cluster.may(&SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }).await
 }
 
 /// What is printed by `diff`.

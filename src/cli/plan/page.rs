@@ -1,7 +1,7 @@
 //! PURE. What a run would do, as a page.
 
 use super::diff::Difference;
-use super::model::{Foreseen, Role, Step};
+use super::model::{Foreseen, Role, Stage, Step};
 use crate::api::trigger::Severity;
 use crate::cli::text::{Glyph, Line, Look, Page, Table, Tone, time};
 
@@ -64,19 +64,19 @@ fn times(page: &mut Page, plan: &Foreseen) {
 
 fn steps(page: &mut Page, plan: &Foreseen) {
     page.heading("Steps");
-    for stage in &plan.stages {
-        // The selectors change between `verify` and `confirm`.
-        if matches!(stage.name.as_str(), "confirm" | "finish") && !page.lines.iter().any(|l| *l == switch(plan)) {
-            page.push(switch(plan));
-        }
-        page.push(Line::new().text("  ").tone(Tone::Strong, &stage.name));
-        for (i, step) in stage.steps.iter().enumerate() {
-            let arm = if i + 1 == stage.steps.len() { Glyph::Last } else { Glyph::Branch };
-            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(one(step)));
-        }
-    }
-    if !page.lines.iter().any(|l| *l == switch(plan)) {
-        page.push(switch(plan));
+    // The selectors change after `verify`.
+    let before = ["preflight", "prepare", "verify"];
+    let (first, then): (Vec<&Stage>, Vec<&Stage>) = plan.stages.iter().partition(|s| before.contains(&s.name.as_str()));
+    first.into_iter().for_each(|s| of_stage(page, s));
+    page.push(switch(plan));
+    then.into_iter().for_each(|s| of_stage(page, s));
+}
+
+fn of_stage(page: &mut Page, stage: &Stage) {
+    page.push(Line::new().text("  ").tone(Tone::Strong, &stage.name));
+    for (i, step) in stage.steps.iter().enumerate() {
+        let arm = if i + 1 == stage.steps.len() { Glyph::Last } else { Glyph::Branch };
+        page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(one(step)));
     }
 }
 

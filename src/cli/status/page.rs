@@ -14,9 +14,9 @@ pub(crate) fn page(status: &Status, look: Look, now: Timestamp) -> Page {
     let mut page = Page::new();
     head(&mut page, status, now);
     asks(&mut page, status, now);
-    steps(&mut page, status, look, now);
+    steps(&mut page, status, now);
     triggers(&mut page, status, look, now);
-    sides(&mut page, &status.sides, look, now);
+    sides(&mut page, &status.sides, now);
     deadlines(&mut page, status, now);
     decisions(&mut page, status, now);
     hidden(&mut page, status);
@@ -153,8 +153,7 @@ fn gate(page: &mut Page, gate: &Gate, now: Timestamp) {
     }
 }
 
-pub(crate) fn steps(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
-    let _ = look;
+pub(crate) fn steps(page: &mut Page, status: &Status, now: Timestamp) {
     if status.stages.is_empty() {
         return;
     }
@@ -294,8 +293,7 @@ fn seconds(s: u64) -> String {
     time::long(jiff::SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)))
 }
 
-pub(crate) fn sides(page: &mut Page, sides: &[Side], look: Look, now: Timestamp) {
-    let _ = look;
+pub(crate) fn sides(page: &mut Page, sides: &[Side], now: Timestamp) {
     page.heading("Sides");
     for side in sides {
         let release = side.release.as_ref().map(|r| format!("@{r}")).unwrap_or_default();

@@ -54,7 +54,7 @@ fn add(rows: &mut Vec<Row<'static>>, more: Vec<Row<'static>>) {
 fn story(shown: &Shown, look: Look, width: usize, now: Timestamp) -> Vec<Row<'static>> {
     let (mut asks, mut steps) = (Page::new(), Page::new());
     page::asks(&mut asks, shown.status, now);
-    page::steps(&mut steps, shown.status, look, now);
+    page::steps(&mut steps, shown.status, now);
     // What is to be read and copied is wrapped.
     let mut rows: Vec<Row> = asks.lines.iter().flat_map(|l| wrap(l, look, width)).collect();
     add(&mut rows, cut_all(&steps, look, width));
@@ -65,7 +65,7 @@ fn story(shown: &Shown, look: Look, width: usize, now: Timestamp) -> Vec<Row<'st
 fn sides(shown: &Shown, look: Look, width: usize, now: Timestamp) -> Vec<Row<'static>> {
     let mut lines = Page::new();
     triggers(&mut lines, shown, look, width, now);
-    page::sides(&mut lines, &shown.status.sides, look, now);
+    page::sides(&mut lines, &shown.status.sides, now);
     cut_all(&lines, look, width)
 }
 

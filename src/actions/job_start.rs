@@ -40,6 +40,10 @@ pub fn look(
 ) -> Start {
     let Some(started) = claim.started else { return Start::GoOn };
     let pod = view.pod.as_ref();
+    // The kubelet writes the states of a pod that is being deleted anew: they say nothing of what it waited for.
+    if claim.not_started.is_some() && pod.is_some_and(|pod| pod.gone_by.is_some()) {
+        return Start::GoOn;
+    }
     let seen = pod.and_then(why::not_started);
     let stands = |cause: &Cause| cause.patience < Patience::Starting;
     let cause = match (seen.filter(stands), pod) {

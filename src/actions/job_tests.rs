@@ -8,7 +8,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
 use crate::effect::{Attempt, Effect, Outcome, Read};
 use crate::plan::{Action, PlanStep, Stage};
-use crate::world::{ContainerView, EventView, JobEnd, JobResult, JobView, PodView, Reading, Seen};
+use crate::world::{ContainerEnd, ContainerView, EventView, JobEnd, JobResult, JobView, PodView, Reading, Seen};
 
 pub(super) fn migrate(extra: Value) -> PlanStep {
     let mut job = json!({"template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}, "deadline": "60s"});
@@ -380,6 +380,24 @@ fn what_may_pass_is_waited_for_until_the_deadline_and_then_named() {
     result(&mut f, JobResult { problem: Some("it has left no pod".into()), ..JobResult::default() });
     let (r, _) = go(&mut f, &s, &r);
     assert!(r.message.as_ref().is_some_and(|m| m.contains("container a: it is being created from x:1")), "{r:?}");
+    // What it waited for stays known when its pod is deleted, whatever the kubelet says of its containers then.
+    let mut f = Fixture::new();
+    let r = running(&mut f, &s);
+    with_pod(&mut f, Some(waits("ErrImagePull", UNREACHED)));
+    let (mut r, _) = go(&mut f, &s, &r);
+    let unknown = ContainerEnd { reason: "ContainerStatusUnknown".into(), id: String::new() };
+    for terminated in [None, Some(unknown)] {
+        let mut pod = waits("ContainerCreating", "");
+        pod.gone_by = Some(f.world.now);
+        pod.containers[0].terminated = terminated;
+        with_pod(&mut f, Some(pod));
+        f.after(10);
+        (r, _) = go(&mut f, &s, &r);
+    }
+    ended(&mut f, late());
+    result(&mut f, JobResult { problem: Some("it has left no pod".into()), ..JobResult::default() });
+    let (r, _) = go(&mut f, &s, &r);
+    assert!(r.message.as_ref().is_some_and(|m| m.contains("ErrImagePull of")), "{r:?}");
     // A container that has run is not to be excused by what came before.
     let mut f = Fixture::new();
     let r = running(&mut f, &s);

@@ -79,7 +79,8 @@ fn what_is_not_over_within_its_time_is_cut_and_users_go_back() {
         let status = status(t.ends("shop", Phase::RolledBack, 60).await?)?;
         let (decided, restored) = times(&status)?;
         let took = restored.duration_since(decided);
-        ensure!((2000..4500).contains(&took.as_millis()), "restored after {took}");
+        // Far from the 20 s of the answer and the 60 s of the step; how fast beyond the 2 s is the machine's matter.
+        ensure!((2000..15_000).contains(&took.as_millis()), "restored after {took}");
         let cut = record(&status, "page-on")?;
         ensure!(cut.message.as_ref().is_some_and(|m| m.contains("within 2s")), "{cut:?}");
         ensure!(record(&status, "next")?.state == StepState::Skipped);

@@ -1,6 +1,7 @@
 //! `kubectl cutover check` on installations, rights and Cutovers that are in order, and on broken ones.
 
 use anyhow::{Context, Result, ensure};
+use cutover::api::Cutover;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -136,10 +137,18 @@ fn what_is_broken_around_a_cutover_is_named_with_its_remedy() {
         )
         .await?;
         let report = check(t, None, &[], 1).await?;
+        // Of two of the same second the uid says which one is the older.
+        let mut born = vec![];
+        for name in ["shop", "other"] {
+            let meta = t.api::<Cutover>().get(name).await?.metadata;
+            born.push((meta.creation_timestamp.map(|at| at.0), meta.uid, name));
+        }
+        let younger = born.into_iter().max().map_or("", |(.., name)| name);
         for cutover in ["shop", "other"] {
             let twice = lines(&report, "service-claimed-twice", Some(cutover));
             ensure!(twice.len() == 1 && twice[0]["state"] == "failed", "{twice:#?}");
-            ensure!(twice[0]["remedy"].as_str().is_some_and(|r| r.contains("edit cutover other")), "{twice:#?}");
+            let remedy = format!("edit cutover {younger} ");
+            ensure!(twice[0]["remedy"].as_str().is_some_and(|r| r.contains(&remedy)), "{twice:#?}");
         }
         has(&report, "accepted", "ok", &[])?;
         has(&report, "autoscaler", "warning", &["HorizontalPodAutoscaler web", "green by none", "kubectl autoscale"])?;

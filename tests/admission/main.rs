@@ -2,6 +2,7 @@
 //!
 //! Needs a cluster (`KUBECONFIG`), which `make test` gives; only CUTOVER_E2E=skip leaves the tests out.
 
+mod aggregated;
 mod agreement;
 mod cluster;
 mod corpus;

@@ -98,6 +98,7 @@ fn each_switch_gives_what_it_says() {
         "image.digest=sha256:aa8c09b0c53cd8c8c1ae2e2f1fbd1a1d1d5fc4f3d2a4d5a6c7b8d9e0f1a2b3c4",
         "admission.operators={jane@example.com}",
         "admission.systemApprovers=true",
+        "aggregatedRoles=false",
         "crds.install=false",
         "podDisruptionBudget.enabled=false",
         "networkPolicy.egress[0].ports[0].port=443",

@@ -58,6 +58,20 @@ running_count() {
   say "$count"
 }
 
+cluster_build() {
+  check_settings
+  ! is_external || return 0
+  need_root build
+  build_all
+}
+
+# The paths of the images come in `default_images`.
+build_all() {
+  install_packages
+  build_binaries
+  build_default_images
+}
+
 cluster_up() {
   local started default_images component
   check_settings
@@ -84,9 +98,7 @@ cluster_up() {
   fi
   [[ ! -e $RUN && ! -e /run/netns/$NETNS ]] || remove_cluster
 
-  install_packages
-  build_binaries
-  build_default_images
+  build_all
 
   started=$(now)
   exec 6>&2

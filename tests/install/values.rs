@@ -101,7 +101,8 @@ fn each_switch_gives_what_it_says() {
         "aggregatedRoles=false",
         "crds.install=false",
         "podDisruptionBudget.enabled=false",
-        "networkPolicy.egress[0].ports[0].port=443",
+        "networkPolicy.egress.apiServer.peers[0].ipBlock.cidr=10.0.0.1/32",
+        "networkPolicy.egress.extra[0].to[0].ipBlock.cidr=192.0.2.7/32",
         "monitoring.serviceMonitor.enabled=true",
         "monitoring.prometheusRule.enabled=true",
     ]);
@@ -144,6 +145,24 @@ fn each_switch_gives_what_it_says() {
     assert!(rules.as_array().is_some_and(|r| r.len() > 3), "{rules}");
     let policy = find(&all, "NetworkPolicy").expect("a NetworkPolicy");
     assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+    let egress = policy["spec"]["egress"].as_array().cloned().unwrap_or_default();
+    let open: Vec<&Value> = egress.iter().filter(|rule| rule["to"].is_null()).collect();
+    assert!(open.len() == 1 && open[0]["ports"][0]["port"] == 53, "only names are asked anywhere: {open:?}");
+    for address in ["10.0.0.1/32", "192.0.2.7/32"] {
+        assert!(egress.iter().any(|rule| rule["to"][0]["ipBlock"]["cidr"] == address), "{address}: {egress:?}");
+    }
+    let roles = |all: &[Value]| all.iter().filter(|o| o["metadata"]["labels"].to_string().contains("aggregate-to-")).count();
+    assert_eq!(roles(&all), 0);
+
+    let all = rendered(&[]);
+    assert_eq!(roles(&all), 3);
+    let egress = &find(&all, "NetworkPolicy").expect("a NetworkPolicy")["spec"]["egress"];
+    // What nobody has named is closed: no rule is for any address on any port.
+    let any = |rule: &Value| rule["ports"].is_null() && rule["to"] != serde_json::json!([{"namespaceSelector": {}}]);
+    assert!(egress.as_array().is_some_and(|all| all.len() == 3 && !all.iter().any(any)), "{egress}");
+    let open = rendered(&["networkPolicy.egress.closed=false"]);
+    let policy = find(&open, "NetworkPolicy").expect("a NetworkPolicy");
+    assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress"]));
 }
 
 /// Values of a source with everything, and one that a name is enough for.

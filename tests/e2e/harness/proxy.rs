@@ -30,6 +30,8 @@ pub enum Fault {
     BlackHole,
     /// It passes this much later.
     Delay(Duration),
+    /// It passes this much later, even if its sender has given it up by then.
+    Late(Duration),
 }
 
 /// Whether a request is the one to be held, given its method, path and query, and body.
@@ -246,6 +248,13 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
             pass_or_hold(&inner, request).await
+        }
+        Some(Fault::Late(time)) => {
+            let task = tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                pass(&inner, request).await
+            });
+            task.await.unwrap_or_else(|error| plain(502, &error.to_string()))
         }
         None => pass_or_hold(&inner, request).await,
     }

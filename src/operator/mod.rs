@@ -121,10 +121,10 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let observer =
         Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, meter.watches().clone());
     let health = Arc::new(Health::new(meter.watches().clone()));
-    let (nodes, ended) = (observer.clone(), stop.clone());
+    let (shared, ended, of) = (observer.clone(), stop.clone(), flags.namespaces.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = nodes.watch_nodes() => {}
+            ((), ()) = async { tokio::join!(shared.watch_nodes(), shared.watch_ours(&of)) } => {}
             () = ended.cancelled() => {}
         }
     });

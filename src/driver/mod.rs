@@ -25,6 +25,7 @@ mod mailbox;
 pub mod manager;
 pub mod record;
 mod tasks;
+pub(crate) mod told;
 
 use mailbox::{Mailbox, Post};
 use record::Record;

@@ -1,7 +1,8 @@
 //! Notes become one log line, one Event and a count each; never in the way of a run.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -16,8 +17,12 @@ use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 use crate::decide::Note;
 use crate::meter::Meter;
 
-/// Events waiting to be written; more are dropped and counted.
+/// Events of one writer waiting to be written; more are dropped and counted.
 const ROOM: usize = 512;
+/// Events of one namespace waiting to be written: nobody's flood loses another's.
+const SHARE: usize = 64;
+/// Tasks that write Events. A namespace has one of them, so that its Events come in their order.
+const WRITERS: usize = 4;
 
 /// What a note is about.
 #[derive(Clone, Debug, Default)]
@@ -37,40 +42,95 @@ pub struct About {
 /// What is called once it is known whether an Event was received.
 pub(crate) type Receipt = Box<dyn FnOnce(bool) + Send>;
 
+/// Events that wait, by namespace.
+#[derive(Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Shares {
+    /// A place, until it is dropped; `None`: the namespace has all of its share.
+    fn place(&self, namespace: &str) -> Option<Place> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = all.entry(namespace.to_owned()).or_default();
+        if *taken >= SHARE {
+            return None;
+        }
+        *taken += 1;
+        Some(Place { all: self.clone(), namespace: namespace.to_owned() })
+    }
+}
+
+/// The place of one Event.
+struct Place {
+    all: Shares,
+    namespace: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = all.get_mut(&self.namespace) {
+            *taken -= 1;
+            if *taken == 0 {
+                all.remove(&self.namespace);
+            }
+        }
+    }
+}
+
+/// An Event on its way.
+struct Waiting {
+    event: Event,
+    receipt: Option<Receipt>,
+    place: Place,
+}
+
+/// Writes Events as the operator, one after the other.
+async fn write(client: Client, meter: Meter, mut events: mpsc::Receiver<Waiting>) {
+    while let Some(Waiting { event, receipt, place }) = events.recv().await {
+        let api: Api<Event> = Api::namespaced(client.clone(), &place.namespace);
+        let received = match call(api.create(&PostParams::default(), &event)).await {
+            Ok(_) => true,
+            // Told before, by this process or its predecessor.
+            Err(e) if e.class == Class::Conflict => true,
+            Err(e) => {
+                meter.event_lost("refused");
+                tracing::debug!(error = %e, "an Event was not written");
+                false
+            }
+        };
+        drop(place);
+        if let Some(receipt) = receipt {
+            receipt(received);
+        }
+    }
+}
+
 /// Tells notes.
 #[derive(Clone)]
 pub struct Publisher {
-    queue: mpsc::Sender<(Event, Option<Receipt>)>,
+    writers: [mpsc::Sender<Waiting>; WRITERS],
+    shares: Shares,
     meter: Meter,
     instance: String,
     told: Arc<AtomicU64>,
 }
 
 impl Publisher {
-    /// Starts the task that writes Events as the operator.
+    /// Starts the tasks that write Events as the operator.
     pub fn start(client: Client, meter: Meter, instance: String) -> Self {
-        let (queue, mut events) = mpsc::channel::<(Event, Option<Receipt>)>(ROOM);
-        let count = meter.clone();
-        tokio::spawn(async move {
-            while let Some((event, receipt)) = events.recv().await {
-                let namespace = event.metadata.namespace.clone().unwrap_or_default();
-                let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-                let received = match call(api.create(&PostParams::default(), &event)).await {
-                    Ok(_) => true,
-                    // Told before, by this process or its predecessor.
-                    Err(e) if e.class == Class::Conflict => true,
-                    Err(e) => {
-                        count.event_lost("refused");
-                        tracing::debug!(error = %e, "an Event was not written");
-                        false
-                    }
-                };
-                if let Some(receipt) = receipt {
-                    receipt(received);
-                }
-            }
+        let writers = std::array::from_fn(|_| {
+            let (writer, events) = mpsc::channel(ROOM);
+            tokio::spawn(write(client.clone(), meter.clone(), events));
+            writer
         });
-        Self { queue, meter, instance, told: Arc::default() }
+        Self { writers, shares: Shares::default(), meter, instance, told: Arc::default() }
+    }
+
+    /// Whoever writes the Events of a namespace.
+    fn writer(&self, namespace: &str) -> &mpsc::Sender<Waiting> {
+        let sum: usize = namespace.bytes().map(usize::from).sum();
+        let [first, ..] = &self.writers;
+        self.writers.get(sum % WRITERS).unwrap_or(first)
     }
 
     /// Tells a note once.
@@ -83,9 +143,17 @@ impl Publisher {
     pub fn send(&self, about: &About, note: &Note, receipt: Option<Receipt>) {
         let now = Timestamp::now();
         let event = event(about, note, &self.instance, now, self.told.fetch_add(1, Ordering::Relaxed));
-        if let Err(full) = self.queue.try_send((event, receipt)) {
+        let lost = match self.shares.place(&about.namespace) {
+            Some(place) => self
+                .writer(&about.namespace)
+                .try_send(Waiting { event, receipt, place })
+                .err()
+                .map(|full| full.into_inner().receipt),
+            None => Some(receipt),
+        };
+        if let Some(receipt) = lost {
             self.meter.event_lost("queue_full");
-            if let (_, Some(receipt)) = full.into_inner() {
+            if let Some(receipt) = receipt {
                 receipt(false);
             }
         }
@@ -162,6 +230,42 @@ mod tests {
         let long = |s: &Option<String>| s.as_ref().map_or(0, |s| s.len());
         assert!(long(&e.reason) <= 128 && long(&e.note) <= 1024 && long(&e.reporting_instance) <= 128);
         assert_eq!(e.action.as_deref(), Some("Cutover"), "an Event without an action is refused");
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_floods_loses_its_own_events_alone() {
+        let open = Arc::new(tokio::sync::Semaphore::new(0));
+        let gate = open.clone();
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let gate = gate.clone();
+            async move {
+                // Until the API server answers again.
+                drop(gate.acquire().await);
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(b"{}".to_vec())))
+            }
+        });
+        let publisher = Publisher::start(Client::new(service, "a"), Meter::new().expect("metrics"), "i".into());
+        let note = Note { warning: false, reason: "R".into(), subject: String::new(), message: String::new() };
+        let (told, mut received) = tokio::sync::mpsc::unbounded_channel();
+        let send = |namespace: &str, count: usize| {
+            let about = About { namespace: namespace.into(), cutover: "shop".into(), ..About::default() };
+            for _ in 0..count {
+                let (told, namespace) = (told.clone(), namespace.to_owned());
+                let receipt: Receipt = Box::new(move |received| drop(told.send((namespace, received))));
+                publisher.send(&about, &note, Some(receipt));
+            }
+        };
+        send("loud", 1000);
+        send("quiet", 10);
+        open.add_permits(10_000);
+        let mut count = HashMap::<(String, bool), usize>::new();
+        for _ in 0..1010 {
+            *count.entry(received.recv().await.expect("an answer")).or_default() += 1;
+        }
+        let of = |namespace: &str, received| count.get(&(namespace.to_owned(), received)).copied().unwrap_or_default();
+        assert_eq!((of("quiet", true), of("quiet", false)), (10, 0));
+        assert_eq!((of("loud", true), of("loud", false)), (SHARE, 1000 - SHARE));
+        assert!(publisher.shares.0.lock().expect("nobody else").is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -22,6 +22,7 @@ use tracing::Instrument;
 use crate::api::decision::CutoverDecision;
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, TemplateKind};
 use crate::driver::manager::{Namespaces, RunSeen, watched};
+use crate::driver::told::Told;
 use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::watch::{Named, watch as watch_for_ever};
@@ -82,7 +83,7 @@ enum WatchResult {
 pub async fn run(
     cx: Arc<Controller>,
     namespaces: Namespaces,
-    mut runs: mpsc::Receiver<RunSeen>,
+    mut runs: Told,
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
@@ -139,10 +140,12 @@ pub async fn run(
                 let Ok((key, again)) = ended else { continue };
                 queue.done(key, again);
             }
-            Some(seen) = runs.recv() => match seen {
-                RunSeen::Active(run) => see(&cx, WatchEvent::Active(run), &mut queue, &leads),
-                RunSeen::Left(run) => see(&cx, WatchEvent::Left(run), &mut queue, &leads),
-                RunSeen::Listed => lists_missing.2 = false,
+            all = runs.next() => for seen in all {
+                match seen {
+                    RunSeen::Active(run) => see(&cx, WatchEvent::Active(run), &mut queue, &leads),
+                    RunSeen::Left(run) => see(&cx, WatchEvent::Left(run), &mut queue, &leads),
+                    RunSeen::Listed => lists_missing.2 = false,
+                }
             },
             Some(heard) = watches.next() => match heard {
                 WatchResult::Cutover(watch, event) => match *event {

@@ -7,6 +7,11 @@ use tokio::time::Instant;
 
 use crate::pilot::cutover::Key;
 
+/// A namespace has no more looks under way while others wait.
+const SHARE: usize = 4;
+/// And never more than this: the others need not wait for one of them to end.
+const MOST: usize = 12;
+
 /// What waits to be looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -44,18 +49,25 @@ impl Queue {
         }
     }
 
-    /// When the next is due.
+    fn busy_in(&self, namespace: &str) -> usize {
+        self.busy.iter().filter(|key| key.namespace == namespace).count()
+    }
+
+    /// When the next that may be taken is due.
     pub fn next(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.iter().find(|(_, key)| self.busy_in(&key.namespace) < MOST).map(|(at, _)| *at)
     }
 
     /// The next that is due, which is then busy until [`Queue::done`].
     pub fn take(&mut self) -> Option<Key> {
-        let (at, _) = self.due.first()?;
-        if *at > Instant::now() {
-            return None;
-        }
-        let (_, key) = self.due.pop_first()?;
+        let now = Instant::now();
+        let under = |share: usize| {
+            let mut due = self.due.iter().take_while(|(at, _)| *at <= now);
+            due.find(|(_, key)| self.busy_in(&key.namespace) < share).cloned()
+        };
+        let next = under(SHARE).or_else(|| under(MOST))?;
+        self.due.remove(&next);
+        let (_, key) = next;
         self.at.remove(&key);
         self.busy.insert(key.clone());
         Some(key)
@@ -118,6 +130,24 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.done(key("web"), None);
         assert_eq!(queue.take(), None, "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_namespace_keeps_the_others_waiting() {
+        let of = |namespace: &str, n: usize| Key { namespace: namespace.into(), name: format!("c{n}") };
+        let mut queue = Queue::default();
+        (0..100).for_each(|n| queue.now(of("crowd", n)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        queue.now(of("quiet", 0));
+        let mut taken: Vec<Key> = (0..5).filter_map(|_| queue.take()).collect();
+        assert_eq!(taken.last(), Some(&of("quiet", 0)), "it came last and is looked at fifth");
+        taken.extend(std::iter::from_fn(|| queue.take()));
+        assert_eq!(taken.len(), MOST + 1, "what is left is free for others");
+        assert_eq!(queue.next(), None, "nothing is due that may be taken");
+        queue.now(of("late", 0));
+        assert_eq!((queue.next(), queue.take()), (Some(Instant::now()), Some(of("late", 0))));
+        queue.done(taken.swap_remove(0), None);
+        assert_eq!(queue.take().map(|key| key.namespace), Some("crowd".into()));
     }
 
     #[tokio::test(start_paused = true)]

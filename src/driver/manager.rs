@@ -10,11 +10,12 @@ use futures::stream::{BoxStream, SelectAll};
 use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::told::Tell;
 use super::{Context, drive};
 use crate::api::LABEL_CUTOVER;
 use crate::api::run::CutoverRun;
@@ -74,7 +75,7 @@ struct Driven {
 pub async fn run(
     cx: Arc<Context>,
     namespaces: Namespaces,
-    tell: mpsc::Sender<RunSeen>,
+    tell: Tell,
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
@@ -139,8 +140,7 @@ pub async fn run(
                             stop.cancel();
                         });
                     }
-                    // A controller that is gone is not told; the process is then about to end.
-                    tell.send(seen).await.ok();
+                    tell.tell(seen);
                 }
             }
         }

@@ -25,14 +25,13 @@ mod mailbox;
 pub mod manager;
 pub mod record;
 mod tasks;
+pub(crate) mod told;
 
 use mailbox::{Mailbox, Post};
 use record::Record;
 
 /// Pauses between readings of a run that cannot be read.
 const OPEN_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Pause before watches that ended are started again.
-const WATCH_AGAIN: Duration = Duration::from_millis(200);
 
 /// What drivers share.
 pub struct Context {
@@ -120,12 +119,12 @@ impl Driver {
         about: About,
         pilot: Pilot,
     ) -> Self {
-        let (post, mailbox) = mailbox::mailbox();
+        // Before anything is read: what changes from then on is heard.
+        let (post, mailbox) = mailbox::mailbox(cx.observer.feed(&pilot.scope(), pilot.plan()));
         Self { cx, stop, clock, record, about, pilot, mailbox, post, tasks: JoinSet::new(), reads: HashMap::new() }
     }
 
     async fn run(mut self) -> End {
-        let mut watches = self.watches();
         let mut stopping = false;
         loop {
             let now = self.clock.now();
@@ -163,20 +162,11 @@ impl Driver {
                         }
                         () = self.mailbox.wait() => {}
                         Some(_) = self.tasks.join_next() => {}
-                        Some(ended) = watches.join_next() => {
-                            tracing::warn!(?ended, "a watch ended; all of the run's start anew");
-                            tokio::time::sleep(WATCH_AGAIN).await;
-                            watches = self.watches();
-                        }
                         () = tokio::time::sleep_until(self.clock.0 + alarm) => {}
                     }
                 }
             }
         }
-    }
-
-    fn watches(&self) -> JoinSet<()> {
-        self.cx.observer.watch(&self.pilot.scope(), self.pilot.plan(), self.post.sightings.clone())
     }
 
     fn hear(&mut self, heard: Heard) {

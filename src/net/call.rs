@@ -132,8 +132,8 @@ pub(crate) async fn call_within<T>(
     }
 }
 
-/// A read that a restore waits for: asked again beside itself while it is not answered, each time on another connection.
-/// The first answer counts.
+/// A call that somebody waits for and that may be made more than once, such as a read before a restore: made again beside
+/// itself while it is not answered, each time on another connection. The first answer counts.
 pub(crate) async fn insist<T, F>(limit: Duration, ask: impl Fn() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<T, kube::Error>>,

@@ -3,8 +3,8 @@
 //!
 //! # The rule for an operator that cannot renew its Lease
 //! - Until the moment named, it writes. After it, it is *lapsed* and its client refuses every write, so no run is started,
-//!   no intent claimed and no step carried out. Its drivers go on looking, and a renewal that succeeds (nobody took the
-//!   Lease meanwhile: a compare-and-swap proves it) lets them write again.
+//!   no intent claimed and no step carried out. Its drivers go on looking. It renews no more, but is a
+//!   candidate like the others; if it takes the Lease again (a compare-and-swap: nobody else had it meanwhile), they write.
 //! - One write is exempt: a restore that is due. It stands on the claim of the switch, not on a Lease, so a lapsed operator
 //!   makes it after the usual patience with its own record, if a live reading of the run, made *after* that of the Service
 //!   whose resourceVersion the patch tests, says that the switch stands and the run is not over (see `route::restore`).

@@ -24,8 +24,6 @@
 //! of every write.
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
@@ -42,19 +40,23 @@ mod changed;
 mod configuration;
 mod dry_run;
 mod events;
+pub(crate) mod feed;
 pub(crate) mod forgery;
 mod job_result;
+mod kept;
 mod logs;
 pub(crate) mod machines;
 mod metrics;
 mod nodes;
+mod ours;
 mod refresh;
 mod resource;
 pub mod scope;
 mod selectors;
+mod space;
+mod state;
 mod usage;
 mod waits;
-mod watch;
 
 /// Reads for any run. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +69,8 @@ pub(crate) struct Observer {
     waits: waits::Waits,
     watches: Watches,
     nodes: nodes::Nodes,
+    spaces: space::Spaces,
+    ours: ours::Ours,
 }
 
 impl Observer {
@@ -82,6 +86,8 @@ impl Observer {
             waits: waits::Waits::default(),
             watches,
             nodes: nodes::Nodes::default(),
+            spaces: space::Spaces::default(),
+            ours: ours::Ours::default(),
         }
     }
 
@@ -90,17 +96,21 @@ impl Observer {
         self.nodes.clone().watch(self.client.clone(), &self.watches).await;
     }
 
-    /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.
-    pub fn watch(&self, scope: &RunScope, plan: &Plan, tx: mpsc::Sender<Sighting>) -> JoinSet<()> {
-        let watches = watch::Watches {
-            client: self.client.clone(),
-            scope: scope.clone(),
-            waits: self.waits.clone(),
-            board: self.watches.clone(),
-            nodes: self.nodes.clone(),
-            tx,
-        };
-        watches.start(plan)
+    /// Watches Cutovers and decisions of these namespaces (none: of all) for all runs, for ever.
+    pub(crate) async fn watch_ours(&self, namespaces: &[String]) {
+        self.ours.watch(&self.source(), namespaces).await;
+    }
+
+    fn source(&self) -> space::Source {
+        space::Source { client: self.client.clone(), board: self.watches.clone(), waits: self.waits.clone() }
+    }
+
+    /// What a run hears of the shared watches. Those of its namespace that it needs are begun.
+    pub(crate) fn feed(&self, scope: &RunScope, plan: &Plan) -> feed::Feed {
+        let subscriber = feed::Subscriber::new(feed::Wants::of(scope, plan));
+        let space = self.spaces.join(&self.source(), &subscriber);
+        self.ours.join(&subscriber);
+        feed::Feed::new(subscriber, space, self.ours.clone(), self.nodes.follow())
     }
 
     /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] if all could

@@ -11,7 +11,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::{Observer, RunScope, convert, scope, watch};
+use super::{Observer, RunScope, convert, ours, scope};
 use crate::api::step::WorkloadRef;
 use crate::api::{Cutover, CutoverDecision};
 use crate::net::call::answered;
@@ -79,13 +79,17 @@ impl Live<'_> {
 
     async fn cutover(self, name: &str) -> Part {
         let found = call("Cutover", self.api::<DeserializeGuard<Cutover>>().get_opt(name)).await?;
+        if let Some(found) = &found {
+            let version = found.resource_version();
+            self.observer.ours.read_live(&self.scope.namespace, name, version.as_deref());
+        }
         let view = match found {
             None => None,
             Some(DeserializeGuard(Err(error))) if error.metadata.deletion_timestamp.is_some() => None,
             Some(DeserializeGuard(Err(error))) => return Err(format!("Cutover {name} cannot be read: {error}")),
             Some(DeserializeGuard(Ok(object))) => {
                 let deleting = object.metadata.deletion_timestamp.is_some();
-                let going = deleting && watch::going(&self.observer.client, &self.scope.namespace).await?;
+                let going = deleting && ours::going(&self.observer.client, &self.scope.namespace).await?;
                 Some(convert::cutover(&object, going))
             }
         };
@@ -102,7 +106,7 @@ impl Live<'_> {
             }
         };
         let list = call("decisions", list).await?;
-        let mut views: Vec<_> = list.items.into_iter().filter_map(watch::readable).collect();
+        let mut views: Vec<_> = list.items.into_iter().filter_map(ours::readable).collect();
         convert::order(&mut views);
         Ok(vec![Sighting::Decisions(views)])
     }
@@ -110,7 +114,7 @@ impl Live<'_> {
     async fn pods(self, plan: &Plan) -> Part {
         let wanted = scope::PodsOfRun::of(plan);
         let list = call("pods", self.api::<Pod>().list(&ListParams::default())).await?;
-        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).filter_map(|pod| wanted.keep(pod)).collect())])
+        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).filter(|pod| wanted.has(pod)).collect())])
     }
 
     async fn service(self, name: &str) -> Part {

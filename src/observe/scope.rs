@@ -22,7 +22,7 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
 
 /// Which pods of the namespace a run looks at: those that carry all values of a side's selector, and those of every
 /// workload that it names. No label selects both, since pods without a Service need not carry a side's labels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PodsOfRun {
     sides: [BTreeMap<String, String>; 2],
     workloads: BTreeSet<WorkloadRef>,
@@ -34,10 +34,19 @@ impl PodsOfRun {
         Self { sides: [plan.old.selector.clone(), plan.target.selector.clone()], workloads: workloads(plan) }
     }
 
-    /// The pod, if it is one of them.
-    pub fn keep(&self, pod: PodView) -> Option<PodView> {
+    /// Whether the pod is one of them.
+    pub fn has(&self, pod: &PodView) -> bool {
         let named = pod.workload.as_ref().is_some_and(|w| self.workloads.contains(w));
-        (named || self.sides.iter().any(|side| carries(&pod.labels, side))).then_some(pod)
+        named || self.sides.iter().any(|side| carries(&pod.labels, side))
+    }
+}
+
+#[cfg(test)]
+impl PodsOfRun {
+    /// Those with one of two labels.
+    pub(super) fn labelled(old: (&str, &str), new: (&str, &str)) -> Self {
+        let side = |(key, value): (&str, &str)| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        Self { sides: [side(old), side(new)], workloads: BTreeSet::new() }
     }
 }
 
@@ -46,9 +55,12 @@ pub fn name(name: &str) -> String {
     format!("metadata.name={name}")
 }
 
+/// The label of an EndpointSlice that names its Service.
+pub(super) const LABEL_SERVICE: &str = "kubernetes.io/service-name";
+
 /// EndpointSlices of a Service.
 pub fn slices(service: &str) -> String {
-    format!("kubernetes.io/service-name={service}")
+    format!("{LABEL_SERVICE}={service}")
 }
 
 /// Jobs of a run, and their pods.
@@ -56,9 +68,12 @@ pub fn jobs(run_uid: &str) -> String {
     format!("{LABEL_RUN}={run_uid}")
 }
 
+/// Decisions that have no answer yet.
+pub(super) const OPEN: &str = "status.state!=Answered";
+
 /// Decisions on a run that have no answer yet. Definitions of an older version cannot select by that (`answered`).
 pub fn decisions(run_uid: &str, answered: bool) -> String {
-    let open = if answered { "" } else { ",status.state!=Answered" };
+    let open = if answered { String::new() } else { format!(",{OPEN}") };
     format!("spec.runUID={run_uid}{open}")
 }
 

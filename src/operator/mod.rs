@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Actor;
 use crate::controller::{self, Controller};
 use crate::driver::Context;
 use crate::driver::manager::{self, Namespaces};
+use crate::driver::told::told;
 use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
@@ -121,10 +122,10 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let observer =
         Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, meter.watches().clone());
     let health = Arc::new(Health::new(meter.watches().clone()));
-    let (nodes, ended) = (observer.clone(), stop.clone());
+    let (shared, ended, of) = (observer.clone(), stop.clone(), flags.namespaces.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = nodes.watch_nodes() => {}
+            ((), ()) = async { tokio::join!(shared.watch_nodes(), shared.watch_ours(&of)) } => {}
             () = ended.cancelled() => {}
         }
     });
@@ -167,7 +168,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
 
     tokio::spawn(cluster::probe(client.clone(), health.clone(), stop.clone()));
     tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
-    let (tell, runs) = mpsc::channel(256);
+    let (tell, runs) = told();
     let leads = || election.leads.clone();
     let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), tell, leads(), stop.clone()));
     let control = tokio::spawn(controller::run(controller, namespaces, runs, leads(), stop.clone()));

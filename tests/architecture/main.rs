@@ -65,6 +65,7 @@ const IMPORTS: [(&str, &[&str]); 26] = [
             "plan",
             "status",
             "spans",
+            "effect::protocol::JsonPatch",
             "decide::Note",
             "net",
             "observe",

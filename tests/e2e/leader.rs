@@ -279,3 +279,74 @@ fn a_leader_cut_off_from_its_lease_begins_nothing_and_still_restores() {
         Ok(())
     });
 }
+
+/// Writes of the Lease take so long on this way, and are carried out whatever becomes of their sender.
+fn slow_lease(proxy: &Proxy, time: Duration) {
+    proxy.fail(move |method, path| {
+        (*method != http::Method::GET && path.contains("/leases")).then_some(Fault::Late(time))
+    });
+}
+
+#[test]
+fn a_leader_whose_renewals_take_long_goes_on() {
+    e2e("leader_slow_lease", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        t.web().await?;
+        let (_a, _b) = pair(t, Some(&proxy.url)).await?;
+        slow_lease(&proxy, Duration::from_millis(1500));
+        // Only slow ones keep it from here on.
+        next_renewal(t).await?;
+        next_renewal(t).await?;
+        t.cutover("shop", &spec().replace("for: 60s", "for: 8s")).await?;
+        t.ends("shop", Phase::Completed, 90).await?;
+        follows(t)?;
+        let log = t.log_of("a")?;
+        ensure!(!log.contains("does not hold its Lease"), "it could not write all the time: {log}");
+        ensure!(!log.contains("the Lease cannot be written"), "renewals failed: {log}");
+        ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
+        Ok(())
+    });
+}
+
+/// Renewals of the leader take longer and longer while one of its Jobs runs. They are carried out all the same.
+async fn gives_way(t: &Case, first: &[u64], then: u64) -> Result<()> {
+    let proxy = Proxy::start().await?;
+    t.web().await?;
+    let (_a, _b) = pair(t, Some(&proxy.url)).await?;
+    t.cutover("shop", &spec().replace("for: 60s", "for: 3s")).await?;
+    t.run_until("shop", "the Job runs", secs(30), |run| {
+        let step = run.status.as_ref().and_then(|s| s.steps.iter().find(|s| s.name == "migrate"));
+        Ok(step.filter(|s| s.job.as_ref().is_some_and(|j| j.uid.is_some())).map(|_| ()))
+    })
+    .await?;
+    let since = Timestamp::now();
+    for time in first {
+        slow_lease(&proxy, Duration::from_millis(*time));
+        next_renewal(t).await?;
+    }
+    slow_lease(&proxy, Duration::from_millis(then));
+    t.leads("b", 30).await?;
+    t.ends("shop", Phase::Completed, 60).await?;
+    told(t, "renewals of the leader take too long", since)?;
+    let lines = t.audit()?;
+    let written = |l: &&Line| l.resource == "leases" && l.is_write() && l.done();
+    let taken = lines.iter().filter(written).find(|l| l.agent.ends_with("(b)")).context("b never wrote the Lease")?;
+    let before = |l: &&Line| l.agent.ends_with("(a)") && l.at < taken.at;
+    let last = lines.iter().filter(written).filter(before).next_back().context("a never wrote the Lease")?;
+    eprintln!("measured: taken {:?} after the last late renewal", after(last.at.parse()?, taken)?);
+    ensure!(!t.log_of("b")?.contains("drivers are stopped"), "the Lease went to and fro");
+    ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
+    ensure!(t.jobs()? == (1, 1), "one Job, but {:?} were created and started", t.jobs()?);
+    Ok(())
+}
+
+#[test]
+fn a_leader_whose_renewals_come_after_the_lease_was_taken_gives_way() {
+    e2e("leader_late_lease", async |t: &Case| gives_way(t, &[], 4000).await);
+}
+
+/// Each late renewal keeps the other waiting, and is worth nothing to its sender.
+#[test]
+fn a_leader_whose_renewals_are_worth_nothing_when_they_come_gives_way() {
+    e2e("leader_worthless_lease", async |t: &Case| gives_way(t, &[1500], 2800).await);
+}

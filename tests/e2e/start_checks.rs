@@ -120,7 +120,7 @@ fn a_second_installation_finds_itself_out_and_harms_nothing() {
         });
         t.apply_value(&binding).await?;
         let lease = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: second}\n\
-                     rules: [{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update]}]\n\
+                     rules: [{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update, patch]}]\n\
                      ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: second}\n\
                      roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: second}\n\
                      subjects: [{kind: ServiceAccount, name: second}]\n";

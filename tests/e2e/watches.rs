@@ -1,13 +1,14 @@
 //! Watches die: refused, reset, frozen, forgotten by the network. Health says so, and nothing needs a restart.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cutover::api::{Phase, Verb};
 use serde_json::json;
 
+use crate::harness::app::Colour;
 use crate::harness::case::secs;
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::{Case, e2e, wait};
@@ -112,28 +113,83 @@ fn a_watch_whose_place_is_forgotten_lists_what_it_has_missed() {
     e2e("watch_gone", async |t: &Case| {
         let proxy = observed(t, OBSERVED).await?;
         for (fault, name) in gone().into_iter().zip(["at-once", "as-event"]) {
-            // The controller's; a run watches its own Cutover by name.
-            let of_cutovers =
-                |path: &str| is_watch(path) && path.contains("/cutovers?") && !path.contains("fieldSelector");
+            // The controller's, and the one that all runs share.
+            let of_cutovers = |path: &str| is_watch(path) && path.contains("/cutovers?");
             proxy.fail(move |_, path| of_cutovers(path).then_some(Fault::Refuse(503)));
             proxy.end_watches(of_cutovers);
             answers(t, "readyz", 503, "the watch of cutovers", 10).await?;
             another(t, name).await?;
             // Whoever watched before the fault is told once that its place is gone; a new place is another one.
-            let told = Arc::new(AtomicBool::new(false));
-            let once = told.clone();
+            let told = Arc::new(AtomicUsize::new(0));
+            let twice = told.clone();
             proxy.fail(move |_, path| {
-                let place = of_cutovers(path) && !once.swap(true, Ordering::SeqCst);
+                let place = of_cutovers(path) && twice.fetch_add(1, Ordering::SeqCst) < 2;
                 place.then(|| fault.clone())
             });
             let took = looked_at(t, name, 30).await?;
-            ensure!(told.load(Ordering::SeqCst), "nobody was told that the place is gone");
+            ensure!(told.load(Ordering::SeqCst) > 0, "nobody was told that the place is gone");
             eprintln!("measured: 410 {name}: what was missed is seen after {took:?}");
             answers(t, "readyz", 200, "ok", 15).await?;
             proxy.heal();
         }
         t.decide("shop", Verb::Rollback).await?;
         t.ends("shop", Phase::RolledBack, 60).await.map(drop)
+    });
+}
+
+/// Watched in every namespace in which a run is driven.
+const SHARED: [&str; 5] = ["pods", "jobs", "endpointslices", "services", "deployments"];
+
+/// What is watched for runs, each as often as it is.
+fn shared(open: &[String]) -> Vec<&str> {
+    let mut all: Vec<&str> = open.iter().filter_map(|path| path.rsplit('/').next()).collect();
+    all.retain(|kind| SHARED.contains(kind));
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn three_runs_of_a_namespace_hold_no_more_watches_than_one_and_none_when_they_are_over() {
+    e2e("watches_shared", async |t: &Case| {
+        let proxy = Proxy::start().await?;
+        let spec = |app: &str, more: &str| {
+            format!(
+                "services: [{{name: {app}}}]\nsides: [{{name: blue, selector: {{side: blue}}, workloads: [{{kind: Deployment, \
+                 name: {app}-blue}}]}}, {{name: green, selector: {{side: green}}, workloads: [{{kind: Deployment, name: \
+                 {app}-green}}]}}]\n{OBSERVED}{more}"
+            )
+        };
+        for app in ["web", "api", "cart"] {
+            t.app(app, Colour::new("blue"), Colour::new("green")).await?;
+        }
+        t.start_through(Some(&proxy.url)).await?;
+        t.ready("operator").await?;
+        // The controller sees the Services' metadata at all times.
+        let idle = proxy.watches_are(secs(20), |open| shared(open) == ["services"]).await?;
+        t.cutover("one", &spec("web", "")).await?;
+        t.phase("one", Phase::Observing, 60).await?;
+        let all = ["deployments", "endpointslices", "jobs", "pods", "services", "services"];
+        let of_one = proxy.watches_are(secs(20), |open| shared(open) == all).await?;
+        t.cutover("two", &spec("api", "")).await?;
+        t.cutover("three", &spec("cart", "")).await?;
+        t.phase("two", Phase::Observing, 60).await?;
+        t.phase("three", Phase::Observing, 60).await?;
+        let of_three = proxy.watches_are(secs(20), |open| shared(open) == all).await?;
+        eprintln!(
+            "measured: watches without a run {}, of one run {}, of three {}",
+            idle.len(),
+            of_one.len(),
+            of_three.len()
+        );
+        // Each hears of its own.
+        t.fault("api", "green", json!({"error_rate": 1.0})).await?;
+        t.ends("two", Phase::RolledBack, 60).await?;
+        ensure!(t.side("web").await? == "green" && t.side("cart").await? == "green");
+        t.decide("one", Verb::Rollback).await?;
+        t.decide("three", Verb::Rollback).await?;
+        t.ends("one", Phase::RolledBack, 60).await?;
+        t.ends("three", Phase::RolledBack, 60).await?;
+        proxy.watches_are(secs(20), |open| shared(open) == ["services"]).await.map(drop)
     });
 }
 
@@ -144,7 +200,7 @@ fn one_watch_that_breaks_again_and_again_holds_up_no_other() {
         let of_pods = |path: &str| is_watch(path) && path.contains("/pods?");
         proxy.fail(move |_, path| of_pods(path).then_some(Fault::Break));
         proxy.break_watches(of_pods);
-        answers(t, "readyz", 503, "the watch of pods for run ", 10).await?;
+        answers(t, "readyz", 503, "the watch of pods in namespace ", 10).await?;
         another(t, "idle").await?;
         let took = looked_at(t, "idle", 5).await?;
         eprintln!("measured: the watch of pods broken: a Cutover is looked at after {took:?}");

@@ -18,6 +18,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("coordination.k8s.io leases list", "election"),
     ("coordination.k8s.io leases watch", "election"),
     ("coordination.k8s.io leases update", "election"),
+    ("coordination.k8s.io leases patch", "election"),
 ];
 
 /// A right, as `GROUP RESOURCE VERB`.

@@ -14,7 +14,7 @@ use super::{Case, wait};
 fn rights() -> String {
     format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: lease}}\n\
-         rules: [{{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update]}}]\n\
+         rules: [{{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update, patch]}}]\n\
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: lease}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: lease}}\n\
          subjects: [{{kind: ServiceAccount, name: {OPERATOR}, namespace: {SYSTEM}}}]\n"

@@ -30,6 +30,8 @@ pub enum Fault {
     BlackHole,
     /// It passes this much later.
     Delay(Duration),
+    /// It passes this much later, even if its sender has given it up by then.
+    Late(Duration),
 }
 
 /// Whether a request is the one to be held, given its method, path and query, and body.
@@ -105,6 +107,7 @@ struct Inner {
     rule: Mutex<Option<Rule>>,
     hold: Mutex<Option<Hold>>,
     streams: watch::Sender<Streams>,
+    open: watch::Sender<Vec<String>>,
     refused: std::sync::atomic::AtomicU64,
 }
 
@@ -132,6 +135,7 @@ impl Proxy {
             rule: Mutex::new(None),
             hold: Mutex::new(None),
             streams: watch::Sender::default(),
+            open: watch::Sender::default(),
             refused: std::sync::atomic::AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -197,6 +201,14 @@ impl Proxy {
         Held { come: has_come, go }
     }
 
+    /// Waits until the paths of the watches that are open are so, each as often as it is watched.
+    pub async fn watches_are(&self, bound: Duration, are: impl Fn(&[String]) -> bool) -> Result<Vec<String>> {
+        let mut open = self.inner.open.subscribe();
+        let all = tokio::time::timeout(bound, open.wait_for(|all| are(all))).await;
+        let all = all.with_context(|| format!("open are {:?}", self.inner.open.borrow()))??.clone();
+        Ok(all)
+    }
+
     /// Requests that met a fault so far.
     pub fn refused(&self) -> u64 {
         self.inner.refused.load(std::sync::atomic::Ordering::Relaxed)
@@ -246,6 +258,13 @@ async fn forward(State(inner): State<Arc<Inner>>, request: Request) -> Response 
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
             pass_or_hold(&inner, request).await
+        }
+        Some(Fault::Late(time)) => {
+            let task = tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                pass(&inner, request).await
+            });
+            task.await.unwrap_or_else(|error| plain(502, &error.to_string()))
         }
         None => pass_or_hold(&inner, request).await,
     }
@@ -328,6 +347,30 @@ impl Hold {
     }
 }
 
+/// A watch that is open, until this is dropped.
+struct Open(watch::Sender<Vec<String>>, String);
+
+impl Open {
+    fn of(all: &watch::Sender<Vec<String>>, asked: &str) -> Self {
+        let path = asked.split('?').next().unwrap_or_default().to_owned();
+        all.send_modify(|all| all.push(path.clone()));
+        Self(all.clone(), path)
+    }
+
+    /// It lives as long as the stream that has it.
+    fn goes_on(&self) {}
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|all| {
+            if let Some(at) = all.iter().position(|path| *path == self.1) {
+                all.swap_remove(at);
+            }
+        });
+    }
+}
+
 async fn pass(inner: &Inner, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
@@ -350,7 +393,8 @@ async fn pass(inner: &Inner, request: Request) -> Response {
             response.headers_mut().remove(http::header::TRANSFER_ENCODING);
             let events = answer.bytes_stream();
             *response.body_mut() = if asked.contains("watch=") {
-                Body::from_stream(told(inner, &asked, events))
+                let open = Open::of(&inner.open, &asked);
+                Body::from_stream(told(inner, &asked, events).inspect(move |_| open.goes_on()))
             } else {
                 Body::from_stream(events)
             };

@@ -171,6 +171,7 @@ pub fn approval(name: &str) -> PlanStep {
     let approval = Approval {
         roles: vec![ApprovalRole { name: "operations".into(), count: None }],
         distinct: true,
+        exclude_requester: false,
         within: Some(Duration::from_secs(4)),
         instructions: None,
         checklist: vec![],

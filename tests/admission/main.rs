@@ -2,6 +2,7 @@
 //!
 //! Needs a cluster (`KUBECONFIG`), which `make test` gives; only CUTOVER_E2E=skip leaves the tests out.
 
+mod accounts;
 mod agreement;
 mod cluster;
 mod corpus;
@@ -9,4 +10,6 @@ mod manifest_files;
 mod manifests;
 mod mutations;
 mod policies;
+mod requester;
 mod rights;
+mod system_users;

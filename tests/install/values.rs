@@ -98,6 +98,7 @@ fn each_switch_gives_what_it_says() {
         "image.digest=sha256:aa8c09b0c53cd8c8c1ae2e2f1fbd1a1d1d5fc4f3d2a4d5a6c7b8d9e0f1a2b3c4",
         "admission.operators={jane@example.com}",
         "admission.systemApprovers=true",
+        "admission.gitops={system:serviceaccount:argocd:app}",
         "crds.install=false",
         "podDisruptionBudget.enabled=false",
         "networkPolicy.egress[0].ports[0].port=443",
@@ -120,6 +121,7 @@ fn each_switch_gives_what_it_says() {
     let operator = "system:serviceaccount:cutover-system:cutover-operator";
     assert_eq!(first("cutover-journal"), format!("[\"{operator}\",\"jane@example.com\"]"));
     assert_eq!(first("cutover-decision"), "true");
+    assert_eq!(first("cutover-requester"), "[\"system:serviceaccount:argocd:app\"]");
     let roles: Vec<String> = all
         .iter()
         .filter(|o| o["kind"] == "Role" || o["kind"] == "ClusterRole")

@@ -169,9 +169,14 @@ fn a_job_runs_as_an_account_that_is_listed_and_without_one_has_no_token() {
         let why = run.status.and_then(|s| s.ending).map(|e| e.message).unwrap_or_default();
         ensure!(why.contains("ServiceAccount powerful") && why.contains("spec.jobServiceAccounts"), "{why}");
         ensure!(t.jobs()?.0 == 0, "a Job was created");
-        // Listed.
-        t.cutover("shop", &spec(3, "jobServiceAccounts: [powerful]\n", &from)).await?;
+        // Listed: that of the side, and one that the manifest names.
+        let named = job("serviceAccountName: powerful, ");
+        let both = format!("{from}}}, {{name: named, job: {named}");
+        t.cutover("shop", &spec(3, "jobServiceAccounts: [powerful]\n", &both)).await?;
         let pod = running_pod(t, "migrate").await?;
+        let name = pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref());
+        ensure!(name == Some("powerful"), "{name:?}");
+        let pod = running_pod(t, "named").await?;
         let name = pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref());
         ensure!(name == Some("powerful") && has_token(&pod), "{name:?}");
         t.ends("shop", Phase::Completed, 60).await?;

@@ -71,7 +71,13 @@ fn whoever_asked_for_a_release_does_not_approve_it() {
         ensure!(forged.contains("must be your own user name"), "{forged}");
         asked(jane).await?;
 
-        let own = t.say(jane, approval(t, jane).await?).await?;
+        // The command says so before it asks; a decision that is made all the same is refused.
+        let word = approval(t, jane).await?;
+        let told = t.plugin(Some(jane), &["approve", "shop", "--yes"]).await?.with(1)?;
+        told.says(&["you have asked for this release", "approval of somebody else"])?;
+        let status = t.plugin(Some(jane), &["status", "shop", "-o", "json"]).await?.with(0)?.json()?;
+        ensure!(status["gate"]["excluded"] == json!(jane), "{}", status["gate"]);
+        let own = t.say(jane, word).await?;
         let result = t.answer(&own).await?.result.unwrap_or_default();
         ensure!(result.contains("has asked for this release"), "{result}");
         // Another name alone starts nothing, and takes nothing from the run that is under way.

@@ -107,8 +107,6 @@ pub struct CutoverView {
     pub release: Release,
     /// Live value.
     pub suspend: bool,
-    /// Live value.
-    pub service_account: String,
     /// The release last known on each side, by the name that `status::release_name` gives it.
     pub releases: BTreeMap<String, String>,
 }

@@ -169,6 +169,7 @@ impl Fixture {
             namespace: "prod".into(),
             release: Release { version: Some("2.4.0".into()), ..Release::default() },
             service_account: "cutover".into(),
+            job_accounts: Some(vec!["web".into()]),
             prometheus: None,
             services: vec!["web".into()],
             target: side("green"),

@@ -10,6 +10,7 @@ pub(crate) use crate::plan::execution::{job_name as name, step_label};
 use crate::plan::vars::{Escape, VarError, Vars};
 
 use super::Cx;
+use super::job_account;
 use super::request::{NoRequest, address, live, service_port, target_pods};
 use super::undo_job::{self, Ran};
 use crate::journal::later;
@@ -52,6 +53,7 @@ pub fn build(cx: &Cx, step: &PlanStep, job: &Job, attempt: u32, trial: bool) -> 
         (None, Some(from)) => from_container(cx, step, from)?,
         (None, None) => return Err(NoRequest::Fail("job: there is neither template nor from".into())),
     };
+    job_account::hold_to(cx, job, &mut template)?;
     let env = own_env(cx, step);
     let added = job.env.iter().map(|e| vars.env(e)).collect::<Result<Vec<_>, _>>()?;
     complete(&mut template, job, &added, &env);
@@ -338,7 +340,7 @@ mod tests {
         let m = built(
             &f,
             json!({"deadline": "90s", "template": {"spec": {
-                "restartPolicy": "Always", "serviceAccountName": "theirs",
+                "restartPolicy": "Always", "serviceAccountName": "web",
                 "containers": [{"name": "a", "image": "x", "terminationMessagePolicy": "FallbackToLogsOnError"}],
             }}}),
             false,
@@ -352,7 +354,7 @@ mod tests {
         assert_eq!((&spec["podReplacementPolicy"], &spec["activeDeadlineSeconds"]), (&json!("Failed"), &json!(90)));
         assert!(spec.get("ttlSecondsAfterFinished").is_none(), "the result must be recorded first");
         let pod = &spec["template"]["spec"];
-        assert_eq!((&pod["restartPolicy"], &pod["serviceAccountName"]), (&json!("Never"), &json!("theirs")));
+        assert_eq!((&pod["restartPolicy"], &pod["serviceAccountName"]), (&json!("Never"), &json!("web")));
         assert_eq!(pod["containers"][0]["terminationMessagePolicy"], "File");
         assert_eq!(m["metadata"]["labels"], json!({LABEL_RUN: "run-1", LABEL_STEP: "migrate", LABEL_CUTOVER: "web"}));
         assert_eq!(m["metadata"]["annotations"][ANNOTATION_ATTEMPT], "2");

@@ -25,6 +25,9 @@ mod evidence;
 pub mod expect;
 pub mod http;
 pub mod job;
+mod job_account;
+#[cfg(test)]
+mod job_account_tests;
 #[cfg(test)]
 mod job_claim_tests;
 mod job_labels;
@@ -74,10 +77,9 @@ impl Cx<'_> {
         self.paused && self.journal.ending.is_none()
     }
 
-    /// The account that everything is done as: the live value, or the plan's while that is not known.
+    /// The account that everything is done as, as long as the run lasts.
     pub fn account(&self) -> &str {
-        let live = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
-        live.map_or(self.plan.service_account.as_str(), |c| c.service_account.as_str())
+        &self.plan.service_account
     }
 }
 

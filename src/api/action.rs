@@ -386,6 +386,9 @@ pub struct Approval {
     /// By different people; true by default.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub distinct: bool,
+    /// Not by `release.requestedBy`; false by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclude_requester: bool,
     /// Expires after this time; a day by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,

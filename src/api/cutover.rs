@@ -54,6 +54,14 @@ pub struct CutoverSpec {
     #[serde(default = "default_account")]
     #[schemars(schema_with = "schema::object_name")]
     pub service_account_name: String,
+    /// Other accounts that Jobs may run as; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub job_service_accounts: Vec<String>,
     /// Where metrics come from; by default from the source that the operator's configuration names as its default, if it
     /// does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +158,7 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 512)))]
     pub images: Vec<String>,
-    /// Who asked for this release, as people or the pipeline say it.
+    /// The user name of who asked for this release; a policy checks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub requested_by: Option<String>,

@@ -19,6 +19,7 @@ use super::schema;
     category = "cutover-all",
     selectable = ".spec.cutover",
     selectable = ".spec.runUID",
+    selectable = ".spec.decision",
     selectable = ".status.state",
     printcolumn(name = "Cutover", type_ = "string", json_path = ".spec.cutover"),
     printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),

@@ -13,7 +13,7 @@ use crate::decide::{close, closing, execution, interrupt, steps};
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::{self, ACCEPTED, later};
 use crate::plan::after::{PlanFollowUp, RETIRE};
-use crate::plan::{Execution, PlanStep, Stage};
+use crate::plan::{Execution, PlanStep, Stage, same_release};
 pub(crate) use crate::status::go_back_anew;
 use crate::status::release_name;
 use crate::world::CutoverView;
@@ -67,8 +67,9 @@ fn reopened(d: &mut Draft) {
         return;
     }
     let Some(seen) = &d.world.cutover else { return };
-    let still_wanted =
-        |view: &CutoverView| !view.deleting && view.activate == d.plan.target.name && view.release == d.plan.release;
+    let still_wanted = |view: &CutoverView| {
+        !view.deleting && view.activate == d.plan.target.name && same_release(&view.release, &d.plan.release)
+    };
     if !seen.value.as_ref().is_some_and(still_wanted) {
         interrupted(d);
     }
@@ -233,12 +234,12 @@ pub(crate) fn new_intent(d: &mut Draft, view: &CutoverView) {
     if journal::is_reopened(&d.journal)
         || !is_anything_to_come(d)
         || d.journal.ending.is_some()
-        || (same_side && view.release == d.plan.release)
+        || (same_side && same_release(&view.release, &d.plan.release))
     {
         return;
     }
     let known = view.releases.get(&d.plan.old.name).map(String::as_str);
-    let old = view.release == d.plan.release || (known.is_some() && release_name(&view.release) == known);
+    let old = same_release(&view.release, &d.plan.release) || (known.is_some() && release_name(&view.release) == known);
     if !same_side && old && !journal::is_retired(&d.journal) {
         let message = format!("spec.activate went back to {}", view.activate);
         return d.end(Phase::RolledBack, reasons::REVERTED, &message, None);

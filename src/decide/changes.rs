@@ -7,6 +7,7 @@ use crate::api::run::{RunState, SwitchState};
 use crate::decide::draft::Draft;
 use crate::decide::{after, templates};
 use crate::journal::{self, transition};
+use crate::plan::same_release;
 use crate::route::{Names, RouteView};
 
 /// Applies the table, row by row; the first row that ends the run wins.
@@ -40,7 +41,7 @@ fn cutover(d: &mut Draft) {
     } else if view.activate != d.plan.target.name {
         let message = format!("spec.activate went back to {}", view.activate);
         d.end(Phase::Aborted, reasons::REVERTED, &message, None);
-    } else if before_switch && view.release != d.plan.release {
+    } else if before_switch && !same_release(&view.release, &d.plan.release) {
         let version = view.release.version.as_deref().unwrap_or("another release");
         d.end(Phase::Superseded, reasons::SUPERSEDED, &format!("{version} takes its place"), None);
     }

@@ -19,7 +19,6 @@ fn restored() -> Fixture {
         activate: "green".into(),
         release: f.plan.release.clone(),
         suspend: false,
-        service_account: "cutover".into(),
         releases: BTreeMap::new(),
     };
     f.world.cutover = Some(Seen { at: now, value: Some(view) });

@@ -79,9 +79,6 @@ fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
     if journal::is_reopened(&d.journal) && !about_checks {
         return Some("refused: the run is over, and open again for its checks alone".into());
     }
-    if let Some(why) = words::barred(spec) {
-        return Some(why);
-    }
     if words::is_way_back(verb) || verb == Verb::Reject {
         return None;
     }
@@ -200,6 +197,15 @@ fn word_on_gate(d: &Draft, view: &DecisionView) -> String {
     if !approval.roles.iter().any(|r| r.name == *role) {
         return format!("refused: the gate {gate} asks no {role}");
     }
+    if approval.exclude_requester && spec.decision == Verb::Approve {
+        let asked = d.plan.release.requested_by.as_deref();
+        if asked.is_none_or(|asked| asked == spec.by) {
+            let asked = asked.unwrap_or("nobody who is known");
+            return format!(
+                "refused: {asked} has asked for this release, and the gate {gate} wants the approval of somebody else"
+            );
+        }
+    }
     let no = |r: &&DecisionRecord| {
         r.decision == Verb::Reject && r.gate.as_ref() == Some(gate) && r.token.as_ref() == Some(token)
     };
@@ -310,3 +316,7 @@ fn go_on(d: &mut Draft, subject: Option<Subject>) {
         Some(Subject::Undo | Subject::Restore) | None => {}
     }
 }
+
+#[cfg(test)]
+#[path = "people_tests.rs"]
+mod tests;

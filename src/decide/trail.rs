@@ -159,7 +159,6 @@ mod tests {
             activate: "blue".into(),
             release: f.plan.release.clone(),
             suspend: false,
-            service_account: "cutover".into(),
             releases: Default::default(),
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(cutover) });
@@ -196,7 +195,6 @@ mod tests {
             activate: "green".into(),
             release: f.plan.release.clone(),
             suspend: false,
-            service_account: "cutover".into(),
             releases: [("blue".to_owned(), "2.3.0".to_owned())].into(),
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(view) });

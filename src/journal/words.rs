@@ -17,12 +17,6 @@ pub(crate) fn is_way_back(verb: Verb) -> bool {
     matches!(verb, Verb::Rollback | Verb::Abort)
 }
 
-/// Why nobody may say this, whatever the run.
-pub(crate) fn barred(spec: &CutoverDecisionSpec) -> Option<String> {
-    // The admission policy refuses approvals of them too; a cluster without the policy must not be weaker here.
-    spec.by.starts_with("system:").then(|| "refused: system users cannot decide".into())
-}
-
 /// RBAC was asked about the Cutover that the decision names: the run must be one of that Cutover.
 pub(crate) fn of_another(spec: &CutoverDecisionSpec) -> String {
     format!(

@@ -10,10 +10,12 @@ use super::objects::Object;
 use super::schema::Checked;
 use super::{Code, Finding};
 
-const POLICIES: [&str; 3] = [
+const POLICIES: [&str; 5] = [
     include_str!("../../deploy/admission/account.yaml"),
     include_str!("../../deploy/admission/decision.yaml"),
     include_str!("../../deploy/admission/journal.yaml"),
+    include_str!("../../deploy/admission/requester.yaml"),
+    include_str!("../../deploy/admission/template.yaml"),
 ];
 /// What only the API server knows.
 const UNKNOWN: [&str; 2] = ["authorizer", "request.userInfo"];
@@ -117,7 +119,9 @@ mod tests {
         let left: Vec<(String, bool)> =
             unjudged().into_iter().map(|u| (u.policy, u.expression.contains("variables."))).collect();
         let count = |name: &str| left.iter().filter(|(policy, _)| policy == name).count();
-        assert_eq!((count("cutover-account"), count("cutover-decision"), count("cutover-journal")), (1, 3, 3));
+        let counts =
+            ["account", "decision", "journal", "requester", "template"].map(|n| count(&format!("cutover-{n}")));
+        assert_eq!(counts, [9, 3, 3, 1, 1]);
         assert!(left.iter().all(|(_, holds)| !holds), "every variable is written out");
         let judged: Vec<String> = policies().into_iter().flat_map(|p| p.judged).map(|j| j.expression).collect();
         assert_eq!(judged.len(), 2, "{judged:?}");

@@ -295,3 +295,28 @@ fn every_code_has_its_section_and_every_section_its_code() {
         assert_eq!(Code::of(&code.id().to_lowercase()), Some(*code));
     }
 }
+
+#[test]
+fn the_account_of_a_side_that_a_job_is_made_from_must_be_listed() {
+    let from = |more: &str| {
+        cutover(&format!(
+            "phases: {{prepare: {{steps: [{{name: s, job: {{from: {{side: Target}}, command: [x]}}}}]}}}}{more}"
+        ))
+    };
+    let powerful = APPLICATION.replacen(
+        "spec: {containers: [{name: api, image: 'web:1'",
+        "spec: {serviceAccountName: powerful, containers: [{name: api, image: 'web:1'",
+        1,
+    );
+    let said = |cutover: &str, application: &str, require: bool| {
+        let all = beside(cutover, application, require).into_iter();
+        all.filter(|line| line.contains("CUT020") || line.contains("CUT030")).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&from(""), APPLICATION, false), Vec::<String>::new());
+    let found = said(&from(""), &powerful, false);
+    assert!(found.len() == 1 && found[0].ends_with("CUT020 spec.phases.prepare.steps[s].job.from"), "{found:?}");
+    let listed = from("\njobServiceAccounts: [powerful]");
+    assert_eq!(said(&listed, &powerful, false), Vec::<String>::new());
+    let found = said(&listed, &powerful, true);
+    assert!(found.len() == 1 && found[0].ends_with("CUT030 spec.jobServiceAccounts[0]"), "{found:?}");
+}

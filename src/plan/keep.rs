@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::cutover::{CutoverSpec, Release};
+use crate::api::cutover::CutoverSpec;
 use crate::api::run::{RunStatus, StepRecord, StepState};
 use crate::api::step::Step;
 
-use super::{Kept, Plan, PlanStep};
+use super::{Kept, Plan, PlanStep, same_but_for_attempt};
 
 /// The names of the steps that a retry keeps.
 pub(crate) fn keepers(spec: &CutoverSpec) -> BTreeSet<&str> {
@@ -22,8 +22,7 @@ pub fn kept(
     former: &Plan,
     journal: &RunStatus,
 ) -> BTreeMap<String, Kept> {
-    let plain = |r: &Release| Release { attempt: None, requested_by: None, ..r.clone() };
-    let same = plain(&plan.release) == plain(&former.release)
+    let same = same_but_for_attempt(&plan.release, &former.release)
         && plan.target == former.target
         && plan.old == former.old
         && journal.phase.is_over();

@@ -1,5 +1,6 @@
 //! PURE. `Cutover` → [`Plan`], or every refusal with its field and remedy; variables; CEL, JSONPath, regex.
 
+pub(crate) mod accounts;
 mod actions;
 pub mod after;
 mod before;
@@ -13,6 +14,7 @@ mod names;
 pub(crate) mod quantity;
 pub(crate) mod reach;
 mod refuse;
+mod release;
 mod request;
 mod resolve;
 mod resolving;
@@ -32,6 +34,7 @@ pub use execution::{job_name, undo_name};
 pub use metrics::Offered;
 pub use refuse::Refusal;
 pub(crate) use refuse::list_label;
+pub(crate) use release::{same_but_for_attempt, same_release};
 pub use resolve::resolve;
 pub(crate) use resolve::{is_label_key, is_label_value};
 pub use triggers::BuiltInTrigger;

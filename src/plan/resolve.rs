@@ -60,8 +60,15 @@ pub fn resolve(
     let scope = Scope::new(&release);
     let prometheus = metrics::resolve(spec.prometheus.as_ref(), offered, &mut refusals);
     let has_prometheus = prometheus.is_some();
+    let account = match spec.service_account_name.trim() {
+        "" => ACCOUNT,
+        name => name,
+    };
     let mut cx = Cx {
         refusals: &mut refusals,
+        account,
+        job_accounts: &spec.job_service_accounts,
+        requested: release.requested_by.is_some(),
         scope,
         target: &target.workloads,
         old: &old.workloads,
@@ -97,12 +104,12 @@ pub fn resolve(
     plan_steps.extend(after::retirement(&mut cx, spec));
     let switch = switch(spec, &mut refusals);
     let rollback = rollback(spec, &mut refusals);
-    let account = spec.service_account_name.trim();
     let plan = Plan {
         cutover: name.to_owned(),
         namespace: namespace.to_owned(),
         release,
-        service_account: if account.is_empty() { ACCOUNT.to_owned() } else { account.to_owned() },
+        service_account: account.to_owned(),
+        job_accounts: Some(spec.job_service_accounts.clone()),
         prometheus,
         services: spec.services.iter().map(|s| s.name.clone()).collect(),
         target,

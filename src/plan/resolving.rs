@@ -21,6 +21,12 @@ pub(super) struct Cx<'a> {
     pub refusals: &'a mut Refusals,
     /// What exists so far.
     pub scope: Scope,
+    /// The Cutover's account.
+    pub account: &'a str,
+    /// Other accounts that Jobs may run as.
+    pub job_accounts: &'a [String],
+    /// Whether it is said who asked for the release.
+    pub requested: bool,
     /// Workloads of the side being activated.
     pub target: &'a [WorkloadRef],
     /// Workloads of the side that was live when the run began.

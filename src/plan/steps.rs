@@ -206,7 +206,7 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     let action = resolved(cx, &undo.action, actions::anywhere, &place)?;
     let timeout = undo.timeout.unwrap_or_else(|| action.time(1, EVERY));
     if let Some(asked) = &undo.approval {
-        approval::check(asked, &format!("{at}.approval"), cx.refusals);
+        approval::check(asked, &format!("{at}.approval"), cx.requested, cx.refusals);
     }
     let before_restore = match undo.before {
         Some(UndoBefore::Restore) => true,

@@ -36,8 +36,11 @@ pub struct Plan {
     /// The release.
     #[serde(default)]
     pub release: Release,
-    /// The account at the start; the live value is read from the Cutover.
+    /// The account that everything is done as, as long as the run lasts.
     pub service_account: String,
+    /// Other accounts that Jobs may run as. Plans of older versions have no such list, and their Jobs any account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_accounts: Option<Vec<String>>,
     /// Where metrics come from, as long as the run lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<crate::api::prometheus::Prometheus>,

@@ -173,6 +173,8 @@ pub struct Gate<'a> {
     pub name: &'a str,
     /// What an approval is given for, until when, and by whom.
     pub open: &'a GateRecord,
+    /// Who has asked for the release and may not approve.
+    pub excluded: Option<&'a str>,
     /// What the people are to know.
     pub instructions: Option<&'a str>,
     /// What they are to have looked at.
@@ -316,6 +318,7 @@ fn gate<'a>(journal: &'a RunStatus, plan: &'a Plan) -> Option<Gate<'a>> {
     Some(Gate {
         name: &record.name,
         open,
+        excluded: plan.release.requested_by.as_deref().filter(|_| approval.exclude_requester),
         instructions: approval.instructions.as_deref(),
         checklist: &approval.checklist,
     })

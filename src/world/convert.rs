@@ -44,7 +44,6 @@ pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
         activate: spec.activate.clone(),
         release: spec.release.clone().unwrap_or_default(),
         suspend: spec.suspend,
-        service_account: spec.service_account_name.clone(),
         releases: cutover.status.as_ref().map(|s| s.releases.clone()).unwrap_or_default(),
     }
 }

@@ -236,7 +236,7 @@ fn a_cutover_that_is_deleted_says_so() {
     }));
     let view = cutover(&object, true);
     assert!(view.deleting && view.namespace_going && !view.suspend);
-    assert_eq!((view.activate.as_str(), view.service_account.as_str()), ("green", "cutover"));
+    assert_eq!(view.activate, "green");
     assert_eq!(view.release.version.as_deref(), Some("2"));
 }
 

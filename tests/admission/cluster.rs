@@ -63,6 +63,18 @@ impl Cluster {
         }
     }
 
+    /// Asks again until the answer is a refusal: policies take effect a moment after they are written.
+    pub async fn refused_soon(&self, what: &str, ask: impl AsyncFn() -> Result<Value, String>) -> String {
+        let limit = Instant::now() + Duration::from_secs(30);
+        loop {
+            match ask().await {
+                Err(text) => return text,
+                Ok(_) => assert!(Instant::now() < limit, "{what} is admitted"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn post_as_master(&self, resource: &str, user: &str, body: &Value) -> Result<Value, String> {
         let path = format!("{}?dryRun=All", self.path(resource));
         self.request(Method::POST, &path, Some(user), Some("system:masters"), "application/json", body).await
@@ -149,6 +161,36 @@ impl Cluster {
         kubectl(&args, None);
     }
 
+    /// Gives a Role of `deploy/tenant` to a group, or to a ServiceAccount of the namespace (`flag`: group, serviceaccount).
+    pub fn bind_to(&self, flag: &str, name: &str, role: &str) {
+        let (binding, role) = (format!("{name}-{role}"), format!("--role={role}"));
+        let subject = if flag == "group" { name.to_owned() } else { format!("{}:{name}", self.namespace) };
+        let subject = format!("--{flag}={subject}");
+        kubectl(&["create", "rolebinding", &binding, &role, &subject, "-n", &self.namespace], None);
+    }
+
+    /// The user name of a ServiceAccount of the namespace.
+    pub fn account(&self, name: &str) -> String {
+        format!("system:serviceaccount:{}:{name}", self.namespace)
+    }
+
+    /// Creates an object without keeping it, as a user of a group.
+    pub async fn dry_create_in_group(
+        &self,
+        (user, group): (&str, &str),
+        resource: &str,
+        body: &Value,
+    ) -> Result<Value, String> {
+        let path = format!("{}?dryRun=All", self.path(resource));
+        self.request(Method::POST, &path, Some(user), Some(group), "application/json", body).await
+    }
+
+    /// Creates an object that is in no namespace, without keeping it.
+    pub async fn dry_create_wide(&self, user: &str, resource: &str, body: &Value) -> Result<Value, String> {
+        let path = format!("/apis/cutover.dev/v1alpha1/{resource}?dryRun=All");
+        self.request(Method::POST, &path, Some(user), None, "application/json", body).await
+    }
+
     /// Gives a user every right that RBAC can give on the group's kinds, but no verb of people and no account.
     pub fn give_all_writes(&self, user: &str) {
         let manifest = json!({
@@ -157,7 +199,7 @@ impl Cluster {
             "rules": [{
                 "apiGroups": ["cutover.dev"], "resources": ["cutovers", "cutovers/status", "cutoverruns",
                     "cutoverruns/status", "cutoverruns/finalizers", "cutoverdecisions",
-                    "cutoverdecisions/status"],
+                    "cutoverdecisions/status", "cutovertemplates"],
                 "verbs": ["get", "create", "update", "patch", "delete"],
             }],
         });
@@ -195,6 +237,8 @@ pub fn named(mut body: Value, resource: &str, name: &str) -> Value {
     let kind = match resource {
         "cutovers" => "Cutover",
         "cutoverruns" => "CutoverRun",
+        "cutovertemplates" => "CutoverTemplate",
+        "clustercutovertemplates" => "ClusterCutoverTemplate",
         _ => "CutoverDecision",
     };
     body["apiVersion"] = json!("cutover.dev/v1alpha1");

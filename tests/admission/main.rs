@@ -2,6 +2,7 @@
 //!
 //! Needs a cluster (`KUBECONFIG`), which `make test` gives; only CUTOVER_E2E=skip leaves the tests out.
 
+mod accounts;
 mod aggregated;
 mod agreement;
 mod cluster;
@@ -10,4 +11,6 @@ mod manifest_files;
 mod manifests;
 mod mutations;
 mod policies;
+mod requester;
 mod rights;
+mod system_users;

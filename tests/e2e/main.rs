@@ -28,6 +28,7 @@ mod network;
 mod outage;
 mod own_changes;
 mod people;
+mod people_apart;
 mod permissions;
 mod phases;
 mod plugin;

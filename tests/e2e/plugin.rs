@@ -306,6 +306,8 @@ fn a_release_sets_up_the_idle_side_and_activates_it() {
         let told = t.plugin(None, &[&arguments[..], &["--wait=60s"]].concat()).await?.with(0)?;
         told.says(&["activate blue", "label version=3.0.0", "shop-2", "Completed"])?;
         ensure!(t.side("web").await? == "blue");
+        let asked = t.api::<Cutover>().get("shop").await?.spec.release.and_then(|r| r.requested_by);
+        ensure!(asked.as_deref().is_some_and(|by| !by.is_empty()), "{asked:?}");
         let told = t.plugin(None, &["status", "shop"]).await?.with(0)?;
         told.says(&["blue@3.0.0 is live"])?;
         Ok(())

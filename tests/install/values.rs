@@ -99,6 +99,7 @@ fn each_switch_gives_what_it_says() {
         "admission.operators={jane@example.com}",
         "admission.systemApprovers=true",
         "aggregatedRoles=false",
+        "admission.gitops={system:serviceaccount:argocd:app}",
         "crds.install=false",
         "podDisruptionBudget.enabled=false",
         "networkPolicy.egress.apiServer.peers[0].ipBlock.cidr=10.0.0.1/32",
@@ -122,6 +123,7 @@ fn each_switch_gives_what_it_says() {
     let operator = "system:serviceaccount:cutover-system:cutover-operator";
     assert_eq!(first("cutover-journal"), format!("[\"{operator}\",\"jane@example.com\"]"));
     assert_eq!(first("cutover-decision"), "true");
+    assert_eq!(first("cutover-requester"), "[\"system:serviceaccount:argocd:app\"]");
     let roles: Vec<String> = all
         .iter()
         .filter(|o| o["kind"] == "Role" || o["kind"] == "ClusterRole")

@@ -166,7 +166,6 @@ impl Cluster {
                 activate: plan.target.name.clone(),
                 release: plan.release.clone(),
                 suspend: false,
-                service_account: plan.service_account.clone(),
                 releases: [(plan.old.name.clone(), "1.0.0".to_owned())].into(),
             }),
             decisions: vec![],

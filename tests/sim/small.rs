@@ -94,6 +94,7 @@ pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> 
         namespace: "prod".into(),
         release: Release { version: Some("2.0.0".into()), ..Release::default() },
         service_account: "cutover".into(),
+        job_accounts: Some(vec![]),
         prometheus: Some(cutover::api::prometheus::Prometheus {
             url: Some("http://prometheus.invalid:9090".into()),
             ..Default::default()
@@ -171,6 +172,7 @@ pub fn approval(name: &str) -> PlanStep {
     let approval = Approval {
         roles: vec![ApprovalRole { name: "operations".into(), count: None }],
         distinct: true,
+        exclude_requester: false,
         within: Some(Duration::from_secs(4)),
         instructions: None,
         checklist: vec![],

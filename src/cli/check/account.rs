@@ -51,6 +51,19 @@ pub(crate) async fn look(
         ),
         Seen::Hidden(right) => Line::hidden(ACCOUNT_EXISTS, format!("ServiceAccount {account}"), right, Some(&ns)),
     });
+    for account in &cutover.spec.job_service_accounts {
+        match cluster.wish(cluster.get::<ServiceAccount>(&ns, account).await, ACCOUNT)? {
+            Seen::Known(Some(_)) => {}
+            Seen::Known(None) => lines.push(Line::failed(
+                ACCOUNT_EXISTS,
+                format!("ServiceAccount {account} of spec.jobServiceAccounts does not exist in namespace {ns}"),
+                format!("kubectl create serviceaccount {account} -n {ns}, or take it from the list"),
+            )),
+            Seen::Hidden(right) => {
+                lines.push(Line::hidden(ACCOUNT_EXISTS, format!("ServiceAccount {account}"), right, Some(&ns)));
+            }
+        }
+    }
     let what = within(&ns, attributes("impersonate", "", "serviceaccounts", Some(account)));
     lines.push(match may(cluster, &operator.user(), what).await? {
         Seen::Known(true) => Line::ok(IMPERSONATION, format!("the operator may act as {account}")),
@@ -127,10 +140,11 @@ pub(crate) async fn you(cluster: &Cluster, cutover: &Cutover, planned: Option<&P
     let account = cutover.spec.service_account_name.trim();
     let account = if account.is_empty() { "cutover" } else { account };
     let own = |verb: &str, resource: &str| within(&ns, attributes(verb, OURS, resource, Some(&name)));
-    let mut questions = vec![(
-        "release".to_owned(),
-        vec![own("patch", "cutovers"), within(&ns, attributes("use", "", "serviceaccounts", Some(account)))],
-    )];
+    // The policy asks for the verb on each account that the Cutover or its Jobs act as.
+    let accounts = std::iter::once(account).chain(cutover.spec.job_service_accounts.iter().map(String::as_str));
+    let uses = accounts.map(|name| within(&ns, attributes("use", "", "serviceaccounts", Some(name))));
+    let mut questions =
+        vec![("release".to_owned(), std::iter::once(own("patch", "cutovers")).chain(uses).collect::<Vec<_>>())];
     questions.extend(VERBS.iter().map(|verb| ((*verb).to_owned(), vec![own(verb, "cutovers/run")])));
     for role in roles(planned) {
         questions.push((format!("approve as {role}"), vec![own("approve", &format!("cutovers/{role}"))]));

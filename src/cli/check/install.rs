@@ -15,12 +15,14 @@ use crate::cli::cluster::{Cluster, Seen};
 use crate::cli::exit::Failure;
 
 /// What an installation consists of, the definitions left out.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 10] = [
     include_str!("../../../deploy/access/namespace.yaml"),
     include_str!("../../../deploy/access/rbac.yaml"),
     include_str!("../../../deploy/admission/account.yaml"),
     include_str!("../../../deploy/admission/decision.yaml"),
     include_str!("../../../deploy/admission/journal.yaml"),
+    include_str!("../../../deploy/admission/requester.yaml"),
+    include_str!("../../../deploy/admission/template.yaml"),
     include_str!("../../../deploy/operator.yaml"),
     include_str!("../../../deploy/disruption.yaml"),
     include_str!("../../../deploy/network.yaml"),

@@ -47,6 +47,14 @@ impl Gate {
             .next(format!("kubectl cutover status {}{}", status.cutover, session.flags()))
             .exit(Exit::Failed));
         }
+        if verb == Verb::Approve && gate.excluded.is_some() && gate.excluded == Some(session.cluster.whoami().await?) {
+            return Err(Failure::new(format!(
+                "you have asked for this release, and gate {} wants the approval of somebody else",
+                gate.name
+            ))
+            .next(format!("ask somebody else to say: kubectl cutover approve {}{}", status.cutover, session.flags()))
+            .exit(Exit::Failed));
+        }
         eprint!("{}", page::page(&status, session.look, Timestamp::now()).show(session.look));
         let role = match &self.role {
             Some(role) if gate.roles.iter().any(|r| r.name == *role) => role.clone(),

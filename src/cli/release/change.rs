@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub revision: Option<String>,
     pub tag: Option<String>,
     pub images: Vec<Image>,
+    /// The user name of whoever asks for it.
+    pub by: String,
 }
 
 /// `WORKLOAD/CONTAINER=IMAGE`, `CONTAINER=IMAGE` or `IMAGE`.
@@ -113,7 +115,8 @@ impl Changes {
     /// The merge patch of the Cutover. What of the release is not said again is taken away: it was the last one's.
     pub(crate) fn cutover_patch(&self, version: Option<String>) -> Value {
         let field = |name: &str| self.release.get(name).map_or(Value::Null, |v| json!(v));
-        let fields: BTreeMap<&str, Value> = ["version", "revision", "tag"].iter().map(|n| (*n, field(n))).collect();
+        let fields: BTreeMap<&str, Value> =
+            ["version", "revision", "tag", "requestedBy"].iter().map(|n| (*n, field(n))).collect();
         let mut patch = json!({"spec": {"activate": self.target, "release": fields}});
         if let Some(version) = version {
             patch["metadata"] = json!({"resourceVersion": version});
@@ -164,12 +167,14 @@ pub(crate) fn changes(
     let target = cutover.spec.sides.iter().find(|s| s.name != live);
     let target = target.ok_or_else(|| Failure::new(format!("Cutover {name} has no second side")))?;
     let release = [("version", &wanted.version), ("revision", &wanted.revision), ("tag", &wanted.tag)];
-    let release: BTreeMap<&str, String> = release.into_iter().filter_map(|(k, v)| Some((k, v.clone()?))).collect();
+    let mut release: BTreeMap<&str, String> = release.into_iter().filter_map(|(k, v)| Some((k, v.clone()?))).collect();
     if release.is_empty() {
         return Err(Failure::new("a release needs a name")
             .next("give --version, --tag or --revision")
             .exit(Exit::Usage));
     }
+    // Gates may exclude whoever has asked, and a policy compares it with whoever writes.
+    release.insert("requestedBy", wanted.by.clone());
     let mut used = vec![false; wanted.images.len()];
     let label = cutover.spec.release.as_ref().and_then(|r| r.pod_label.as_ref());
     let shown = wanted.version.as_ref().or(wanted.tag.as_ref()).or(wanted.revision.as_ref());

@@ -84,6 +84,7 @@ impl Release {
             revision: self.revision.clone(),
             tag: self.tag.clone(),
             images: self.image.clone(),
+            by: session.cluster.whoami().await?,
         };
         let seen = look(&session.cluster, &found).await?;
         let changes = change::changes(&found.cutover, found.run.as_ref(), &seen, &wanted)

@@ -91,6 +91,9 @@ pub(crate) struct Gate {
     /// What an approval is given for.
     pub token: String,
     pub roles: Vec<Role>,
+    /// Who has asked for the release, and may not approve it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
     /// What the people are to look at.
@@ -335,6 +338,7 @@ fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
             .iter()
             .map(|r| Role { name: r.name.clone(), wanted: r.wanted, by: r.by.clone() })
             .collect(),
+        excluded: gate.excluded.map(str::to_owned),
         instructions: gate.instructions.map(str::to_owned),
         checklist: gate.checklist.to_vec(),
         commands: gate.open.roles.iter().filter(missing).map(command).collect(),

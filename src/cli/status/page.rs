@@ -140,6 +140,9 @@ fn gate(page: &mut Page, gate: &Gate, now: Timestamp) {
         };
         page.push(Line::new().text("  ").sign(tone, glyph).tone(Tone::Strong, &role.name).text(": ").text(who));
     }
+    if let Some(asked) = &gate.excluded {
+        page.push(Line::new().text(format!("  not by {asked}, who has asked for this release")));
+    }
     if let Some(text) = &gate.instructions {
         page.push(Line::new().text("  ").text(text));
     }

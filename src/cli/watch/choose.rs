@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, Intent};
 use crate::api::run::{CutoverRun, RunState};
+use crate::plan::same_release;
 use crate::status::without_version;
 use crate::view;
 
@@ -94,7 +95,7 @@ fn wanted<'a>(cutover: &Cutover, runs: &'a [CutoverRun]) -> Choice<'a> {
 /// Whether a run was started for this. Where the side that was live is wanted again, the last one was not.
 fn is_for(run: &CutoverRun, intent: &Intent) -> bool {
     let Some(plan) = view::plan_of(run) else { return true };
-    plan.target.name == intent.activate && plan.release == intent.release.clone().unwrap_or_default()
+    plan.target.name == intent.activate && same_release(&plan.release, &intent.release.clone().unwrap_or_default())
 }
 
 fn at_rest<'a>(cutover: &Cutover) -> Choice<'a> {

@@ -253,6 +253,9 @@ impl<'c> Cx<'c> {
     fn spec_references(&mut self) {
         let spec = self.spec();
         self.named("ServiceAccount", &spec.service_account_name, "spec.serviceAccountName");
+        for (i, account) in spec.job_service_accounts.iter().enumerate() {
+            self.named("ServiceAccount", account, &format!("spec.jobServiceAccounts[{i}]"));
+        }
         let Some(prometheus) = &spec.prometheus else { return };
         if let Some(service) = &prometheus.service {
             self.named("Service", &service.name, "spec.prometheus.service.name");

@@ -11,6 +11,7 @@ use crate::api::step::{Action, FromContainer, KeyRef, SideRef, WorkloadRef};
 use crate::lint::Code;
 use crate::lint::actions::{self, Found};
 use crate::lint::objects::Object;
+use crate::plan::accounts;
 
 impl Cx<'_> {
     /// All of them.
@@ -38,6 +39,7 @@ impl Cx<'_> {
         match action {
             Action::Job(job) => {
                 self.from(job.from.as_ref(), field);
+                self.accounts(job.from.as_ref(), field);
                 let account = job.template.as_ref().and_then(|t| t["spec"]["serviceAccountName"].as_str());
                 if let Some(account) = account {
                     self.named("ServiceAccount", account, &format!("{field}.template.spec.serviceAccountName"));
@@ -165,6 +167,35 @@ impl Cx<'_> {
     fn from(&mut self, from: Option<&FromContainer>, field: &str) {
         if let Some(from) = from {
             self.container(Some(from.side), &[], from.container.as_deref(), &format!("{field}.from"));
+        }
+    }
+
+    /// As which account a Job from a side's container runs: that of the first workload of either side which has it, since
+    /// the sides change places.
+    fn accounts(&mut self, from: Option<&FromContainer>, field: &str) {
+        let Some(from) = from else { return };
+        let spec = self.spec();
+        let own = spec.service_account_name.trim();
+        for side in &spec.sides {
+            let has = |template: &Value| {
+                let wanted = from.container.as_deref();
+                wanted.is_none_or(|name| containers(template).iter().any(|c| c["name"] == name))
+            };
+            let (found, _) = self.pods(side);
+            let Some((workload, object, pod)) = found.into_iter().find(|(.., spec)| has(&spec["template"])) else {
+                continue;
+            };
+            for unlisted in accounts::check(own, &spec.job_service_accounts, &pod["template"]["spec"]) {
+                let message = format!(
+                    "{} {} ({}) has {}: {}",
+                    kind(workload.kind),
+                    workload.name,
+                    at(object),
+                    unlisted.field,
+                    unlisted.message
+                );
+                self.add(Code::Refused, format!("{field}.from"), message, &unlisted.remedy);
+            }
         }
     }
 

@@ -11,13 +11,15 @@ use super::{Finding, Weight};
 use crate::act::call::{CallError, Class, call};
 
 /// The policies of this version, by name.
-pub(crate) const OURS: [(&str, &str); 3] = [
+pub(crate) const OURS: [(&str, &str); 5] = [
     ("cutover-account", include_str!("../../../deploy/admission/account.yaml")),
     ("cutover-decision", include_str!("../../../deploy/admission/decision.yaml")),
     ("cutover-journal", include_str!("../../../deploy/admission/journal.yaml")),
+    ("cutover-requester", include_str!("../../../deploy/admission/requester.yaml")),
+    ("cutover-template", include_str!("../../../deploy/admission/template.yaml")),
 ];
 /// Variables that an installation sets for itself.
-const SETTINGS: [&str; 2] = ["operators", "systemApprovers"];
+const SETTINGS: [&str; 3] = ["operators", "systemApprovers", "gitops"];
 pub(crate) const REMEDY: &str =
     "apply those of this version: kubectl apply --server-side -k deploy/admission (or upgrade the chart)";
 

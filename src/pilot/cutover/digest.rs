@@ -9,6 +9,7 @@ use kube::core::NamespaceResourceScope;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::intent;
 use crate::api::FINALIZER;
 use crate::api::cutover::{Cutover, Intent, RunRef, ServiceRef};
 use crate::api::template::{TemplateKind, TemplateUse};
@@ -102,7 +103,7 @@ fn is_quiet(metadata: &Meta, spec: &Spec, status: Status) -> bool {
         Ok(run) => run.is_none_or(|r| r.uid.is_some()),
         Err(_) => false,
     };
-    wanted == started && born
+    intent::same(&wanted, &started) && born
 }
 
 /// The same kind as [`Cutover`], read in another way.
@@ -165,6 +166,7 @@ mod tests {
         assert!(!with("/metadata/generation", json!(4)).quiet);
         assert!(!with("/spec/activate", json!("green")).quiet);
         assert!(!with("/spec/release", json!({"version": "2"})).quiet);
+        assert!(with("/spec/release", json!({"version": "1", "requestedBy": "jane"})).quiet, "asked by somebody else");
         assert!(!with("/spec/release", Value::Null).quiet);
         assert!(!with("/status/run", json!({"name": "web-2"})).quiet);
         assert!(!with("/status", Value::Null).quiet);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::cutover::{CutoverSpec, CutoverStatus, Intent, Release};
 use crate::api::run::Selector;
+use crate::plan::{same_but_for_attempt, same_release};
 use crate::route;
 use crate::status::release_name;
 
@@ -36,6 +37,22 @@ pub enum Verdict {
 /// What the Cutover wants.
 pub fn wanted(spec: &CutoverSpec) -> Intent {
     Intent { activate: spec.activate.clone(), release: spec.release.clone() }
+}
+
+/// Whether both want the same, whoever asked for it.
+pub fn same(a: &Intent, b: &Intent) -> bool {
+    a.activate == b.activate
+        && a.release.is_some() == b.release.is_some()
+        && same_release(&said(a.release.as_ref()), &said(b.release.as_ref()))
+}
+
+fn said(release: Option<&Release>) -> Release {
+    release.cloned().unwrap_or_default()
+}
+
+/// Whether this is what was started last.
+pub fn is_started(status: &CutoverStatus, wanted: &Intent) -> bool {
+    status.started.as_ref().is_some_and(|started| same(started, wanted))
 }
 
 /// What a release is called on a side.
@@ -78,12 +95,6 @@ pub fn live(spec: &CutoverSpec, selectors: &BTreeMap<String, Option<Selector>>) 
     Live::Side(first)
 }
 
-/// Whether two releases are the same but for their attempt.
-fn same_release(a: Option<&Release>, b: Option<&Release>) -> bool {
-    let plain = |r: Option<&Release>| r.cloned().map(|r| Release { attempt: None, ..r }).unwrap_or_default();
-    plain(a) == plain(b)
-}
-
 /// What is to be done. Drift never starts a run: only a changed intent does, or a retry.
 pub fn judge(spec: &CutoverSpec, status: &CutoverStatus, live: &Live) -> Verdict {
     let side = match live {
@@ -95,8 +106,7 @@ pub fn judge(spec: &CutoverSpec, status: &CutoverStatus, live: &Live) -> Verdict
         return Verdict::Start(side.clone());
     }
     let Some(started) = &status.started else { return Verdict::Idle };
-    let unchanged = same_release(started.release.as_ref(), spec.release.as_ref());
-    if unchanged {
+    if same_but_for_attempt(&said(started.release.as_ref()), &said(spec.release.as_ref())) {
         // The side that was live is wanted again, or the same release once more: there is nothing to switch.
         return Verdict::Idle;
     }

@@ -154,7 +154,7 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
         (Some(_), Some(Wish::Retry(decision))) => Some(decision),
         _ => None,
     };
-    if status.started.as_ref() == Some(&wanted) && retry.is_none() && !unborn {
+    if intent::is_started(&status, &wanted) && retry.is_none() && !unborn {
         cutover = unheld(look, cutover)?;
         if newest.is_none() {
             settle(look, &cutover, &status)?;
@@ -249,7 +249,7 @@ fn finished(cutover: &Cutover, status: &CutoverStatus) -> bool {
 /// Whether the newest run is known to be over by what the status shows. One that was created for what is wanted now, and of
 /// which nothing was shown yet, is not.
 fn is_over(cutover: &Cutover, status: &CutoverStatus) -> bool {
-    let unseen = status.started.as_ref() == Some(&intent::wanted(&cutover.spec));
+    let unseen = intent::is_started(status, &intent::wanted(&cutover.spec));
     status.phase.is_some_and(|p| p.is_over() || p == Phase::Completed || p == Phase::Idle && !unseen)
 }
 

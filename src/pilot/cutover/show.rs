@@ -14,7 +14,7 @@ use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::run::{CutoverRun, SwitchState};
 use crate::decide::Note;
-use crate::plan::Plan;
+use crate::plan::{Plan, same_release};
 use crate::status::{Facts, project, without_version};
 
 /// What stands in the way of a run.
@@ -52,7 +52,7 @@ pub(crate) fn is_of(run: &CutoverRun, status: &CutoverStatus) -> bool {
     let (Some(started), Ok(plan)) = (&status.started, serde_json::from_value::<Plan>(run.spec.plan.clone())) else {
         return true;
     };
-    started.activate == plan.target.name && started.release.clone().unwrap_or_default() == plan.release
+    started.activate == plan.target.name && same_release(&started.release.clone().unwrap_or_default(), &plan.release)
 }
 
 /// The wanted side is live: remembered, so that the next change starts a run.
@@ -61,7 +61,10 @@ pub fn idle(look: &mut Replay<'_>, cutover: &Cutover, live: &Live) -> Result<Opt
     let mut releases = old.releases.clone();
     let side = cutover.spec.activate.clone();
     // At first sight, and where a side went back together with its release, that release is what runs there.
-    let reverted = old.started.as_ref().is_some_and(|s| s.release == cutover.spec.release);
+    let reverted = old.started.as_ref().is_some_and(|s| {
+        let said = |release: &Option<_>| release.clone().unwrap_or_default();
+        same_release(&said(&s.release), &said(&cutover.spec.release))
+    });
     if !reverted && let Some(label) = intent::label(cutover.spec.release.as_ref()) {
         releases.insert(side, label);
     }

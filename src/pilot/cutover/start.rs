@@ -137,7 +137,7 @@ fn claim(look: &mut Replay<'_>, cutover: Cutover, retry: Option<&CutoverDecision
     let old = cutover.status.clone().unwrap_or_default();
     let intent = intent::wanted(&cutover.spec);
     let standing = old.run.as_ref().is_some_and(|r| r.uid.is_none());
-    if standing && old.started.as_ref() == Some(&intent) {
+    if standing && intent::is_started(&old, &intent) {
         return Ok(cutover);
     }
     let (runs, name) = if standing {

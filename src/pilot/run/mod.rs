@@ -216,12 +216,10 @@ impl Pilot {
         &self.reading
     }
 
-    /// As whom effects and reads are carried out: the account is that of the Cutover as it is now; where metrics come from
-    /// stands in the plan.
+    /// As whom effects and reads are carried out, and where metrics come from: as the plan says, whatever becomes of the
+    /// Cutover. It is what people have approved (DESIGN §7).
     pub fn scope(&self) -> RunScope {
-        let cutover = self.world.cutover.as_ref().and_then(|c| c.value.as_ref());
-        let service_account = cutover.map_or(&self.plan.service_account, |c| &c.service_account).clone();
-        RunScope { service_account, ..self.scope.clone() }
+        self.scope.clone()
     }
 
     /// Jobs that are looked for by name in a live reading: recorded, and not handed over yet. After a restart nothing else

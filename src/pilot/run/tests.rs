@@ -9,6 +9,7 @@ use super::*;
 use crate::api::run::CutoverRunSpec;
 use crate::journal::outbox::{self, Happened, Sink};
 use crate::plan::PLAN_VERSION;
+use crate::world::Sighting;
 
 fn now() -> Now {
     Now { wall: Timestamp::from_second(1000).expect("a time"), ticks: Duration::ZERO }
@@ -106,4 +107,25 @@ fn the_first_of_several_writes_without_an_answer_is_known_again() {
             false => assert!(matches!(next.then, Then::Sleep(_)), "begun anew with what somebody else wrote"),
         }
     }
+}
+
+#[test]
+fn account_and_metrics_are_those_of_the_plan_whatever_becomes_of_the_cutover() {
+    let (mut pilot, _) = pilot();
+    let scope = pilot.scope();
+    assert_eq!((scope.service_account.as_str(), &scope.prometheus), ("cutover", &None));
+    let cutover = serde_json::from_value(json!({
+        "apiVersion": "cutover.dev/v1alpha1", "kind": "Cutover", "metadata": {"name": "web", "namespace": "a", "uid": "u"},
+        "spec": {
+            "services": [{"name": "web"}], "activate": "green", "serviceAccountName": "other",
+            "prometheus": {"url": "https://always-well.example"}, "sides": [],
+        },
+    }))
+    .expect("a Cutover");
+    let view = crate::world::convert::cutover(&cutover, false);
+    pilot.hear(Heard::Seen(Sighting::Cutover(Some(view))), now());
+    let _ = pilot.next(now());
+    assert!(pilot.world().cutover.is_some(), "the change was taken in");
+    let after = pilot.scope();
+    assert_eq!((after.service_account, after.prometheus), (scope.service_account, scope.prometheus));
 }

@@ -33,7 +33,7 @@ impl Given for Approval {
         if let Part::Step(step) = place.part {
             stands_alone(step, place.field, cx.refusals);
         }
-        check(self, at, cx.refusals);
+        check(self, at, cx.requested, cx.refusals);
         Action::Approval(self.clone())
     }
 }
@@ -95,8 +95,14 @@ fn asks(step: &Step) -> bool {
     step.action.all().iter().any(|action| matches!(action, StepAction::Approval(_)))
 }
 
-/// Refuses an approval that nobody could give.
-pub(in crate::plan) fn check(approval: &Approval, at: &str, refusals: &mut Refusals) {
+/// Refuses an approval that nobody could give. `requested`: it is said who asked for the release.
+pub(in crate::plan) fn check(approval: &Approval, at: &str, requested: bool, refusals: &mut Refusals) {
+    refusals.require(
+        requested || !approval.exclude_requester,
+        format!("{at}.excludeRequester"),
+        "nobody is named as the one who asked for the release",
+        "set spec.release.requestedBy to the user name of whoever asks for it (kubectl cutover release does)",
+    );
     refusals.require(!approval.roles.is_empty(), format!("{at}.roles"), "nobody is asked", "name at least one role");
     let mut seen = BTreeSet::new();
     for (i, role) in approval.roles.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
 use crate::plan::select;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Plan, Stage, accounts};
 
 use super::{Action, ActionPlace, Given, Part, Planned, plus, times};
 
@@ -52,6 +52,11 @@ impl Given for Job {
                 "a dry run is a step before its Job, which is not possible here",
                 "make the Job a step of a phase, or leave dryRun out",
             );
+        }
+        if let Some(spec) = self.template.as_ref().and_then(|template| template.get("spec")) {
+            for found in accounts::check(cx.account, cx.job_accounts, spec) {
+                cx.refusals.add(format!("{at}.template.spec.{}", found.field), found.message, found.remedy);
+            }
         }
         Action::Job(resolve(self, place.timeout, place, at, cx.refusals))
     }

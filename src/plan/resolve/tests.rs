@@ -43,6 +43,7 @@ fn a_minimal_cutover_is_safe() {
         "namespace": "prod",
         "release": {},
         "serviceAccount": "cutover",
+        "jobAccounts": [],
         "services": ["web"],
         "target": {"name": "green", "selector": {"version": "green"}, "workloads": [{"kind": "Deployment", "name": "web-green"}]},
         "old": {"name": "blue", "selector": {"version": "blue"}, "workloads": [{"kind": "Deployment", "name": "web-blue"}]},
@@ -438,4 +439,48 @@ fn a_run_does_not_hold_any_number_of_captures() {
         shown(&found)
             .starts_with("spec.phases.prepare.steps[s64].http.capture[0].name: there are more than 64 captures;")
     );
+}
+
+#[test]
+fn jobs_run_as_the_accounts_that_the_cutover_lists() {
+    let job = |account: &str| format!("job: {{template: {{spec: {{{account}containers: [{{name: a, image: b}}]}}}}}}");
+    let steps = |account: &str, more: &str| {
+        let job = job(account);
+        format!(
+            "{more}\nphases: {{prepare: {{steps: [{{name: one, {job}, undo: {{{job}}}}}, \
+             {{name: all, suite: {{steps: [{{name: in, {job}}}]}}}}]}}}}"
+        )
+    };
+    let fields = |manifest: &str| refusals(manifest).into_iter().map(|r| r.field).collect::<Vec<_>>();
+    let at = "spec.phases.prepare.steps";
+    for name in ["serviceAccountName", "serviceAccount"] {
+        let other = format!("{name}: other, ");
+        let below = format!("job.template.spec.{name}");
+        let mut found = fields(&steps(&other, ""));
+        found.sort();
+        let undo = format!("{at}[one].undo.{below}");
+        assert_eq!(found, [format!("{at}[all].suite.steps[in].{below}"), format!("{at}[one].{below}"), undo]);
+        let listed = plan(&steps(&other, "jobServiceAccounts: [other]"));
+        assert_eq!(listed.job_accounts.as_deref(), Some(["other".to_owned()].as_slice()));
+        plan(&steps(&format!("{name}: deployer, "), "serviceAccountName: deployer"));
+    }
+    plan(&steps("", ""));
+    let token = fields(&steps("automountServiceAccountToken: true, ", ""));
+    assert!(token.iter().all(|f| f.ends_with("spec.automountServiceAccountToken")) && token.len() == 3, "{token:?}");
+    plan(&steps("automountServiceAccountToken: true, ", "jobServiceAccounts: [default]"));
+}
+
+#[test]
+fn a_gate_without_the_requester_needs_to_know_who_that_is() {
+    let gate = "approval: {roles: [{name: qa}], excludeRequester: true}";
+    let asked = |release: &str| {
+        format!(
+            "release: {{{release}}}\nphases: {{prepare: {{steps: [{{name: go, {gate}}}, \
+             {{name: stop, cronJobs: {{suspend: [a]}}, undo: {{cronJobs: {{resume: [a]}}, {gate}}}}}]}}}}"
+        )
+    };
+    let fields: Vec<String> = refusals(&asked("version: '2'")).into_iter().map(|r| r.field).collect();
+    assert_eq!(fields.len(), 2, "{fields:?}");
+    assert!(fields.iter().all(|f| f.ends_with("approval.excludeRequester")), "{fields:?}");
+    plan(&asked("version: '2', requestedBy: jane"));
 }

@@ -2,8 +2,9 @@
 //!
 //! In each phase the steps of templates with `place: Before` come first, in the order of `spec.templates`, then the
 //! Cutover's own, then those of templates with `place: After`. Parameters are put into texts only, after the template was
-//! read and before anything is checked: a value can never add a field or a step. A template names no account, Service, side
-//! or namespace, so whoever uses one needs, and gets, no other right than those of the Cutover's own account.
+//! read and before anything is checked: a value can never add a field or a step. A template names no Service, side or
+//! namespace, and its Jobs run as the Cutover's own account or one that the Cutover lists ([`super::accounts`]): whoever uses
+//! one needs, and gets, no other right than theirs. A policy asks whoever writes one for the verb `use` on all of them.
 
 mod parameters;
 mod schema;

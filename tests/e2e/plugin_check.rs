@@ -126,8 +126,8 @@ fn what_is_broken_around_a_cutover_is_named_with_its_remedy() {
         t.start().await?;
         t.cutover("shop", IDLE).await?;
         t.condition("shop", "Accepted", true, 30).await?;
-        t.cutover("other", "activate: blue\n").await?;
-        t.condition("other", "Accepted", true, 30).await?;
+        t.cutover("twin", "activate: blue\n").await?;
+        t.condition("twin", "Accepted", true, 30).await?;
         t.apply(
             "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {minReplicas: 1, \
              maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web-blue}}\n---\n\
@@ -136,10 +136,10 @@ fn what_is_broken_around_a_cutover_is_named_with_its_remedy() {
         )
         .await?;
         let report = check(t, None, &[], 1).await?;
-        for cutover in ["shop", "other"] {
+        for cutover in ["shop", "twin"] {
             let twice = lines(&report, "service-claimed-twice", Some(cutover));
             ensure!(twice.len() == 1 && twice[0]["state"] == "failed", "{twice:#?}");
-            ensure!(twice[0]["remedy"].as_str().is_some_and(|r| r.contains("edit cutover other")), "{twice:#?}");
+            ensure!(twice[0]["remedy"].as_str().is_some_and(|r| r.contains("edit cutover twin")), "{twice:#?}");
         }
         has(&report, "accepted", "ok", &[])?;
         has(&report, "autoscaler", "warning", &["HorizontalPodAutoscaler web", "green by none", "kubectl autoscale"])?;
@@ -168,7 +168,7 @@ fn what_is_broken_around_a_cutover_is_named_with_its_remedy() {
         t.plugin(None, &["check", "nothing"])
             .await?
             .with(5)?
-            .says(&["no Cutover nothing", "name one of other, shop"])?;
+            .says(&["no Cutover nothing", "name one of shop, twin"])?;
         Ok(())
     });
 }

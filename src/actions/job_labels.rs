@@ -12,7 +12,7 @@ use crate::endpoints::{matches, whole_selector};
 use crate::plan::PlanStep;
 use crate::world::{Reading, SelectorView};
 
-use super::{Cx, Out, attempt_of, manifest};
+use super::{Cx, Out, attempt_of};
 
 /// A Job as it would be made.
 pub(crate) struct Made<'a> {
@@ -44,7 +44,7 @@ impl Made<'_> {
 }
 
 /// Why the labels of a Job's pod are refused: a claimed Service would select it, as it is or when it points to a side.
-pub fn refused(cx: &Cx, made: &Made) -> Option<String> {
+pub(super) fn refused(cx: &Cx, made: &Made) -> Option<String> {
     let field = made.field()?;
     let labels = made.labels();
     for name in &cx.plan.services {
@@ -106,14 +106,6 @@ fn joins(cx: &Cx, made: &Made, all: &[SelectorView]) -> Option<String> {
         made.field().unwrap_or("its labels"),
         names.join(", ")
     ))
-}
-
-/// The Jobs that a run may create, with what would be sent.
-///
-/// # Errors
-/// What [`manifest::build`] needs and does not have.
-pub fn manifests(cx: &Cx, jobs: &[(PlanStep, Job)]) -> Result<Vec<Value>, manifest::NoManifest> {
-    jobs.iter().map(|(step, job)| manifest::build(cx, step, job, 1, true)).collect()
 }
 
 #[cfg(test)]

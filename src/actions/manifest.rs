@@ -142,6 +142,20 @@ fn from_template(template: &Value, texts: &Texts) -> Result<Value, NoManifest> {
     Ok(template)
 }
 
+/// The texts in which variables are expanded.
+pub(super) fn texts(job: &Job) -> Vec<&str> {
+    let mut found: Vec<&str> = job.env.iter().filter_map(|var| var.value.as_deref()).collect();
+    for list in ["initContainers", "containers"] {
+        let containers = job.template.as_ref().and_then(|t| t.pointer(&format!("/spec/{list}"))?.as_array());
+        for container in containers.into_iter().flatten() {
+            let vars = container.get("env").and_then(Value::as_array).into_iter().flatten();
+            let values = vars.filter_map(|var| var.get("value"));
+            found.extend(container.get("image").into_iter().chain(values).filter_map(Value::as_str));
+        }
+    }
+    found
+}
+
 /// The template of the first workload of the side that has the container.
 ///
 /// # Errors

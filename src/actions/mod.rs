@@ -49,6 +49,7 @@ mod scale;
 pub mod set_env;
 mod suite;
 mod tls;
+pub mod trials;
 mod undo_job;
 mod undo_rollout;
 mod wait;

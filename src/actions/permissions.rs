@@ -3,24 +3,20 @@
 //! it: every Job, both patches of every Service, every workload that may have to be scaled. And every query is asked once,
 //! since one that Prometheus refuses would leave a trigger blind after the switch.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::api::duration::Duration;
-use crate::api::run::{ObjectRef, StepRecord};
-use crate::api::step::Job;
+use crate::api::run::StepRecord;
 use crate::api::trigger::Watched;
-use crate::effect::{DryRun, Read};
+use crate::effect::Read;
 use crate::endpoints::check::check;
-use crate::plan::{Action, PlanStep, undo_name};
-use crate::route::{Route, RouteView};
+use crate::plan::{Action, PlanStep};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
-use super::job_labels::{self, Made};
 use super::request::NoRequest;
 use super::rights::{may_act_as, remedy, verb_and_resource};
-use super::{Cx, Out, Verdict, attempt_of, closing_rights, ports, set_env, span, try_of};
+use super::trials::{self, JobTrial};
+use super::{Cx, Out, Verdict, attempt_of, closing_rights, job_labels, ports, span, try_of};
 use crate::journal::later;
 
 /// How long Prometheus may take for a query.
@@ -42,9 +38,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
             return Some(Verdict::Refused { message: all.join("; "), evidence: Some(json!({"refused": all})) });
         }
     };
-    let jobs = jobs(cx);
-    let tried = job_labels::manifests(cx, &jobs).and_then(|made| Ok((dry_runs(cx, &jobs, &made)?, made)));
-    let (runs, manifests) = match tried {
+    let jobs = trials::jobs(cx);
+    let made = jobs.iter().map(JobTrial::made).collect::<Result<Vec<_>, _>>();
+    let (runs, made) = match made.and_then(|made| Ok((trials::all(cx, &made)?, made))) {
         Ok(tried) => tried,
         Err(NoRequest::Wait(why) | NoRequest::Nobody(why)) => {
             record.message = Some(why);
@@ -52,8 +48,6 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
         }
         Err(NoRequest::Fail(why)) => return Some(Verdict::fail(why)),
     };
-    let made: Vec<Made> =
-        jobs.iter().zip(&manifests).map(|((step, job), manifest)| Made { step, job, manifest }).collect();
     if let Some(message) = made.iter().find_map(|made| job_labels::refused(cx, made)) {
         return Some(Verdict::Refused { message, evidence: None });
     }
@@ -169,69 +163,6 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
     if waiting { Err(()) } else { Ok(None) }
 }
 
-fn dry_runs(cx: &Cx, jobs: &[(PlanStep, Job)], manifests: &[Value]) -> Result<Vec<DryRun>, NoRequest> {
-    let job = |((step, _), manifest): (&(PlanStep, Job), &Value)| {
-        let (step, manifest) = (step.name.clone(), manifest.clone());
-        DryRun::Job { step, manifest }
-    };
-    let mut runs: Vec<DryRun> = jobs.iter().zip(manifests).map(job).collect();
-    for name in &cx.plan.services {
-        let view = match cx.world.services.get(name) {
-            None => return Err(NoRequest::Wait(format!("Service {name} is being looked up"))),
-            Some(seen) => match &seen.value {
-                None => return Err(NoRequest::Fail(format!("spec.services: Service {name} does not exist"))),
-                Some(view) => view,
-            },
-        };
-        let (route, seen) = (Route::service(name), RouteView::from(view));
-        runs.push(route.trial(&seen, &cx.plan.target, true));
-        runs.push(route.trial(&seen, &cx.plan.old, false));
-    }
-    runs.extend(super::resource::all(cx.plan).into_iter().map(DryRun::Look));
-    runs.extend(changed(cx).into_iter().map(|object| DryRun::Change { object, change: None }));
-    for step in &cx.plan.steps {
-        let actions =
-            [Some((step.name.clone(), &step.action)), step.undo.as_ref().map(|u| (undo_name(&step.name), &u.action))];
-        for (name, action) in actions.into_iter().flatten() {
-            let Action::SetEnv(set) = action else { continue };
-            let change = set_env::trial(cx, &name, set);
-            let objects = set_env::workloads(cx, set);
-            runs.extend(objects.iter().map(|w| DryRun::Change { object: w.into(), change: change.clone() }));
-        }
-    }
-    Ok(runs)
-}
-
-/// Every Job that the run may create: of steps, of suites, of undos.
-fn jobs(cx: &Cx) -> Vec<(PlanStep, Job)> {
-    let mut found = vec![];
-    let mut add = |step: &PlanStep, action: &Action| {
-        if let Action::Job(job) = action {
-            found.push((step.clone(), job.clone()));
-        }
-    };
-    for step in &cx.plan.steps {
-        add(step, &step.action);
-        if let Action::Suite(suite) = &step.action {
-            suite.steps.iter().for_each(|sub| add(sub, &sub.action));
-        }
-        if let Some(undo) = &step.undo {
-            add(&PlanStep { name: undo_name(&step.name), ..step.clone() }, &undo.action);
-        }
-    }
-    found
-}
-
-/// What steps change, and the live side, which a rollback may have to scale.
-fn changed(cx: &Cx) -> BTreeSet<ObjectRef> {
-    let mut found: BTreeSet<ObjectRef> = cx.plan.old.workloads.iter().map(ObjectRef::from).collect();
-    let actions = cx.plan.steps.iter().flat_map(|s| [Some(&s.action), s.undo.as_ref().map(|u| &u.action)]);
-    // An environment is tried with its variables.
-    let others = actions.flatten().filter(|action| !matches!(action, Action::SetEnv(_)));
-    found.extend(others.flat_map(|action| action.changes(cx.plan)));
-    found
-}
-
 fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
     let mut parts: Vec<String> = vec![];
     for r in refusals {
@@ -270,7 +201,9 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::{Fixture, labels, read, step, workload};
     use crate::api::run::StepState;
+    use crate::effect::DryRun;
     use crate::plan::{PlanSuite, PlanUndo, Stage};
+    use crate::route::Route;
 
     fn job(name: &str) -> PlanStep {
         let template =

@@ -68,6 +68,17 @@ impl Cluster {
         self.client.clone()
     }
 
+    /// The client itself, for calls of the operator's own functions that need these rights.
+    ///
+    /// # Errors
+    /// The command has not declared one of them.
+    pub(crate) fn client_with(&self, rights: &[Right]) -> Result<Client, Failure> {
+        match rights.iter().find(|r| !self.rights.contains(r)) {
+            Some(right) => Err(undeclared(right.verb, &right.resource())),
+            None => Ok(self.client.clone()),
+        }
+    }
+
     /// ` --context NAME` where one was given: for commands that are printed.
     pub(crate) fn context_flag(&self) -> String {
         self.context.as_ref().map(|c| format!(" --context {c}")).unwrap_or_default()
@@ -211,9 +222,7 @@ impl Cluster {
         let (group, plural) = (K::group(&()), K::plural(&()));
         let resource = sub.map_or_else(|| plural.to_string(), |s| format!("{plural}/{s}"));
         let same = |r: &&Right| r.verb == verb && r.group == group && r.resource == resource;
-        self.rights.iter().find(same).copied().ok_or_else(|| {
-            Failure::new(format!("defect: this command has not declared that it needs to {verb} {resource}"))
-        })
+        self.rights.iter().find(same).copied().ok_or_else(|| undeclared(verb, &resource))
     }
 
     /// One sentence about a failed call.
@@ -256,6 +265,10 @@ impl Cluster {
             Err(f) => Err(f),
         }
     }
+}
+
+fn undeclared(verb: &str, resource: &str) -> Failure {
+    Failure::new(format!("defect: this command has not declared that it needs to {verb} {resource}"))
 }
 
 /// The innermost reason of an error: the outer ones say no more.

@@ -122,3 +122,26 @@ fn page(past: &[Past], all: i64, look: Look, now: Timestamp) -> Page {
     }
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixtures::{HOSTILE, observing, over, run, shown, time};
+
+    #[test]
+    fn each_run_stands_on_a_line_and_what_is_not_kept_is_said() {
+        let mut hostile = over("RolledBack");
+        hostile["ending"]["message"] = json!(HOSTILE);
+        hostile["decisions"] = json!([{"uid": "d", "decision": "Rollback", "by": HOSTILE, "at": "2026-01-01T00:09:00Z",
+            "result": "accepted"}]);
+        let runs = [
+            run(4, "2.4.0", Some(observing())),
+            run(3, HOSTILE, Some(hostile)),
+            run(2, "2.3.0", Some(over("Completed"))),
+        ];
+        let past: Vec<Past> = runs.iter().map(Past::of).collect();
+        shown("history", &past, &page(&past, 5, Look::plain(), time(20)));
+    }
+}

@@ -15,6 +15,8 @@ mod complete;
 mod decide;
 mod exit;
 mod find;
+#[cfg(test)]
+mod fixtures;
 mod global;
 mod history;
 mod init;

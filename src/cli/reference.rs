@@ -22,7 +22,7 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
         of("watch", &watch::RIGHTS),
         of("lint", &[]),
         of("plan", &plan::RIGHTS),
-        of("diff", &plan::RIGHTS),
+        of("diff", &plan::READS),
         of("history", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),

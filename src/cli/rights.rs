@@ -57,6 +57,22 @@ impl fmt::Display for Right {
     }
 }
 
+/// The rights of several lists as one.
+pub(crate) const fn joined<const ALL: usize>(lists: [&[Right]; 3]) -> [Right; ALL] {
+    let mut all = [Right::need("", "", ""); ALL];
+    let (mut list, mut at) = (0, 0);
+    while list < lists.len() {
+        let mut i = 0;
+        while i < lists[list].len() {
+            all[at] = lists[list][i];
+            (i, at) = (i + 1, at + 1);
+        }
+        list += 1;
+    }
+    assert!(at == ALL, "the length is that of all lists");
+    all
+}
+
 /// The group of our own kinds.
 pub const OURS: &str = "cutover.dev";
 

@@ -224,3 +224,52 @@ fn page(traced: &Traced, now: Timestamp) -> Page {
     }
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::fixtures::{self, HOSTILE, cutover, object, observing, run, shown, time};
+
+    fn service(side: &str, manager: &str) -> Service {
+        let managed = json!({"manager": manager, "operation": "Apply", "time": fixtures::at(12), "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:selector": {}}}});
+        let labels = json!({"manager": "labels", "operation": "Update", "time": fixtures::at(13), "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {}}}});
+        object(json!({"metadata": {"name": "web", "managedFields": [managed, labels]},
+            "spec": {"selector": {"app": "web", "side": side}}}))
+    }
+
+    /// Switched to green, and taken back by a person.
+    fn back(comment: &str) -> Value {
+        let mut status = observing();
+        status["switch"]["services"][0]["state"] = json!("Restored");
+        status["switch"]["services"][0]["restoredAt"] = json!(fixtures::at(11));
+        status["ending"] =
+            json!({"phase": "RolledBack", "reason": "Rollback", "message": comment, "at": fixtures::at(11)});
+        let said = json!({"uid": "e", "decision": "Rollback", "by": "omar@example.com", "at": fixtures::at(11),
+            "result": "accepted"});
+        status["decisions"].as_array_mut().expect("decisions").push(said);
+        status
+    }
+
+    #[test]
+    fn each_move_has_its_run_its_reason_and_its_person() {
+        let runs = vec![run(2, "2.4.0", Some(back("carts are empty")))];
+        let traced = trace(&service("blue", "cutover"), &[cutover("2.4.0", json!({}))], runs);
+        assert_eq!((traced.side.as_deref(), traced.notes.len()), (Some("blue"), 0));
+        shown("trace", &traced, &page(&traced, time(20)));
+    }
+
+    #[test]
+    fn what_no_run_has_written_is_said_with_its_writer() {
+        let runs = vec![run(2, "2.4.0", Some(back(HOSTILE)))];
+        let both = [cutover("2.4.0", json!({})), cutover("2.4.0", json!({}))];
+        let traced = trace(&service("green", HOSTILE), &both, runs);
+        assert_eq!(traced.notes.len(), 2, "{:?}", traced.notes);
+        shown("trace-foreign", &traced, &page(&traced, time(20)));
+        let traced = trace(&service("red", "kubectl-edit"), &both[..1], vec![run(2, "2.4.0", Some(observing()))]);
+        assert_eq!((traced.side, traced.notes), (None, vec!["its selector is that of neither side".to_owned()]));
+    }
+}

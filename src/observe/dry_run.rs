@@ -44,20 +44,23 @@ impl Refusal {
 }
 
 pub(super) async fn all(observer: &Observer, scope: &RunScope, runs: &[DryRun]) -> Vec<DryRunRefusal> {
-    let tries =
-        Tries { reader: observer.client.clone(), account: observer.account(scope), namespace: &scope.namespace };
-    let tries = &tries;
-    let answers: Vec<BoxFuture<'_, Option<DryRunRefusal>>> = runs
-        .iter()
-        .map(|run| -> BoxFuture<'_, _> {
-            Box::pin(async move {
-                let Refusal { why, forbidden, transient } = tries.one(run).await.err()?;
-                Some(DryRunRefusal { what: what(run), why: brief(&why), forbidden, transient })
-            })
-        })
-        .collect();
-    let answers: Vec<_> = futures::stream::iter(answers).buffered(AT_ONCE).collect().await;
-    answers.into_iter().flatten().collect()
+    let tries = Tries {
+        reader: observer.client.clone(),
+        account: observer.account(scope),
+        namespace: &scope.namespace,
+        manager: FIELD_MANAGER,
+    };
+    tries.all(runs).await.into_iter().flatten().collect()
+}
+
+/// Tries writes as whoever the client speaks for: for each, why it would be refused. `manager`: under which name.
+pub(crate) async fn as_user(
+    client: &Client,
+    namespace: &str,
+    manager: &str,
+    runs: &[DryRun],
+) -> Vec<Option<DryRunRefusal>> {
+    Tries { reader: client.clone(), account: client.clone(), namespace, manager }.all(runs).await
 }
 
 fn what(run: &DryRun) -> String {
@@ -75,16 +78,34 @@ struct Tries<'a> {
     reader: Client,
     account: Client,
     namespace: &'a str,
+    /// The field manager of each write.
+    manager: &'a str,
 }
 
 impl Tries<'_> {
+    /// For each, why it would be refused.
+    async fn all(&self, runs: &[DryRun]) -> Vec<Option<DryRunRefusal>> {
+        let answer = |run| -> BoxFuture<'_, Option<DryRunRefusal>> {
+            Box::pin(async move {
+                let Refusal { why, forbidden, transient } = self.one(run).await.err()?;
+                Some(DryRunRefusal { what: what(run), why: brief(&why), forbidden, transient })
+            })
+        };
+        let answers: Vec<_> = runs.iter().map(answer).collect();
+        futures::stream::iter(answers).buffered(AT_ONCE).collect().await
+    }
+
+    fn params(&self) -> PatchParams {
+        PatchParams { dry_run: true, field_manager: Some(self.manager.into()), ..PatchParams::default() }
+    }
+
     async fn one(&self, run: &DryRun) -> Result<(), Refusal> {
         match run {
             DryRun::Job { manifest, .. } => self.job(manifest).await,
             DryRun::Point { route, test, to } => {
                 let (object, patch) = (route.object(), route.rehearsal(test.as_ref(), to));
                 let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &object.resource);
-                call(api.patch(&object.name, &params(), &body(&patch)?)).await.map(drop)
+                call(api.patch(&object.name, &self.params(), &body(&patch)?)).await.map(drop)
             }
             DryRun::Change { object, change } => self.change(object, change.as_ref()).await,
             DryRun::DeletePod(name) => {
@@ -137,7 +158,7 @@ impl Tries<'_> {
     async fn denied(&self, spec: CutoverDecisionSpec, how: &str) -> Result<(), Refusal> {
         let api = Api::<CutoverDecision>::namespaced(self.reader.clone(), self.namespace);
         let decision = forgery::decision(spec);
-        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+        let params = PostParams { dry_run: true, field_manager: Some(self.manager.into()) };
         match call(api.create(&params, &decision)).await {
             Ok(_) => Err(Refusal::last(format!(
                 "the API server admits a decision {how}: the policy cutover-decision is missing, unbound or weakened; \
@@ -164,7 +185,7 @@ impl Tries<'_> {
         let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
         let object: DynamicObject = serde_json::from_value(manifest.clone())
             .map_err(|e| Refusal::last(format!("the manifest is not an object: {e}")))?;
-        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+        let params = PostParams { dry_run: true, field_manager: Some(self.manager.into()) };
         match answered(api.create(&params, &object)).await {
             // The Job of a former try, which says that it is admitted.
             Err(Unanswered::Error(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
@@ -187,7 +208,7 @@ impl Tries<'_> {
         let uid = now.metadata.uid.as_deref().unwrap_or_default();
         let patch = patch(uid, now.metadata.resource_version.as_deref(), &edits);
         let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
-        match call(api.patch(&object.name, &params(), &body(&patch)?)).await {
+        match call(api.patch(&object.name, &self.params(), &body(&patch)?)).await {
             Ok(_) => Ok(()),
             // Its tests may have failed, since somebody wrote in between.
             Err(refusal) => match call(reader.get_opt(&object.name)).await? {
@@ -216,10 +237,6 @@ fn present(kind: ObjectKind, data: &Value) -> Edit {
     };
     let value = data.pointer(path).cloned().unwrap_or(default);
     Edit { path: path.into(), test: Some(value.clone()), value }
-}
-
-fn params() -> PatchParams {
-    PatchParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
 fn body(patch: &JsonPatch) -> Result<Patch<()>, Refusal> {

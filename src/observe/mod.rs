@@ -38,7 +38,7 @@ use crate::world::{QueryAnswer, Reading, Sighting};
 
 mod changed;
 mod configuration;
-mod dry_run;
+pub(crate) mod dry_run;
 mod events;
 pub(crate) mod feed;
 pub(crate) mod forgery;

@@ -81,6 +81,12 @@ impl Vars {
         Self { values }
     }
 
+    /// The variables in `text` that have no value (yet).
+    pub(crate) fn unset(&self, text: &str) -> Vec<String> {
+        let names = references(text).unwrap_or_default();
+        names.into_iter().filter(|name| !self.values.contains_key(name)).collect()
+    }
+
     /// `text` with its variables expanded.
     pub(crate) fn expand(&self, text: &str, escape: Escape) -> Result<String, VarError> {
         let mut out = String::with_capacity(text.len());

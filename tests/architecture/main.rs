@@ -51,6 +51,8 @@ const IMPORTS: [(&str, &[&str]); 26] = [
             "view",
             "status",
             "actions::rights",
+            "actions::trials",
+            "observe::dry_run",
             "observe::forgery",
             "operator::preflight",
             "writes::Run",

@@ -76,7 +76,8 @@ fn a_failed_job_fails_the_run_and_leaves_the_service_alone() {
     });
 }
 
-async fn job_deleted_by_hand(t: &Case) -> anyhow::Result<()> {
+/// A run that does not know whether its Job `slow` did its work.
+pub(crate) async fn job_deleted_by_hand(t: &Case) -> anyhow::Result<()> {
     t.web().await?;
     t.start().await?;
     t.cutover("shop", &slow_prepare(30_000)).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cutover::api::{Cutover, Phase};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -162,6 +162,52 @@ fn two_deployments_get_a_cutover_that_is_released_forwards_and_back() {
         released(t, "shop", "green", "2.0.0").await?;
         released(t, "shop", "blue", "2.1.0").await?;
         ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
+        Ok(())
+    });
+}
+
+/// The same application as a StatefulSet.
+fn plain_set(replicas: u32) -> String {
+    let set = plain(replicas).replace("kind: Deployment", "kind: StatefulSet");
+    set.replace("  strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}\n", "  serviceName: web\n")
+}
+
+/// Waits until each pod of a StatefulSet is that of its template, and ready.
+async fn settled(t: &Case, name: &str) -> Result<()> {
+    wait::until(t.api::<StatefulSet>(), &format!("StatefulSet {name} is settled"), secs(90), |all| {
+        Ok(all.get(name).and_then(|d| {
+            let (spec, status) = (d.spec.as_ref()?, d.status.as_ref()?);
+            let wanted = spec.replicas.unwrap_or(1);
+            let seen = status.observed_generation == d.metadata.generation;
+            let new =
+                status.updated_replicas.unwrap_or(0) == wanted && status.current_revision == status.update_revision;
+            (seen && new && status.ready_replicas.unwrap_or(0) == wanted).then_some(())
+        }))
+    })
+    .await
+}
+
+#[test]
+fn one_stateful_set_becomes_two_sides_and_is_released() {
+    e2e("plugin_init_set", async |t: &Case| {
+        bare(t).await?;
+        t.apply(&plain_set(2)).await?;
+        settled(t, "web").await?;
+        let printed = t.plugin(None, &["init", "web"]).await?.with(0)?;
+        let objects = would_be_applied(t, &printed.out).await?;
+        let second = objects.iter().find(|o| o["kind"] == "StatefulSet").context("no second StatefulSet")?;
+        ensure!(second["metadata"]["name"] == "web-green" && second["spec"]["replicas"] == 0, "{second:#}");
+        printed.says(&["StatefulSet web", "kubectl patch statefulset"])?;
+        // Without surge one pod after another is away, and the other one answers.
+        let load = t.load("web", 20.0, 10.0).await?;
+        t.plugin(None, &["init", "web", "--apply", "--yes"]).await?.with(0)?.says(&["6. done"])?;
+        settled(t, "web-green").await?;
+        t.start().await?;
+        t.condition("web", "Accepted", true, 30).await?;
+        hurry(t, "web").await?;
+        released(t, "web", "green", "2.0.0").await?;
+        let report = load.stop().await;
+        ensure!(report.lost == 0, "requests were lost: {report:#?}");
         Ok(())
     });
 }

@@ -132,3 +132,23 @@ fn told(made: &Made) -> Page {
     );
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{self, HOSTILE, shown};
+
+    #[test]
+    fn the_list_of_contents_says_what_was_left_out() {
+        let contents = Contents {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            made: Some(fixtures::time(10)),
+            by: "jane@example.com".to_owned(),
+            files: vec!["contents.yaml".to_owned(), "cutover.yaml".to_owned(), "status.txt".to_owned()],
+            missing: vec!["pods.yaml: you may not list pods in namespace prod".to_owned(), HOSTILE.to_owned()],
+        };
+        let made = Made { file: "bundle.tar.gz", contents: &contents };
+        shown("bundle", &made, &told(&made));
+        fixtures::snapshot("bundle-contents.yaml", &output::yaml(&contents).expect("YAML"));
+    }
+}

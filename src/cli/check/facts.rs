@@ -106,27 +106,43 @@ impl Facts {
     /// # Errors
     /// The right that is missing.
     pub(crate) fn world(&self, plan: &Plan, now: Timestamp) -> Result<World, Right> {
+        if let Seen::Hidden(right) = &self.services {
+            return Err(*right);
+        }
+        if let Seen::Hidden(right) = &self.pods {
+            return Err(*right);
+        }
+        let mut workloads = plan.target.workloads.iter().chain(&plan.old.workloads);
+        match workloads.find_map(|named| self.hides(named.kind)) {
+            Some(right) => Err(right),
+            None => Ok(self.seen(plan, now)),
+        }
+    }
+
+    /// The same with whatever may be read: what is hidden is not known there.
+    pub(crate) fn seen(&self, plan: &Plan, now: Timestamp) -> World {
         let at = now;
         let mut world = World::new(now, "");
-        let (Seen::Known(services), Seen::Known(pods)) = (&self.services, &self.pods) else {
-            return Err(if self.services.known().is_none() { SERVICES } else { PODS });
-        };
-        for name in &plan.services {
-            let value = services.iter().find(|s| s.name_any() == *name).map(convert::service);
-            world.services.insert(name.clone(), SeenAt { at, value });
-            let of = |s: &&EndpointSlice| s.labels().get("kubernetes.io/service-name") == Some(name);
-            let slices = self.slices.known().map(Vec::as_slice).unwrap_or_default();
-            let value = convert::endpoints(slices.iter().filter(of));
-            world.endpoints.insert(name.clone(), SeenAt { at, value });
-        }
-        world.pods = Some(SeenAt { at, value: pods.iter().map(convert::pod).filter(|p| !p.ended).collect() });
-        for named in plan.target.workloads.iter().chain(&plan.old.workloads) {
-            if let Some(right) = self.hides(named.kind) {
-                return Err(right);
+        if let Seen::Known(services) = &self.services {
+            for name in &plan.services {
+                let value = services.iter().find(|s| s.name_any() == *name).map(convert::service);
+                world.services.insert(name.clone(), SeenAt { at, value });
+                let of = |s: &&EndpointSlice| s.labels().get("kubernetes.io/service-name") == Some(name);
+                let slices = self.slices.known().map(Vec::as_slice).unwrap_or_default();
+                let value = convert::endpoints(slices.iter().filter(of));
+                world.endpoints.insert(name.clone(), SeenAt { at, value });
             }
-            world.workloads.insert(named.clone(), SeenAt { at, value: self.workload(named) });
         }
-        Ok(world)
+        if let Seen::Known(pods) = &self.pods {
+            let value = pods.iter().map(convert::pod).filter(|p| !p.ended).collect();
+            world.pods = Some(SeenAt { at, value });
+        }
+        for named in plan.target.workloads.iter().chain(&plan.old.workloads) {
+            if self.hides(named.kind).is_none() {
+                world.workloads.insert(named.clone(), SeenAt { at, value: self.workload(named) });
+            }
+        }
+        world
     }
 }
 

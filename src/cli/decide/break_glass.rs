@@ -143,3 +143,27 @@ fn page(done: &[Restored]) -> Page {
     page.push(Line::new().tone(Tone::Dim, "undos and the rollback's own steps wait for the operator"));
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{HOSTILE, shown};
+
+    #[test]
+    fn each_service_says_whether_its_users_are_back() {
+        let of = |service: &str, outcome: &Outcome| {
+            let (restored, said) = told(outcome);
+            Restored { service: service.to_owned(), restored, said }
+        };
+        let guarded = |foreign: Option<crate::api::run::Selector>| Outcome::Guarded { ready: 0, other: None, foreign };
+        let done = vec![
+            of("web", &Outcome::Done),
+            of("api", &guarded(None)),
+            of("odd", &guarded(Some([("side".to_owned(), "red".to_owned())].into()))),
+            of("gone", &Outcome::NotFound),
+            of("mine", &Outcome::Refused { why: HOSTILE.to_owned(), forbidden: true }),
+            of("busy", &Outcome::Transient("503".to_owned())),
+        ];
+        shown("rollback-without-operator", &done, &page(&done));
+    }
+}

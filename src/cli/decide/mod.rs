@@ -20,6 +20,7 @@ use super::status::model::Status;
 use super::status::{page, read};
 use super::text::{Glyph, Line, Page, Tone, time};
 use crate::api::decision::{Resolution, Verb};
+use crate::api::run::CutoverRun;
 use crate::view;
 
 pub(crate) mod break_glass;
@@ -151,19 +152,10 @@ impl Say {
     /// Shows what will be touched, and asks.
     fn prepare(&self, session: &Session, found: &Found, verb: Verb) -> Result<(), Failure> {
         let run = found.run.as_ref().ok_or_else(|| no_run(found))?;
-        let plan = view::plan_of(run);
-        let lines = match (view::Run::of(run, plan.as_ref()), &run.status) {
-            (Some(seen), Some(journal)) => touched(&seen, journal, plan.as_ref(), verb),
-            _ => vec![],
-        };
+        let lines = lines(run, verb);
         let (name, run) = (found.cutover.name_any(), run.name_any());
         let place = format!("{}/{name}{}", session.namespace(), session.cluster.context_flag());
-        let mut page = Page::new();
-        page.push(Line::new().tone(Tone::Strong, format!("{verb:?} run {run} of {place}")));
-        for line in &lines {
-            page.push(Line::new().text("  ").sign(Tone::Plain, Glyph::Arrow).text(line));
-        }
-        eprint!("{}", page.show(session.look));
+        eprint!("{}", about(verb, &run, &place, &lines).show(session.look));
         let final_ = lines.iter().any(|l| l.contains("has no undo"));
         match verb {
             Verb::Rollback | Verb::Abort if final_ => ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes),
@@ -171,6 +163,25 @@ impl Say {
             _ => ask::confirm(&format!("{verb:?}?"), self.how.yes),
         }
     }
+}
+
+/// What a word about a run will touch, a line each.
+fn lines(run: &CutoverRun, verb: Verb) -> Vec<String> {
+    let plan = view::plan_of(run);
+    match (view::Run::of(run, plan.as_ref()), &run.status) {
+        (Some(seen), Some(journal)) => touched(&seen, journal, plan.as_ref(), verb),
+        _ => vec![],
+    }
+}
+
+/// What is shown before a word is said.
+fn about(verb: Verb, run: &str, place: &str, lines: &[String]) -> Page {
+    let mut page = Page::new();
+    page.push(Line::new().tone(Tone::Strong, format!("{verb:?} run {run} of {place}")));
+    for line in lines {
+        page.push(Line::new().text("  ").sign(Tone::Plain, Glyph::Arrow).text(line));
+    }
+    page
 }
 
 impl Rollback {
@@ -256,4 +267,48 @@ fn decided(model: &Decided, flags: &str) -> Page {
     };
     page.push(Line::new().tone(Tone::Dim, format!("next: {next}")));
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixtures::{self, HOSTILE, observing, shown};
+
+    fn run_of(comment: &str) -> crate::api::run::CutoverRun {
+        let mut status = observing();
+        status["decisions"][0]["comment"] = json!(comment);
+        fixtures::run(2, "2.4.0", Some(status))
+    }
+
+    #[test]
+    fn what_a_word_touches_is_shown_before_it_is_said() {
+        let run = run_of("fine");
+        for verb in [Verb::Rollback, Verb::Abort, Verb::Retry, Verb::Suspend, Verb::Resume, Verb::Revalidate] {
+            let lines = lines(&run, verb);
+            let name = format!("decide-{verb:?}").to_lowercase();
+            fixtures::of_page(&name, &about(verb, "web-2", "prod/web", &lines));
+        }
+        fixtures::of_page("decide-hostile", &about(Verb::Rollback, HOSTILE, HOSTILE, &[HOSTILE.to_owned()]));
+    }
+
+    #[test]
+    fn the_answer_is_printed_with_what_is_next() {
+        for (answer, said) in [
+            ("accepted", Some("accepted".to_owned())),
+            ("refused", Some(format!("refused: {HOSTILE}"))),
+            ("open", None),
+        ] {
+            let model = Decided {
+                cutover: "web".to_owned(),
+                run: "web-2".to_owned(),
+                decision: "web-2-rollback-abcde".to_owned(),
+                verb: format!("{:?}", Verb::Rollback),
+                answer,
+                said,
+            };
+            shown(&format!("decision-{answer}"), &model, &decided(&model, " -n prod"));
+        }
+    }
 }

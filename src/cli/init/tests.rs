@@ -7,6 +7,7 @@ use super::found::{Said, Situation, find, works};
 use super::model::{Act, Init, make};
 use crate::cli::check::operator::Place;
 use crate::cli::exit::Failure;
+use crate::cli::fixtures;
 use crate::cli::needs::Rule;
 
 #[track_caller]
@@ -209,4 +210,15 @@ fn every_document_is_in_the_namespace_and_the_operator_may_act_as_the_account() 
     assert!(text.contains("# 1. label the live side: Deployment web gives its pods side=blue"), "{text}");
     assert!(text.contains("this writes the selector of the live Service"), "{text}");
     assert_eq!(text.matches("\n---\n").count(), init.objects.len());
+}
+
+#[test]
+fn what_is_printed_has_its_comments_and_the_model_its_schema() {
+    for (name, situation) in
+        [("init-one", one()), ("init-two", found(json!({"app": "web", "side": "green"}), &colours()).expect("two"))]
+    {
+        let init = made(&situation);
+        fixtures::of_model(name, &init);
+        fixtures::snapshot(&format!("{name}.yaml"), &init.text());
+    }
 }

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::find::{Found, find};
 use super::global::Global;
 use super::output;
-use super::rights::{OURS, Right};
+use super::rights::{OURS, Right, joined};
 use super::session::Session;
 use crate::api::decision::Verb;
 use crate::plan::{Action, Plan};
@@ -26,8 +26,8 @@ mod who;
 use diff::{Difference, differences};
 use model::{Foreseen, Gate, Role};
 
-/// What `plan` may ask.
-pub(crate) const RIGHTS: [Right; 19] = [
+/// What `diff` may ask.
+pub(crate) const READS: [Right; 13] = [
     Right::need("get", OURS, "cutovers"),
     Right::need("list", OURS, "cutovers"),
     Right::need("get", OURS, "cutoverruns"),
@@ -41,13 +41,10 @@ pub(crate) const RIGHTS: [Right; 19] = [
     Right::wish("list", "discovery.k8s.io", "endpointslices"),
     Right::wish("list", "autoscaling", "horizontalpodautoscalers"),
     Right::wish("list", "policy", "poddisruptionbudgets"),
-    tried::SERVICES,
-    who::ROLES,
-    who::BINDINGS,
-    who::CLUSTER_ROLES,
-    who::CLUSTER_BINDINGS,
-    Right::need("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
 ];
+
+/// What `plan` may ask: who could open gates, and whether the writes would be admitted.
+pub(crate) const RIGHTS: [Right; 26] = joined([&READS, &who::RIGHTS, &tried::RIGHTS]);
 
 /// What is asked.
 #[derive(Args, Clone, Debug)]
@@ -85,7 +82,7 @@ impl PlanOf {
             Ok(plan) => {
                 let mut foreseen = Foreseen::of(plan, activate, &found.runs);
                 gates(cluster, plan, &mut foreseen).await?;
-                tried::services(cluster, plan, &facts, &mut foreseen).await?;
+                tried::all(cluster, plan, &facts, &mut foreseen).await?;
                 foreseen
             }
         };
@@ -140,7 +137,7 @@ pub(crate) struct Compared {
 
 impl Diff {
     pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let session = Session::open(global, &RIGHTS).await?;
+        let session = Session::open(global, &READS).await?;
         let found = find(&session.cluster, self.name.as_deref()).await?;
         let (before, now) = match &self.with {
             Some(other) => {

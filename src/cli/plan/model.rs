@@ -114,6 +114,9 @@ pub(crate) struct Role {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct DryRun {
     pub what: String,
+    /// Variables that get their value in the run: it was tried with their names instead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<String>,
     /// Why it was refused; none where it would be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

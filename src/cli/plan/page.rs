@@ -40,9 +40,16 @@ pub(crate) fn page(plan: &Foreseen, look: Look) -> Page {
         page.heading("Tried, storing nothing");
         for run in &plan.dry_runs {
             let line = Line::new().text("  ");
-            page.push(match &run.refused {
+            let line = match &run.refused {
                 None => line.sign(Tone::Good, Glyph::Good).text(&run.what),
                 Some(why) => line.sign(Tone::Bad, Glyph::Bad).text(format!("{}: {why}", run.what)),
+            };
+            page.push(match run.unset.is_empty() {
+                true => line,
+                false => {
+                    let names: Vec<String> = run.unset.iter().map(|name| format!("${{{name}}}")).collect();
+                    line.tone(Tone::Dim, format!("  (without the value of {}, which the run gives)", names.join(", ")))
+                }
             });
         }
     }
@@ -189,5 +196,80 @@ fn brief(value: &serde_json::Value) -> String {
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{HOSTILE, observing, over, run, shown};
+    use crate::cli::plan::Compared;
+    use crate::cli::plan::diff::differences as differ;
+    use crate::cli::plan::model::{DryRun, Gate};
+    use crate::plan::Refusal;
+
+    fn foreseen(version: &str) -> Foreseen {
+        let run = run(2, version, Some(observing()));
+        let plan = crate::view::plan_of(&run).expect("a plan");
+        Foreseen::of(&plan, "green", &[run])
+    }
+
+    fn dry_run(what: &str, unset: &[&str], refused: Option<&str>) -> DryRun {
+        let unset = unset.iter().map(ToString::to_string).collect();
+        DryRun { what: what.to_owned(), unset, refused: refused.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_run_that_is_not_begun_is_shown_with_its_gates_and_what_was_tried() {
+        let mut plan = foreseen("2.4.0");
+        let role = |name: &str, you, who: Option<Vec<String>>| Role { name: name.to_owned(), wanted: 1, you, who };
+        let roles = vec![
+            role("qa", true, Some(vec!["jane@example.com".to_owned(), "group leads".to_owned()])),
+            role("operations", false, Some(vec![])),
+            role("board", false, None),
+        ];
+        plan.gates.push(Gate { name: "go".to_owned(), roles });
+        plan.dry_runs = vec![
+            dry_run("create the Job of step migrate", &["id", "tag"], None),
+            dry_run("create the Job of step announce", &[], Some("exceeded quota: few, requested: count/jobs.batch=1")),
+            dry_run("point Service web to green", &[], None),
+        ];
+        plan.hidden.push("not tried, since you may not patch deployments.apps: patch Deployment web-blue".to_owned());
+        shown("plan", &plan, &page(&plan, Look::plain()));
+    }
+
+    #[test]
+    fn what_would_be_refused_is_all_that_is_shown() {
+        let refusal = Refusal {
+            field: "spec.phases.prepare.steps[migrate].job".to_owned(),
+            message: format!("neither template nor from {HOSTILE}"),
+            remedy: "say one of them".to_owned(),
+        };
+        let plan = Foreseen::refused("prod", "web", "blue", "green", &[refusal]);
+        shown("plan-refused", &plan, &page(&plan, Look::plain()));
+    }
+
+    #[test]
+    fn names_and_refusals_steer_no_terminal() {
+        let mut plan = foreseen(HOSTILE);
+        (plan.cutover, plan.live, plan.target) = (HOSTILE.to_owned(), HOSTILE.to_owned(), HOSTILE.to_owned());
+        plan.cannot_be_undone.push(HOSTILE.to_owned());
+        plan.services.push(HOSTILE.to_owned());
+        plan.dry_runs = vec![dry_run(HOSTILE, &[HOSTILE], Some(HOSTILE))];
+        plan.hidden.push(HOSTILE.to_owned());
+        shown("plan-hostile", &plan, &page(&plan, Look::plain()));
+    }
+
+    #[test]
+    fn what_differs_is_shown_field_by_field() {
+        let (before, now) = (run(1, "2.3.0", Some(over("Completed"))), run(2, HOSTILE, None));
+        let mut now = now.spec.plan;
+        now["steps"][1]["timeout"] = serde_json::json!("7m");
+        now["steps"].as_array_mut().expect("steps").pop();
+        let all = differ(&before.spec.plan, &now);
+        let compared = Compared { before: "web-1".to_owned(), now: "now".to_owned(), differences: all };
+        shown("diff", &compared, &differences("web-1 → now", &compared.differences));
+        let same = Compared { before: "web-1".to_owned(), now: "now".to_owned(), differences: vec![] };
+        shown("diff-none", &same, &differences("web-1 → now", &same.differences));
     }
 }

@@ -10,10 +10,19 @@ use crate::cli::exit::Failure;
 use crate::cli::rights::{OURS, Right};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-pub(super) const ROLES: Right = Right::wish("list", RBAC, "roles");
-pub(super) const BINDINGS: Right = Right::wish("list", RBAC, "rolebindings");
-pub(super) const CLUSTER_ROLES: Right = Right::wish("list", RBAC, "clusterroles");
-pub(super) const CLUSTER_BINDINGS: Right = Right::wish("list", RBAC, "clusterrolebindings");
+const ROLES: Right = Right::wish("list", RBAC, "roles");
+const BINDINGS: Right = Right::wish("list", RBAC, "rolebindings");
+const CLUSTER_ROLES: Right = Right::wish("list", RBAC, "clusterroles");
+const CLUSTER_BINDINGS: Right = Right::wish("list", RBAC, "clusterrolebindings");
+
+/// What is asked about gates.
+pub(super) const RIGHTS: [Right; 5] = [
+    ROLES,
+    BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_BINDINGS,
+    Right::need("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
+];
 
 /// The bindings of a namespace, each with its rules.
 pub(super) struct People {

@@ -63,3 +63,52 @@ pub(crate) fn objects(changes: &Changes) -> Result<String, Failure> {
     out.push_str(&format!("---\n{}", output::yaml(&cutover)?));
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{self, HOSTILE, object, over, run};
+    use crate::cli::release::change::{Cluster, Wanted, changes};
+
+    fn released(version: &str, image: &str) -> Changes {
+        let mut cutover = fixtures::cutover("2.4.0", json!({"live": "blue@2.3.0"}));
+        if let Some(release) = cutover.spec.release.as_mut() {
+            release.pod_label = Some("version".to_owned());
+        }
+        let seen = Cluster {
+            services: vec![object(json!({"metadata": {"name": "web"}, "spec": {"selector": {"side": "blue"}}}))],
+            deployments: vec![fixtures::deployment("web-blue", 2), fixtures::deployment("web-green", 2)],
+            stateful_sets: vec![],
+        };
+        let wanted = Wanted {
+            version: Some(version.to_owned()),
+            revision: Some("abc".to_owned()),
+            tag: None,
+            images: vec![image.parse().expect("an image")],
+        };
+        let mut cutover = cutover;
+        if let Some(status) = cutover.status.as_mut() {
+            status.observed_generation = Some(2);
+        }
+        let run = run(1, "2.3.0", Some(over("Completed")));
+        changes(&cutover, Some(&run), &seen, &wanted).expect("changes")
+    }
+
+    #[test]
+    fn a_release_is_shown_as_a_page_as_commands_and_as_objects() {
+        let changes = released("2.5.0", "registry.example/web:2.5.0");
+        fixtures::shown("release", &changes.model(), &page(&changes, " -n prod"));
+        fixtures::snapshot("release-patch.txt", &commands(&changes, " -n prod"));
+        fixtures::snapshot("release-objects.yaml", &objects(&changes).expect("YAML"));
+    }
+
+    #[test]
+    fn a_version_that_would_steer_a_terminal_or_end_a_quote_does_neither() {
+        let changes = released(HOSTILE, "x'; reboot; '");
+        fixtures::shown("release-hostile", &changes.model(), &page(&changes, " -n prod"));
+        let commands = commands(&changes, " -n prod");
+        assert!(commands.chars().all(|c| !c.is_control() || c == '\n'), "{commands:?}");
+        assert!(commands.contains(r"x'\''; reboot; '\''"), "{commands}");
+        assert_eq!(commands.lines().count(), 3, "{commands}");
+    }
+}

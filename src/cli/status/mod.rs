@@ -74,3 +74,58 @@ impl Status {
         Ok(Exit::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixtures::{self, HOSTILE, at_gate, cutover, observing, over, run, shown, time};
+    use crate::cli::text::Look;
+
+    #[test]
+    fn a_run_is_shown_at_its_gate_while_it_observes_and_when_it_is_over() {
+        for (name, live, status) in [
+            ("status-gate", "blue@2.3.0", at_gate("t")),
+            ("status-observing", "green@2.4.0", observing()),
+            ("status-rolled-back", "blue@2.3.0", over("RolledBack")),
+        ] {
+            let runs = vec![run(1, "2.3.0", Some(over("Completed"))), run(2, "2.4.0", Some(status))];
+            let reading = fixtures::reading(cutover("2.4.0", json!({"live": live})), runs);
+            let status = model::Status::of(&reading, " -n prod");
+            shown(name, &status, &page::page(&status, Look::plain(), time(10)));
+        }
+    }
+
+    #[test]
+    fn what_a_run_says_in_others_words_steers_no_terminal() {
+        let mut status = observing();
+        status["decisions"][0]["comment"] = json!(HOSTILE);
+        status["decisions"][0]["by"] = json!(HOSTILE);
+        status["steps"][0]["message"] = json!(HOSTILE);
+        status["steps"][0]["evidence"] = json!({"saw": HOSTILE});
+        status["triggers"][0]["saw"] = json!(HOSTILE);
+        status["oldRelease"] = json!(HOSTILE);
+        let mut cutover = cutover(HOSTILE, json!({"live": format!("green@{HOSTILE}"), "message": HOSTILE}));
+        cutover.metadata.name = Some(HOSTILE.to_owned());
+        let reading = fixtures::reading(cutover, vec![run(2, HOSTILE, Some(status))]);
+        let status = model::Status::of(&reading, " -n prod");
+        shown("status-hostile", &status, &page::page(&status, Look::plain(), time(10)));
+    }
+
+    #[test]
+    fn the_table_has_each_cutover_on_a_line() {
+        let row = |name: &str, status: serde_json::Value| {
+            let mut cutover = cutover("2.4.0", status);
+            cutover.metadata.name = Some(name.to_owned());
+            table::Row::of(&cutover)
+        };
+        let gate = json!({"name": "go", "token": "t", "until": fixtures::at(59), "roles": []});
+        let rows = vec![
+            row("idle", json!({})),
+            row("waits", json!({"phase": "Verifying", "since": fixtures::at(5), "progress": "2/3", "gate": gate})),
+            row(HOSTILE, json!({"phase": "RolledBack", "since": fixtures::at(1), "message": HOSTILE})),
+        ];
+        shown("status-all", &rows, &table::page(&rows, true, Look::plain(), time(10)));
+    }
+}

@@ -1,7 +1,6 @@
 //! Pictures of a terminal for the documents, drawn by tests from what the program prints.
 
 use std::fmt::Write;
-use std::path::Path;
 
 /// A piece of a row: its text, its colour, and whether it is bold.
 pub(crate) struct Spot {
@@ -90,12 +89,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Compares a picture with the one of the documents; `UPDATE_EXPECT=1` draws it anew.
+#[track_caller]
 pub(crate) fn compare(name: &str, picture: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures").join(format!("{name}.svg"));
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("docs/pictures can be made");
-        std::fs::write(&path, picture).expect("the picture can be written");
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == picture, "{} is not current: UPDATE_EXPECT=1 cargo test --lib pictures", path.display());
+    crate::cli::fixtures::current("docs/pictures", &format!("{name}.svg"), picture);
 }

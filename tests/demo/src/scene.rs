@@ -138,10 +138,13 @@ impl Scenery {
 
     /// The objects of a YAML text, with the images of this cluster.
     pub fn documents(&self, text: &str) -> Result<Vec<Value>> {
-        let text = text
-            .replace("docker.io/cutover/sample:dev", &self.sample_image)
-            .replace("docker.io/cutover/prometheus:1", &self.prometheus_image);
-        documents(&text)
+        documents(&self.images(text))
+    }
+
+    /// A text with the images of this cluster.
+    pub fn images(&self, text: &str) -> String {
+        text.replace("docker.io/cutover/sample:dev", &self.sample_image)
+            .replace("docker.io/cutover/prometheus:1", &self.prometheus_image)
     }
 }
 

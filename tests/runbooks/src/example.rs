@@ -127,6 +127,19 @@ impl Example {
         Ok(objects)
     }
 
+    /// The Cutover as it stands before its first release, with the times of tests: it names the side that is live.
+    ///
+    /// # Errors
+    /// What `short.yaml` cannot shorten, and a Cutover without a second side.
+    pub fn cutover_before(&self) -> Result<Value> {
+        let mut cutover = self.cutover.clone();
+        self.short.apply(&mut cutover)?;
+        let spec = &self.cutover["spec"];
+        let live = spec["sides"].as_array().into_iter().flatten().find(|side| side["name"] != spec["activate"]);
+        cutover["spec"]["activate"] = live.context("a second side")?["name"].clone();
+        Ok(cutover)
+    }
+
     /// The Cutover for a release, with the times of tests.
     ///
     /// # Errors
@@ -141,7 +154,10 @@ impl Example {
 
 /// The pods of a template become those of the release.
 fn of_release(template: &mut Value, scenario: &Scenario) {
-    template["metadata"]["labels"]["app.kubernetes.io/version"] = json!(scenario.version);
+    // A release through the command line sets the label itself.
+    if scenario.images.is_empty() {
+        template["metadata"]["labels"]["app.kubernetes.io/version"] = json!(scenario.version);
+    }
     for container in template["spec"]["containers"].as_array_mut().into_iter().flatten() {
         let Some(env) = container["env"].as_array_mut() else { continue };
         for variable in env.iter_mut().filter(|variable| variable["name"] == "VERSION") {

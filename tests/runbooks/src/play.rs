@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::example::Example;
 use crate::oracle::{audit, promises};
-use crate::people::{People, plugin};
+use crate::people::{People, Told, plugin};
 use crate::report::{Row, judge};
 use crate::scenario::Scenario;
 
@@ -115,7 +115,11 @@ impl<'e> Stage<'e> {
         self.ready(&eve).await?;
         let people = People::new(&self.cluster.namespace, &self.example.scenarios, scenario);
         let mut before = None;
-        if scenario.retry {
+        let mut released = None;
+        if !scenario.images.is_empty() {
+            self.before_first().await?;
+            released = Some(self.release(scenario));
+        } else if scenario.retry {
             before = self.run(scenario).await?.and_then(|run| run.metadata.uid);
             ensure!(before.is_some(), "a retry needs the scenario before it");
             people.retry(&self.api::<Cutover>().get(&self.example.name).await?).await?;
@@ -124,18 +128,56 @@ impl<'e> Stage<'e> {
             let text = self.scenery.documents(&cutover.to_string())?;
             self.cluster.apply_all(&text).await?;
         }
-        let run = self.follow(scenario, people, before).await?;
+        let (run, released) = match released {
+            // People speak while the command waits.
+            Some(command) => tokio::try_join!(self.follow(scenario, people, before), self.plugin_releases(command))?,
+            None => (self.follow(scenario, people, before).await?, None),
+        };
         let journal = run.status.clone().unwrap_or_default();
         let live = self.live().await?;
         let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
         row.problems.extend(self.objects(scenario).await?);
-        row.problems.extend(self.told(&run).await?);
+        row.problems.extend(self.told(&run, released).await?);
         row.problems.extend(self.promises().await.err().map(|broken| format!("{broken:#}")));
         Ok((row, run))
     }
 
+    /// Applies the Cutover as it stands before its first release, unless it is there, and waits until the operator has seen
+    /// the newest one.
+    async fn before_first(&self) -> Result<()> {
+        let cutovers: Api<Cutover> = self.api();
+        if cutovers.get_opt(&self.example.name).await?.is_none() {
+            let cutover = self.scenery.documents(&self.example.cutover_before()?.to_string())?;
+            self.cluster.apply_all(&cutover).await?;
+        }
+        let seen = wait(READY, || async {
+            let cutover = cutovers.get(&self.example.name).await?;
+            let seen = cutover.status.as_ref().and_then(|status| status.observed_generation);
+            Ok((seen.is_some() && seen == cutover.metadata.generation).then_some(()))
+        });
+        seen.await?.context("the operator does not look at the Cutover")
+    }
+
+    /// `kubectl cutover release`, which ends when its run does.
+    fn release(&self, scenario: &Scenario) -> Vec<String> {
+        let mut words = vec!["release".to_owned(), self.example.name.clone()];
+        words.extend(["--version".to_owned(), scenario.version.clone()]);
+        words.push(format!("--wait={}s", ONE_RELEASE.as_secs()));
+        for (container, image) in &scenario.images {
+            let image = self.scenery.images(image);
+            words.extend(["--image".to_owned(), format!("{container}={image}")]);
+        }
+        words
+    }
+
+    async fn plugin_releases(&self, words: Vec<String>) -> Result<Option<Told>> {
+        let told = plugin(&self.cluster.namespace, &words).await?;
+        ensure!(matches!(told.code, 0..=2), "{words:?}: {told:?}");
+        Ok(Some(told))
+    }
+
     /// What a pipeline and a person would not be told rightly of this run.
-    async fn told(&self, run: &CutoverRun) -> Result<Vec<String>> {
+    async fn told(&self, run: &CutoverRun, released: Option<Told>) -> Result<Vec<String>> {
         let phase = run.status.as_ref().map(|s| s.phase).unwrap_or_default();
         let code = match phase {
             Phase::Completed => 0,
@@ -147,6 +189,9 @@ impl<'e> Stage<'e> {
         let watched = plugin(&self.cluster.namespace, &watch).await?;
         let status = plugin(&self.cluster.namespace, &["status".to_owned(), name]).await?;
         let mut problems = vec![];
+        if let Some(told) = released.filter(|told| told.code != code) {
+            problems.push(format!("release ends with {} and not with {code}: {}", told.code, told.text));
+        }
         if watched.code != code {
             problems.push(format!("watch ends with {} and not with {code}: {}", watched.code, watched.text));
         }

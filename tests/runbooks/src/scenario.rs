@@ -40,6 +40,10 @@ pub struct Scenario {
     /// No new release: the person on call lets the one before, which is over, be tried again.
     #[serde(default)]
     pub retry: bool,
+    /// Released as a pipeline does it, with `kubectl cutover release --image CONTAINER=IMAGE … --wait`, in place of a Cutover
+    /// that is applied: images by container.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
     /// Added to the environment of the target's containers: faults.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -1,7 +1,5 @@
 //! The screen as it is drawn, compared with `snapshots/*.txt` (`UPDATE_EXPECT=1` writes them anew).
 
-use std::path::Path;
-
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -77,14 +75,7 @@ fn text(buffer: &Buffer) -> String {
 
 /// Compares a screen with the one that was looked at.
 fn compare(name: &str, buffer: &Buffer) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/watch/snapshots").join(format!("{name}.txt"));
-    let now = text(buffer);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, &now).expect("the snapshot can be written");
-        return;
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(now == wanted, "{}:\n{now}\nis not\n{wanted}", path.display());
+    current("src/cli/watch/snapshots", &format!("{name}.txt"), &text(buffer));
 }
 
 #[test]

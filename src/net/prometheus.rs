@@ -93,7 +93,8 @@ impl Net {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut target = match query.place {
             Location::Service { host, ip, port, tls } => {
-                self.rules()
+                let rules = self.rules(Origin::Cluster, deadline).await?;
+                rules
                     .check(*ip, Origin::Cluster)
                     .map_err(|why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}")))?;
                 Target {

@@ -75,7 +75,7 @@ impl Net {
                 Box::pin(async move {
                     let result = async {
                         let content = content.as_ref().map_err(Clone::clone)?;
-                        self.ask(request, &self.address(request, address)?, content, deadline).await
+                        self.ask(request, &self.address(request, address, deadline).await?, content, deadline).await
                     };
                     HttpAnswer { from: address.name.clone(), result: result.await }
                 })
@@ -97,20 +97,24 @@ impl Net {
         wire::exchange(&route, message).await
     }
 
-    fn address(&self, request: &Request, address: &Address) -> Result<Target, HttpError> {
-        let ip: IpAddr =
-            address.ip.parse().map_err(|_| HttpError::NotSent(format!("{} has no usable address", address.name)))?;
-        self.rules()
-            .check(ip, Origin::Cluster)
-            .map_err(|why| HttpError::NotSent(format!("{} may not be asked: {ip} is {why}", address.name)))?;
-        let to = SocketAddr::new(ip, address.port);
-        let server = || request.host.clone().unwrap_or_else(|| ip.to_string());
+    async fn address(&self, request: &Request, address: &Address, deadline: Instant) -> Result<Target, HttpError> {
+        let to = self.pinned(address, deadline).await?;
+        let server = || request.host.clone().unwrap_or_else(|| to.ip().to_string());
         Ok(Target {
             to,
             tls: (request.scheme == Scheme::Https).then(server),
             host: request.host.clone().unwrap_or_else(|| to.to_string()),
             path: request.path.clone(),
         })
+    }
+
+    /// Checks an address of the namespace.
+    pub(super) async fn pinned(&self, address: &Address, deadline: Instant) -> Result<SocketAddr, HttpError> {
+        let refuse = HttpError::NotSent;
+        let ip: IpAddr = address.ip.parse().map_err(|_| refuse(format!("{} has no usable address", address.name)))?;
+        let checked = self.rules(Origin::Cluster, deadline).await?.check(ip, Origin::Cluster);
+        checked.map_err(|why| refuse(format!("{} may not be asked: {ip} is {why}", address.name)))?;
+        Ok(SocketAddr::new(ip, address.port))
     }
 
     /// Checks a URL and pins its address.
@@ -132,7 +136,7 @@ impl Net {
         let (Some(name), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(refuse("the URL has no host".into()));
         };
-        let rules = self.rules();
+        let rules = self.rules(origin, deadline).await?;
         let pinned = timeout_at(deadline, self.inner.resolver.pin(name.to_owned(), &rules, origin)).await;
         let ip = pinned.map_err(|_| refuse(format!("{name} cannot be resolved: no time left")))?.map_err(refuse)?;
         let bare = match url.host() {
@@ -148,13 +152,6 @@ impl Net {
             host: host.map_or(authority, str::to_owned),
             path,
         })
-    }
-}
-
-/// Why there was no answer, in words.
-pub(super) fn text(error: HttpError) -> String {
-    match error {
-        HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why) => why,
     }
 }
 

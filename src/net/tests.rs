@@ -122,7 +122,7 @@ fn account() -> kube::Client {
 }
 
 fn net() -> Net {
-    Net::new(AddressRules::for_tests(), None)
+    Net::for_tests(AddressRules::for_tests(), wire::Roots::default())
 }
 
 fn key(name: &str, key: &str) -> KeyRef {
@@ -374,7 +374,7 @@ async fn a_server_is_known_by_its_certificate() {
     let server = Server::with(answer, Some(Arc::new(config))).await;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(include_bytes!("testdata/ca.der").to_vec())).unwrap();
-    let net = Net::with_roots(AddressRules::for_tests(), None, wire::Roots::of(roots));
+    let net = Net::for_tests(AddressRules::for_tests(), wire::Roots::of(roots));
 
     let request = |host: Option<&str>| Request {
         scheme: Scheme::Https,
@@ -389,7 +389,7 @@ async fn a_server_is_known_by_its_certificate() {
         assert!(why.contains("certificate"), "{why}");
     }
     // a root that is not ours
-    let net = Net::with_roots(AddressRules::for_tests(), None, wire::Roots::of(rustls::RootCertStore::empty()));
+    let net = Net::for_tests(AddressRules::for_tests(), wire::Roots::of(rustls::RootCertStore::empty()));
     not_sent(net.request(&account(), "prod", &request(Some("shop.example"))).await.remove(0).result);
     assert_eq!(server.seen().len(), 1);
 }

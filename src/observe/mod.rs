@@ -23,6 +23,10 @@
 //! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name and on the objects of `resource`, and dry runs
 //! of every write.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -88,6 +92,16 @@ impl Observer {
     /// Watches the nodes for all runs, for ever.
     pub(crate) async fn watch_nodes(&self) {
         self.nodes.clone().watch(self.client.clone(), &self.watches).await;
+    }
+
+    /// The addresses of all nodes, as that watch has told them; `None` until it has told them all.
+    pub(crate) fn node_addresses(&self) -> tokio::sync::watch::Receiver<Option<Arc<BTreeSet<IpAddr>>>> {
+        self.nodes.follow_addresses()
+    }
+
+    /// Whether what the watch of nodes has told is still so.
+    pub(crate) fn knows_nodes(&self) -> bool {
+        self.watches.current(nodes::WATCH)
     }
 
     /// Starts the watches of a run; each sighting goes into `tx`. They end when the set is dropped.

@@ -147,7 +147,7 @@ async fn secured(then: Then) -> (String, Server) {
 
 /// As on a system that trusts no authority at all.
 fn trusting_nobody() -> Net {
-    Net::with_roots(AddressRules::for_tests(), None, wire::Roots::of(rustls::RootCertStore::empty()))
+    Net::for_tests(AddressRules::for_tests(), wire::Roots::of(rustls::RootCertStore::empty()))
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_source_is_known_by_its_own_authority() {
     let mut roots = rustls::RootCertStore::empty();
     use rustls::pki_types::pem::PemObject;
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    let trusting = Net::with_roots(AddressRules::for_tests(), None, wire::Roots::of(roots));
+    let trusting = Net::for_tests(AddressRules::for_tests(), wire::Roots::of(roots));
     assert_eq!(asked(&trusting, None).await, QueryAnswer::Value(0.5));
     let stranger = folder.file("other.crt", &other);
     let why = inconclusive(asked(&trusting, Some(&stranger)).await);

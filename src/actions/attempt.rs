@@ -60,6 +60,18 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             record.evidence = evidence.map(evidence::fit);
             end(cx, record, StepEvent::Failed, Some(message), out)
         }
+        Some(Verdict::NotMade { message }) => {
+            let next = later(now, step.every);
+            record.message = Some(journal::short(&message, MAX_MESSAGE));
+            // Another read or request needs another name; it counts as the same attempt.
+            record.attempt += 1;
+            record.attempts_before += 1;
+            record.attempt_at = Some(next);
+            record.between = true;
+            record.sent = None;
+            out.wake_at(next.min(deadline));
+            record
+        }
         Some(Verdict::Fail { message, evidence }) => {
             record.evidence = evidence.map(evidence::fit);
             let next = later(now, step.every);
@@ -187,6 +199,9 @@ fn late(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Opt
                 }
                 Some(Verdict::Fail { message, evidence } | Verdict::Refused { message, evidence }) => {
                     Some(Verdict::Fail { message: format!("timed out after {}: {message}", step.timeout), evidence })
+                }
+                Some(Verdict::NotMade { message }) => {
+                    Some(Verdict::fail(format!("timed out after {}: {message}", step.timeout)))
                 }
                 Some(Verdict::Unknown { .. }) | None => Some(Verdict::fail(timed_out(step, record))),
             }

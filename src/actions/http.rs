@@ -23,7 +23,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, o
     }
     let key = read_key(step, record);
     if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
-        return Some(judge(cx, http, answers));
+        return Some(not_made(answers).unwrap_or_else(|| judge(cx, http, answers)));
     }
     match request(cx, step, http, record) {
         Ok(request) => {
@@ -79,7 +79,9 @@ fn send(
         true
     } else {
         match out.outcome(cx, &effect_key).map(|(_, outcome)| outcome) {
-            Some(Outcome::Answered(answers)) => return Some(judge_sent(cx, http, &answers)),
+            Some(Outcome::Answered(answers)) => {
+                return Some(not_made(&answers).unwrap_or_else(|| judge_sent(cx, http, &answers)));
+            }
             Some(Outcome::Refused { why, .. }) => return Some(Verdict::fail(format!("not sent: {why}"))),
             Some(Outcome::NotFound) => return Some(Verdict::fail("not sent: what it needs is not there")),
             Some(Outcome::Conflict(why) | Outcome::NameCollision(why) | Outcome::Transient(why))
@@ -134,6 +136,17 @@ pub fn late(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out:
     let why = format!("timed out after {}", step.timeout);
     // What could not be claimed in writing was not sent.
     Some(if http.idempotent || cx.world.not_begun.contains(&key) { Verdict::fail(why) } else { lost(&why) })
+}
+
+/// Nobody was asked at all, which is nobody's fault.
+fn not_made(answers: &[HttpAnswer]) -> Option<Verdict> {
+    let missing = |answer: &HttpAnswer| match &answer.result {
+        Err(HttpError::Unread(why)) => Some(why.clone()),
+        Err(HttpError::NotSent(_) | HttpError::Lost(_)) | Ok(_) => None,
+    };
+    let all: Option<Vec<String>> = answers.iter().map(missing).collect();
+    let why = all?.into_iter().next()?;
+    Some(Verdict::NotMade { message: format!("not sent: {why}") })
 }
 
 fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
@@ -334,6 +347,32 @@ mod tests {
         let (claimed, first) = f.drive(&post(true), None);
         let (r, again) = f.drive(&post(true), Some(&claimed));
         assert_eq!((r.state, first.effects), (StepState::Running, again.effects), "the same request, key included");
+    }
+
+    #[test]
+    fn what_nobody_could_be_asked_is_no_attempt() {
+        let unread = || HttpAnswer { from: "green-a".into(), result: Err(HttpError::Unread("nodes not known".into())) };
+        let mut f = with_pod();
+        let s = get(json!({"path": "/"}));
+        f.world.readings.insert(read("check#1"), Reading::Http(vec![unread()]));
+        let (waits, out) = f.drive(&s, None);
+        assert!(waits.state == StepState::Running && out.wake.is_some(), "its only attempt is not used up: {waits:?}");
+        assert_eq!(waits.message.as_deref(), Some("not sent: nodes not known"));
+        f.after(5);
+        f.world.readings.insert(read("check#2"), Reading::Http(vec![answer(200, "")]));
+        assert_eq!(f.drive(&s, Some(&waits)).0.state, StepState::Succeeded);
+        f.after(3600);
+        let late = f.drive(&s, Some(&waits)).0;
+        assert!(late.state == StepState::Failed && late.message.is_some_and(|m| m.contains("nodes not known")));
+
+        // What one of several has got is not sent again.
+        let mut f = with_pod();
+        let (claimed, _) = f.drive(&post(false), None);
+        f.outcome("send/check#1", Outcome::Answered(vec![answer(201, "{}"), unread()]));
+        assert_eq!(f.drive(&post(false), Some(&claimed)).0.state, StepState::Failed);
+        f.outcome("send/check#1", Outcome::Answered(vec![unread(), unread()]));
+        let (again, _) = f.drive(&post(false), Some(&claimed));
+        assert!(again.state == StepState::Running && again.sent.is_none(), "{again:?}");
     }
 
     #[test]

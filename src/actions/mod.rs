@@ -160,6 +160,12 @@ pub enum Verdict {
         message: String,
         evidence: Option<Value>,
     },
+    /// It could not be made, through no fault of whoever was to be asked: nothing was sent. Made again as long as the step
+    /// has time, and not counted.
+    NotMade {
+        /// What was missing.
+        message: String,
+    },
     /// It did not, and no further attempt can: what it looks at has to be changed first.
     Refused {
         /// Why, naming field and object.

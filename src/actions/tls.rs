@@ -28,6 +28,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, tls: &Tls, record: &mut StepRecord, out
     match cx.world.readings.get(&key) {
         Some(Reading::Tls(TlsAnswer::Seen(certificate))) => return Some(judge(cx, tls, certificate)),
         Some(Reading::Tls(TlsAnswer::Unseen(why))) => return Some(Verdict::fail(why.as_str())),
+        Some(Reading::Tls(TlsAnswer::NotAsked(why))) => return Some(Verdict::NotMade { message: why.clone() }),
         _ => {}
     }
     let timeout = step.timeout.min(TIMEOUT);
@@ -152,6 +153,10 @@ mod tests {
             assert_eq!(evidence["subject"], "CN=shop.example");
             assert_eq!(evidence["notAfter"], until);
         }
+        let mut f = Fixture::new();
+        f.world.readings.insert(read("certificate#1"), Reading::Tls(TlsAnswer::NotAsked("nodes not known".into())));
+        let waits = f.drive(&tls(url(json!(["true"]))), None).0;
+        assert!(waits.state == StepState::Running && waits.message.as_deref() == Some("nodes not known"), "{waits:?}");
         let mut f = Fixture::new();
         let refused = Reading::Tls(TlsAnswer::Unseen("connection to 1.2.3.4:443 failed".into()));
         f.world.readings.insert(read("certificate#1"), refused);

@@ -186,7 +186,7 @@ pub struct StepRecord {
     pub state: StepState,
     /// Attempt under way or last made, from 1.
     pub attempt: u32,
-    /// How many of them were made before Preflight started over.
+    /// How many of them do not count: made before Preflight started over, or nobody could be asked.
     #[serde(default, skip_serializing_if = "is_none")]
     pub attempts_before: u32,
     /// When the first attempt began.

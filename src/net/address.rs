@@ -13,6 +13,8 @@ pub struct AddressRules {
     pub(crate) allow_public: bool,
     /// Never: addresses of nodes and of the API server.
     pub deny: Vec<IpNet>,
+    /// Whether those addresses are known. Until then nothing is allowed but what the operator's configuration names.
+    pub(crate) machines: bool,
     /// For the tests of this crate, whose servers listen there. No flag sets it.
     #[cfg(test)]
     pub(crate) loopback: bool,
@@ -50,6 +52,9 @@ pub enum Forbidden {
     /// A node or the API server.
     #[error("an address of a node or of the API server")]
     Node,
+    /// Perhaps a node or the API server.
+    #[error("perhaps an address of a node or of the API server: those are not known yet")]
+    NotKnown,
     /// Assigned to nobody, or hides another address in a way that cannot be checked.
     #[error("an address of no use to a request")]
     Reserved,
@@ -140,6 +145,9 @@ impl AddressRules {
         if within(&self.deny) {
             return Err(Forbidden::Node);
         }
+        if !self.machines && origin != Origin::Configuration {
+            return Err(Forbidden::NotKnown);
+        }
         match origin {
             Origin::Cluster | Origin::Configuration => Ok(()),
             Origin::Url if within(&self.allow_private) => Ok(()),
@@ -152,7 +160,7 @@ impl AddressRules {
     /// Rules under which the tests' own servers can be asked.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self { loopback: true, ..Self::default() }
+        Self { loopback: true, machines: true, ..Self::default() }
     }
 }
 
@@ -205,6 +213,7 @@ mod tests {
             allow_private: vec!["10.20.0.0/16".parse().unwrap(), "fd12::/32".parse().unwrap()],
             allow_public: true,
             deny: vec!["203.0.113.7/32".parse().unwrap(), "10.20.0.1/32".parse().unwrap()],
+            machines: true,
             loopback: false,
         }
     }
@@ -307,9 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_open_before_the_machines_are_known() {
+        let rules = AddressRules { machines: false, ..rules() };
+        for (origin, expected) in [
+            (Origin::Url, Err(Forbidden::NotKnown)),
+            (Origin::Cluster, Err(Forbidden::NotKnown)),
+            (Origin::Configuration, Ok(())),
+        ] {
+            assert_eq!(rules.check("8.8.8.8".parse().unwrap(), origin), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
     fn no_flag_opens_what_is_never_allowed() {
         let rules = AddressRules {
             allow_private: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+            machines: true,
             ..AddressRules::default()
         };
         for ip in ["127.0.0.1", "169.254.169.254", "100.100.100.200", "::1", "fd00:ec2::254", "0.0.0.0"] {

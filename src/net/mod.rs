@@ -3,16 +3,18 @@
 //! Decides nothing about a run. Everything is bounded in time and size, nothing is sent twice.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use ipnet::IpNet;
+use tokio::sync::watch::Sender;
 
 pub mod address;
 mod body;
 pub mod call;
+mod endpoints;
 pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
+mod machines;
 pub mod prometheus;
 pub mod request;
 mod resolve;
@@ -24,6 +26,7 @@ mod wire;
 mod x509;
 
 pub(crate) use address::AddressRules;
+pub(crate) use machines::Machines;
 
 /// Sends requests under the address rules. Cheap to clone.
 #[derive(Clone)]
@@ -32,13 +35,25 @@ pub struct Net {
 }
 
 struct Inner {
-    rules: RwLock<Arc<AddressRules>>,
+    known: Sender<machines::Known>,
     resolver: resolve::Resolver,
     roots: wire::Roots,
+    endpoints: endpoints::Endpoints,
+}
+
+/// For whom something is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// The operator itself, which looks up where Services lead.
+    pub operator: &'a kube::Client,
+    /// A client that acts as the Cutover's ServiceAccount, as which Secrets and ConfigMaps are read.
+    pub account: &'a kube::Client,
+    /// The Cutover's.
+    pub namespace: &'a str,
 }
 
 impl Net {
-    /// Under these rules; names are resolved by the system's name servers, or by `dns`. Never fails: what is missing
+    /// Under these rules, which are closed until [`Net::forbid`] has told of all machines; names are resolved by the system's name servers, or by `dns`. Never fails: what is missing
     /// (name servers, root certificates) fails the requests that need it.
     pub fn new(rules: AddressRules, dns: Option<SocketAddr>) -> Self {
         Self::with_roots(rules, dns, wire::Roots::default())
@@ -47,20 +62,21 @@ impl Net {
     fn with_roots(rules: AddressRules, dns: Option<SocketAddr>, roots: wire::Roots) -> Self {
         Self {
             inner: Arc::new(Inner {
-                rules: RwLock::new(Arc::new(rules)),
+                known: Sender::new(machines::Known::new(rules)),
                 resolver: resolve::Resolver::new(dns),
                 roots,
+                endpoints: endpoints::Endpoints::default(),
             }),
         }
     }
 
-    /// Replaces [`AddressRules::deny`]; nodes come and go.
-    pub fn deny(&self, deny: Vec<IpNet>) {
-        Arc::make_mut(&mut self.inner.rules.write().unwrap_or_else(PoisonError::into_inner)).deny = deny;
-    }
-
-    fn rules(&self) -> Arc<AddressRules> {
-        self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// With all machines known: there are none.
+    #[cfg(test)]
+    fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
+        let net = Self::with_roots(rules, None, roots);
+        net.forbid(Machines::Nodes, []);
+        net.forbid(Machines::ApiServer, []);
+        net
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn rules() -> AddressRules {
-        AddressRules { allow_public: true, ..AddressRules::default() }
+        AddressRules { allow_public: true, machines: true, ..AddressRules::default() }
     }
 
     fn ips(list: &[&str]) -> Vec<IpAddr> {

@@ -188,6 +188,13 @@ impl Watches {
         Some(missing.find_map(|e| e.failed.as_ref()).map(|(_, why)| why.clone()).unwrap_or_default())
     }
 
+    /// Whether what the watches of this name have told is all there is, as it is now.
+    pub(crate) fn current(&self, name: &str) -> bool {
+        let board = self.board();
+        let mut of_name = board.entries.values().filter(|e| e.name == name).peekable();
+        of_name.peek().is_some() && of_name.all(|e| e.listed && !e.forbidden && e.trouble().is_none())
+    }
+
     /// What people are told of watches that are dead, and for how long the first of them has been; `None` while all work.
     pub(crate) fn trouble(&self) -> Option<(String, Duration)> {
         let board = self.board();

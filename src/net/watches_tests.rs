@@ -151,3 +151,25 @@ async fn every_namespace_must_be_listed() {
     b.listed();
     assert_eq!(board.not_listed("runs"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_is_current_while_its_watch_works() {
+    let board = Watches::default();
+    assert!(!board.current("pods"), "nobody watches them");
+    let wanted = want(&board);
+    assert!(!board.current("pods"), "not listed");
+    wanted.listed();
+    assert!(board.current("pods") && !board.current("nodes"));
+    let open = watch(&board);
+    open.taken();
+    pass(SILENT.as_secs()).await;
+    assert!(!board.current("pods"), "silent for too long");
+    open.heard();
+    assert!(board.current("pods"));
+    wanted.failed("403", false);
+    assert!(!board.current("pods"), "it fails");
+    let optional = board.want("/api/v1/nodes", None, None, "nodes", true);
+    optional.listed();
+    optional.failed("403", true);
+    assert!(!board.current("nodes"), "nobody is told of it, and still it is not current");
+}

@@ -23,15 +23,19 @@
 //! As the ServiceAccount: get on the Secrets and ConfigMaps that steps name and on the objects of `resource`, and dry runs
 //! of every write.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
-use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::prometheus::Query;
 use crate::net::sources::Sources;
 use crate::net::watches::Watches;
+use crate::net::{Asker, Net};
 use crate::plan::Plan;
 pub use crate::world::convert;
 use crate::world::{QueryAnswer, Reading, Sighting};
@@ -96,6 +100,16 @@ impl Observer {
         self.nodes.clone().watch(self.client.clone(), &self.watches).await;
     }
 
+    /// The addresses of all nodes, as that watch has told them; `None` until it has told them all.
+    pub(crate) fn node_addresses(&self) -> tokio::sync::watch::Receiver<Option<Arc<BTreeSet<IpAddr>>>> {
+        self.nodes.follow_addresses()
+    }
+
+    /// Whether what the watch of nodes has told is still so.
+    pub(crate) fn knows_nodes(&self) -> bool {
+        self.watches.current(nodes::WATCH)
+    }
+
     /// Watches Cutovers and decisions of these namespaces (none: of all) for all runs, for ever.
     pub(crate) async fn watch_ours(&self, namespaces: &[String]) {
         self.ours.watch(&self.source(), namespaces).await;
@@ -132,7 +146,10 @@ impl Observer {
                 Reading::Job(job_result::read(&self.client, &scope.namespace, job, uid, *log).await)
             }
             Read::Resource(of) => Reading::Resource(resource::read(&self.account(scope), &scope.namespace, of).await),
-            Read::Tls(of) => Reading::Tls(self.net.certificate(of).await),
+            Read::Tls(of) => {
+                let account = self.account(scope);
+                Reading::Tls(self.net.certificate(&self.asker(scope, &account), of).await)
+            },
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
             Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
@@ -150,8 +167,13 @@ impl Observer {
         self.identity.as_account(&scope.namespace, &scope.service_account)
     }
 
+    fn asker<'a>(&'a self, scope: &'a RunScope, account: &'a kube::Client) -> Asker<'a> {
+        Asker { operator: &self.client, account, namespace: &scope.namespace }
+    }
+
     async fn http(&self, scope: &RunScope, request: &Request) -> Vec<crate::world::HttpAnswer> {
-        self.net.request(&self.account(scope), &scope.namespace, request).await
+        let account = self.account(scope);
+        self.net.request(&self.asker(scope, &account), request).await
     }
 
     async fn query(
@@ -169,6 +191,7 @@ impl Observer {
             Err(why) => return QueryAnswer::Inconclusive(format!("Prometheus: {why}")),
         };
         let query = Query { place: &place, access, query, at, timeout };
-        self.net.query(&self.account(scope), &scope.namespace, &query).await
+        let account = self.account(scope);
+        self.net.query(&self.asker(scope, &account), &query).await
     }
 }

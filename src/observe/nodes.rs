@@ -1,13 +1,14 @@
 //! Nodes: one watch for the whole operator, shared by all runs, and a live look at some of them. Where the operator may not
-//! see nodes, none are known.
+//! see nodes, none are known, and no request of a Cutover goes anywhere: its address could be a node's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition};
 use kube::api::ListParams;
 use kube::core::{ApiResource, NotUsed, Object};
 use kube::runtime::watcher::{self, Event};
@@ -28,30 +29,43 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// A node that becomes Ready in this time after it was made joins the cluster: nothing was lost on it.
 const JOINING: Duration = Duration::from_secs(300);
 
-/// Of a node's status only what says whether it is Ready: the list of its images is long.
+/// What the watch is called on the board.
+pub(crate) const WATCH: &str = "nodes";
+
+/// Of a node's status only its addresses and what says whether it is Ready: the list of its images is long.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Status {
     #[serde(default)]
     conditions: Vec<NodeCondition>,
+    #[serde(default)]
+    addresses: Vec<NodeAddress>,
 }
 
 type Slim = Object<Option<NotUsed>, Status>;
 
 /// What is known of nodes; shared by all runs.
 #[derive(Clone, Default)]
-pub struct Nodes(watch::Sender<Arc<BTreeMap<String, NodeView>>>);
+pub struct Nodes {
+    views: watch::Sender<Arc<BTreeMap<String, NodeView>>>,
+    addresses: watch::Sender<Option<Arc<BTreeSet<IpAddr>>>>,
+}
 
 impl Nodes {
     /// Follows what is known.
     pub(super) fn follow(&self) -> watch::Receiver<Arc<BTreeMap<String, NodeView>>> {
-        self.0.subscribe()
+        self.views.subscribe()
+    }
+
+    /// Follows the addresses of all nodes; `None` until they have been listed.
+    pub(super) fn follow_addresses(&self) -> watch::Receiver<Option<Arc<BTreeSet<IpAddr>>>> {
+        self.addresses.subscribe()
     }
 
     /// Watches nodes for ever. A failure is told once until it is over; what was seen last stands meanwhile.
     pub(super) async fn watch(self, client: Client, board: &Watches) {
         let api = Api::<Slim>::all_with(client, &ApiResource::erase::<Node>(&()));
         let config = watcher::Config::default().page_size(100);
-        let mut events = watch_for_ever(board, api, config, &Named::optional("nodes"));
+        let mut events = watch_for_ever(board, api, config, &Named::optional(WATCH));
         let mut known = Known::default();
         let mut failing = false;
         while let Some(event) = events.next().await {
@@ -59,14 +73,28 @@ impl Nodes {
                 Ok(event) => event,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "nodes cannot be watched: a lost node is not told from a bad release");
+                        tracing::warn!(
+                            %error,
+                            "nodes cannot be watched: a lost node is not told from a bad release, and before long no \
+                             request of a Cutover is sent, since its address could be a node's"
+                        );
                     }
                     continue;
                 }
             };
             failing = false;
             if known.take_in(event, Timestamp::now()) {
-                self.0.send_replace(Arc::new(known.nodes.clone()));
+                self.views.send_replace(Arc::new(known.nodes.clone()));
+            }
+            if known.coming.is_none() {
+                let all: BTreeSet<IpAddr> = known.addresses.values().flatten().copied().collect();
+                self.addresses.send_if_modified(|told| {
+                    let news = told.as_deref() != Some(&all);
+                    if news {
+                        *told = Some(Arc::new(all));
+                    }
+                    news
+                });
             }
         }
     }
@@ -79,6 +107,8 @@ struct Known {
     /// When the condition of each says that it changed.
     changed: BTreeMap<String, Option<Timestamp>>,
     coming: Option<Vec<Slim>>,
+    /// Of each node that is there.
+    addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 impl Known {
@@ -109,6 +139,7 @@ impl Known {
 
     fn see(&mut self, node: &Slim, now: Timestamp) {
         let name = node.name_any();
+        self.addresses.insert(name.clone(), addresses(node));
         let (state, changed) = ready(node);
         let since = match (self.nodes.get(&name), self.changed.get(&name)) {
             (Some(known), Some(then)) if known.state == state && *then == changed => known.since,
@@ -122,6 +153,7 @@ impl Known {
 
     fn gone(&mut self, name: String, now: Timestamp) {
         self.changed.remove(&name);
+        self.addresses.remove(&name);
         let gone = NodeView { state: NodeState::Gone, since: now };
         let known = self.nodes.entry(name).or_insert(gone);
         if known.state != NodeState::Gone {
@@ -139,6 +171,12 @@ fn first_seen(node: &Slim, state: NodeState, changed: Option<Timestamp>, now: Ti
         (Some(at), _) => at.min(now),
         (None, _) => now,
     }
+}
+
+/// Where it is reached. Host names are no addresses; what they resolve to is a node's address already.
+fn addresses(node: &Slim) -> BTreeSet<IpAddr> {
+    let told = node.status.iter().flat_map(|status| &status.addresses);
+    told.filter_map(|told| told.address.parse().ok()).collect()
 }
 
 /// Whether a node is Ready, and when its condition says that it became so.
@@ -186,7 +224,9 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": "n", "creationTimestamp": at(made)},
-            "status": {"images": [{"names": ["x"]}], "conditions": [
+            "status": {"images": [{"names": ["x"]}], "addresses": [
+                {"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.7"},
+            ], "conditions": [
                 {"type": "DiskPressure", "status": "True"},
                 {"type": "Ready", "status": ready, "lastTransitionTime": at(changed)},
             ]},
@@ -219,6 +259,20 @@ mod tests {
         assert_eq!(known(&k), (NodeState::Ready, 9105));
         assert!(list(&mut k, vec![node("True", 0, 9200)], 9210), "it went and came between two lists");
         assert_eq!(known(&k), (NodeState::Ready, 9210));
+    }
+
+    #[test]
+    fn the_addresses_are_those_of_the_nodes_that_are_there() {
+        let mut k = Known::default();
+        list(&mut k, vec![node("True", 0, 10)], 100);
+        let told = |k: &Known| k.addresses.values().flatten().map(IpAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(told(&k), ["10.0.0.7"]);
+        list(&mut k, vec![], 200);
+        assert!(told(&k).is_empty());
+        k.take_in(Event::Apply(node("True", 0, 10)), at(300));
+        assert_eq!(told(&k), ["10.0.0.7"]);
+        k.take_in(Event::Delete(node("True", 0, 10)), at(400));
+        assert!(told(&k).is_empty());
     }
 
     #[test]

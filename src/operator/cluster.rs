@@ -1,6 +1,5 @@
 //! The connection to the API server, a probe of it, and the addresses that no request of a Cutover may reach.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +15,17 @@ use super::health::Health;
 use super::traffic::Counted;
 use crate::act::call::call;
 use crate::meter::Meter;
-use crate::net::Net;
+use crate::net::{Machines, Net};
 use crate::net::watches::SECONDS;
-use crate::observe::machines;
+use crate::observe::{Observer, machines};
 
 /// How often the API server is asked whether it answers.
 const PROBE: Duration = Duration::from_secs(15);
-/// How often nodes are looked at.
-const MACHINES: Duration = Duration::from_secs(60);
+/// How often the addresses of the API server are looked at, and the first pause where that fails.
+const SERVERS: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that the nodes are still those that were told.
+const CONFIRM: Duration = Duration::from_secs(20);
 
 /// A client without retries of its own, whose requests are counted, leave dead connections and carry the name of this
 /// replica, which the audit log then has; and the address it talks to.
@@ -69,20 +71,45 @@ fn address(text: &str) -> Option<IpNet> {
     text.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(IpNet::from)
 }
 
-/// Keeps the addresses of nodes and of the API server forbidden for requests; both come and go.
-pub(crate) async fn keep_denied(client: Client, net: Net, endpoint: ::http::Uri, stop: CancellationToken) {
-    let mut known: BTreeSet<IpNet> = own_addresses(&endpoint).into_iter().collect();
-    loop {
-        // Those known stay forbidden: an address that was a node's a minute ago may still be one.
-        match machines::addresses(&client).await {
-            Ok(list) => known.extend(list),
-            Err(e) => tracing::warn!(error = %e, "addresses of nodes and of the API server cannot be read"),
+/// Tells `net` which addresses are those of nodes and of the API server, which no request may reach. Both come and go; while
+/// they are not known, no request is sent.
+pub(crate) async fn keep_forbidden(client: Client, net: Net, observer: Observer, stop: CancellationToken) {
+    let servers = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let look = match machines::api_server(&client).await {
+                Ok(addresses) => {
+                    net.forbid(Machines::ApiServer, addresses);
+                    pause = FIRST_PAUSE;
+                    SERVERS
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the addresses of the API server cannot be read");
+                    let now = pause;
+                    pause = (pause * 2).min(SERVERS);
+                    now
+                }
+            };
+            tokio::time::sleep(look).await;
         }
-        net.deny(known.iter().copied().collect());
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(MACHINES) => {}
+    };
+    let nodes = async {
+        let mut told = observer.node_addresses();
+        let mut confirm = tokio::time::interval(CONFIRM);
+        loop {
+            tokio::select! {
+                changed = told.changed() => if changed.is_err() { return },
+                // Nothing is asked for this: an open watch says that all is as it was.
+                _ = confirm.tick() => if !observer.knows_nodes() { continue },
+            }
+            if let Some(addresses) = told.borrow_and_update().clone() {
+                net.forbid(Machines::Nodes, addresses.iter().copied());
+            }
         }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        ((), ()) = async { tokio::join!(servers, nodes) } => {}
     }
 }
 

@@ -129,6 +129,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
             () = ended.cancelled() => {}
         }
     });
+    tokio::spawn(cluster::keep_forbidden(client.clone(), net.clone(), observer.clone(), stop.clone()));
     // Before anything else is asked: the cluster may be away for a while.
     let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
     let operator = tokio::select! {
@@ -167,7 +168,6 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), operator, namespaces = ?flags.namespaces, "started");
 
     tokio::spawn(cluster::probe(client.clone(), health.clone(), stop.clone()));
-    tokio::spawn(cluster::keep_denied(client.clone(), net, endpoint, stop.clone()));
     let (tell, runs) = told();
     let leads = || election.leads.clone();
     let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), tell, leads(), stop.clone()));

@@ -68,8 +68,9 @@ pub struct HttpResponse {
 pub enum HttpError {
     /// Nothing was sent: address refused, unresolved, no connection, a missing Secret. Safe to try again.
     NotSent(String),
-    /// Nothing was sent, since the API server did not answer for a Secret or ConfigMap of the request. That says nothing of
-    /// whoever was to be asked.
+    /// Nothing was sent, since something of the operator's own was missing: the API server did not answer for a Secret or
+    /// ConfigMap of the request, or it is not known yet which addresses no request may reach. That says nothing of whoever was
+    /// to be asked.
     Unread(String),
     /// Sent, and the answer was lost, late, too large or malformed.
     Lost(String),
@@ -191,6 +192,8 @@ pub enum TlsAnswer {
     Seen(Certificate),
     /// No handshake came about.
     Unseen(String),
+    /// Nobody was asked, which is no fault of theirs; see [`HttpError::Unread`].
+    NotAsked(String),
 }
 
 /// A server's certificate.

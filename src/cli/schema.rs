@@ -1,13 +1,16 @@
 //! The schemas of `--output json`, which `docs/schema` holds: a field that is there stays, with its meaning.
 
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 
 use super::{bundle, check, decide, history, init, plan, release, status, trace, watch};
 
 /// What each command prints as JSON.
 pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
     fn of<T: JsonSchema>(command: &'static str) -> (&'static str, Schema) {
-        (command, schema_for!(T))
+        // Of what is written: a field that is left out where it is empty is not required.
+        let settings = SchemaSettings::default().for_serialize();
+        (command, settings.into_generator().into_root_schema_for::<T>())
     }
     vec![
         of::<status::model::Status>("status"),

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
-use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::plan::select;
+use crate::plan::pattern::Pattern;
 
 /// What of a schema says how a value looks to a rule.
 const SHAPE: [&str; 4] = ["type", "format", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"];
@@ -19,7 +18,7 @@ const VALIDATIONS: &str = "x-kubernetes-validations";
 pub(super) struct Rules {
     validator: Validator,
     compiled: HashMap<String, CompiledSchema>,
-    patterns: HashMap<String, Option<Regex>>,
+    patterns: HashMap<String, Option<Pattern>>,
 }
 
 /// A rule that does not hold.
@@ -54,9 +53,9 @@ impl Rules {
     pub fn matches(&mut self, pattern: &str, text: &str) -> bool {
         let known = self.patterns.contains_key(pattern);
         if !known {
-            self.patterns.insert(pattern.to_owned(), select::regex(pattern).ok());
+            self.patterns.insert(pattern.to_owned(), Pattern::new(pattern).ok());
         }
-        self.patterns.get(pattern).and_then(Option::as_ref).is_some_and(|regex| regex.is_match(text))
+        self.patterns.get(pattern).and_then(Option::as_ref).is_some_and(|p| p.is_match(text).unwrap_or(false))
     }
 }
 

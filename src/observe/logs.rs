@@ -15,14 +15,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{ListParams, LogParams};
 use kube::core::Selector;
 use kube::{Api, Client, ResourceExt};
-use regex::Regex;
 
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::effect::{LogsOf, PodsOf};
 use crate::endpoints::check::MOST_PODS;
 use crate::net::call::answered;
 use crate::net::keys::brief;
-use crate::plan::select;
+use crate::plan::pattern::{Pattern, Search};
 use crate::world::LogsAnswer;
 
 /// For everything together; as long again for every 500 pods.
@@ -38,8 +37,8 @@ const AT_ONCE: usize = 16;
 
 pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
     let problem = |why: String| LogsAnswer { problem: Some(why), ..LogsAnswer::default() };
-    let regex = match select::regex(&of.matches) {
-        Ok(regex) => regex,
+    let pattern = match Pattern::new(&of.matches) {
+        Ok(pattern) => pattern,
         Err(why) => return problem(format!("logs.matches: {why}")),
     };
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
@@ -52,7 +51,7 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsA
         Err(why) => return problem(why),
     };
     let mut answer = LogsAnswer { pods: u32::try_from(list.len()).unwrap_or(u32::MAX), ..LogsAnswer::default() };
-    let (api, matches) = (&pods, &regex);
+    let (api, matches) = (&pods, &pattern);
     let counts = stream::iter(list).map(async |pod| {
         let mut found = LogsAnswer::default();
         if let Err(why) = of_pod(api, &pod, of, matches, &mut found).await {
@@ -161,7 +160,7 @@ fn instances(status: &ContainerStatus, since: Timestamp) -> Result<Vec<Instance>
     Ok(known.into_iter().filter(|i| i.ended.is_none_or(|at| at >= since)).collect())
 }
 
-async fn of_pod(pods: &Api<Pod>, pod: &Pod, of: &LogsOf, regex: &Regex, found: &mut LogsAnswer) -> Result<(), String> {
+async fn of_pod(pods: &Api<Pod>, pod: &Pod, of: &LogsOf, pattern: &Pattern, found: &mut LogsAnswer) -> Result<(), String> {
     let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
     let container = match &of.container {
         Some(name) if spec.containers.iter().all(|c| &c.name != name) => {
@@ -206,12 +205,15 @@ async fn of_pod(pods: &Api<Pod>, pod: &Pod, of: &LogsOf, regex: &Regex, found: &
         }
         let limit = i64::try_from(MAX_BYTES).unwrap_or(i64::MAX);
         let params = LogParams { since_time: Some(of.since), limit_bytes: Some(limit), ..params };
-        let mut lines = Lines::new(Some(regex), of.since);
+        let mut lines = Lines::new(Some(pattern), of.since);
         let read = stream_into(pods, &name, &params, &mut lines).await;
         let whole = lines.bytes < MAX_BYTES;
         lines.end();
         found.lines += lines.matched;
         read?;
+        if let Some(why) = lines.refused {
+            return Err(why);
+        }
         if !whole {
             return Err(format!("more than {} MiB since {:.0}", MAX_BYTES >> 20, of.since));
         }
@@ -234,17 +236,20 @@ async fn stream_into(pods: &Api<Pod>, pod: &str, params: &LogParams, lines: &mut
 
 /// Lines, each with its time in front, that come in pieces.
 struct Lines<'r> {
-    regex: Option<&'r Regex>,
+    search: Option<Search<'r>>,
     since: Timestamp,
     line: Vec<u8>,
     bytes: usize,
     first: Option<Timestamp>,
     matched: u64,
+    /// Why the lines could not all be matched.
+    refused: Option<String>,
 }
 
 impl<'r> Lines<'r> {
-    fn new(regex: Option<&'r Regex>, since: Timestamp) -> Self {
-        Self { regex, since, line: vec![], bytes: 0, first: None, matched: 0 }
+    fn new(pattern: Option<&'r Pattern>, since: Timestamp) -> Self {
+        let search = pattern.map(Pattern::search);
+        Self { search, since, line: vec![], bytes: 0, first: None, matched: 0, refused: None }
     }
 
     fn push(&mut self, more: &[u8]) {
@@ -267,8 +272,11 @@ impl<'r> Lines<'r> {
         let Ok(at) = at.parse::<Timestamp>() else { return };
         self.first.get_or_insert(at);
         // The API's own bound is of whole seconds.
-        if at >= self.since && self.regex.is_some_and(|r| r.is_match(text.trim_end_matches(['\n', '\r']))) {
-            self.matched += 1;
+        let search = self.search.as_mut().filter(|_| at >= self.since && self.refused.is_none());
+        match search.map(|search| search.is_match(text.trim_end_matches(['\n', '\r']))) {
+            Some(Ok(true)) => self.matched += 1,
+            Some(Err(why)) => self.refused = Some(why),
+            Some(Ok(false)) | None => {}
         }
     }
 }
@@ -286,14 +294,14 @@ mod tests {
     fn lines_are_counted_from_the_time_on_however_they_are_cut() {
         let log = "2026-01-01T00:00:01.5Z ERROR early\n2026-01-01T00:00:02.5Z ERROR a\n\
                    2026-01-01T00:00:02.6Z fine\n2026-01-01T00:00:03Z ERROR\n";
-        let regex = Regex::new("^ERROR").expect("a regex");
+        let pattern = Pattern::new("^ERROR").expect("a pattern");
         for size in [1, 7, 40, 1000] {
-            let mut lines = Lines::new(Some(&regex), at("2026-01-01T00:00:02Z"));
+            let mut lines = Lines::new(Some(&pattern), at("2026-01-01T00:00:02Z"));
             log.as_bytes().chunks(size).for_each(|part| lines.push(part));
             lines.end();
             assert_eq!((lines.matched, lines.first), (2, Some(at("2026-01-01T00:00:01.5Z"))), "{size}");
         }
-        let mut long = Lines::new(Some(&regex), Timestamp::MIN);
+        let mut long = Lines::new(Some(&pattern), Timestamp::MIN);
         long.push(b"2026-01-01T00:00:01Z ERROR ");
         long.push(&vec![b'x'; 5 * MAX_LINE]);
         assert!(long.line.len() <= MAX_LINE);

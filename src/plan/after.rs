@@ -240,17 +240,50 @@ fn scaling(name: &str, stage: Stage, attempts: u32, scale: Scale) -> PlanStep {
 
 impl Plan {
     /// Begins Preparing with scaling these workloads of the target, which a former run retired: one step for each count.
+    /// What of Preflight asks pods of the target comes after that, since it has none before.
     pub(crate) fn scale_up(&mut self, counts: &[(WorkloadRef, u32)]) {
         let mut groups: BTreeMap<u32, Vec<WorkloadRef>> = BTreeMap::new();
         for (workload, count) in counts {
             groups.entry(*count).or_default().push(workload.clone());
         }
-        let steps = groups.into_iter().map(|(replicas, workloads)| {
-            let scale = Scale { side: None, workloads, replicas, allow_downtime: false };
-            scaling(&format!("{SCALE_UP}{replicas}"), Stage::Prepare, 1, scale)
-        });
+        let steps: Vec<PlanStep> = groups
+            .into_iter()
+            .map(|(replicas, workloads)| {
+                let scale = Scale { side: None, workloads, replicas, allow_downtime: false };
+                scaling(&format!("{SCALE_UP}{replicas}"), Stage::Prepare, 1, scale)
+            })
+            .collect();
+        let put_off = if steps.is_empty() { vec![] } else { self.take_what_asks_the_target() };
         let at = self.steps.iter().take_while(|s| s.stage == Stage::Preflight).count();
-        self.steps.splice(at..at, steps);
+        self.steps.splice(at..at, steps.into_iter().chain(put_off));
+    }
+
+    /// Takes out of Preflight what asks pods of the target, and what needs that, and makes it steps of Preparing.
+    fn take_what_asks_the_target(&mut self) -> Vec<PlanStep> {
+        let mut taken: Vec<PlanStep> = vec![];
+        let mut kept = vec![];
+        for mut step in std::mem::take(&mut self.steps) {
+            let needs_one = step.needs.iter().any(|name| taken.iter().any(|t| t.name == *name));
+            if step.stage != Stage::Preflight || !(needs_one || self.asks_pods(&step, SideRef::Target)) {
+                kept.push(step);
+                continue;
+            }
+            step.stage = Stage::Prepare;
+            if let Action::Suite(suite) = &mut step.action {
+                suite.steps.iter_mut().for_each(|part| part.stage = Stage::Prepare);
+            }
+            taken.push(step);
+        }
+        self.steps = kept;
+        taken
+    }
+
+    /// Whether a step is answered by pods of this side, or waits for them.
+    fn asks_pods(&self, step: &PlanStep, side: SideRef) -> bool {
+        let by_pods = |action: &Action| {
+            matches!(action, Action::Rollout(_) | Action::Http(_) | Action::Tls(_) | Action::Logs(_))
+        };
+        self.sides_of(step).contains(&side) && step.parts().iter().any(|part| by_pods(&part.action))
     }
 
     /// What [`Plan::scale_up`] had put in: the step, the workload, and the count it was given.

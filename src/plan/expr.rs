@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use cel::objects::{Key, Map};
-use cel::{Context, Env, ExecutionError, Program};
+use cel::{Context, Env, ExecutionError, IdedExpr, Program};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::duration::Duration;
 
-use super::expr_check::{self, Chain};
+use super::expr_check::{self, Chain, Facts};
+use super::expr_matches;
 
 pub use super::expr_check::MAX_LEN;
 
@@ -72,9 +73,8 @@ pub(crate) fn references(expr: &str, names: &[&str]) -> Result<References, Strin
 
 /// Evaluates a condition. An error is a text fit for a status: what is missing, or of the wrong type.
 pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, String> {
-    let program = compile(expr)?;
-    let facts = expr_check::examine(program.expression())?;
-    let mut context = Context::with_env(Arc::clone(&ENV));
+    let (program, facts) = executable(expr)?;
+    let mut context = context()?;
     let mut largest = facts.largest_literal;
     for name in &facts.variables {
         let Some(var) = vars.get(name) else { continue };
@@ -84,7 +84,7 @@ pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, Strin
     if facts.loops > 0 && cost.saturating_pow(facts.loops).saturating_mul(facts.loop_weight) > MAX_COST {
         return Err(format!("too much to loop over: a list or object of {largest} entries in {} loops", facts.loops));
     }
-    match program.execute(&context) {
+    match context.resolve(&program) {
         Ok(cel::Value::Bool(b)) => Ok(b),
         Ok(other) => Err(format!("the expression gives {}, not true or false", kind(&other))),
         Err(e) => Err(explain(&e, &facts.chains, vars)),
@@ -94,13 +94,12 @@ pub fn eval_bool(expr: &str, vars: &BTreeMap<String, Var>) -> Result<bool, Strin
 /// Evaluates with variables whose types alone are meant, to find operations that can never work, such as a `double` times
 /// an `int`. What depends on values, or on variables that are not given, is no error here.
 pub(crate) fn check_types(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(), String> {
-    let program = compile(expr)?;
-    expr_check::examine(program.expression())?;
-    let mut context = Context::with_env(Arc::clone(&ENV));
+    let (program, _) = executable(expr)?;
+    let mut context = context()?;
     for (name, var) in vars {
         context.add_variable_from_value(name.as_str(), to_cel(var, &mut 0));
     }
-    match program.execute(&context) {
+    match context.resolve(&program) {
         Ok(cel::Value::Bool(_)) => Ok(()),
         Ok(other) => Err(format!("the expression gives {}, not true or false", kind(&other))),
         Err(
@@ -132,6 +131,22 @@ pub fn looked_at(expr: &str, root: &str, value: &Value) -> BTreeMap<String, Valu
         (path, at.cloned().unwrap_or(Value::Null))
     });
     found.collect()
+}
+
+/// What is evaluated of an expression, with what was found in it.
+fn executable(expr: &str) -> Result<(IdedExpr, Facts), String> {
+    let program = compile(expr)?;
+    let facts = expr_check::examine(program.expression())?;
+    let mut tree = program.expression().clone();
+    expr_matches::rewrite(&mut tree);
+    Ok((tree, facts))
+}
+
+/// For one evaluation.
+fn context<'v>() -> Result<Context<'v, 'v>, String> {
+    let mut context = Context::with_env(Arc::clone(&ENV));
+    expr_matches::add(&mut context)?;
+    Ok(context)
 }
 
 fn compile(expr: &str) -> Result<Program, String> {

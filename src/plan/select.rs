@@ -1,20 +1,17 @@
 //! PURE. JSONPath (RFC 9535) for captures and regular expressions for log lines, both bounded.
 //!
 //! Patterns come from whoever may create a Cutover, and what they are applied to comes from any server: neither may cost
-//! more than a moment. Regular expressions are linear by construction and bounded in size; of JSONPath those forms are
-//! refused whose cost can grow faster than the document.
+//! more than a moment. What bounds regular expressions stands in `pattern`; of JSONPath those forms are refused whose cost
+//! can grow faster than the document.
 
 use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// Longest JSONPath and longest regular expression.
-pub(crate) const MAX_LEN: usize = 256;
+use super::pattern::{MAX_LEN, Pattern};
+
 /// Largest value that is captured, as JSON.
 const MAX_VALUE: usize = 2048;
-/// Largest compiled regular expression.
-const MAX_COMPILED: usize = 1 << 20;
 /// Deepest bracket in a JSONPath.
 const MAX_NESTING: usize = 8;
 /// Most commas in a JSONPath: each may multiply what is selected.
@@ -44,38 +41,24 @@ pub fn first(value: &Value, path: &str) -> Result<Value, String> {
 
 /// Whether `pattern` is a regular expression of bounded size.
 pub(crate) fn check_regex(pattern: &str) -> Result<(), String> {
-    compile(pattern).map(drop)
-}
-
-/// A regular expression of bounded size, for lines that come in pieces.
-///
-/// # Errors
-/// It is none, or too large.
-pub fn regex(pattern: &str) -> Result<Regex, String> {
-    compile(pattern)
+    Pattern::new(pattern).map(drop)
 }
 
 /// Whether any line of `text` matches `pattern`.
 pub(crate) fn matches_line(pattern: &str, text: &str) -> Result<bool, String> {
-    let regex = compile(pattern)?;
-    Ok(text.lines().any(|line| regex.is_match(line)))
+    let pattern = Pattern::new(pattern)?;
+    let mut search = pattern.search();
+    for line in text.lines() {
+        if search.is_match(line)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the whole of `text`, line breaks included, is matched somewhere by `pattern`.
 pub fn matches(pattern: &str, text: &str) -> Result<bool, String> {
-    Ok(compile(pattern)?.is_match(text))
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > MAX_LEN {
-        return Err(format!("the regular expression is longer than {MAX_LEN} bytes"));
-    }
-    RegexBuilder::new(pattern).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).nest_limit(50).build().map_err(
-        |e| match e {
-            regex::Error::CompiledTooBig(_) => format!("the regular expression {pattern:?} is too large once compiled"),
-            other => format!("{pattern:?} is not a regular expression: {}", one_line(&other.to_string())),
-        },
-    )
+    Pattern::new(pattern)?.is_match(text)
 }
 
 /// The last line that says something: parsers print the input above it.

@@ -70,7 +70,8 @@ async fn would_be_applied(t: &Case, text: &str) -> Result<Vec<Value>> {
 /// Watches for seconds, not minutes; all else is as it was printed.
 async fn hurry(t: &Case, name: &str) -> Result<()> {
     let observe = json!({"for": "3s", "every": "500ms"});
-    t.merge::<Cutover>(name, json!({"spec": {"observe": observe, "rollback": {"connections": "Keep"}}})).await
+    let spec = json!({"observe": observe, "rollback": {"connections": "Keep"}, "retire": {"after": "1s"}});
+    t.merge::<Cutover>(name, json!({ "spec": spec })).await
 }
 
 /// Releases to a side, and waits until it is done.

@@ -177,9 +177,6 @@ pub(crate) fn cutover(situation: &Situation, namespace: &str, name: &str, smoke:
         "  # The side that should be live. To release: change {other}, then write it here.\n  activate: {}\n",
         quoted(&live)
     );
-    text += "  phases:\n    # Reads alone, before anything is changed. The operator tries all writes of the run here, too.\n    preflight:\n      \
-             steps:\n      - name: target-settled\n        description: No rollout of the target is under way.\n        \
-             rollout: {side: Target}\n";
     text += &smoke_steps(smoke);
     text += "  # What is watched after the switch, and for how long. Beside it the operator always watches for a Service without a\n  \
              # ready endpoint. `metric` asks Prometheus: {name: errors, metric: {query: \"…\", above: \"0.05\", sustained: 5m}}\n  \
@@ -189,7 +186,8 @@ pub(crate) fn cutover(situation: &Situation, namespace: &str, name: &str, smoke:
         text += &format!("    - name: down\n      probe: {{http: {}, failing: 3}}\n", http(smoke));
     }
     text += "  # The way back: at once, where half of the former pods are ready; connections to the side that is left are ended.\n  \
-             rollback: {minReady: 50%, connections: Close}";
+             rollback: {minReady: 50%, connections: Close}\n  # So long after the release the side that was left keeps its pods, and `kubectl cutover \
+             rollback` is possible; then it\n  # goes to 0. The next release scales it up by itself.\n  retire: {after: 24h}";
     text
 }
 
@@ -206,12 +204,13 @@ fn http(smoke: &Smoke) -> String {
 fn smoke_steps(smoke: Option<&Smoke>) -> String {
     match smoke {
         Some(smoke) => format!(
-            "    # Against the target, before any user sees it: what the readiness probe asks. Better: what a user does.\n    \
+            "  # `prepare` is for backups and migrations, `confirm` for what is checked after the switch.\n  phases:\n    \
+             # Against the target, before any user sees it: what the readiness probe asks. Better: what a user does.\n    \
              verify:\n      steps:\n      - name: smoke\n        retry: {{attempts: 3, every: 5s}}\n        http: {}\n",
             http(smoke)
         ),
-        None => "    # Against the target, before any user sees it. No readiness probe says what to ask; fill in what a user does:\n    \
-                 # verify:\n    #   steps:\n    #   - name: smoke\n    #     http: {path: /}\n"
+        None => "  # Against the target, before any user sees it. No readiness probe says what to ask; fill in what a user does:\n  \
+                 # phases:\n  #   verify:\n  #     steps:\n  #     - name: smoke\n  #       http: {path: /}\n"
             .to_owned(),
     }
 }

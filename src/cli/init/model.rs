@@ -139,7 +139,7 @@ fn comment(situation: &Situation) -> String {
         );
     }
     if !pinned {
-        text += "# With 0 pods: until the Service asks for the label, requests would go to them at once. See the steps above.\n";
+        text += "# With 0 pods: until the Service asks for the label, requests would go to them at once. Then write their number\n# here: with this file as it is, applying it again would take the side's pods away.\n";
     }
     if live.object.pointer("/spec/volumeClaimTemplates").is_some() {
         text += "# It gets volumes of its own, without the data of the first side.\n";
@@ -201,17 +201,26 @@ fn steps(situation: &Situation, ns: &str, objects: &[Value], rights: usize, make
         object["spec"]["replicas"] = json!(live.replicas);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let kind = format!("{:?}", live.kind).to_lowercase();
+        let file = if situation.pinned {
+            String::new()
+        } else {
+            format!(
+                ". It stands in this output with `replicas: 0`: write {} there, too, before you apply the file again, which would \
+                 else take away all its pods once it is live",
+                live.replicas
+            )
+        };
         add(
             format!(
-                "apply the second side, {key}={other_value}: no request goes to it before a release switches to it"
+                "give the second side, {key}={other_value}, its pods: no request goes to it before a release switches to it{file}"
             ),
-            format!("kubectl scale {kind}/{name} -n {ns} --replicas={} (it stands in the same file)", live.replicas),
+            format!("kubectl scale {kind}/{name} -n {ns} --replicas={}", live.replicas),
             Act::Apply(vec![object]),
         );
     }
     add(
-        "apply the Cutover: nothing starts, since it names the live side".to_owned(),
-        format!("kubectl get cutover -n {ns} (it stands in the same file)"),
+        "see the Cutover, which stands in this output, too: nothing starts, since it names the live side".to_owned(),
+        format!("kubectl get cutover -n {ns}"),
         Act::Apply(cutover.to_vec()),
     );
     steps

@@ -183,5 +183,24 @@ mod tests {
         let names: Vec<_> = stages(&f.plan).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["cutover-scale-up-2", "cutover-scale-up-3"]);
         assert!(f.plan.steps.iter().all(|s| s.undo.is_some()));
+        // What asks its pods before that would wait for them in vain.
+        let own = |name: &str, action: serde_json::Value| {
+            let action = serde_json::from_value(action).expect("an action");
+            crate::actions::fixtures::step(name, Stage::Preflight, action)
+        };
+        let mut go = own("go", serde_json::json!({"approval": {"roles": [{"name": "qa"}]}}));
+        go.needs = vec!["there".into()];
+        f.plan.steps = vec![
+            own("answers", serde_json::json!({"http": {"path": "/", "to": "Target"}})),
+            own("old-answers", serde_json::json!({"http": {"path": "/", "to": "Live"}})),
+            own("there", serde_json::json!({"rollout": {"side": "Target"}})),
+            go,
+        ];
+        f.plan.scale_up(&[(f.plan.target.workloads[0].clone(), 2)]);
+        let (before, after): (Vec<_>, Vec<_>) =
+            stages(&f.plan).into_iter().partition(|(_, stage)| *stage == Stage::Preflight);
+        let names = |all: Vec<(String, Stage)>| all.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(before), ["old-answers"]);
+        assert_eq!(names(after), ["cutover-scale-up-2", "answers", "there", "go"]);
     }
 }

@@ -27,7 +27,7 @@ use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::pilot::cutover::{
-    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Setup, WatchEvent, key_of,
+    Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Selector, Setup, WatchEvent, key_of,
 };
 use crate::publish::{About, Publisher};
 
@@ -74,7 +74,7 @@ impl Controller {
 enum WatchResult {
     Cutover(usize, Box<watcher::Result<Event<Digest>>>),
     Decision(usize, Box<watcher::Result<Event<DeserializeGuard<CutoverDecision>>>>),
-    Service(Box<watcher::Result<Event<PartialObjectMeta<Service>>>>),
+    Service(Box<watcher::Result<Event<Service>>>),
     Template(Box<watcher::Result<Event<PartialObjectMeta<CutoverTemplate>>>>),
     ClusterTemplate(Box<watcher::Result<Event<PartialObjectMeta<ClusterCutoverTemplate>>>>),
 }
@@ -110,7 +110,7 @@ pub async fn run(
     let api: Api<PartialObjectMeta<ClusterCutoverTemplate>> = Api::all(cx.client.clone());
     let watch = watch_for_ever(board, api, watched(), &Named::optional("cluster templates"));
     watches.push(watch.map(|event| WatchResult::ClusterTemplate(Box::new(event))).boxed());
-    for api in namespaces.apis::<PartialObjectMeta<Service>>(&cx.client) {
+    for api in namespaces.apis::<Service>(&cx.client) {
         let watch = watch_for_ever(board, api, watched(), &Named::optional("Services"));
         watches.push(watch.map(|event| WatchResult::Service(Box::new(event))).boxed());
     }
@@ -169,10 +169,11 @@ pub async fn run(
                     Err(e) => tracing::warn!(error = %e, "the watch of decisions failed"),
                 },
                 WatchResult::Service(event) => match *event {
-                    Ok(Event::Apply(service) | Event::InitApply(service) | Event::Delete(service)) => {
-                        let namespace = service.namespace().unwrap_or_default();
-                        see(&cx, WatchEvent::Service(namespace, service.name_any()), &mut queue, &leads);
+                    Ok(Event::Apply(service) | Event::InitApply(service)) => {
+                        let asks = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+                        see(&cx, of_service(&service, Some(asks)), &mut queue, &leads);
                     }
+                    Ok(Event::Delete(service)) => see(&cx, of_service(&service, None), &mut queue, &leads),
                     Ok(Event::Init | Event::InitDone) => {}
                     Err(e) => tracing::warn!(error = %e, "the watch of Services failed"),
                 },
@@ -249,6 +250,10 @@ async fn look(cx: &Controller, key: &Key) -> Result<Option<Duration>, Failure> {
             }
         }
     }
+}
+
+fn of_service(service: &Service, asks: Option<Selector>) -> WatchEvent {
+    WatchEvent::Service(service.namespace().unwrap_or_default(), service.name_any(), asks)
 }
 
 /// Takes in what a watch shows.

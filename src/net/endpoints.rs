@@ -121,7 +121,9 @@ async fn look(
         let Some(addresses) = pod.map(addresses).filter(|all| !all.is_empty()) else { continue };
         if !addresses.contains(&endpoint.at.ip()) {
             let (slice, ip, pod) = (&endpoint.slice, endpoint.at.ip(), &endpoint.pod);
-            return Err(refuse(format!("its EndpointSlice {slice} leads to {ip}, which is not the address of pod {pod}")));
+            return Err(refuse(format!(
+                "its EndpointSlice {slice} leads to {ip}, which is not the address of pod {pod}"
+            )));
         }
         return Ok(endpoint.at);
     }
@@ -227,7 +229,8 @@ mod tests {
     #[test]
     fn only_pods_of_the_namespace_are_endpoints_of_a_service() {
         let (a, b) = (Some(("prod", "a")), Some(("prod", "b")));
-        let good = json!([endpoint("10.0.0.2", b, true), endpoint("10.0.0.1", a, true), endpoint("10.0.0.3", a, false)]);
+        let good =
+            json!([endpoint("10.0.0.2", b, true), endpoint("10.0.0.1", a, true), endpoint("10.0.0.3", a, false)]);
         assert_eq!(found(good), Ok(vec!["a 10.0.0.1:8080".to_owned(), "b 10.0.0.2:8080".to_owned()]));
         let table = [
             (endpoint("10.9.0.1", a, true), "an address of a node"),
@@ -235,7 +238,10 @@ mod tests {
             (endpoint("::ffff:169.254.169.254", a, true), "metadata"),
             (endpoint("10.0.0.7", None, true), "no pod of this namespace"),
             (endpoint("10.0.0.7", Some(("other", "a")), true), "no pod of this namespace"),
-            (json!({"addresses": ["10.0.0.7"], "targetRef": {"kind": "Node", "name": "n"}}), "no pod of this namespace"),
+            (
+                json!({"addresses": ["10.0.0.7"], "targetRef": {"kind": "Node", "name": "n"}}),
+                "no pod of this namespace",
+            ),
             (json!({"addresses": ["kubernetes.default.svc"], "targetRef": {"kind": "Pod", "name": "a"}}), "a name"),
         ];
         for (bad, words) in table {
@@ -319,7 +325,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_spread_over_the_pods() {
-        let all = json!([endpoint("10.0.0.1", Some(("prod", "a")), true), endpoint("10.0.0.2", Some(("prod", "b")), true)]);
+        let all =
+            json!([endpoint("10.0.0.1", Some(("prod", "a")), true), endpoint("10.0.0.2", Some(("prod", "b")), true)]);
         let (client, _) = api(all);
         let net = net();
         let mut seen = std::collections::BTreeSet::new();

@@ -101,17 +101,13 @@ impl Net {
                     None => {
                         let checked = self.rules(Origin::Configuration, deadline).await?;
                         let checked = checked.check(*ip, Origin::Configuration);
-                        let refuse = |why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}"));
+                        let refuse =
+                            |why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}"));
                         checked.map_err(refuse)?;
                         SocketAddr::new(*ip, *port)
                     }
                 };
-                Target {
-                    to,
-                    tls: tls.then(|| host.clone()),
-                    host: format!("{host}:{port}"),
-                    path: "/".into(),
-                }
+                Target { to, tls: tls.then(|| host.clone()), host: format!("{host}:{port}"), path: "/".into() }
             }
             Location::Url(url) => self.url(url, None, Origin::Url, deadline).await?,
             Location::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,

@@ -160,7 +160,13 @@ fn instances(status: &ContainerStatus, since: Timestamp) -> Result<Vec<Instance>
     Ok(known.into_iter().filter(|i| i.ended.is_none_or(|at| at >= since)).collect())
 }
 
-async fn of_pod(pods: &Api<Pod>, pod: &Pod, of: &LogsOf, pattern: &Pattern, found: &mut LogsAnswer) -> Result<(), String> {
+async fn of_pod(
+    pods: &Api<Pod>,
+    pod: &Pod,
+    of: &LogsOf,
+    pattern: &Pattern,
+    found: &mut LogsAnswer,
+) -> Result<(), String> {
     let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
     let container = match &of.container {
         Some(name) if spec.containers.iter().all(|c| &c.name != name) => {

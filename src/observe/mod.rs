@@ -149,7 +149,7 @@ impl Observer {
             Read::Tls(of) => {
                 let account = self.account(scope);
                 Reading::Tls(self.net.certificate(&self.asker(scope, &account), of).await)
-            },
+            }
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
             Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),

@@ -29,7 +29,6 @@ fn cutover(activate: &str, version: u64) -> Versioned {
         activate: activate.into(),
         release: Default::default(),
         suspend: false,
-        service_account: String::new(),
         releases: Default::default(),
     };
     Versioned { version: Some(version), view }

@@ -280,9 +280,8 @@ impl Plan {
 
     /// Whether a step is answered by pods of this side, or waits for them.
     fn asks_pods(&self, step: &PlanStep, side: SideRef) -> bool {
-        let by_pods = |action: &Action| {
-            matches!(action, Action::Rollout(_) | Action::Http(_) | Action::Tls(_) | Action::Logs(_))
-        };
+        let by_pods =
+            |action: &Action| matches!(action, Action::Rollout(_) | Action::Http(_) | Action::Tls(_) | Action::Logs(_));
         self.sides_of(step).contains(&side) && step.parts().iter().any(|part| by_pods(&part.action))
     }
 

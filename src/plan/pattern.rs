@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use regex::{Regex, RegexBuilder};
-use regex_automata::{Input, MatchErrorKind};
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::syntax;
+use regex_automata::{Input, MatchErrorKind};
 
 /// Longest pattern.
 pub(crate) const MAX_LEN: usize = 256;
@@ -159,7 +159,9 @@ mod tests {
     #[test]
     fn patterns_as_people_write_them_match_as_they_should() {
         let log: String = (0..900)
-            .map(|i| format!("2026-11-30T02:00:00 node-{i} INFO request é{} took {}ms path=/api/{i}\n", i * 31, i * 13 % 977))
+            .map(|i| {
+                format!("2026-11-30T02:00:00 node-{i} INFO request é{} took {}ms path=/api/{i}\n", i * 31, i * 13 % 977)
+            })
             .collect();
         for (pattern, found) in [
             (r"node-899 \w+ request é\d+ took", true),

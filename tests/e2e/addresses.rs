@@ -245,7 +245,9 @@ async fn flipping(first: IpAddr, then: IpAddr) -> Result<(SocketAddr, Arc<Atomic
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((n, from)) = socket.recv_from(&mut buffer).await {
-            let Some((answer, of_v4)) = answer(&buffer[..n], |n| if n == 0 { first } else { then }, &count) else { continue };
+            let Some((answer, of_v4)) = answer(&buffer[..n], |n| if n == 0 { first } else { then }, &count) else {
+                continue;
+            };
             if of_v4 {
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -280,13 +282,16 @@ fn a_name_that_changes_its_address_is_looked_up_once_a_request_and_checked_each_
         let forbidden = Forbidden::on(&node(t).await?).await?;
         t.web().await?;
         let pod = t.pods("web", "green").await?;
-        let good: IpAddr = pod.first().and_then(|p| p.status.as_ref()?.pod_ip.clone()).context("an address")?.parse()?;
+        let good: IpAddr =
+            pod.first().and_then(|p| p.status.as_ref()?.pod_ip.clone()).context("an address")?.parse()?;
         let (dns, asked) = flipping(good, forbidden.at.ip()).await?;
         t.arguments(&["--dns", &dns.to_string(), "--allow-private", &format!("{good}/8")]);
         t.start().await?;
         let step = |name: &str, port: u16, needs: &str| {
             let url = format!("http://flip.example:{port}/health");
-            format!("{{name: {name}, timeout: 10s, needs: [{needs}], http: {{url: '{url}', expect: ['status == 200']}}}}")
+            format!(
+                "{{name: {name}, timeout: 10s, needs: [{needs}], http: {{url: '{url}', expect: ['status == 200']}}}}"
+            )
         };
         let steps = [step("first", 8080, ""), step("second", forbidden.at.port(), "first")].join(", ");
         let spec = format!("phases: {{verify: {{steps: [{steps}]}}}}\n");

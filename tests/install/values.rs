@@ -153,7 +153,8 @@ fn each_switch_gives_what_it_says() {
     for address in ["10.0.0.1/32", "192.0.2.7/32"] {
         assert!(egress.iter().any(|rule| rule["to"][0]["ipBlock"]["cidr"] == address), "{address}: {egress:?}");
     }
-    let roles = |all: &[Value]| all.iter().filter(|o| o["metadata"]["labels"].to_string().contains("aggregate-to-")).count();
+    let roles =
+        |all: &[Value]| all.iter().filter(|o| o["metadata"]["labels"].to_string().contains("aggregate-to-")).count();
     assert_eq!(roles(&all), 0);
 
     let all = rendered(&[]);

@@ -82,6 +82,7 @@ mod tests {
         };
         let wanted = Wanted {
             version: Some(version.to_owned()),
+            by: "jane@example.com".to_owned(),
             revision: Some("abc".to_owned()),
             tag: None,
             images: vec![image.parse().expect("an image")],

@@ -18,7 +18,13 @@ fn half() -> Then {
 }
 
 fn place(server: &Server, tls: bool) -> Location {
-    Location::Service { host: "prometheus.monitoring.svc".into(), ip: server.at.ip(), port: server.at.port(), through: None, tls }
+    Location::Service {
+        host: "prometheus.monitoring.svc".into(),
+        ip: server.at.ip(),
+        port: server.at.port(),
+        through: None,
+        tls,
+    }
 }
 
 async fn ask(net: &Net, account: &kube::Client, place: &Location, access: Access<'_>) -> QueryAnswer {

@@ -2,6 +2,7 @@
 //! and managed fields are passed over and never built, so that thousands of idle Cutovers cost little, also at the start.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
@@ -27,6 +28,8 @@ pub struct Digest {
     pub templates: Vec<(TemplateKind, String)>,
     /// Whether nothing about it needs a look: everything wanted was started, and what was started is over.
     pub quiet: bool,
+    /// Of a quiet one, what its Services ask of pods as long as the side is live that was live last; nothing where none was.
+    pub rests_on: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +59,7 @@ struct Meta {
 #[serde(default)]
 struct Spec {
     services: Value,
+    sides: Value,
     templates: Value,
     activate: Value,
     release: Value,
@@ -67,12 +71,24 @@ struct Status {
     observed_generation: Option<i64>,
     started: Value,
     run: Value,
+    live: Option<String>,
+}
+
+/// A side, as far as a Service shows it.
+#[derive(Deserialize)]
+struct SideOf {
+    name: String,
+    selector: BTreeMap<String, String>,
 }
 
 impl From<Wire> for Digest {
     fn from(wire: Wire) -> Self {
         let Wire { metadata, spec, status } = wire;
+        let live = status.as_ref().and_then(|status| status.live.clone());
         let quiet = status.is_some_and(|status| is_quiet(&metadata, &spec, status));
+        let sides: Vec<SideOf> = serde_json::from_value(spec.sides).unwrap_or_default();
+        let live = sides.into_iter().find(|side| quiet && live.as_ref() == Some(&side.name));
+        let rests_on = live.map(|side| side.selector).unwrap_or_default();
         let services: Vec<ServiceRef> = serde_json::from_value(spec.services).unwrap_or_default();
         let templates: Vec<TemplateUse> = serde_json::from_value(spec.templates).unwrap_or_default();
         let templates = templates.into_iter().map(|t| (t.kind.unwrap_or_default(), t.name)).collect();
@@ -87,7 +103,7 @@ impl From<Wire> for Digest {
             finalizers: metadata.finalizers,
             ..ObjectMeta::default()
         };
-        Self { metadata, services: services.into_iter().map(|s| s.name).collect(), templates, quiet }
+        Self { metadata, services: services.into_iter().map(|s| s.name).collect(), templates, quiet, rests_on }
     }
 }
 
@@ -150,7 +166,7 @@ mod tests {
                 ],
             },
             "status": {"observedGeneration": 3, "started": {"activate": "blue", "release": {"version": "1"}},
-                "runs": 1, "run": {"name": "web-1", "uid": "u"}, "conditions": []},
+                "runs": 1, "run": {"name": "web-1", "uid": "u"}, "live": "blue", "conditions": []},
         })
     }
 
@@ -182,6 +198,8 @@ mod tests {
         assert_eq!(digest.services, ["web", "api"]);
         assert_eq!((digest.name_any(), digest.namespace()), ("web".into(), Some("a".into())));
         assert_eq!((digest.uid(), digest.resource_version()), (Some("u".into()), Some("7".into())));
+        assert_eq!(digest.rests_on, [("side".to_owned(), "blue".to_owned())].into());
+        assert!(with("/spec/activate", json!("green")).rests_on.is_empty(), "a run is to begin");
         assert!(digest.metadata.creation_timestamp.is_some() && digest.metadata.managed_fields.is_none());
     }
 

@@ -29,6 +29,9 @@ pub struct Key {
     pub name: String,
 }
 
+/// What a Service asks of pods.
+pub type Selector = BTreeMap<String, String>;
+
 /// A template by its kind, its namespace (none for one of the whole cluster) and its name.
 pub(crate) type TemplateKey = (TemplateKind, Option<String>, String);
 
@@ -71,6 +74,8 @@ struct Entry {
     created: Option<Timestamp>,
     services: Box<[Box<str>]>,
     templates: Box<[(TemplateKind, Box<str>)]>,
+    /// Of one at rest, what its Services ask of pods as long as nobody else writes them; nothing where that is not known.
+    rests_on: Option<Box<[(Box<str>, Box<str>)]>>,
     /// The generation that was checked last, with the templates as they are.
     checked: Option<i64>,
     /// The watch that showed it, and the list of that watch which did so last.
@@ -194,9 +199,24 @@ impl Known {
         woken
     }
 
+    /// Those at rest whose Service, as it is now, does not lead to the side that they show as live: somebody else has written
+    /// it, or deleted it (`None`).
+    pub(super) fn adrift(&self, namespace: &str, service: &str, asks: Option<&Selector>) -> Vec<Key> {
+        let from = Key { namespace: namespace.to_owned(), name: String::new() };
+        let here = self.cutovers.range(from..).take_while(|(key, _)| key.namespace == namespace);
+        let leads = |live: &[(Box<str>, Box<str>)]| {
+            !live.is_empty()
+                && asks.is_some_and(|asks| live.iter().all(|(k, v)| asks.get(&**k).is_some_and(|x| **x == **v)))
+        };
+        here.filter(|(_, known)| known.services.iter().any(|s| **s == *service))
+            .filter(|(_, known)| known.rests_on.as_ref().is_some_and(|live| !leads(live)))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
     /// A Cutover was seen.
     pub(super) fn cutover(&mut self, watch: usize, key: &Key, digest: Digest) -> News {
-        let Digest { metadata, services, templates, quiet } = digest;
+        let Digest { metadata, services, templates, quiet, rests_on } = digest;
         let uid: Box<str> = metadata.uid.unwrap_or_default().into();
         // What was checked of a former Cutover of this name says nothing about this one.
         let checked = self.cutovers.get(key).filter(|known| known.uid == uid).and_then(|known| known.checked);
@@ -206,6 +226,7 @@ impl Known {
             created: metadata.creation_timestamp.map(|t| t.0),
             services: services.into_iter().map(Into::into).collect(),
             templates: templates.into_iter().map(|(kind, name)| (kind, name.into())).collect(),
+            rests_on: quiet.then(|| rests_on.into_iter().map(|(key, value)| (key.into(), value.into())).collect()),
             checked,
         };
         self.cutovers.insert(key.clone(), entry);

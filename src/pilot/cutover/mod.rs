@@ -33,7 +33,7 @@ use jiff::Timestamp;
 pub use asked::Said;
 pub use digest::Digest;
 pub(crate) use known::TemplateKey;
-pub use known::{Background, Key, Known};
+pub use known::{Background, Key, Known, Selector};
 pub use order::{Answer, Class, Failure, Order, Reply, Request, TakeUp};
 pub(crate) use readable::readable_run;
 pub(crate) use watch::key_of;

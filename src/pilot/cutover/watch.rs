@@ -1,11 +1,12 @@
 //! PURE. What the watches show, and which Cutovers are to be looked at for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
 use super::Digest;
-use super::known::{Key, Known, News, TemplateKey};
+use super::known::{Key, Known, News, Selector, TemplateKey};
 use crate::api::decision::CutoverDecision;
 use crate::api::run::CutoverRun;
 
@@ -34,8 +35,8 @@ pub enum WatchEvent {
     Left(Arc<CutoverRun>),
     /// A template came, changed or went.
     Template(TemplateKey),
-    /// A Service came, changed or went; its namespace and name.
-    Service(String, String),
+    /// A Service came or changed (with what it asks of pods now), or went; its namespace and name.
+    Service(String, String, Option<Selector>),
 }
 
 /// What follows for a Cutover.
@@ -104,8 +105,10 @@ impl Known {
                 keys.insert(cutover_of(&run));
                 keys.into_iter().map(Due::Now).collect()
             }
-            WatchEvent::Service(namespace, name) => {
-                self.woken(&namespace, Some(&name)).into_iter().map(Due::Now).collect()
+            WatchEvent::Service(namespace, name, asks) => {
+                let mut due: BTreeSet<Key> = self.woken(&namespace, Some(&name)).into_iter().collect();
+                due.extend(self.adrift(&namespace, &name, asks.as_ref()));
+                due.into_iter().map(Due::Now).collect()
             }
             WatchEvent::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
         }
@@ -130,6 +133,34 @@ pub(crate) fn key_of(object: &impl ResourceExt) -> Key {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn one_at_rest_is_looked_at_when_its_service_leads_elsewhere() {
+        let mut known = Known::default();
+        let digest = |name: &str, live: serde_json::Value| -> Digest {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "namespace": "a", "uid": name, "generation": 1},
+                "spec": {"services": [{"name": name}], "activate": "blue",
+                    "sides": [{"name": "blue", "selector": {"side": "blue"}}, {"name": "green", "selector": {"side": "green"}}]},
+                "status": {"observedGeneration": 1, "started": {"activate": "blue"}, "live": live},
+            }))
+            .expect("a digest")
+        };
+        for (name, live) in [("web", json!("blue")), ("lost", json!(null)), ("going", json!("blue"))] {
+            known.see(WatchEvent::Cutover(0, Box::new(digest(name, live))), true);
+        }
+        let mut going = digest("going", json!("blue"));
+        going.quiet = false;
+        known.see(WatchEvent::Cutover(0, Box::new(going)), true);
+        let mut due = |name: &str, side: Option<&str>| {
+            let asks = side.map(|side| Selector::from([("app".into(), name.into()), ("side".into(), side.into())]));
+            known.see(WatchEvent::Service("a".into(), name.into(), asks), true).len()
+        };
+        assert_eq!((due("web", Some("blue")), due("other", Some("green"))), (0, 0), "it is as it should be");
+        assert_eq!((due("web", Some("green")), due("web", Some("purple")), due("web", None)), (1, 1, 1));
+        assert_eq!(due("lost", Some("blue")), 1, "it may be found again");
+        assert_eq!(due("going", Some("green")), 0, "its run has watches of its own");
+    }
 
     #[test]
     fn a_decision_is_answered_although_its_cutover_is_gone() {

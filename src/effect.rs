@@ -201,6 +201,17 @@ pub struct Address {
     pub ip: String,
     /// Port.
     pub port: u16,
+    /// For a Service, whose own address is above: nothing is sent there, but to a pod that it leads to when it is asked.
+    pub service: Option<ServicePort>,
+}
+
+/// A port of a Service of the run's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServicePort {
+    /// Of the Service.
+    pub name: String,
+    /// The port's name; none where it has none.
+    pub port: Option<String>,
 }
 
 /// What sends users to one side or the other; [`crate::route`] knows how each kind is switched.

@@ -4,9 +4,9 @@
 
 use crate::effect::protocol::{Exchange, Next};
 use crate::effect::{Claimed, Effect, Outcome};
-use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
+use crate::net::{Asker, Net};
 use crate::observe::RunScope;
 use crate::world::{HttpAnswer, HttpError};
 use crate::writes::{self, Run};
@@ -59,7 +59,14 @@ impl Actor {
                 Next::Send(send) => heard.wrote(clients.send(&send).await),
                 Next::Ask(request) => {
                     let answers = match self.leadership.permit() {
-                        Ok(()) => self.net.request(&clients.writer, &clients.namespace, &request).await,
+                        Ok(()) => {
+                            let asker = Asker {
+                                operator: &clients.reader,
+                                account: &clients.writer,
+                                namespace: &clients.namespace,
+                            };
+                            self.net.request(&asker, &request).await
+                        }
                         Err(why) => {
                             vec![HttpAnswer {
                                 from: "operator".into(),

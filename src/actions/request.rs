@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
 use crate::api::step::{Header, Http, Pods, To};
-use crate::effect::{Address, Request};
+use crate::effect::{Address, Request, ServicePort};
 use crate::endpoints::{pod_port, ready, whole_selector};
 use crate::plan::vars::{Escape, VarError, Vars};
 use crate::world::{PodView, PortView, ServiceView};
@@ -120,10 +120,10 @@ pub(crate) fn target_pods<'a>(cx: &Cx<'a>, service: &'a ServiceView) -> Option<V
 
 /// Where a pod answers for a Service port.
 pub fn address(pod: &PodView, port: &PortView) -> Option<Address> {
-    Some(Address { name: pod.name.clone(), ip: pod.ip.clone()?, port: pod_port(pod, port)? })
+    Some(Address { name: pod.name.clone(), ip: pod.ip.clone()?, port: pod_port(pod, port)?, service: None })
 }
 
-/// The live Service's own address.
+/// The live Service: its own address, and what it is asked by.
 ///
 /// # Errors
 /// [`NoRequest`].
@@ -131,7 +131,8 @@ pub fn live(cx: &Cx, service: Option<&str>, port: Option<&str>) -> Result<Addres
     let (name, service, port) = service_port(cx, service, port)?;
     let headless = || NoRequest::Fail(format!("Service {name} has no address of its own (headless): use http.url"));
     let ip = service.cluster_ip.clone().ok_or_else(headless)?;
-    Ok(Address { name: format!("service/{name}"), ip, port: port.port })
+    let of = ServicePort { name: name.to_owned(), port: port.name.clone() };
+    Ok(Address { name: format!("service/{name}"), ip, port: port.port, service: Some(of) })
 }
 
 fn is_port(port: &PortView, wanted: &str) -> bool {
@@ -212,7 +213,7 @@ mod tests {
         let mut f = Fixture::new();
         f.pods(vec![pod("green-b", "green"), pod("green-a", "green"), pod("blue-a", "blue")]);
         let one = built(&f, &http(json!({"path": "/x"}))).expect("a request");
-        assert_eq!(one.to, [Address { name: "green-a".into(), ip: "10.0.0.1".into(), port: 8080 }]);
+        assert_eq!(one.to, [Address { name: "green-a".into(), ip: "10.0.0.1".into(), port: 8080, service: None }]);
         let all = built(&f, &http(json!({"path": "/x", "pods": "All"}))).expect("a request");
         assert_eq!(all.to.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["green-a", "green-b"]);
     }
@@ -247,7 +248,9 @@ mod tests {
     fn the_live_side_is_asked_through_the_service() {
         let f = Fixture::new();
         let r = build(&f.cx(), &http(json!({"path": "/"})), To::Live, T, None).expect("a request");
-        assert_eq!(r.to, [Address { name: "service/web".into(), ip: "10.96.0.1".into(), port: 80 }]);
+        let service = Some(ServicePort { name: "web".into(), port: Some("http".into()) });
+        let live = Address { name: "service/web".into(), ip: "10.96.0.1".into(), port: 80, service };
+        assert_eq!(r.to, [live]);
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl TrialRule for ProbeTrigger {
                 (None, Verdict::Fail { message, .. } | Verdict::Refused { message, .. }) => {
                     (TrialVerdict::Bad, message)
                 }
-                (None, Verdict::Unknown { message } | Verdict::NotMade { message }) => (no_data::verdict(trigger), message),
+                (None, Verdict::Unknown { message } | Verdict::NotMade { message }) => {
+                    (no_data::verdict(trigger), message)
+                }
             },
             // That nobody is there is what a probe is there to find.
             Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),

@@ -15,6 +15,8 @@ use crate::world::HttpError;
 
 /// For so long what was told is believed without another word.
 const BELIEVED: Duration = Duration::from_secs(300);
+/// So long a request waits for what is not known; then it says so.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// An address that is told of no more stays forbidden for so long: the machine may still have it.
 const LEAVING: Duration = Duration::from_secs(600);
 
@@ -98,20 +100,21 @@ impl Net {
         self.inner.known.send_modify(|known| known.hear(whose, addresses));
     }
 
-    /// The rules, once the machines of the cluster are known; waits for that until the deadline. What the operator's
+    /// The rules, once the machines of the cluster are known; waits a little for that. What the operator's
     /// own configuration names does not wait: no tenant has a say in it.
     ///
     /// # Errors
     /// [`HttpError::Unread`], with what is missing.
     pub(super) async fn rules(&self, origin: Origin, deadline: Instant) -> Result<Arc<AddressRules>, HttpError> {
         let mut known = self.inner.known.subscribe();
+        let until = deadline.min(Instant::now() + PATIENCE);
         loop {
             let (rules, missing) = {
                 let known = known.borrow_and_update();
                 (known.rules.clone(), known.missing())
             };
             let Some(missing) = missing.filter(|_| origin != Origin::Configuration) else { return Ok(rules) };
-            if !matches!(timeout_at(deadline, known.changed()).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(until, known.changed()).await, Ok(Ok(()))) {
                 return Err(HttpError::Unread(missing));
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::watch::Sender;
 pub mod address;
 mod body;
 pub mod call;
+mod endpoints;
 pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
@@ -37,6 +38,18 @@ struct Inner {
     known: Sender<machines::Known>,
     resolver: resolve::Resolver,
     roots: wire::Roots,
+    endpoints: endpoints::Endpoints,
+}
+
+/// For whom something is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// The operator itself, which looks up where Services lead.
+    pub operator: &'a kube::Client,
+    /// A client that acts as the Cutover's ServiceAccount, as which Secrets and ConfigMaps are read.
+    pub account: &'a kube::Client,
+    /// The Cutover's.
+    pub namespace: &'a str,
 }
 
 impl Net {
@@ -52,15 +65,17 @@ impl Net {
                 known: Sender::new(machines::Known::new(rules)),
                 resolver: resolve::Resolver::new(dns),
                 roots,
+                endpoints: endpoints::Endpoints::default(),
             }),
         }
     }
 
     /// With all machines known: there are none.
     #[cfg(test)]
-    pub(crate) fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
+    fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
         let net = Self::with_roots(rules, None, roots);
-        [Machines::Nodes, Machines::ApiServer].map(|whose| net.forbid(whose, []));
+        net.forbid(Machines::Nodes, []);
+        net.forbid(Machines::ApiServer, []);
         net
     }
 }

@@ -11,14 +11,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::Net;
 use super::address::Origin;
 use super::keys::{self, brief};
 use super::request::{self, Target};
 use super::sources::Source;
 use super::wire::{self, Roots, Route};
+use super::{Asker, Net};
 use crate::api::Duration;
 use crate::api::prometheus::Prometheus;
+use crate::effect::ServicePort;
 use crate::world::{HttpError, QueryAnswer};
 
 /// Longest answer.
@@ -31,8 +32,11 @@ pub enum Location {
     Service {
         /// Its name in the cluster's DNS, which is that of its certificate.
         host: String,
+        /// Its own address.
         ip: IpAddr,
         port: u16,
+        /// For one of the Cutover's namespace: a pod that it leads to is asked, and not its own address.
+        through: Option<ServicePort>,
         /// Whether TLS is spoken.
         tls: bool,
     },
@@ -66,10 +70,10 @@ pub struct Query<'a> {
 }
 
 impl Net {
-    /// Asks Prometheus for one value. Secrets are read with `account`.
-    pub async fn query(&self, account: &Client, namespace: &str, query: &Query<'_>) -> QueryAnswer {
+    /// Asks Prometheus for one value.
+    pub(crate) async fn query(&self, asker: &Asker<'_>, query: &Query<'_>) -> QueryAnswer {
         let deadline = Instant::now() + query.timeout.std();
-        match timeout_at(deadline, self.ask_prometheus(account, namespace, query, deadline)).await {
+        match timeout_at(deadline, self.ask_prometheus(asker, query, deadline)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why))) => {
                 QueryAnswer::Inconclusive(format!("Prometheus: {why}"))
@@ -80,29 +84,30 @@ impl Net {
 
     async fn ask_prometheus(
         &self,
-        account: &Client,
-        namespace: &str,
+        asker: &Asker<'_>,
         query: &Query<'_>,
         deadline: Instant,
     ) -> Result<QueryAnswer, HttpError> {
         let shown = match query.access {
-            Access::Cutover(options) => of_cutover(account, namespace, options).await,
+            Access::Cutover(options) => of_cutover(asker.account, asker.namespace, options).await,
             Access::Operator(source) => of_operator(source).await,
         };
         let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut target = match query.place {
-            Location::Service { host, ip, port, tls } => {
-                let rules = self.rules(Origin::Cluster, deadline).await?;
-                rules
-                    .check(*ip, Origin::Cluster)
-                    .map_err(|why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}")))?;
-                Target {
-                    to: SocketAddr::new(*ip, *port),
-                    tls: tls.then(|| host.clone()),
-                    host: format!("{host}:{port}"),
-                    path: "/".into(),
-                }
+            Location::Service { host, ip, port, through, tls } => {
+                let to = match through {
+                    Some(service) => self.behind(asker, service, deadline).await?,
+                    None => {
+                        let checked = self.rules(Origin::Configuration, deadline).await?;
+                        let checked = checked.check(*ip, Origin::Configuration);
+                        let refuse =
+                            |why| HttpError::NotSent(format!("Service {host} may not be asked: {ip} is {why}"));
+                        checked.map_err(refuse)?;
+                        SocketAddr::new(*ip, *port)
+                    }
+                };
+                Target { to, tls: tls.then(|| host.clone()), host: format!("{host}:{port}"), path: "/".into() }
             }
             Location::Url(url) => self.url(url, None, Origin::Url, deadline).await?,
             Location::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,
@@ -114,7 +119,11 @@ impl Net {
         let message = request::message(http::Method::POST, &target, &headers, form(query))?;
         let roots = roots.as_ref().unwrap_or(&self.inner.roots);
         let route = Route { to: target.to, tls: target.tls, deadline, limit: LIMIT, roots };
-        let answer = wire::exchange(&route, message).await?;
+        let answer = wire::exchange(&route, message).await;
+        if let (Err(_), Location::Service { through: Some(service), .. }) = (&answer, query.place) {
+            self.forget(asker, service);
+        }
+        let answer = answer?;
         Ok(judge(answer.status, &answer.body))
     }
 }

@@ -14,11 +14,11 @@ use kube::Client;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::Net;
 use super::address::Origin;
 use super::body::{self, File};
 use super::keys::{self, Data, Source, Unread};
 use super::wire::{self, Route};
+use super::{Asker, Net};
 use crate::api::Duration;
 use crate::api::step::{HeaderFrom, KeyRef, Method, Scheme};
 use crate::effect::{Address, Request};
@@ -44,12 +44,11 @@ pub(super) struct Target {
 }
 
 impl Net {
-    /// Sends a request to each of its addresses, or its URL. Secrets and ConfigMaps in it are read with `account`, a
-    /// client that acts as the Cutover's ServiceAccount. Bounded by the request's own timeout.
-    pub async fn request(&self, account: &Client, namespace: &str, request: &Request) -> Vec<HttpAnswer> {
+    /// Sends a request to each of its addresses, or its URL. Bounded by the request's own timeout.
+    pub(crate) async fn request(&self, asker: &Asker<'_>, request: &Request) -> Vec<HttpAnswer> {
         let span = if request.timeout.is_zero() { DEFAULT_TIMEOUT } else { request.timeout };
         let deadline = Instant::now() + span.std();
-        let content = async { Content::read(account, namespace, request).await };
+        let content = async { Content::read(asker.account, asker.namespace, request).await };
         let content = match timeout_at(deadline, content).await {
             Ok(content) => content,
             Err(_) => Err(HttpError::Unread("Secrets and ConfigMaps of the request: no time left".into())),
@@ -75,7 +74,12 @@ impl Net {
                 Box::pin(async move {
                     let result = async {
                         let content = content.as_ref().map_err(Clone::clone)?;
-                        self.ask(request, &self.address(request, address, deadline).await?, content, deadline).await
+                        let target = self.address(asker, request, address, deadline).await?;
+                        let answer = self.ask(request, &target, content, deadline).await;
+                        if let (Err(_), Some(service)) = (&answer, &address.service) {
+                            self.forget(asker, service);
+                        }
+                        answer
                     };
                     HttpAnswer { from: address.name.clone(), result: result.await }
                 })
@@ -97,23 +101,38 @@ impl Net {
         wire::exchange(&route, message).await
     }
 
-    async fn address(&self, request: &Request, address: &Address, deadline: Instant) -> Result<Target, HttpError> {
-        let to = self.pinned(address, deadline).await?;
-        let server = || request.host.clone().unwrap_or_else(|| to.ip().to_string());
+    async fn address(
+        &self,
+        asker: &Asker<'_>,
+        request: &Request,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Target, HttpError> {
+        let to = self.pinned(asker, address, deadline).await?;
+        // A Service is called by its own address, whichever pod answers.
+        let named = SocketAddr::new(own_ip(address)?, address.port);
+        let server = || request.host.clone().unwrap_or_else(|| named.ip().to_string());
         Ok(Target {
             to,
             tls: (request.scheme == Scheme::Https).then(server),
-            host: request.host.clone().unwrap_or_else(|| to.to_string()),
+            host: request.host.clone().unwrap_or_else(|| named.to_string()),
             path: request.path.clone(),
         })
     }
 
-    /// Checks an address of the namespace.
-    pub(super) async fn pinned(&self, address: &Address, deadline: Instant) -> Result<SocketAddr, HttpError> {
-        let refuse = HttpError::NotSent;
-        let ip: IpAddr = address.ip.parse().map_err(|_| refuse(format!("{} has no usable address", address.name)))?;
+    /// Where an address of the namespace is asked: a pod there, or one that a Service leads to.
+    pub(super) async fn pinned(
+        &self,
+        asker: &Asker<'_>,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<SocketAddr, HttpError> {
+        if let Some(service) = &address.service {
+            return self.behind(asker, service, deadline).await;
+        }
+        let ip = own_ip(address)?;
         let checked = self.rules(Origin::Cluster, deadline).await?.check(ip, Origin::Cluster);
-        checked.map_err(|why| refuse(format!("{} may not be asked: {ip} is {why}", address.name)))?;
+        checked.map_err(|why| HttpError::NotSent(format!("{} may not be asked: {ip} is {why}", address.name)))?;
         Ok(SocketAddr::new(ip, address.port))
     }
 
@@ -153,6 +172,10 @@ impl Net {
             path,
         })
     }
+}
+
+fn own_ip(address: &Address) -> Result<IpAddr, HttpError> {
+    address.ip.parse().map_err(|_| HttpError::NotSent(format!("{} has no usable address", address.name)))
 }
 
 /// The host of a URL, for evidence; the rest of it may carry what nobody should read.

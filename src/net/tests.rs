@@ -62,7 +62,7 @@ impl Server {
     }
 
     fn address(&self, name: &str) -> Address {
-        Address { name: name.into(), ip: self.at.ip().to_string(), port: self.at.port() }
+        Address { name: name.into(), ip: self.at.ip().to_string(), port: self.at.port(), service: None }
     }
 
     fn seen(&self) -> Vec<String> {
@@ -100,7 +100,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, then: Then, seen
 }
 
 /// An API server that knows one Secret and one ConfigMap, and forbids the Secret `closed`.
-fn account() -> kube::Client {
+pub(super) fn account() -> kube::Client {
     let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
         let failure = |code: u16, reason: &str, message: &str| {
             (code, json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}))
@@ -121,6 +121,10 @@ fn account() -> kube::Client {
     kube::Client::new(service, "prod")
 }
 
+pub(super) fn asker(client: &kube::Client) -> Asker<'_> {
+    Asker { operator: client, account: client, namespace: "prod" }
+}
+
 fn net() -> Net {
     Net::for_tests(AddressRules::for_tests(), wire::Roots::default())
 }
@@ -134,7 +138,7 @@ fn get(to: Vec<Address>) -> Request {
 }
 
 async fn ask(request: &Request) -> Result<HttpResponse, HttpError> {
-    let mut all = net().request(&account(), "prod", request).await;
+    let mut all = net().request(&asker(&account()), request).await;
     assert_eq!(all.len(), 1);
     all.remove(0).result
 }
@@ -261,7 +265,7 @@ async fn bodies_end_at_64_kib() {
 #[tokio::test]
 async fn not_sent_is_told_from_lost() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let nobody = Address { name: "gone".into(), ip: nobody.ip().to_string(), port: nobody.port() };
+    let nobody = Address { name: "gone".into(), ip: nobody.ip().to_string(), port: nobody.port(), service: None };
     assert!(not_sent(ask(&get(vec![nobody])).await).contains("connection to 127.0.0.1:"));
 
     let closing = Server::new(Then::Close).await;
@@ -294,7 +298,7 @@ async fn what_secrets_lack_is_named_and_nothing_is_sent() {
         ("closed", "qa", "Secret closed may not be read"),
         ("tokens", "bad", "key bad of Secret tokens has characters"),
     ] {
-        let answers = net().request(&account(), "prod", &with(name, of)).await;
+        let answers = net().request(&asker(&account()), &with(name, of)).await;
         let from: Vec<_> = answers.iter().map(|a| a.from.as_str()).collect();
         assert_eq!(from, ["a", "b"]);
         for answer in answers {
@@ -310,7 +314,7 @@ async fn one_silent_pod_does_not_hold_up_the_others() {
     let good = Server::answering("HTTP/1.1 200 OK\ncontent-length: 0\n\n").await;
     let silent = Server::new(Then::Hang).await;
     let to = vec![silent.address("slow"), good.address("one"), good.address("two")];
-    let answers = net().request(&account(), "prod", &Request { timeout: Duration::from_millis(500), ..get(to) }).await;
+    let answers = net().request(&asker(&account()), &Request { timeout: Duration::from_millis(500), ..get(to) }).await;
     let got: Vec<_> = answers.iter().map(|a| (a.from.as_str(), a.result.is_ok())).collect();
     assert_eq!(got, [("slow", false), ("one", true), ("two", true)]);
 }
@@ -334,7 +338,7 @@ async fn urls_are_checked_and_nothing_of_them_is_told_but_the_host() {
         "http://hunter2 /",
         "http://127.0.0.1:1/?token=hunter2",
     ] {
-        let answers = net().request(&account(), "prod", &url(text.into())).await;
+        let answers = net().request(&asker(&account()), &url(text.into())).await;
         assert!(!format!("{answers:?}").contains("hunter2"), "{answers:?}");
         not_sent(answers.into_iter().next().unwrap().result);
     }
@@ -381,15 +385,15 @@ async fn a_server_is_known_by_its_certificate() {
         host: host.map(Into::into),
         ..get(vec![server.address("a")])
     };
-    let answer = net.request(&account(), "prod", &request(Some("shop.example"))).await.remove(0);
+    let answer = net.request(&asker(&account()), &request(Some("shop.example"))).await.remove(0);
     assert_eq!(answer.result.unwrap().body, "ok");
     assert!(server.seen()[0].contains("host: shop.example\r\n"));
     for host in [Some("other.example"), None] {
-        let why = not_sent(net.request(&account(), "prod", &request(host)).await.remove(0).result);
+        let why = not_sent(net.request(&asker(&account()), &request(host)).await.remove(0).result);
         assert!(why.contains("certificate"), "{why}");
     }
     // a root that is not ours
     let net = Net::for_tests(AddressRules::for_tests(), wire::Roots::of(rustls::RootCertStore::empty()));
-    not_sent(net.request(&account(), "prod", &request(Some("shop.example"))).await.remove(0).result);
+    not_sent(net.request(&asker(&account()), &request(Some("shop.example"))).await.remove(0).result);
     assert_eq!(server.seen().len(), 1);
 }

@@ -15,24 +15,24 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::Net;
 use super::address::Origin;
 use super::x509::{self, Contents};
+use super::{Asker, Net};
 use crate::effect::{TlsAt, TlsOf};
 use crate::world::{Certificate, HttpError, TlsAnswer};
 
 impl Net {
     /// The certificate that a server shows. The address rules are those of requests.
-    pub async fn certificate(&self, of: &TlsOf) -> TlsAnswer {
+    pub(crate) async fn certificate(&self, asker: &Asker<'_>, of: &TlsOf) -> TlsAnswer {
         let deadline = Instant::now() + of.timeout.std();
-        match self.handshake(of, deadline).await {
+        match self.handshake(asker, of, deadline).await {
             Ok(seen) => TlsAnswer::Seen(seen),
             Err(HttpError::Unread(why)) => TlsAnswer::NotAsked(why),
             Err(HttpError::NotSent(why) | HttpError::Lost(why)) => TlsAnswer::Unseen(why),
         }
     }
 
-    async fn handshake(&self, of: &TlsOf, deadline: Instant) -> Result<Certificate, HttpError> {
+    async fn handshake(&self, asker: &Asker<'_>, of: &TlsOf, deadline: Instant) -> Result<Certificate, HttpError> {
         let (to, name) = match &of.at {
             TlsAt::Url(url) => {
                 let target = self.url(url, of.server_name.as_deref(), Origin::Url, deadline).await?;
@@ -40,8 +40,9 @@ impl Net {
                 (target.to, target.tls.ok_or_else(not_https)?)
             }
             TlsAt::Address(address) => {
-                let to = self.pinned(address, deadline).await?;
-                (to, of.server_name.clone().unwrap_or_else(|| to.ip().to_string()))
+                let to = self.pinned(asker, address, deadline).await?;
+                // The Service's own address where it is one.
+                (to, of.server_name.clone().unwrap_or_else(|| address.ip.clone()))
             }
         };
         self.show(to, &name, deadline).await.map_err(HttpError::NotSent)
@@ -171,7 +172,7 @@ mod tests {
                 drop(acceptor.accept(tcp).await);
             }
         });
-        Address { name: "pod".into(), ip: "127.0.0.1".into(), port }
+        Address { name: "pod".into(), ip: "127.0.0.1".into(), port, service: None }
     }
 
     async fn look(address: &Address, root: &CertificateDer<'static>, rules: AddressRules, name: &str) -> TlsAnswer {
@@ -179,7 +180,9 @@ mod tests {
         roots.add(root.clone()).expect("a root");
         let net = Net::for_tests(rules, wire::Roots::of(roots));
         let at = TlsAt::Address(address.clone());
-        net.certificate(&TlsOf { at, server_name: Some(name.into()), timeout: Duration::from_secs(5) }).await
+        let nobody = super::super::tests::account();
+        let of = TlsOf { at, server_name: Some(name.into()), timeout: Duration::from_secs(5) };
+        net.certificate(&super::super::tests::asker(&nobody), &of).await
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Where a run's metrics come from: a Service's address, remembered for a few seconds, or a URL; and with whose options.
+//! Where a run's metrics come from: a Service, remembered for a few seconds, or a URL; and with whose options.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,21 +12,38 @@ use tokio::time::Instant;
 use super::convert;
 use crate::api::prometheus::Prometheus;
 use crate::api::step::Scheme;
+use crate::effect::ServicePort;
 use crate::net::call::answered;
 use crate::net::keys::brief;
 use crate::net::prometheus::{Access, Location};
 use crate::net::sources::{Sources, Spot};
+use crate::world::PortView;
 
 /// How long the address of a Service is believed: queries may come ten times a second.
 const FRESH: Duration = Duration::from_secs(5);
 /// Most Services remembered; beyond it all are looked up anew.
 const LIMIT: usize = 1024;
 
-type Addresses = HashMap<(String, String), (IpAddr, Instant)>;
+/// Who says that a Service is asked.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// Its configuration, which no tenant writes: the Service is asked by its own address, wherever it leads.
+    Operator,
+    /// A Cutover of its namespace.
+    Cutover,
+}
 
-/// Addresses of Services by namespace and name.
+/// A Service as it was.
+#[derive(Clone)]
+struct Found {
+    ip: IpAddr,
+    ports: Vec<PortView>,
+    at: Instant,
+}
+
+/// Services by namespace and name.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<Addresses>>);
+pub(super) struct Places(Arc<Mutex<HashMap<(String, String), Found>>>);
 
 impl Places {
     /// What a Cutover of `namespace` says, with the sources that the operator's configuration has now.
@@ -43,7 +60,7 @@ impl Places {
                 let source = sources.get(name)?;
                 let place = match &source.spot {
                     Spot::Service { namespace, name, port, scheme } => {
-                        self.service(client, namespace, name, *port, *scheme).await?
+                        self.service(client, namespace, name, *port, *scheme, Whose::Operator).await?
                     }
                     Spot::Url(url) => Location::Configured(url.clone()),
                 };
@@ -51,7 +68,7 @@ impl Places {
             }
             Prometheus { service: Some(of), scheme, .. } => {
                 let scheme = scheme.unwrap_or_default();
-                Ok((self.service(client, namespace, &of.name, of.port, scheme).await?, own))
+                Ok((self.service(client, namespace, &of.name, of.port, scheme, Whose::Cutover).await?, own))
             }
             Prometheus { url: Some(url), .. } => Ok((Location::Url(url.clone()), own)),
             _ => Err("spec.prometheus has none of service, url and name".into()),
@@ -65,18 +82,26 @@ impl Places {
         name: &str,
         port: u16,
         scheme: Scheme,
+        whose: Whose,
     ) -> Result<Location, String> {
-        let ip = self.address(client, namespace, name).await?;
-        Ok(Location::Service { host: format!("{name}.{namespace}.svc"), ip, port, tls: scheme == Scheme::Https })
+        let found = self.found(client, namespace, name).await?;
+        let through = match whose {
+            Whose::Operator => None,
+            Whose::Cutover => {
+                let named = found.ports.iter().find(|p| p.port == port);
+                let named = named.ok_or_else(|| format!("Service {namespace}/{name} has no port {port}"))?;
+                Some(ServicePort { name: name.to_owned(), port: named.name.clone() })
+            }
+        };
+        let (host, tls) = (format!("{name}.{namespace}.svc"), scheme == Scheme::Https);
+        Ok(Location::Service { host, ip: found.ip, port, through, tls })
     }
 
-    async fn address(&self, client: &Client, namespace: &str, name: &str) -> Result<IpAddr, String> {
+    async fn found(&self, client: &Client, namespace: &str, name: &str) -> Result<Found, String> {
         let key = (namespace.to_owned(), name.to_owned());
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if let Some((ip, at)) = known
-            && at.elapsed() < FRESH
-        {
-            return Ok(ip);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(found) = known.filter(|found| found.at.elapsed() < FRESH) {
+            return Ok(found);
         }
         let api = Api::<Service>::namespaced(client.clone(), namespace);
         let name = format!("{namespace}/{name}");
@@ -94,8 +119,9 @@ impl Places {
         if all.len() >= LIMIT {
             all.clear();
         }
-        all.insert(key, (ip, Instant::now()));
-        Ok(ip)
+        let found = Found { ip, ports: view.ports, at: Instant::now() };
+        all.insert(key, found.clone());
+        Ok(found)
     }
 }
 
@@ -106,7 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::prometheus::ServicePort;
+    use crate::api::prometheus::ServicePort as OfService;
     use crate::net::sources::Source;
 
     /// An API server whose every Service `prometheus` has an address that tells the namespace.
@@ -116,7 +142,9 @@ mod tests {
                 "/api/v1/namespaces/monitoring/services/prometheus" => {
                     (200, json!({"spec": {"clusterIP": "10.96.0.1"}}))
                 }
-                "/api/v1/namespaces/prod/services/prometheus" => (200, json!({"spec": {"clusterIP": "10.96.0.2"}})),
+                "/api/v1/namespaces/prod/services/prometheus" => {
+                    (200, json!({"spec": {"clusterIP": "10.96.0.2", "ports": [{"name": "web", "port": 9090}]}}))
+                }
                 _ => (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})),
             };
             let body = kube::client::Body::from(serde_json::to_vec(&body).unwrap_or_default());
@@ -144,18 +172,23 @@ mod tests {
         Prometheus { name: Some(name.into()), ..Prometheus::default() }
     }
 
-    fn place(host: &str, ip: &str, tls: bool) -> Location {
-        Location::Service { host: host.into(), ip: ip.parse().expect("an address"), port: 9090, tls }
+    fn place(host: &str, ip: &str, tls: bool, through: Option<ServicePort>) -> Location {
+        Location::Service { host: host.into(), ip: ip.parse().expect("an address"), port: 9090, through, tls }
     }
 
     #[tokio::test]
     async fn a_source_has_its_own_place_and_credentials() {
-        let service = place("prometheus.monitoring.svc", "10.96.0.1", true);
+        let service = place("prometheus.monitoring.svc", "10.96.0.1", true, None);
         assert_eq!(found(named("monitoring/prometheus")).await, Ok((service, true)));
         assert_eq!(found(named("central")).await, Ok((Location::Configured("http://10.1.2.3:9090".into()), true)));
-        let own = Some(ServicePort { name: "prometheus".into(), port: 9090 });
-        let own = Prometheus { service: own, ..Prometheus::default() };
-        assert_eq!(found(own).await, Ok((place("prometheus.prod.svc", "10.96.0.2", false), false)));
+        let of = |port| {
+            let service = Some(OfService { name: "prometheus".into(), port });
+            Prometheus { service, ..Prometheus::default() }
+        };
+        // One of the namespace is asked by its pods: its own address leads wherever its slices say.
+        let through = Some(ServicePort { name: "prometheus".into(), port: Some("web".into()) });
+        assert_eq!(found(of(9090)).await, Ok((place("prometheus.prod.svc", "10.96.0.2", false, through), false)));
+        assert_eq!(found(of(80)).await, Err("Service prod/prometheus has no port 80".into()));
     }
 
     #[tokio::test]

@@ -33,11 +33,11 @@ use tokio::task::JoinSet;
 
 pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
-use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::prometheus::Query;
 use crate::net::sources::Sources;
 use crate::net::watches::Watches;
+use crate::net::{Asker, Net};
 use crate::plan::Plan;
 pub use crate::world::convert;
 use crate::world::{QueryAnswer, Reading, Sighting};
@@ -136,7 +136,10 @@ impl Observer {
                 Reading::Job(job_result::read(&self.client, &scope.namespace, job, uid, *log).await)
             }
             Read::Resource(of) => Reading::Resource(resource::read(&self.account(scope), &scope.namespace, of).await),
-            Read::Tls(of) => Reading::Tls(self.net.certificate(of).await),
+            Read::Tls(of) => {
+                let account = self.account(scope);
+                Reading::Tls(self.net.certificate(&self.asker(scope, &account), of).await)
+            }
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
             Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
@@ -154,8 +157,13 @@ impl Observer {
         self.identity.as_account(&scope.namespace, &scope.service_account)
     }
 
+    fn asker<'a>(&'a self, scope: &'a RunScope, account: &'a kube::Client) -> Asker<'a> {
+        Asker { operator: &self.client, account, namespace: &scope.namespace }
+    }
+
     async fn http(&self, scope: &RunScope, request: &Request) -> Vec<crate::world::HttpAnswer> {
-        self.net.request(&self.account(scope), &scope.namespace, request).await
+        let account = self.account(scope);
+        self.net.request(&self.asker(scope, &account), request).await
     }
 
     async fn query(
@@ -173,6 +181,7 @@ impl Observer {
             Err(why) => return QueryAnswer::Inconclusive(format!("Prometheus: {why}")),
         };
         let query = Query { place: &place, access, query, at, timeout };
-        self.net.query(&self.account(scope), &scope.namespace, &query).await
+        let account = self.account(scope);
+        self.net.query(&self.asker(scope, &account), &query).await
     }
 }

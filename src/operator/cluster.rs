@@ -15,8 +15,8 @@ use super::health::Health;
 use super::traffic::Counted;
 use crate::act::call::call;
 use crate::meter::Meter;
-use crate::net::{Machines, Net};
 use crate::net::watches::SECONDS;
+use crate::net::{Machines, Net};
 use crate::observe::{Observer, machines};
 
 /// How often the API server is asked whether it answers.

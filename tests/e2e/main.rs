@@ -6,6 +6,7 @@
 mod harness;
 
 mod accepted;
+mod addresses;
 mod after;
 mod approvals;
 mod bad_input;

@@ -18,12 +18,18 @@ fn half() -> Then {
 }
 
 fn place(server: &Server, tls: bool) -> Location {
-    Location::Service { host: "prometheus.monitoring.svc".into(), ip: server.at.ip(), port: server.at.port(), tls }
+    Location::Service {
+        host: "prometheus.monitoring.svc".into(),
+        ip: server.at.ip(),
+        port: server.at.port(),
+        through: None,
+        tls,
+    }
 }
 
 async fn ask(net: &Net, account: &kube::Client, place: &Location, access: Access<'_>) -> QueryAnswer {
     let query = Query { place, access, query: "up", at: None, timeout: SECONDS };
-    net.query(account, "prod", &query).await
+    net.query(&asker(account), &query).await
 }
 
 fn inconclusive(answer: QueryAnswer) -> String {
@@ -38,7 +44,7 @@ async fn of_cutover(server: &Server, headers: &[HeaderFrom], timeout: Duration) 
     let (place, access) = (place(server, false), Access::Cutover(&options));
     let at = Some("2026-11-20T01:02:03.5Z".parse().unwrap());
     let query = Query { place: &place, access, query: "sum(up) > 0", at, timeout };
-    net().query(&account(), "prod", &query).await
+    net().query(&asker(&account()), &query).await
 }
 
 #[tokio::test]
@@ -67,13 +73,13 @@ async fn only_the_operators_configuration_reaches_private_addresses() {
     let private = "http://10.0.0.1:9/".to_owned();
     let short = |place, access| Query { place, access, query: "1", at: None, timeout: Duration::from_millis(300) };
     let (url, configured) = (Location::Url(private.clone()), Location::Configured(private));
-    let why = net().query(&account(), "prod", &short(&url, Access::Cutover(&options))).await;
+    let why = net().query(&asker(&account()), &short(&url, Access::Cutover(&options))).await;
     assert!(inconclusive(why).contains("private address"));
     // Nobody is there, but it is tried.
-    let why = inconclusive(net().query(&account(), "prod", &short(&configured, Access::Operator(&source))).await);
+    let why = inconclusive(net().query(&asker(&account()), &short(&configured, Access::Operator(&source))).await);
     assert!(!why.contains("private address") && !why.contains("may not be asked"), "{why}");
     let metadata = Location::Configured("http://169.254.169.254/".into());
-    let why = inconclusive(net().query(&account(), "prod", &short(&metadata, Access::Operator(&source))).await);
+    let why = inconclusive(net().query(&asker(&account()), &short(&metadata, Access::Operator(&source))).await);
     assert!(why.contains("metadata"), "{why}");
 }
 

@@ -84,6 +84,9 @@ async fn whole(cli: &Cli) -> Result<Report> {
     std::fs::create_dir_all(&cli.out).with_context(|| cli.out.display().to_string())?;
     let kubeconfig = cli.out.join("kubeconfig");
     std::fs::write(&kubeconfig, cluster::operator_kubeconfig(&client, None).await?)?;
+    let configuration = cli.out.join("config.yaml");
+    std::fs::write(&configuration, metric::configuration())?;
+    let configuration = ["--config".to_owned(), configuration.display().to_string()];
     let log = cli.out.join("operator.log");
     std::fs::write(&log, "")?;
     let report = Report {
@@ -96,7 +99,12 @@ async fn whole(cli: &Cli) -> Result<Report> {
     let mut bench = Bench {
         node: node(&client).await?,
         client,
-        launcher: Launcher { program: cli.operator.clone(), kubeconfig, log, arguments: cli.arguments.clone() },
+        launcher: Launcher {
+            program: cli.operator.clone(),
+            kubeconfig,
+            log,
+            arguments: cli.arguments.iter().cloned().chain(configuration).collect(),
+        },
         reps: if cli.quick { 3 } else { cli.reps.max(1) },
         crowds: if cli.quick { vec![0, 300] } else { vec![0, 1000, 3000, 10_000] },
         report,

@@ -95,7 +95,7 @@ pub async fn then_metric(bench: &mut Bench) -> Result<()> {
     let mut stage = Stage::new(&bench.client, "bench-dead-metric", 2).await?;
     stage.apply(&metric::service(&bench.node, port)).await?;
     // The built-in triggers would restore before the metric turns bad.
-    stage.spec(&metric::spec("1s").replace("observe: {", "observe: {builtIn: Disarmed, "))?;
+    stage.spec(&metric::spec(&stage.namespace, "1s").replace("observe: {", "observe: {builtIn: Disarmed, "))?;
     let mut values = vec![];
     for rep in 1..=bench.reps {
         standin.set(0.01);

@@ -15,7 +15,22 @@ use crate::report::Figure;
 use crate::stage::{self, Stage, millis};
 use crate::standin::StandIn;
 
-/// A Service whose only endpoint is the stand-in: the operator asks it as it asks any Prometheus of the namespace.
+/// Namespaces of stages that ask the stand-in.
+pub const NAMESPACES: [&str; 3] = ["bench-metric", "bench-dead-metric", "bench-start"];
+
+/// The operator's configuration: a source for each of these namespaces. A Service that leads out of its namespace, as that of
+/// the stand-in does, is asked only where the configuration names it.
+pub fn configuration() -> String {
+    let source = |namespace: &&str| {
+        json!({
+            "name": format!("{namespace}/metrics"),
+            "service": {"namespace": namespace, "name": "metrics", "port": 9090},
+        })
+    };
+    json!({"prometheus": {"sources": NAMESPACES.iter().map(source).collect::<Vec<_>>()}}).to_string()
+}
+
+/// A Service whose only endpoint is the stand-in.
 pub fn service(node: &str, port: u16) -> String {
     format!(
         r#"
@@ -35,9 +50,9 @@ ports: [{{name: http, port: {port}}}]
 }
 
 /// Fields of a Cutover that is rolled back by the first bad sample of the stand-in.
-pub fn spec(every: &str) -> String {
+pub fn spec(namespace: &str, every: &str) -> String {
     format!(
-        r#"{{prometheus: {{service: {{name: metrics, port: 9090}}}}, observe: {{for: 12h, every: {every}, triggers: [
+        r#"{{prometheus: {{name: {namespace}/metrics}}, observe: {{for: 12h, every: {every}, triggers: [
         {{name: errors, metric: {{query: errors, above: "0.05"}}}}]}}}}"#
     )
 }
@@ -49,7 +64,7 @@ pub async fn standin(bench: &mut Bench) -> Result<()> {
     stage.apply(&service(&bench.node, port)).await?;
     let mut after = vec![];
     for (every, interval) in [("1s", 1000.0), ("250ms", 250.0), ("100ms", 100.0)] {
-        stage.spec(&spec(every))?;
+        stage.spec(&spec(&stage.namespace, every))?;
         let mut values = vec![];
         for rep in 1..=bench.reps {
             let (visible, read) = once(&mut stage, &standin, interval * phase(rep)).await?;

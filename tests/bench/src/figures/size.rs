@@ -36,7 +36,7 @@ pub async fn size(bench: &mut Bench, running: &mut Option<Operator>) -> Result<(
     let (standin, port) = StandIn::start(&bench.node).await?;
     let mut stage = Stage::new(&bench.client, "bench-start", 1).await?;
     stage.apply(&metric::service(&bench.node, port)).await?;
-    stage.spec(&metric::spec("100ms"))?;
+    stage.spec(&metric::spec(&stage.namespace, "100ms"))?;
     stage::remove(&bench.client, CROWD).await?;
     let model = model(&bench.client).await?;
     let crowds = bench.crowds.clone();

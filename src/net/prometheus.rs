@@ -118,7 +118,15 @@ impl Net {
 
         let message = request::message(http::Method::POST, &target, &headers, form(query))?;
         let roots = roots.as_ref().unwrap_or(&self.inner.roots);
-        let route = Route { to: target.to, tls: target.tls, deadline, limit: LIMIT, roots };
+        let route = Route {
+            to: target.to,
+            tls: target.tls,
+            deadline,
+            limit: LIMIT,
+            roots,
+            namespace: asker.namespace,
+            budget: &self.inner.budget,
+        };
         let answer = wire::exchange(&route, message).await;
         if let (Err(_), Location::Service { through: Some(service), .. }) = (&answer, query.place) {
             self.forget(asker, service);

@@ -9,6 +9,9 @@ RUN export CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" CARGO_TARGE
  && cargo build --locked --release --bin cutover \
  && mkdir -p /out/bin /out/etc/ssl/certs \
  && cargo run --locked --release --quiet --package roots > /out/etc/ssl/certs/ca-certificates.crt \
+ && mkdir -p /out/usr/share/doc/cutover && cp LICENSE /out/usr/share/doc/cutover/ \
+ && cargo run --locked --release --quiet --package bom sbom > /out/usr/share/doc/cutover/sbom.cdx.json \
+ && cargo run --locked --release --quiet --package bom notices > /out/usr/share/doc/cutover/THIRD-PARTY-NOTICES \
  && cp "/target/$CARGO_BUILD_TARGET/release/cutover" /out/bin/cutover
 
 FROM scratch

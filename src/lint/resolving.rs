@@ -140,7 +140,7 @@ fn refuse(whole: &Whole<'_>, namespace: &str, options: &Options, findings: &mut 
 /// Offers whatever is named, since the operator's configuration is not known.
 fn anything(spec: &CutoverSpec) -> Offered {
     let named = spec.prometheus.as_ref().and_then(|prometheus| prometheus.name.clone());
-    Offered { names: named.into_iter().collect(), default: Some(SOME_SOURCE.to_owned()) }
+    Offered { names: named.into_iter().collect(), default: Some(SOME_SOURCE.to_owned()), ..Offered::default() }
 }
 
 /// Adds a finding unless an error in the same field, or around it, is told already.

@@ -9,6 +9,7 @@ use tokio::sync::watch::Sender;
 
 pub mod address;
 mod body;
+mod budget;
 pub mod call;
 mod endpoints;
 pub mod identity;
@@ -39,6 +40,7 @@ struct Inner {
     resolver: resolve::Resolver,
     roots: wire::Roots,
     endpoints: endpoints::Endpoints,
+    budget: budget::Budget,
 }
 
 /// For whom something is asked.
@@ -66,6 +68,7 @@ impl Net {
                 resolver: resolve::Resolver::new(dns),
                 roots,
                 endpoints: endpoints::Endpoints::default(),
+                budget: budget::Budget::default(),
             }),
         }
     }

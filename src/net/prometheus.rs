@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::address::Origin;
 use super::keys::{self, brief};
 use super::request::{self, Target};
-use super::sources::Source;
+use super::sources::{Enforce, Source};
 use super::wire::{self, Roots, Route};
 use super::{Asker, Net};
 use crate::api::Duration;
@@ -90,7 +90,7 @@ impl Net {
     ) -> Result<QueryAnswer, HttpError> {
         let shown = match query.access {
             Access::Cutover(options) => of_cutover(asker.account, asker.namespace, options).await,
-            Access::Operator(source) => of_operator(source).await,
+            Access::Operator(source) => of_operator(source, asker.namespace).await,
         };
         let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -114,11 +114,27 @@ impl Net {
         };
         let (base, rest) = target.path.split_once('?').map_or((target.path.as_str(), None), |(b, q)| (b, Some(q)));
         let base = format!("{}/api/v1/query", base.trim_end_matches('/'));
-        target.path = rest.map_or_else(|| base.clone(), |rest| format!("{base}?{rest}"));
+        let enforced = match query.access {
+            Access::Operator(Source { enforce: Some(Enforce::Parameter(name)), .. }) => {
+                let mut pair = url::form_urlencoded::Serializer::new(String::new());
+                Some(pair.append_pair(name, asker.namespace).finish())
+            }
+            _ => None,
+        };
+        let asked: Vec<&str> = rest.into_iter().chain(enforced.as_deref()).collect();
+        target.path = if asked.is_empty() { base } else { format!("{base}?{}", asked.join("&")) };
 
         let message = request::message(http::Method::POST, &target, &headers, form(query))?;
         let roots = roots.as_ref().unwrap_or(&self.inner.roots);
-        let route = Route { to: target.to, tls: target.tls, deadline, limit: LIMIT, roots };
+        let route = Route {
+            to: target.to,
+            tls: target.tls,
+            deadline,
+            limit: LIMIT,
+            roots,
+            namespace: asker.namespace,
+            budget: &self.inner.budget,
+        };
         let answer = wire::exchange(&route, message).await;
         if let (Err(_), Location::Service { through: Some(service), .. }) = (&answer, query.place) {
             self.forget(asker, service);
@@ -160,12 +176,17 @@ async fn of_cutover(account: &Client, namespace: &str, options: &Prometheus) -> 
     Ok(Shown { headers, roots })
 }
 
-async fn of_operator(source: &Source) -> Result<Shown, String> {
+async fn of_operator(source: &Source, namespace: &str) -> Result<Shown, String> {
     let mut headers = HeaderMap::new();
     if let Some(token) = source.bearer_token().await? {
         headers.insert(AUTHORIZATION, token);
     }
     tenant(&mut headers, source.tenant.as_deref())?;
+    if let Some(Enforce::Header(name)) = &source.enforce {
+        let value =
+            HeaderValue::from_str(namespace).map_err(|_| "the namespace cannot be sent as a header".to_owned())?;
+        headers.insert(name.clone(), value);
+    }
     let roots = match source.authorities().await? {
         Some((file, pem)) => Some(Roots::from_pem(&pem).map_err(|why| format!("caFile {file}: {why}"))?),
         None => None,

@@ -58,7 +58,7 @@ impl Net {
             let result = async {
                 let content = content.as_ref().map_err(Clone::clone)?;
                 let target = self.url(url, request.host.as_deref(), Origin::Url, deadline).await?;
-                self.ask(request, &target, content, deadline).await
+                self.ask(asker, request, &target, content, deadline).await
             };
             return vec![HttpAnswer { from: named(url), result: result.await }];
         }
@@ -75,7 +75,7 @@ impl Net {
                     let result = async {
                         let content = content.as_ref().map_err(Clone::clone)?;
                         let target = self.address(asker, request, address, deadline).await?;
-                        let answer = self.ask(request, &target, content, deadline).await;
+                        let answer = self.ask(asker, request, &target, content, deadline).await;
                         if let (Err(_), Some(service)) = (&answer, &address.service) {
                             self.forget(asker, service);
                         }
@@ -90,14 +90,22 @@ impl Net {
 
     async fn ask(
         &self,
+        asker: &Asker<'_>,
         request: &Request,
         target: &Target,
         content: &Content,
         deadline: Instant,
     ) -> Result<HttpResponse, HttpError> {
         let message = message(method(request.method), target, &content.headers, content.body.clone())?;
-        let route =
-            Route { to: target.to, tls: target.tls.clone(), deadline, limit: BODY_LIMIT, roots: &self.inner.roots };
+        let route = Route {
+            to: target.to,
+            tls: target.tls.clone(),
+            deadline,
+            limit: BODY_LIMIT,
+            roots: &self.inner.roots,
+            namespace: asker.namespace,
+            budget: &self.inner.budget,
+        };
         wire::exchange(&route, message).await
     }
 

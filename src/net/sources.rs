@@ -1,12 +1,12 @@
 //! Sources of metrics that the operator's configuration offers. Their files are read at each query, since tokens and
 //! authorities are replaced while the operator runs. Errors name files, never what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::api::step::Scheme;
 
@@ -38,6 +38,19 @@ pub struct Source {
     pub(crate) bearer_token_file: Option<PathBuf>,
     /// Sent as `X-Scope-OrgID`.
     pub tenant: Option<String>,
+    /// The namespaces whose Cutovers may ask; `None`: all.
+    pub(crate) namespaces: Option<BTreeSet<String>>,
+    /// How each query is held to the namespace of its Cutover.
+    pub(crate) enforce: Option<Enforce>,
+}
+
+/// What the namespace of a Cutover is sent as. Whoever answers, such as prom-label-proxy or a gateway of Mimir, shows no series of
+/// another one; no query is rewritten here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Enforce {
+    Header(HeaderName),
+    /// In the query of the URL.
+    Parameter(String),
 }
 
 /// All of them, by name. Cheap to clone.
@@ -51,15 +64,17 @@ impl From<BTreeMap<String, Source>> for Sources {
 }
 
 impl Sources {
-    /// The source of this name.
+    /// The source of this name, for Cutovers of a namespace: a run outlives the configuration that it began with.
     ///
     /// # Errors
     /// Says that there is none, and which there are.
-    pub fn get(&self, name: &str) -> Result<&Source, String> {
-        self.0.get(name).ok_or_else(|| {
-            let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+    pub(crate) fn get(&self, name: &str, namespace: &str) -> Result<&Source, String> {
+        let offered = |source: &Source| source.namespaces.as_ref().is_none_or(|only| only.contains(namespace));
+        self.0.get(name).filter(|source| offered(source)).ok_or_else(|| {
+            let names = self.0.iter().filter(|(_, source)| offered(source)).map(|(name, _)| name.as_str());
+            let names: Vec<&str> = names.collect();
             let offered = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            format!("the operator's configuration has no source {name:?} any more; it offers: {offered}")
+            format!("the operator's configuration has no source {name:?} for namespace {namespace} any more; it offers: {offered}")
         })
     }
 
@@ -70,6 +85,12 @@ impl Sources {
 }
 
 impl Source {
+    /// Without any option.
+    #[cfg(test)]
+    pub(crate) fn of(spot: Spot) -> Self {
+        Self { spot, ca_file: None, bearer_token_file: None, tenant: None, namespaces: None, enforce: None }
+    }
+
     /// Its files that cannot be read at this moment, with the reasons.
     pub(crate) fn unreadable(&self) -> Vec<String> {
         let files = [("caFile", &self.ca_file), ("bearerTokenFile", &self.bearer_token_file)];

@@ -45,6 +45,7 @@ impl Net {
                 (to, of.server_name.clone().unwrap_or_else(|| address.ip.clone()))
             }
         };
+        let _connection = self.inner.budget.connection(asker.namespace, deadline).await?;
         self.show(to, &name, deadline).await.map_err(HttpError::NotSent)
     }
 

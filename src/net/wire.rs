@@ -21,10 +21,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::budget::Budget;
 use crate::world::{HttpError, HttpResponse};
 
 /// Longest head of an answer.
 const HEAD_LIMIT: usize = 64 * 1024;
+
+/// So much of an answer needs no room of its own: the number of connections bounds it.
+const FREE: usize = 64 * 1024;
 
 /// Root certificates of the system, read when first wanted. Without any only `https` fails.
 #[derive(Default)]
@@ -106,11 +110,16 @@ pub(super) struct Route<'a> {
     pub(super) limit: usize,
     /// Root certificates.
     pub(super) roots: &'a Roots,
+    /// Whose request it is.
+    pub(super) namespace: &'a str,
+    /// What it may hold meanwhile.
+    pub(super) budget: &'a Budget,
 }
 
 /// Sends and waits for the whole answer.
 pub(super) async fn exchange(route: &Route<'_>, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError> {
     let to = route.to;
+    let _connection = route.budget.connection(route.namespace, route.deadline).await?;
     let late = |what: &str| HttpError::NotSent(format!("{what} {to}: no time left"));
     let tcp = timeout_at(route.deadline, TcpStream::connect(to)).await.map_err(|_| late("connection to"))?;
     let tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
@@ -150,7 +159,7 @@ where
             if e.take_message().is_some() { HttpError::NotSent(text) } else { HttpError::Lost(text) }
         })?;
         let (head, body) = answer.into_parts();
-        let body = collect(body, route.limit).await?;
+        let body = collect(body, route).await?;
         Ok(HttpResponse {
             status: head.status.as_u16(),
             headers: headers(&head.headers),
@@ -174,13 +183,18 @@ where
     }
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
+async fn collect(mut body: Incoming, route: &Route<'_>) -> Result<Bytes, HttpError> {
+    let limit = route.limit;
     let mut all = BytesMut::new();
+    let mut room = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| HttpError::Lost(format!("answer broke off: {}", cause(&e))))?;
         if let Ok(data) = frame.into_data() {
             if all.len() + data.len() > limit {
                 return Err(HttpError::Lost(format!("answer larger than {} KiB", limit / 1024)));
+            }
+            if all.len() + data.len() > FREE && room.is_none() {
+                room = Some(route.budget.room(route.namespace, limit, route.deadline).await?);
             }
             all.extend_from_slice(&data);
         }

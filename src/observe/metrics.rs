@@ -57,7 +57,7 @@ impl Places {
         let own = Access::Cutover(prometheus);
         match prometheus {
             Prometheus { name: Some(name), .. } => {
-                let source = sources.get(name)?;
+                let source = sources.get(name, namespace)?;
                 let place = match &source.spot {
                     Spot::Service { namespace, name, port, scheme } => {
                         self.service(client, namespace, name, *port, *scheme, Whose::Operator).await?
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn sources() -> Sources {
-        let source = |spot| Source { spot, ca_file: None, bearer_token_file: Some("/token".into()), tenant: None };
+        let source = |spot| Source { bearer_token_file: Some("/token".into()), ..Source::of(spot) };
         let (namespace, name) = ("monitoring".to_owned(), "prometheus".to_owned());
         let service = Spot::Service { namespace, name, port: 9090, scheme: Scheme::Https };
         let url = Spot::Url("http://10.1.2.3:9090".into());
@@ -201,7 +201,8 @@ mod tests {
     #[tokio::test]
     async fn a_source_that_is_gone_is_said_to_be() {
         let why = found(named("team/prometheus")).await.expect_err("gone");
-        let words = "no source \"team/prometheus\" any more; it offers: central, monitoring/prometheus";
+        let words =
+            "no source \"team/prometheus\" for namespace prod any more; it offers: central, monitoring/prometheus";
         assert!(why.contains(words), "{why}");
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::step::Scheme;
-use crate::net::sources::{Source, Sources, Spot};
+use crate::net::sources::{Enforce, Source, Sources, Spot};
 use crate::plan::Offered;
 use crate::plan::metrics::is_tenant;
 
@@ -62,6 +62,21 @@ struct WrittenSource {
     bearer_token_file: Option<PathBuf>,
     #[serde(default)]
     tenant: Option<String>,
+    /// Whose Cutovers may ask it; all where it is absent.
+    #[serde(default)]
+    namespaces: Option<Vec<String>>,
+    #[serde(default)]
+    enforce: Option<WrittenEnforce>,
+}
+
+/// As what the namespace of a Cutover is sent with its queries.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEnforce {
+    #[serde(default)]
+    header: Option<String>,
+    #[serde(default)]
+    parameter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +134,8 @@ fn parse(text: &str) -> Result<Config, String> {
              of them, or leave default out"
         ));
     }
-    Ok(Config { sources: sources.into(), offered: Offered { names, default } })
+    let only = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.namespaces.clone()?))).collect();
+    Ok(Config { sources: sources.into(), offered: Offered { names, default, only } })
 }
 
 /// An absent part is an empty one.
@@ -131,7 +147,8 @@ fn read<T: Default + serde::de::DeserializeOwned>(value: Value, at: &str) -> Res
 }
 
 fn source(given: WrittenSource, at: &str) -> Result<Source, String> {
-    let WrittenSource { name, url, service, port, scheme, ca_file, bearer_token_file, tenant } = given;
+    let WrittenSource { name, url, service, port, scheme, ca_file, bearer_token_file, tenant, namespaces, enforce } =
+        given;
     if !is_name(&name) {
         return Err(format!(
             "{at}.name: {name:?} is not a name; use up to 253 letters, digits and - . _ / between a letter or digit at \
@@ -190,7 +207,62 @@ fn source(given: WrittenSource, at: &str) -> Result<Source, String> {
     if let Some(tenant) = tenant.as_ref().filter(|t| !is_tenant(t)) {
         return Err(format!("{at}.tenant: {tenant:?} cannot be a header; use printable ASCII without spaces"));
     }
-    Ok(Source { spot, ca_file, bearer_token_file, tenant })
+    let namespaces = namespaces.map(|list| only(list, at)).transpose()?;
+    let enforce = enforce.map(|given| enforced(given, &spot, tenant.is_some(), at)).transpose()?;
+    Ok(Source { spot, ca_file, bearer_token_file, tenant, namespaces, enforce })
+}
+
+fn only(list: Vec<String>, at: &str) -> Result<BTreeSet<String>, String> {
+    if list.is_empty() {
+        return Err(format!("{at}.namespaces: it names none; name those that may ask, or leave it out for all"));
+    }
+    if let Some(wrong) = list.iter().find(|name| !is_label(name)) {
+        return Err(format!("{at}.namespaces: {wrong:?} is not the name of a namespace"));
+    }
+    Ok(list.into_iter().collect())
+}
+
+/// Headers that say something else.
+const TAKEN: [&str; 8] = [
+    "authorization",
+    "content-type",
+    "content-length",
+    "host",
+    "connection",
+    "transfer-encoding",
+    "accept",
+    "user-agent",
+];
+/// Parameters of a query that Prometheus itself knows.
+const OF_QUERY: [&str; 5] = ["query", "time", "timeout", "limit", "stats"];
+
+fn enforced(given: WrittenEnforce, spot: &Spot, tenant: bool, at: &str) -> Result<Enforce, String> {
+    match (given.header, given.parameter) {
+        (Some(header), None) => {
+            let name: http::HeaderName = header.parse().map_err(|_| {
+                format!("{at}.enforce.header: {header:?} is not the name of a header; such as X-Scope-OrgID")
+            })?;
+            if TAKEN.contains(&name.as_str()) || name.as_str() == "x-scope-orgid" && tenant {
+                return Err(format!("{at}.enforce.header: {header} says something else already; name another one"));
+            }
+            Ok(Enforce::Header(name))
+        }
+        (None, Some(parameter)) => {
+            let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            if parameter.is_empty() || !parameter.bytes().all(legal) || OF_QUERY.contains(&parameter.as_str()) {
+                return Err(format!(
+                    "{at}.enforce.parameter: {parameter:?} cannot be one; use letters and digits, such as namespace"
+                ));
+            }
+            let of_url =
+                |url: &str| url::Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(n, _)| n == parameter));
+            if matches!(spot, Spot::Url(url) if of_url(url)) {
+                return Err(format!("{at}.enforce.parameter: the url has {parameter} already; leave it out there"));
+            }
+            Ok(Enforce::Parameter(parameter))
+        }
+        _ => Err(format!("{at}.enforce: give either header or parameter")),
+    }
 }
 
 /// As the field `spec.prometheus.name` of Cutovers.
@@ -243,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_name_is_enough_and_everything_can_be_said() {
-        let bare = Source { spot: service(Scheme::Http, 9090), ca_file: None, bearer_token_file: None, tenant: None };
+        let bare = Source::of(service(Scheme::Http, 9090));
         assert_eq!(one("prometheus: {sources: [{name: monitoring/prometheus}]}"), bare);
         let other = "prometheus: {sources: [{name: monitoring/prometheus, port: 80}]}";
         assert_eq!(one(other).spot, service(Scheme::Http, 80));
@@ -267,6 +339,20 @@ prometheus:
         assert_eq!(source.tenant.as_deref(), Some("team-a"));
         let offered = parse(whole).expect("a configuration").offered;
         assert_eq!((offered.default.as_deref(), offered.names.len()), (Some("metrics"), 1));
+    }
+
+    #[test]
+    fn a_source_may_be_for_some_namespaces_and_hold_queries_to_them() {
+        let yaml = "prometheus: {sources: [{name: a/b, namespaces: [shop, cart], enforce: {parameter: namespace}}, {name: c/d}]}";
+        let config = parse(yaml).expect("a configuration");
+        let get = |name: &str, namespace: &str| config.sources.get(name, namespace).map(|s| s.enforce.clone());
+        assert_eq!(get("a/b", "shop"), Ok(Some(Enforce::Parameter("namespace".into()))));
+        let why = get("a/b", "other").expect_err("not offered");
+        assert!(why.contains("no source \"a/b\" for namespace other") && why.ends_with("it offers: c/d"), "{why}");
+        assert_eq!(get("c/d", "other"), Ok(None));
+        assert_eq!(config.offered.only.len(), 1);
+        let header = one("prometheus: {sources: [{name: a/b, enforce: {header: X-Scope-OrgID}}]}");
+        assert_eq!(header.enforce, Some(Enforce::Header("x-scope-orgid".parse().expect("a header"))));
     }
 
     #[test]
@@ -315,6 +401,22 @@ prometheus:
             ("{name: a/b, caFile: /ca.crt}", ".caFile: without https"),
             ("{name: a, url: 'http://p', caFile: /ca.crt}", ".caFile: without https"),
             ("{name: a/b, bearerTokenFile: token}", ".bearerTokenFile: token is not a whole path"),
+            ("{name: a/b, namespaces: []}", ".namespaces: it names none"),
+            ("{name: a/b, namespaces: [A]}", ".namespaces: \"A\" is not the name"),
+            ("{name: a/b, enforce: {}}", ".enforce: give either header or parameter"),
+            ("{name: a/b, enforce: {header: a, parameter: b}}", ".enforce: give either"),
+            ("{name: a/b, enforce: {header: 'a b'}}", ".enforce.header: \"a b\" is not"),
+            ("{name: a/b, enforce: {header: Authorization}}", ".enforce.header: Authorization says something else"),
+            (
+                "{name: a/b, tenant: x, enforce: {header: X-Scope-OrgID}}",
+                ".enforce.header: X-Scope-OrgID says something else",
+            ),
+            ("{name: a/b, enforce: {parameter: query}}", ".enforce.parameter: \"query\" cannot be one"),
+            ("{name: a/b, enforce: {parameter: 'a&b'}}", ".enforce.parameter: \"a&b\" cannot be one"),
+            (
+                "{name: a, url: 'http://p/?ns=x', enforce: {parameter: ns}}",
+                ".enforce.parameter: the url has ns already",
+            ),
             ("{name: a/b, tenant: 'a b'}", ".tenant: \"a b\" cannot be a header"),
         ];
         for (yaml, wanted) in table {

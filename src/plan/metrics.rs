@@ -1,6 +1,6 @@
 //! PURE. Where a plan's metrics come from: what a Cutover says, checked against what the operator's configuration offers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::http::Scheme;
 use crate::api::prometheus::Prometheus;
@@ -12,40 +12,54 @@ use super::scope::{self, Scope};
 /// The header that `tenant` is.
 const TENANT: &str = "x-scope-orgid";
 
-/// Sources of metrics that the operator's configuration offers to all namespaces.
+/// Sources of metrics that the operator's configuration offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offered {
     /// Their names.
     pub names: BTreeSet<String>,
     /// The one for Cutovers that name none.
     pub default: Option<String>,
+    /// The namespaces of those that are not offered to all.
+    pub only: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Offered {
-    /// What is offered, in words.
-    fn list(&self) -> String {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+    /// Whether Cutovers of a namespace may name it.
+    fn offers(&self, name: &str, namespace: &str) -> bool {
+        self.names.contains(name) && self.only.get(name).is_none_or(|only| only.contains(namespace))
+    }
+
+    /// What is offered to a namespace, in words.
+    fn list(&self, namespace: &str) -> String {
+        let names = self.names.iter().filter(|name| self.offers(name, namespace));
+        let names: Vec<&str> = names.map(String::as_str).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 }
 
-/// What the plan holds: what the Cutover says, or else the default by its name.
-pub(super) fn resolve(given: Option<&Prometheus>, offered: &Offered, refusals: &mut Refusals) -> Option<Prometheus> {
+/// What the plan holds: what the Cutover says, or else the default by its name, where that is offered to the namespace.
+pub(super) fn resolve(
+    given: Option<&Prometheus>,
+    namespace: &str,
+    offered: &Offered,
+    refusals: &mut Refusals,
+) -> Option<Prometheus> {
     let Some(given) = given else {
-        return offered.default.clone().map(|name| Prometheus { name: Some(name), ..Prometheus::default() });
+        let default = offered.default.clone().filter(|name| offered.offers(name, namespace));
+        return default.map(|name| Prometheus { name: Some(name), ..Prometheus::default() });
     };
-    check(given, offered, refusals);
+    check(given, namespace, offered, refusals);
     Some(given.clone())
 }
 
-fn check(given: &Prometheus, offered: &Offered, refusals: &mut Refusals) {
+fn check(given: &Prometheus, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
     let at = "spec.prometheus";
     let places = [given.service.is_some(), given.url.is_some(), given.name.is_some()];
     if places.into_iter().filter(|p| *p).count() != 1 {
         return refusals.add(at, "prometheus has exactly one of service, url or name", "give exactly one of them");
     }
     if let Some(name) = &given.name {
-        check_name(name, given, offered, refusals);
+        check_name(name, given, namespace, offered, refusals);
         return;
     }
     if let Some(url) = &given.url {
@@ -95,7 +109,7 @@ fn check(given: &Prometheus, offered: &Offered, refusals: &mut Refusals) {
     request::check_headers_from(&given.headers_from, at, refusals);
 }
 
-fn check_name(name: &str, given: &Prometheus, offered: &Offered, refusals: &mut Refusals) {
+fn check_name(name: &str, given: &Prometheus, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
     let at = "spec.prometheus";
     let others = [
         ("scheme", given.scheme.is_some()),
@@ -111,9 +125,12 @@ fn check_name(name: &str, given: &Prometheus, offered: &Offered, refusals: &mut 
         );
     }
     refusals.require(
-        offered.names.contains(name),
+        offered.offers(name, namespace),
         format!("{at}.name"),
-        format!("the operator's configuration has no source {name:?}; it offers: {}", offered.list()),
+        format!(
+            "the operator's configuration has no source {name:?} for namespace {namespace}; it offers: {}",
+            offered.list(namespace)
+        ),
         "name one that is offered, or have this one added to the operator's configuration (chart value \
          prometheus.sources)",
     );

@@ -58,7 +58,7 @@ pub fn resolve(
     let spec = &names::written_out(spec, sides, &mut refusals);
     let release = spec.release.clone().unwrap_or_default();
     let scope = Scope::new(&release);
-    let prometheus = metrics::resolve(spec.prometheus.as_ref(), offered, &mut refusals);
+    let prometheus = metrics::resolve(spec.prometheus.as_ref(), namespace, offered, &mut refusals);
     let has_prometheus = prometheus.is_some();
     let account = match spec.service_account_name.trim() {
         "" => ACCOUNT,

@@ -155,7 +155,7 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         ];
         let ways = [
             ("live", "web", "http", "http: {to: Live, path: /}"),
-            ("tls", "web", "http", "tls: {to: Live, expect: ['true']}"),
+            ("tls", "web", "http", "tls: {to: Live, serverName: shop.example, expect: ['true']}"),
             ("metrics", "metrics", "web", "metric: {query: up, expect: 'value > 0.0'}"),
         ];
         for (way, service, port, step) in ways {
@@ -218,7 +218,7 @@ fn nobody_is_asked_before_the_addresses_of_nodes_are_known() {
         proxy.fail(|_, path| path.starts_with("/api/v1/nodes").then_some(Fault::Refuse(403)));
         t.web().await?;
         t.start_through(Some(&proxy.url)).await?;
-        let spec = "switch: {timeout: 20s}\n\
+        let spec = "switch: {timeout: 20s}\nobserve: {for: 1s, every: 500ms}\n\
                     phases: {verify: {steps: [{name: check, http: {path: /health}, timeout: 2m}]}}\n";
         t.cutover("shop", spec).await?;
         let waits = |run: &CutoverRun| {

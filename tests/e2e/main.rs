@@ -18,6 +18,7 @@ mod connections;
 mod crash;
 mod deletion;
 mod faults;
+mod floods;
 mod good;
 mod idle;
 mod job_ends;

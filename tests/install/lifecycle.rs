@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::tools::{CHART, SYSTEM, cluster, feed, helm, kubectl, run, text, tools, wait};
+use crate::tools::{CHART, IMAGE, SYSTEM, cluster, feed, helm, kubectl, run, text, tools, wait};
 
 /// Removes the release, whatever happened: tests that run later have operators of their own.
 struct Installation {
@@ -26,7 +26,8 @@ impl Drop for Installation {
 }
 
 fn install(more: &[&str]) -> Result<String, String> {
-    run("helm", &[&["upgrade", "--install", "cutover", CHART, "-n", SYSTEM, "--wait", "--timeout=60s"], more].concat())
+    let common = ["upgrade", "--install", "cutover", CHART, "-n", SYSTEM, "--wait", "--timeout=60s", "--set", IMAGE];
+    run("helm", &[&common, more].concat())
 }
 
 /// One colour of an application, of this kind of workload.
@@ -122,14 +123,16 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
     let _installation = Installation { team: team.clone() };
 
     // From plain manifests to the chart.
-    kubectl(&["apply", "--server-side", "--force-conflicts", "-k", "deploy"]);
+    let named = format!("docker.io/cutover/cutover:{}", env!("CARGO_PKG_VERSION"));
+    let plain = kubectl(&["kustomize", "deploy"]).replace("CUTOVER-IMAGE", &named);
+    feed("kubectl", &["apply", "--server-side", "--force-conflicts", "-f", "-"], &plain).expect("plain manifests");
     let refused = install(&[]).expect_err("plain manifests are there");
     assert!(refused.contains("by plain manifests") && refused.contains("--set takeOver=true"), "{refused}");
     install(&["--take-ownership", "--force-conflicts", "--set", "takeOver=true"]).expect("the chart takes over");
     install(&[]).expect("from then on it is like any release");
 
     // A second one would lock out the first.
-    let second = ["install", "second", CHART, "-n", "default"];
+    let second = ["install", "second", CHART, "-n", "default", "--set", IMAGE];
     let refused = run("helm", &second).expect_err("one installation serves the cluster");
     assert!(refused.contains(&format!("as release cutover in namespace {SYSTEM}")), "{refused}");
     assert!(refused.contains(&format!("helm upgrade cutover -n {SYSTEM}")), "{refused}");

@@ -77,9 +77,12 @@ pub fn helm(args: &[&str]) -> String {
     run("helm", args).unwrap_or_else(|e| panic!("helm {}: {e}", args.join(" ")))
 }
 
+/// Where the image is, which the chart wants to be told.
+pub const IMAGE: &str = "image.repository=docker.io/cutover/cutover";
+
 /// Renders the chart with further arguments.
 pub fn template(more: &[&str]) -> Result<String, String> {
-    run("helm", &[&["template", "cutover", CHART, "--namespace", SYSTEM], more].concat())
+    run("helm", &[&["template", "cutover", CHART, "--namespace", SYSTEM, "--set", IMAGE], more].concat())
 }
 
 /// The objects of a YAML text.

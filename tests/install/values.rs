@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::tools::{CHART, objects, run, template, tools};
+use crate::tools::{CHART, IMAGE, objects, run, template, tools};
 
 /// A wrong value, and what the answer must say.
 const BAD: &[(&str, &str)] = &[
@@ -23,6 +23,8 @@ const BAD: &[(&str, &str)] = &[
     ("prometheus.sources[0].scheme=Https", "'/prometheus/sources/0/scheme'"),
     ("prometheus.sources[0].port=http", "'/prometheus/sources/0/port'"),
     ("prometheus.sources[0].caFile=ca.crt", "'/prometheus/sources/0/caFile'"),
+    ("prometheus.sources[0].namespaces={A_b}", "'/prometheus/sources/0/namespaces/0'"),
+    ("prometheus.sources[0].enforce.label=a", "'/prometheus/sources/0/enforce'"),
     ("prometheus.secrets={A_b}", "'/prometheus/secrets/0'"),
     ("namespaces={A_b}", "'/namespaces/0'"),
     ("namespaces={a,a}", "'/namespaces'"),
@@ -70,7 +72,19 @@ fn the_chart_passes_lint() {
     if !tools("helm lint") {
         return;
     }
-    run("helm", &["lint", "--strict", CHART]).expect("no warning");
+    run("helm", &["lint", "--strict", CHART, "--set", IMAGE]).expect("no warning");
+}
+
+#[test]
+fn no_image_is_pulled_that_nobody_named() {
+    if !tools("the image of the chart") {
+        return;
+    }
+    let why = template(&["--set", "image.repository="]).expect_err("nobody said where the image is");
+    assert!(why.contains("image.repository: there is no image to pull by default"), "{why}");
+    let digest = format!("image.digest=sha256:{}", "a".repeat(64));
+    let why = template(&["--set", "image.repository=", "--set", &digest]).expect_err("a digest names no registry");
+    assert!(why.contains("image.repository"), "{why}");
 }
 
 fn rendered(set: &[&str]) -> Vec<Value> {

@@ -8,6 +8,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "cutover.image" -}}
 {{- with .Values.image -}}
+{{- $missing := "image.repository: there is no image to pull by default. Build it (make image), push it to your registry, and say where: --set image.repository=registry.example.com/team/cutover (docs/install.md, The image)" -}}
+{{- $_ := required $missing .repository -}}
 {{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end -}}
 {{- end }}

@@ -205,7 +205,7 @@ pub(crate) fn next(name: &str, namespace: &str, spec: &CutoverSpec, live: &str) 
     }
     // What the operator's configuration offers is known to the operator alone; its condition says what it refuses.
     let names = spec.prometheus.iter().filter_map(|p| p.name.clone()).collect();
-    let offered = Offered { names, default: Some("default".to_owned()) };
+    let offered = Offered { names, default: Some("default".to_owned()), ..Offered::default() };
     resolve(name, namespace, &spec, live, &offered)
 }
 

@@ -57,10 +57,11 @@ impl Lint {
         if global.output.is_some() && self.format != Form::Text {
             return Err(Failure::new("--format and --output both say what is printed; give one").exit(Exit::Usage));
         }
-        let offered = self
-            .offered
-            .first()
-            .map(|first| Offered { names: self.offered.iter().cloned().collect(), default: Some(first.clone()) });
+        let offered = self.offered.first().map(|first| Offered {
+            names: self.offered.iter().cloned().collect(),
+            default: Some(first.clone()),
+            ..Offered::default()
+        });
         let options = Options {
             require_references: self.require_references,
             ignore: self.ignore.iter().copied().collect::<BTreeSet<_>>(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 
 use super::super::prometheus::{Access, Location, Query};
-use super::super::sources::{Source, Spot};
+use super::super::sources::{Enforce, Source, Spot};
 use super::*;
 use crate::api::prometheus::{CaFrom, Prometheus};
 use crate::world::QueryAnswer;
@@ -125,11 +125,22 @@ impl Drop for Folder {
 
 fn source(ca_file: Option<&Path>, bearer_token_file: Option<&Path>) -> Source {
     Source {
-        spot: Spot::Url("unused: the place is given".into()),
         ca_file: ca_file.map(Path::to_owned),
         bearer_token_file: bearer_token_file.map(Path::to_owned),
-        tenant: None,
+        ..Source::of(Spot::Url("unused: the place is given".into()))
     }
+}
+
+#[tokio::test]
+async fn a_query_carries_the_namespace_that_the_configuration_enforces() {
+    let server = Server::new(half()).await;
+    let held = |enforce| Source { enforce: Some(enforce), ..source(None, None) };
+    let header = held(Enforce::Header("x-scope-orgid".parse().unwrap()));
+    ask(&net(), &account(), &place(&server, false), Access::Operator(&header)).await;
+    assert!(server.seen()[0].contains("x-scope-orgid: prod\r\n"), "{}", server.seen()[0]);
+    let parameter = held(Enforce::Parameter("namespace".into()));
+    ask(&net(), &account(), &place(&server, false), Access::Operator(&parameter)).await;
+    assert!(server.seen()[1].starts_with("POST /api/v1/query?namespace=prod HTTP/1.1\r\n"), "{}", server.seen()[1]);
 }
 
 /// An authority, and a server with a certificate of it for the Service.

@@ -392,7 +392,11 @@ fn what_is_too_large_is_refused_by_name() {
 }
 
 fn offered(names: &[&str], default: Option<&str>) -> Offered {
-    Offered { names: names.iter().map(|n| (*n).to_owned()).collect(), default: default.map(str::to_owned) }
+    Offered {
+        names: names.iter().map(|n| (*n).to_owned()).collect(),
+        default: default.map(str::to_owned),
+        ..Offered::default()
+    }
 }
 
 #[test]
@@ -410,6 +414,15 @@ fn a_default_prometheus_is_enough_for_metrics_and_stands_in_the_plan() {
     let why = "spec.phases.preflight.steps[a].metric: no Prometheus is known; set spec.prometheus, or have the operator's \
                configuration name a default (chart value prometheus.default)\n";
     assert_eq!(named(&spec(""), &offered(&["central"], None)), Err(why.into()));
+    // Neither the default nor a name reaches a namespace that it is not offered to.
+    let only = |namespace: &str| {
+        let only = [("monitoring/prometheus".to_owned(), [namespace.to_owned()].into())].into();
+        Offered { only, ..all.clone() }
+    };
+    assert_eq!(named(&spec(""), &only("prod")), Ok(Some("monitoring/prometheus".into())));
+    assert_eq!(named(&spec(""), &only("other")), Err(why.into()));
+    let refused = named(&spec("prometheus: {name: monitoring/prometheus}"), &only("other"));
+    assert!(refused.is_err_and(|why| why.contains("for namespace prod; it offers: central;")));
 }
 
 #[test]
@@ -418,8 +431,8 @@ fn a_name_that_is_not_offered_is_refused_with_those_that_are() {
     for (names, list) in [(vec![], "none"), (vec!["central", "a/b"], "a/b, central")] {
         let found = resolve("web", "prod", &spec, "blue", &offered(&names, None)).err().unwrap_or_default();
         let want = format!(
-            "spec.prometheus.name: the operator's configuration has no source \"monitoring/prometheus\"; it offers: \
-             {list}; name one that is offered, or have this one added to the operator's configuration (chart value \
+            "spec.prometheus.name: the operator's configuration has no source \"monitoring/prometheus\" for \
+             namespace prod; it offers: {list}; name one that is offered, or have this one added to the operator's configuration (chart value \
              prometheus.sources)\n"
         );
         assert_eq!(shown(&found), want);

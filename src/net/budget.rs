@@ -1,0 +1,182 @@
+//! How much of the process what tenants ask for may hold: connections and bytes of answers, each by namespace and in all. What is
+//! beyond waits, and is never counted against whoever was to be asked. The rest of the descriptors is the operator's own: a
+//! restore needs some.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::world::HttpError;
+
+/// Connections of one namespace, and of all together where descriptors allow.
+const CONNECTIONS: (usize, usize) = (64, 512);
+/// KiB of answers beyond the first 64 of each: of one namespace, and of all.
+const KIBIBYTES: (usize, usize) = (8 * 1024, 32 * 1024);
+/// Descriptors kept for a restore and its claims.
+const RESTORE: usize = 64;
+/// Descriptors kept for the health server, watches, logs and files.
+const OWN: usize = 192;
+/// Where the limit is not known.
+const USUAL: usize = 1024;
+
+/// A number of things, of which each namespace may have a part.
+struct Purse {
+    all: Arc<Semaphore>,
+    size: usize,
+    each: usize,
+    of: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+/// What was taken; given back when dropped.
+pub(super) struct Taken {
+    _of: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Purse {
+    fn new(each: usize, all: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), size: all, each: each.min(all), of: Mutex::default() }
+    }
+
+    fn of(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = of.get(namespace).and_then(Weak::upgrade) {
+            return known;
+        }
+        of.retain(|_, known| known.strong_count() > 0);
+        let new = Arc::new(Semaphore::new(self.each));
+        of.insert(namespace.to_owned(), Arc::downgrade(&new));
+        new
+    }
+
+    /// Waits for so many, first for the namespace's own share, then for the share of all. Permits keep the semaphore.
+    async fn take(&self, namespace: &str, count: usize) -> Option<Taken> {
+        let count = u32::try_from(count.min(self.each)).ok()?;
+        let of = self.of(namespace).acquire_many_owned(count).await.ok()?;
+        let all = self.all.clone().acquire_many_owned(count).await.ok()?;
+        Some(Taken { _of: of, _all: all })
+    }
+}
+
+/// What is left for requests of Cutovers.
+pub(super) struct Budget {
+    connections: Purse,
+    kibibytes: Purse,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(descriptors())
+    }
+}
+
+impl Budget {
+    fn of(descriptors: usize) -> Self {
+        let (each, all) = CONNECTIONS;
+        let left = descriptors.saturating_sub(RESTORE + OWN).clamp(8, all);
+        Self { connections: Purse::new(each, left), kibibytes: Purse::new(KIBIBYTES.0, KIBIBYTES.1) }
+    }
+
+    /// Before a connection is made.
+    ///
+    /// # Errors
+    /// [`HttpError::Unread`] when none is free until the deadline: nothing was sent.
+    pub(super) async fn connection(&self, namespace: &str, deadline: Instant) -> Result<Taken, HttpError> {
+        let taken = timeout_at(deadline, self.connections.take(namespace, 1)).await.ok().flatten();
+        taken.ok_or_else(|| {
+            let (each, all) = (self.connections.each, self.connections.size);
+            HttpError::Unread(format!(
+                "too many requests of Cutovers are under way (the operator has at most {each} connections for a namespace and \
+                 {all} for all)"
+            ))
+        })
+    }
+
+    /// Before an answer becomes longer than its first 64 KiB, for all that it may become.
+    pub(super) async fn room(&self, namespace: &str, bytes: usize, deadline: Instant) -> Result<Taken, HttpError> {
+        let taken = timeout_at(deadline, self.kibibytes.take(namespace, bytes / 1024)).await.ok().flatten();
+        taken.ok_or_else(|| {
+            HttpError::Lost("there was no room for the answer: too many long ones are read at once".into())
+        })
+    }
+}
+
+/// How many files this process may have open.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    soft_limit(&limits).unwrap_or(USUAL)
+}
+
+fn soft_limit(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(usize::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
+    #[test]
+    fn the_limit_of_descriptors_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max open files            1048576              1048577              files\n";
+        assert_eq!(soft_limit(limits), Some(1_048_576));
+        assert_eq!(
+            soft_limit("Max open files            unlimited            unlimited            files"),
+            Some(usize::MAX)
+        );
+        assert_eq!(soft_limit(""), None);
+        assert!(descriptors() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_namespace_leaves_room_for_others_and_all_leave_room_for_the_restore() {
+        let budget = Budget::of(RESTORE + OWN + 100);
+        let mut held = vec![];
+        for _ in 0..CONNECTIONS.0 {
+            held.push(budget.connection("loud", soon()).await.ok().expect("free"));
+        }
+        let why = budget.connection("loud", soon()).await.err();
+        assert!(matches!(&why, Some(HttpError::Unread(why)) if why.contains("64 connections")), "{why:?}");
+        for _ in 0..100 - CONNECTIONS.0 {
+            held.push(budget.connection("quiet", soon()).await.ok().expect("free"));
+        }
+        assert!(budget.connection("third", soon()).await.is_err(), "what is left is the restore's");
+        held.pop();
+        assert!(budget.connection("third", soon()).await.is_ok());
+        held.clear();
+        assert!(budget.connection("loud", soon()).await.is_ok(), "what was taken comes back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_answers_wait_for_room_and_do_not_hold_each_other_up() {
+        let budget = Budget::of(1024);
+        let mib = 1024 * 1024;
+        let mut held = vec![];
+        for _ in 0..8 {
+            held.push(budget.room("loud", mib, soon()).await.ok().expect("room"));
+        }
+        assert!(budget.room("loud", mib, soon()).await.is_err());
+        let quiet = budget.room("quiet", mib, soon()).await;
+        assert!(quiet.is_ok());
+        held.pop();
+        assert!(budget.room("loud", mib, soon()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_descriptors_are_enough_to_go_on() {
+        assert!(Budget::of(16).connection("a", soon()).await.is_ok());
+        assert!(Budget::of(usize::MAX).connection("a", soon()).await.is_ok());
+    }
+}

@@ -44,6 +44,8 @@ pub struct Background {
     pub(super) active: Vec<Arc<CutoverRun>>,
     /// Decisions that name the Cutover.
     pub(super) questions: Questions,
+    /// A Service of it leads elsewhere than it shows, though nothing is under way.
+    pub(super) adrift: bool,
 }
 
 /// What a look wants to be remembered.
@@ -107,6 +109,8 @@ pub struct Known {
     pub(super) asked: Asked,
     /// Looks that failed in a row.
     failures: BTreeMap<Key, u32>,
+    /// Those whose Service was seen to lead elsewhere than they show, and whether a look that knows it is under way.
+    adrift: BTreeMap<Key, bool>,
     /// Cutovers that cannot go on as things are, and how many looks in a row found them so.
     stuck: BTreeMap<Key, u32>,
 }
@@ -136,13 +140,15 @@ impl Known {
         format!("{:?}", Self { stuck, ..self.clone() })
     }
 
-    /// What a look at this Cutover has to know.
-    pub fn seen(&self, key: &Key) -> Background {
+    /// What a look at this Cutover has to know, which begins now.
+    pub fn seen(&mut self, key: &Key) -> Background {
+        let adrift = self.adrift.get_mut(key).map(|looks| *looks = true).is_some();
         let here = |run: &&Arc<CutoverRun>| run.namespace().as_deref() == Some(key.namespace.as_str());
         Background {
             checked: self.cutovers.get(key).and_then(|known| known.checked),
             active: self.active.values().filter(here).cloned().collect(),
             questions: self.asked.about_cutover(key),
+            adrift,
         }
     }
 
@@ -163,6 +169,13 @@ impl Known {
 
     /// A look is over: when the next one is due although nothing is heard.
     pub fn ended(&mut self, key: &Key, result: Result<Option<Duration>, Class>) -> Option<Duration> {
+        // One that was seen adrift during this look is to be looked at once more.
+        if let Some(looks) = self.adrift.get_mut(key)
+            && std::mem::replace(looks, false)
+            && result.is_ok()
+        {
+            self.adrift.remove(key);
+        }
         match result {
             Ok(again) => {
                 self.failures.remove(key);
@@ -201,17 +214,20 @@ impl Known {
 
     /// Those at rest whose Service, as it is now, does not lead to the side that they show as live: somebody else has written
     /// it, or deleted it (`None`).
-    pub(super) fn adrift(&self, namespace: &str, service: &str, asks: Option<&Selector>) -> Vec<Key> {
+    pub(super) fn adrift(&mut self, namespace: &str, service: &str, asks: Option<&Selector>) -> Vec<Key> {
         let from = Key { namespace: namespace.to_owned(), name: String::new() };
         let here = self.cutovers.range(from..).take_while(|(key, _)| key.namespace == namespace);
         let leads = |live: &[(Box<str>, Box<str>)]| {
             !live.is_empty()
                 && asks.is_some_and(|asks| live.iter().all(|(k, v)| asks.get(&**k).is_some_and(|x| **x == **v)))
         };
-        here.filter(|(_, known)| known.services.iter().any(|s| **s == *service))
+        let adrift: Vec<Key> = here
+            .filter(|(_, known)| known.services.iter().any(|s| **s == *service))
             .filter(|(_, known)| known.rests_on.as_ref().is_some_and(|live| !leads(live)))
             .map(|(key, _)| key.clone())
-            .collect()
+            .collect();
+        self.adrift.extend(adrift.iter().map(|key| (key.clone(), false)));
+        adrift
     }
 
     /// A Cutover was seen.
@@ -260,6 +276,7 @@ impl Known {
     /// A Cutover is gone.
     pub(super) fn cutover_gone(&mut self, key: &Key) {
         self.stuck.remove(key);
+        self.adrift.remove(key);
         self.cutovers.remove(key);
         self.written.remove(key);
         self.failures.remove(key);

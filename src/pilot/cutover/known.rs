@@ -77,11 +77,23 @@ struct Entry {
     services: Box<[Box<str>]>,
     templates: Box<[(TemplateKind, Box<str>)]>,
     /// Of one at rest, what its Services ask of pods as long as nobody else writes them; nothing where that is not known.
-    rests_on: Option<Box<[(Box<str>, Box<str>)]>>,
+    rests_on: Option<Labels>,
     /// The generation that was checked last, with the templates as they are.
     checked: Option<i64>,
     /// The watch that showed it, and the list of that watch which did so last.
     seen: (usize, u32),
+}
+
+/// A selector, as it is kept: there may be thousands.
+type Labels = Box<[(Box<str>, Box<str>)]>;
+
+impl Entry {
+    /// Whether it is at rest, and a Service that asks for these labels (`None`: that is gone) does not lead to the side that it
+    /// shows as live.
+    fn is_adrift(&self, asks: Option<&Labels>) -> bool {
+        let leads = |live: &Labels| !live.is_empty() && asks.is_some_and(|asks| live.iter().all(|l| asks.contains(l)));
+        self.rests_on.as_ref().is_some_and(|live| !leads(live))
+    }
 }
 
 /// What a sight of a Cutover says.
@@ -99,6 +111,8 @@ pub(super) enum News {
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     cutovers: BTreeMap<Key, Entry>,
+    /// What Services ask of pods.
+    services: BTreeMap<Key, Labels>,
     /// By watch: lists begun.
     lists: Vec<u32>,
     /// By uid of the run.
@@ -212,21 +226,40 @@ impl Known {
         woken
     }
 
-    /// Those at rest whose Service, as it is now, does not lead to the side that they show as live: somebody else has written
-    /// it, or deleted it (`None`).
-    pub(super) fn adrift(&mut self, namespace: &str, service: &str, asks: Option<&Selector>) -> Vec<Key> {
+    /// A Service was seen, as it is now; `None`: it is gone. Those at rest that show another side as live than it leads to:
+    /// somebody else has written it, or deleted it.
+    pub(super) fn service(&mut self, namespace: &str, service: &str, asks: Option<Selector>) -> Vec<Key> {
+        let key = Key { namespace: namespace.to_owned(), name: service.to_owned() };
+        let known = match asks {
+            Some(asks) => {
+                self.services.insert(key.clone(), asks.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
+                self.services.get(&key)
+            }
+            None => {
+                self.services.remove(&key);
+                None
+            }
+        };
         let from = Key { namespace: namespace.to_owned(), name: String::new() };
         let here = self.cutovers.range(from..).take_while(|(key, _)| key.namespace == namespace);
-        let leads = |live: &[(Box<str>, Box<str>)]| {
-            !live.is_empty()
-                && asks.is_some_and(|asks| live.iter().all(|(k, v)| asks.get(&**k).is_some_and(|x| **x == **v)))
-        };
         let adrift: Vec<Key> = here
-            .filter(|(_, known)| known.services.iter().any(|s| **s == *service))
-            .filter(|(_, known)| known.rests_on.as_ref().is_some_and(|live| !leads(live)))
+            .filter(|(_, cutover)| cutover.services.iter().any(|s| **s == *service) && cutover.is_adrift(known))
             .map(|(key, _)| key.clone())
             .collect();
         self.adrift.extend(adrift.iter().map(|key| (key.clone(), false)));
+        adrift
+    }
+
+    /// Whether a Service leads elsewhere, which was seen before this Cutover was seen at rest.
+    pub(super) fn is_adrift(&mut self, key: &Key) -> bool {
+        let Some(cutover) = self.cutovers.get(key) else { return false };
+        let adrift = cutover.services.iter().any(|name| {
+            let service = Key { namespace: key.namespace.clone(), name: name.to_string() };
+            self.services.get(&service).is_some_and(|known| cutover.is_adrift(Some(known)))
+        });
+        if adrift {
+            self.adrift.insert(key.clone(), false);
+        }
         adrift
     }
 

@@ -35,8 +35,9 @@ impl Gate {
         let reading = read::read(&session.cluster, self.say.name.as_deref()).await?;
         let status = Status::of(&reading, &session.flags());
         let Some(gate) = status.gate.clone() else {
-            return Err(Failure::new(format!("no gate of {} waits: {}", status.cutover, status.answer))
-                .next(format!("kubectl cutover status {}{}", status.cutover, session.flags()))
+            let next = status.next.clone();
+            return Err(Failure::new(format!("no gate of {} waits: {}", status.cutover, status.says()))
+                .next(next.unwrap_or_else(|| format!("kubectl cutover status {}{}", status.cutover, session.flags())))
                 .exit(Exit::Failed));
         };
         if let Some(token) = self.token.as_ref().filter(|t| **t != gate.token) {

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 
+use super::question::Question;
 use crate::api::condition::types;
 use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
@@ -12,17 +13,36 @@ use crate::view;
 /// The answer to somebody who looks at 3 a.m.
 pub(crate) struct Answer {
     /// One sentence, without the name of the Cutover.
-    pub text: String,
+    pub says: String,
+    /// What to do: whole commands.
+    pub next: Option<String>,
+}
+
+impl Answer {
+    fn says(says: impl Into<String>) -> Self {
+        Self { says: says.into(), next: None }
+    }
+
+    fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        match &self.next {
+            Some(next) => format!("{}; next: {next}", self.says),
+            None => self.says.clone(),
+        }
+    }
 }
 
 /// Makes the sentence. `flags`: what printed commands need behind them.
-pub(crate) fn answer(cutover: &Cutover, run: Option<&view::Run>, flags: &str) -> Answer {
+pub(crate) fn answer(cutover: &Cutover, run: Option<&view::Run>, question: Option<&Question>, flags: &str) -> Answer {
     let name = cutover.name_any();
-    let text = match run {
-        Some(run) => of_run(&name, run, flags),
-        None => at_rest(cutover),
-    };
-    Answer { text }
+    match run {
+        Some(run) => of_run(&name, run, question, flags),
+        None => Answer::says(at_rest(cutover)),
+    }
 }
 
 fn at_rest(cutover: &Cutover) -> String {
@@ -36,13 +56,20 @@ fn at_rest(cutover: &Cutover) -> String {
     }
 }
 
-fn of_run(name: &str, run: &view::Run, flags: &str) -> String {
+fn of_run(name: &str, run: &view::Run, question: Option<&Question>, flags: &str) -> Answer {
     let release = |r: Option<&str>| r.map(|v| format!("@{v}")).unwrap_or_default();
     let target = run.target.as_ref().map_or("the target", |t| t.name).to_owned() + &release(run.release.new);
     let old = run.old.as_ref().map_or("the old side", |t| t.name).to_owned() + &release(run.release.old);
     // What blocks comes before everything else.
     if let Some(c) = run.raised().filter(|c| !run.phase.is_over() && c.type_ != types::AWAITING_DECISION) {
-        return format!("{}: {}", c.type_, c.message);
+        let answer = Answer::says(format!("{}: {}", c.type_, c.message));
+        return match (question, run.suspended) {
+            (Some(q), _) => answer.next(q.next()),
+            (None, Some(_)) if c.type_ == types::SUSPENDED => {
+                answer.next(format!("kubectl cutover resume {name}{flags}"))
+            }
+            (None, _) => answer,
+        };
     }
     if let Some(gate) = run.gate.filter(|_| !run.phase.is_over()) {
         let missing: Vec<String> = gate
@@ -52,33 +79,30 @@ fn of_run(name: &str, run: &view::Run, flags: &str) -> String {
             .filter(|r| (r.by.len() as u64) < u64::from(r.wanted))
             .map(|r| r.name.clone())
             .collect();
-        return format!(
-            "gate {} waits for {}; next: kubectl cutover approve {name}{flags}",
-            gate.name,
-            missing.join(", "),
-        );
+        return Answer::says(format!("gate {} waits for {}", gate.name, missing.join(", ")))
+            .next(format!("kubectl cutover approve {name}{flags}"));
     }
-    if let Some(q) = run.question.filter(|_| !run.phase.is_over()) {
-        return format!("{}; next: kubectl cutover resolve {name}{flags}", q.text);
+    if let Some(q) = question {
+        return Answer::says(&q.text).next(q.next());
     }
     if let Some(e) = run.ending {
         let trouble = if e.incomplete { "; an undo or a rollback step failed" } else { "" };
         let restored = run.switch.and_then(|s| s.restored);
-        return match (run.phase, restored) {
+        return Answer::says(match (run.phase, restored) {
             (Phase::RolledBack, _) => format!("rolled back to {old}: {}{trouble}", e.message),
             (phase, _) if phase.is_over() => format!("{target} was not activated: {}{trouble}", e.message),
             (_, Some(_)) => format!("{old} is live again, undoing what was done: {}", e.message),
             (_, None) if run.switch.is_some() => format!("rolling back to {old}: {}", e.message),
             (_, None) => format!("ending before the switch: {}", e.message),
-        };
+        });
     }
     if run.suspended.is_some() {
-        return format!("suspended by a person; next: kubectl cutover resume {name}{flags}");
+        return Answer::says("suspended by a person").next(format!("kubectl cutover resume {name}{flags}"));
     }
     if let Some(why) = run.waiting {
-        return format!("waits: {why}");
+        return Answer::says(format!("waits: {why}"));
     }
-    match run.phase {
+    Answer::says(match run.phase {
         Phase::Observing => observing(run, &target),
         Phase::Completed => match run.is_retired() {
             true => format!("{target} is live and {old} is retired"),
@@ -92,7 +116,7 @@ fn of_run(name: &str, run: &view::Run, flags: &str) -> String {
             }
             None => format!("on the way to {target}"),
         },
-    }
+    })
 }
 
 /// The trigger that is nearest to its limit, or the time that is still to be observed.

@@ -14,6 +14,7 @@ use crate::api::cutover::Cutover;
 mod answer;
 pub(crate) mod model;
 pub(crate) mod page;
+pub(crate) mod question;
 pub(crate) mod read;
 pub(crate) mod sides;
 pub(crate) mod table;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer::answer;
+use super::question::Question;
 use super::read::Reading;
 use super::sides;
 use crate::api::phase::Phase;
@@ -28,6 +29,9 @@ pub(crate) struct Status {
     pub run: Option<String>,
     /// What happens, why, and what to do, in one sentence.
     pub answer: String,
+    /// The command or commands that go on from here: the end of `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Whether a person is waited for.
     pub waits_for_person: bool,
     pub phase: Phase,
@@ -110,19 +114,6 @@ pub(crate) struct Role {
     pub wanted: u32,
     /// Who has approved.
     pub by: Vec<String>,
-}
-
-/// An open question.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Question {
-    /// What it is about: a step, `decision` or `restore`.
-    pub about: String,
-    pub text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// The commands that answer it.
-    pub commands: Vec<String>,
 }
 
 /// Something that comes by itself.
@@ -258,11 +249,13 @@ impl Status {
         let conditions = run.as_ref().map_or(told.conditions.as_slice(), |r| r.conditions);
         let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
         let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
-        let answer = answer(cutover, run.as_ref(), flags);
+        let question = run.as_ref().and_then(|r| Question::of(r, &name, flags));
+        let answer = answer(cutover, run.as_ref(), question.as_ref(), flags);
         Self {
             namespace: cutover.namespace().unwrap_or_default(),
             run: run.as_ref().map(|r| r.name.to_owned()),
-            answer: answer.text,
+            answer: answer.text(),
+            next: answer.next,
             waits_for_person: run.as_ref().is_some_and(view::Run::needs_people),
             phase,
             since,
@@ -272,7 +265,7 @@ impl Status {
             target_release: run.as_ref().and_then(|r| r.release.new).map(str::to_owned),
             progress: run.as_ref().and_then(|r| r.progress).map(|p| Progress { done: p.done, all: p.all }),
             gate: run.as_ref().and_then(|r| r.gate).map(|g| gate(&g, &name, flags)),
-            question: run.as_ref().and_then(|r| question(r, &name, flags)),
+            question,
             deadlines: run.as_ref().map(deadlines).unwrap_or_default(),
             stages: run.as_ref().map(|r| r.stages.iter().map(stage).collect()).unwrap_or_default(),
             triggers: run.as_ref().map(|r| r.triggers.iter().map(trigger).collect()).unwrap_or_default(),
@@ -289,6 +282,12 @@ impl Status {
             hidden: hidden(reading),
             cutover: name,
         }
+    }
+
+    /// What happens and why, without what to do.
+    pub(crate) fn says(&self) -> &str {
+        let next = self.next.as_deref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        self.answer.strip_suffix(next.as_str()).unwrap_or(&self.answer)
     }
 
     /// For `--output name`.
@@ -343,27 +342,6 @@ fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
         checklist: gate.checklist.to_vec(),
         commands: gate.open.roles.iter().filter(missing).map(command).collect(),
     }
-}
-
-fn question(run: &view::Run, cutover: &str, flags: &str) -> Option<Question> {
-    let command = |outcome: &str, step: &str| format!("kubectl cutover resolve {cutover} {step} {outcome}{flags}");
-    if let Some(q) = run.question {
-        let (about, outcomes): (&str, &[&str]) = match q.subject.as_str() {
-            "restore" => ("restore", &["undo-first", "stop-target", "wait"]),
-            _ => ("decision", &["succeeded", "failed"]),
-        };
-        let commands = outcomes.iter().map(|o| command(o, about)).collect();
-        return Some(Question { about: about.into(), text: q.text.clone(), until: q.until, commands });
-    }
-    let unknown =
-        run.executions.iter().find(|s| s.state == Some(StepState::Unknown)).filter(|_| !run.phase.is_over())?;
-    let text = unknown.message.unwrap_or("its result was lost");
-    Some(Question {
-        about: unknown.name.to_owned(),
-        text: format!("what step {} did is not known: {text}", unknown.name),
-        until: None,
-        commands: ["succeeded", "failed"].iter().map(|o| command(o, unknown.name)).collect(),
-    })
 }
 
 fn deadlines(run: &view::Run) -> Vec<Deadline> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::model::{Decided, Gate, Status, Step, Trigger};
+use super::question::{Choice, Question};
 use super::sides::{Side, Workload};
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
@@ -31,8 +32,8 @@ pub(crate) fn asks(page: &mut Page, status: &Status, now: Timestamp) {
     if let Some(q) = &status.question {
         page.heading("Waits for a decision");
         page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Person).text(&q.text));
-        for command in &q.commands {
-            page.push(Line::new().text("    ").tone(Tone::Strong, command));
+        for line in answers(q) {
+            page.push(Line::new().text("    ").then(line));
         }
     }
     for c in &status.conditions {
@@ -42,6 +43,14 @@ pub(crate) fn asks(page: &mut Page, status: &Status, now: Timestamp) {
             );
         }
     }
+}
+
+/// The answers of a question, each with what it does.
+pub(crate) fn answers(question: &Question) -> impl Iterator<Item = Line> {
+    let one = |c: &Choice| {
+        Line::new().sign(Tone::Plain, Glyph::Arrow).text(format!("{}: ", c.does)).tone(Tone::Strong, &c.command)
+    };
+    question.answers.iter().map(one)
 }
 
 /// What comes by itself.

@@ -34,6 +34,8 @@ mod job_labels;
 mod job_result;
 mod job_start;
 #[cfg(test)]
+mod job_start_tests;
+#[cfg(test)]
 mod job_tests;
 pub mod logs;
 pub mod manifest;

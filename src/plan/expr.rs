@@ -142,7 +142,6 @@ fn executable(expr: &str) -> Result<(IdedExpr, Facts), String> {
     Ok((tree, facts))
 }
 
-/// For one evaluation.
 fn context<'v>() -> Result<Context<'v, 'v>, String> {
     let mut context = Context::with_env(Arc::clone(&ENV));
     expr_matches::add(&mut context)?;

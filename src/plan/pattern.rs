@@ -102,8 +102,8 @@ fn no_pattern(text: &str, error: &thompson::BuildError) -> String {
     }
     // What the parser says has the pattern above its last line.
     let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    let why = why.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default().to_owned();
-    format!("{text:?} is not a regular expression: {why}")
+    let why = why.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default();
+    format!("{text:?} is not a regular expression: {}", why.trim_start_matches("error: "))
 }
 
 /// See [`Pattern::search`].

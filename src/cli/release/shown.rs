@@ -87,7 +87,6 @@ mod tests {
             tag: None,
             images: vec![image.parse().expect("an image")],
         };
-        let mut cutover = cutover;
         if let Some(status) = cutover.status.as_mut() {
             status.observed_generation = Some(2);
         }

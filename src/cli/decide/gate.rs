@@ -33,7 +33,7 @@ impl Gate {
     pub(crate) async fn run(self, global: &Global, verb: Verb) -> Result<Exit, Failure> {
         let session = Session::open(global, &RIGHTS).await?;
         let reading = read::read(&session.cluster, self.say.name.as_deref()).await?;
-        let status = Status::of(&reading, &session.flags());
+        let status = Status::of(&reading, &session.flags(), Timestamp::now());
         let Some(gate) = status.gate.clone() else {
             let next = status.next.clone();
             return Err(Failure::new(format!("no gate of {} waits: {}", status.cutover, status.says()))

@@ -228,7 +228,7 @@ impl Resolve {
     pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
         let session = Session::open(global, &RIGHTS).await?;
         let reading = read::read(&session.cluster, Some(&self.name)).await?;
-        let model = Status::of(&reading, &session.flags());
+        let model = Status::of(&reading, &session.flags(), Timestamp::now());
         eprint!("{}", page::page(&model, session.look, Timestamp::now()).show(session.look));
         let outcome = self.outcome.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
         let question = model.question.as_ref().filter(|q| q.about == self.step);

@@ -50,7 +50,7 @@ impl Status {
             }
         }
         let reading = read::read(&session.cluster, self.name.as_deref()).await?;
-        let model = model::Status::of(&reading, &session.flags());
+        let model = model::Status::of(&reading, &session.flags(), now);
         output::print(global.output, session.look, &model, &model.names(), || page::page(&model, session.look, now))?;
         Ok(Exit::Done)
     }
@@ -93,7 +93,7 @@ mod tests {
         ] {
             let runs = vec![run(1, "2.3.0", Some(over("Completed"))), run(2, "2.4.0", Some(status))];
             let reading = fixtures::reading(cutover("2.4.0", json!({"live": live})), runs);
-            let status = model::Status::of(&reading, " -n prod");
+            let status = model::Status::of(&reading, " -n prod", time(10));
             shown(name, &status, &page::page(&status, Look::plain(), time(10)));
         }
     }
@@ -110,7 +110,7 @@ mod tests {
         let mut cutover = cutover(HOSTILE, json!({"live": format!("green@{HOSTILE}"), "message": HOSTILE}));
         cutover.metadata.name = Some(HOSTILE.to_owned());
         let reading = fixtures::reading(cutover, vec![run(2, HOSTILE, Some(status))]);
-        let status = model::Status::of(&reading, " -n prod");
+        let status = model::Status::of(&reading, " -n prod", time(10));
         shown("status-hostile", &status, &page::page(&status, Look::plain(), time(10)));
     }
 

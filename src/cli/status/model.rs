@@ -1,14 +1,16 @@
 //! PURE. What `status` tells, as data: the schema of `--output json`, and what the page and the live screen are made of.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::answer;
+use super::answer::{Known, answer};
 use super::question::Question;
 use super::read::Reading;
 use super::sides;
+use crate::api::condition::types;
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
 use crate::api::trigger::Severity;
@@ -32,6 +34,8 @@ pub(crate) struct Status {
     /// The command or commands that go on from here: the end of `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Whether the answer tells of trouble that the phase does not show: nobody watches, or the live side cannot serve.
+    pub alarm: bool,
     /// Whether a person is waited for.
     pub waits_for_person: bool,
     pub phase: Phase,
@@ -212,6 +216,19 @@ pub(crate) struct Trigger {
     pub fired: Option<Timestamp>,
     /// Judged so far.
     pub trials: u64,
+    /// Whether it is looked at now.
+    pub watched: Watched,
+}
+
+/// Whether somebody looks at a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Watched {
+    Now,
+    /// It is overdue: the operator is away.
+    Overdue,
+    /// What it saw is of the time when it was.
+    NoMore,
 }
 
 /// How far the observation is.
@@ -235,7 +252,7 @@ pub(crate) struct Stands {
 
 impl Status {
     /// What was read, as it is told. `flags`: what printed commands need behind them (` -n prod`).
-    pub(crate) fn of(reading: &Reading, flags: &str) -> Self {
+    pub(crate) fn of(reading: &Reading, flags: &str, now: Timestamp) -> Self {
         let cutover = &reading.found.cutover;
         let plan = reading.found.run.as_ref().and_then(view::plan_of);
         let run = reading.found.run.as_ref().and_then(|run| view::Run::of(run, plan.as_ref()));
@@ -246,15 +263,17 @@ impl Status {
             Some(run) => (run.phase, run.since),
             None => (told.phase.unwrap_or_default(), told.since),
         };
-        let conditions = run.as_ref().map_or(told.conditions.as_slice(), |r| r.conditions);
-        let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
-        let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
+        let newer = newer(reading);
+        let sides = sides::of(reading, run.as_ref());
         let question = run.as_ref().and_then(|r| Question::of(r, &name, flags));
-        let answer = answer(cutover, run.as_ref(), question.as_ref(), flags);
+        let known = Known { cutover, run: run.as_ref(), newer, question: question.as_ref(), sides: &sides, flags, now };
+        let conditions = standing(&known);
+        let answer = answer(&known);
         Self {
             namespace: cutover.namespace().unwrap_or_default(),
             run: run.as_ref().map(|r| r.name.to_owned()),
             answer: answer.text(),
+            alarm: answer.alarm,
             next: answer.next,
             waits_for_person: run.as_ref().is_some_and(view::Run::needs_people),
             phase,
@@ -268,17 +287,15 @@ impl Status {
             question,
             deadlines: run.as_ref().map(deadlines).unwrap_or_default(),
             stages: run.as_ref().map(|r| r.stages.iter().map(stage).collect()).unwrap_or_default(),
-            triggers: run.as_ref().map(|r| r.triggers.iter().map(trigger).collect()).unwrap_or_default(),
+            triggers: run.as_ref().map(|r| r.triggers.iter().map(|t| trigger(r, t, now)).collect()).unwrap_or_default(),
             observation: run.as_ref().and_then(|r| r.observation).map(|o| Observation {
                 since: o.since,
                 seen_seconds: o.seen.as_millis() / 1000,
                 wanted_seconds: o.wanted.map(|w| w.as_millis() / 1000),
             }),
-            sides: sides::of(reading, run.as_ref()),
+            sides,
             decisions: run.as_ref().map(|r| r.decisions.iter().map(decided).collect()).unwrap_or_default(),
-            conditions: stands
-                .map(|c| Stands { type_: c.type_.clone(), reason: c.reason.clone(), message: c.message.clone() })
-                .collect(),
+            conditions,
             hidden: hidden(reading),
             cutover: name,
         }
@@ -295,6 +312,27 @@ impl Status {
         let run = self.run.iter().map(|r| format!("cutoverrun.cutover.dev/{r}"));
         std::iter::once(format!("cutover.cutover.dev/{}", self.cutover)).chain(run).collect()
     }
+}
+
+/// The newest run, where another one is shown.
+fn newer(reading: &Reading) -> Option<String> {
+    let (shown, newest) = (reading.found.run.as_ref()?, reading.found.runs.last()?);
+    (shown.uid() != newest.uid()).then(|| newest.name_any())
+}
+
+/// The conditions that stand. Once a run is closed, they are those of its Cutover.
+fn standing(known: &Known) -> Vec<Stands> {
+    let told = known.cutover.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let conditions = match known.run {
+        Some(run) if !run.closed || known.newer.is_some() => run.conditions,
+        Some(_) | None => told,
+    };
+    let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
+    let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
+    let refused = told.iter().filter(|c| c.type_ == types::ACCEPTED && c.status == "False");
+    let one = |c: &Condition, message: String| Stands { type_: c.type_.clone(), reason: c.reason.clone(), message };
+    let refused = refused.map(|c| one(c, format!("no release can start: {}", c.message)));
+    stands.map(|c| one(c, c.message.clone())).chain(refused).collect()
 }
 
 /// What cannot be shown, and why.
@@ -405,8 +443,14 @@ fn decided(d: &crate::api::run::DecisionRecord) -> Decided {
     }
 }
 
-fn trigger(t: &view::Trigger) -> Trigger {
+fn trigger(run: &view::Run, t: &view::Trigger, now: Timestamp) -> Trigger {
+    let watched = match run.unwatched_since(now) {
+        _ if run.is_disarmed(t) => Watched::NoMore,
+        Some(_) => Watched::Overdue,
+        None => Watched::Now,
+    };
     Trigger {
+        watched,
         name: t.name.to_owned(),
         severity: t.severity.unwrap_or_default(),
         saw: t.saw.map(str::to_owned),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::model::{Decided, Gate, Status, Step, Trigger};
+use super::model::{Decided, Gate, Status, Step, Trigger, Watched};
 use super::question::{Choice, Question};
 use super::sides::{Side, Workload};
 use crate::api::phase::Phase;
@@ -37,7 +37,8 @@ pub(crate) fn asks(page: &mut Page, status: &Status, now: Timestamp) {
         }
     }
     for c in &status.conditions {
-        if status.gate.is_none() && status.question.is_none() || !status.answer.contains(&c.message) {
+        // The first line has said it.
+        if !status.answer.contains(&c.message) {
             page.push(
                 Line::new().sign(Tone::Warn, Glyph::Warn).tone(Tone::Strong, &c.type_).text(": ").text(&c.message),
             );
@@ -109,7 +110,10 @@ pub(crate) fn mark(phase: Phase, waits: bool) -> (Tone, Glyph) {
 
 /// The answer, and what is live.
 pub(crate) fn head(page: &mut Page, status: &Status, now: Timestamp) {
-    let (tone, glyph) = mark(status.phase, status.waits_for_person);
+    let (tone, glyph) = match status.alarm {
+        true => (Tone::Bad, Glyph::Warn),
+        false => mark(status.phase, status.waits_for_person),
+    };
     let since = status.since.map(|at| format!(" since {}", time::ago(at, now))).unwrap_or_default();
     page.push(
         Line::new()
@@ -181,7 +185,7 @@ pub(crate) fn steps(page: &mut Page, status: &Status, now: Timestamp) {
 /// A step and what is below it.
 fn branch(page: &mut Page, step: &Step, above: Line, last: bool, now: Timestamp) {
     let arm = if last { Glyph::Last } else { Glyph::Branch };
-    page.push(above.clone().sign(Tone::Dim, arm).then(one(step, now)));
+    page.push(above.clone().sign(Tone::Dim, arm).then(one(step, now)).cut());
     let trunk = match last {
         true => above.text("   "),
         false => above.sign(Tone::Dim, Glyph::Trunk),
@@ -247,7 +251,8 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
         }
         None => "Triggers".to_owned(),
     };
-    page.heading(&title);
+    let of_old = status.triggers.iter().all(|t| t.watched == Watched::NoMore);
+    page.heading(&if of_old { format!("{title}; looked at no more, this is as last seen") } else { title });
     let mut table = Table::new(&["TRIGGER", "LEADS TO", "LAST SAW", "BAD", "DISTANCE", "WHEN"]);
     for t in &status.triggers {
         table.row(vec![
@@ -265,12 +270,14 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
 /// The sign of a trigger.
 pub(crate) fn row_mark(t: &Trigger) -> Line {
     let line = Line::new();
-    match (t.fired.is_some(), t.verdict) {
-        (true, _) => line.sign(Tone::Bad, Glyph::Bad),
-        (_, Some(TrialVerdict::Bad)) => line.sign(Tone::Warn, Glyph::Warn),
-        (_, Some(TrialVerdict::Good)) => line.sign(Tone::Good, Glyph::Good),
-        (_, Some(TrialVerdict::Inconclusive)) => line.sign(Tone::Warn, Glyph::Unknown),
-        (_, None) => line.sign(Tone::Dim, Glyph::Todo),
+    match (t.fired.is_some(), t.verdict, t.watched) {
+        (true, ..) => line.sign(Tone::Bad, Glyph::Bad),
+        (_, _, Watched::Overdue) => line.sign(Tone::Warn, Glyph::Unknown),
+        (_, Some(TrialVerdict::Bad), _) => line.sign(Tone::Warn, Glyph::Warn),
+        (_, _, Watched::NoMore) => line.sign(Tone::Dim, Glyph::Skipped),
+        (_, Some(TrialVerdict::Good), _) => line.sign(Tone::Good, Glyph::Good),
+        (_, Some(TrialVerdict::Inconclusive), _) => line.sign(Tone::Warn, Glyph::Unknown),
+        (_, None, _) => line.sign(Tone::Dim, Glyph::Todo),
     }
 }
 
@@ -317,9 +324,12 @@ pub(crate) fn sides(page: &mut Page, sides: &[Side], now: Timestamp) {
         for (i, w) in side.workloads.iter().enumerate() {
             let last = i + 1 == side.workloads.len();
             let arm = if last { Glyph::Last } else { Glyph::Branch };
-            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(workload(w)));
+            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(workload(w)).cut());
             let trunk =
                 if last { Line::new().text("     ") } else { Line::new().text("  ").sign(Tone::Dim, Glyph::Trunk) };
+            if let Some(scaled) = &w.scaled {
+                page.push(trunk.clone().text(scaled));
+            }
             for (j, pod) in w.pods.iter().enumerate() {
                 let arm = if j + 1 == w.pods.len() { Glyph::Last } else { Glyph::Branch };
                 let (tone, glyph) = if pod.ready { (Tone::Good, Glyph::Good) } else { (Tone::Warn, Glyph::Busy) };
@@ -333,7 +343,7 @@ pub(crate) fn sides(page: &mut Page, sides: &[Side], now: Timestamp) {
                 if let Some(why) = &pod.why {
                     line = line.text("  ").text(why);
                 }
-                page.push(line);
+                page.push(line.cut());
             }
         }
     }

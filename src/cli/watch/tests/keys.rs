@@ -15,7 +15,7 @@ use crate::cli::watch::screen::Scroll;
 fn seen(status: Value) -> (Reading, Status) {
     let store = whole(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(status))]);
     let reading = store.reading(&Pick::Newest).expect("a Cutover");
-    let status = Status::of(&reading, " -n prod");
+    let status = Status::of(&reading, " -n prod", time(10));
     (reading, status)
 }
 

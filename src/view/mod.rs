@@ -8,15 +8,16 @@ use serde::Deserialize;
 
 use crate::api::condition::types;
 use crate::api::cutover::Release;
+use crate::api::decision::Verb;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    Closing, CutoverRun, DecisionRecord, Ending, GateRecord, Moment, ObservationClock, Question, RunState, RunStatus,
-    ServiceSwitch, StepState, SwitchRecord, TrialVerdict,
+    Closing, CutoverRun, DecisionRecord, Ending, GateRecord, GateRole, Moment, ObservationClock, Question, RunState,
+    RunStatus, ServiceSwitch, StepState, SwitchRecord, TrialVerdict,
 };
 use crate::api::trail::{ImageRecord, Outbox};
 use crate::api::trigger::Until;
-use crate::journal::later;
+use crate::journal::{ACCEPTED, later};
 use crate::plan::{Plan, PlanSide};
 
 mod after;
@@ -293,7 +294,8 @@ impl<'a> Run<'a> {
         let looked_at = |t: &&Trigger| {
             t.fired.is_none() && !t.dismissed && t.verdict.is_some_and(|v| v != TrialVerdict::Inconclusive)
         };
-        let trials = self.triggers.iter().filter(|_| watches).filter(looked_at).filter_map(|t| Some((t.last?, t.every?)));
+        let trials =
+            self.triggers.iter().filter(|_| watches).filter(looked_at).filter_map(|t| Some((t.last?, t.every?)));
         let mut last = None;
         for (at, every) in trials {
             let late = Duration::from_millis(every.as_millis().max(WRITTEN.as_millis()).saturating_mul(3));
@@ -303,6 +305,30 @@ impl<'a> Run<'a> {
             last = last.max(Some(at));
         }
         last
+    }
+
+    /// Who has approved a gate in a role: also while the run is suspended, in which no gate counts them yet.
+    pub fn approved<'r>(&'r self, gate: &'r Gate, role: &'r GateRole) -> Vec<&'r str> {
+        let counts = |d: &&DecisionRecord| {
+            d.decision == Verb::Approve
+                && d.result == ACCEPTED
+                && d.gate.as_deref() == Some(gate.name)
+                && d.role.as_ref() == Some(&role.name)
+                && d.token.as_ref() == Some(&gate.open.token)
+        };
+        let mut by: Vec<&str> = role.by.iter().map(String::as_str).collect();
+        for d in self.decisions.iter().filter(counts) {
+            if !by.contains(&d.by.as_str()) {
+                by.push(&d.by);
+            }
+        }
+        by
+    }
+
+    /// Whether steps and observation are held, by a person or by the Cutover.
+    pub fn is_suspended(&self) -> bool {
+        let held = |c: &Condition| c.type_ == types::SUSPENDED && c.status == "True";
+        self.suspended.is_some() || self.conditions.iter().any(held)
     }
 
     /// Whether the trials of a trigger are over.

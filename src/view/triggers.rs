@@ -104,5 +104,9 @@ impl<'a> Trigger<'a> {
 /// The triggers of a journal.
 pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>> {
     let planned = |name: &str| plan?.observe.triggers.iter().find(|t| t.name == name);
-    journal.triggers.iter().map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every))).collect()
+    journal
+        .triggers
+        .iter()
+        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every)))
+        .collect()
 }

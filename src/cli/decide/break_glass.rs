@@ -154,10 +154,13 @@ mod tests {
         let flags = " -n prod";
         assert_eq!(check(&found(&|_| {}), flags), Ok(()));
         assert_eq!(check(&found(&|s| s["ending"] = ending.clone()), flags), Ok(()));
-        let restored = check(&found(&|s| {
-            s["ending"] = ending.clone();
-            s["switch"]["restoredAt"] = json!(at(9));
-        }), flags);
+        let restored = check(
+            &found(&|s| {
+                s["ending"] = ending.clone();
+                s["switch"]["restoredAt"] = json!(at(9));
+            }),
+            flags,
+        );
         assert!(restored.is_err_and(|f| f.says.contains("ending already")));
         let over = check(&found(&|s| s["phase"] = json!("RolledBack")), flags).expect_err("over");
         assert_eq!(over.next.as_deref(), Some("kubectl cutover status web -n prod"));

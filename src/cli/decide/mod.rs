@@ -35,7 +35,6 @@ pub(crate) use gate::{Gate, may};
 pub(crate) use refused::refused;
 pub(crate) use touched::{changes, leads_back, touched};
 
-
 use say::{Answer, Word};
 use touched::answered;
 
@@ -163,7 +162,9 @@ impl Say {
         let place = format!("{}/{name}{}", session.namespace(), session.cluster.context_flag());
         eprint!("{}", about(verb, &run, &place, &lines).show(session.look));
         match verb {
-            Verb::Rollback | Verb::Abort if is_final(&lines) => ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes),
+            Verb::Rollback | Verb::Abort if is_final(&lines) => {
+                ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes)
+            }
             Verb::Suspend | Verb::Resume | Verb::Revalidate => Ok(()),
             _ => ask::confirm(&format!("{verb:?}?"), self.how.yes),
         }

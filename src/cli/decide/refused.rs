@@ -30,7 +30,11 @@ impl Refused {
     }
 
     fn anew(self) -> Self {
-        Self { says: self.says + "; going back is a new run, which makes its checks and asks at its gates again", anew: true, ..self }
+        Self {
+            says: self.says + "; going back is a new run, which makes its checks and asks at its gates again",
+            anew: true,
+            ..self
+        }
     }
 }
 
@@ -46,29 +50,26 @@ pub(crate) fn refused(verb: Verb, run: &CutoverRun, journal: &RunStatus) -> Opti
         Verb::Revalidate | Verb::Retry => None,
         Verb::Suspend | Verb::Resume if journal::is_reopened(journal) => None,
         _ if over && leads_back && journal.phase == Phase::Completed => Some(
-            Refused::says(format!("run {name} has completed and is closed, so it cannot be rolled back any more")).anew(),
+            Refused::says(format!("run {name} has completed and is closed, so it cannot be rolled back any more"))
+                .anew(),
         ),
         _ if over => Some(Refused::says(is_over())),
         Verb::Abort | Verb::Rollback if journal.ending.is_some() => {
             Some(Refused::says(format!("run {name} is ending already")))
         }
-        Verb::Abort if journal.switch.is_some() => Some(
-            Refused::says("the switch has been made, so there is nothing to call off").instead(Verb::Rollback),
-        ),
-        Verb::Rollback if journal.switch.is_none() => Some(
-            Refused::says("nothing has been switched, so users are where they were").instead(Verb::Abort),
-        ),
+        Verb::Abort if journal.switch.is_some() => {
+            Some(Refused::says("the switch has been made, so there is nothing to call off").instead(Verb::Rollback))
+        }
+        Verb::Rollback if journal.switch.is_none() => {
+            Some(Refused::says("nothing has been switched, so users are where they were").instead(Verb::Abort))
+        }
         Verb::Rollback if journal::is_retired(journal) => Some(
             Refused::says(format!("the old side of run {name} is retired, so users cannot be sent back to it at once"))
                 .anew(),
         ),
-        Verb::Approve
-        | Verb::Reject
-        | Verb::Abort
-        | Verb::Rollback
-        | Verb::Resolve
-        | Verb::Suspend
-        | Verb::Resume => None,
+        Verb::Approve | Verb::Reject | Verb::Abort | Verb::Rollback | Verb::Resolve | Verb::Suspend | Verb::Resume => {
+            None
+        }
     }
 }
 
@@ -99,9 +100,9 @@ fn anew(name: &str, run: &CutoverRun, flags: &str) -> String {
     let side = seen.as_ref().and_then(|seen| seen.old.as_ref()).map(|side| side.name);
     match (old, side) {
         (Some(version), _) => format!("kubectl cutover release {name} --version {version}{flags}"),
-        (None, Some(side)) => format!(
-            "kubectl patch cutover {name}{flags} --type merge -p '{{\"spec\":{{\"activate\":\"{side}\"}}}}'"
-        ),
+        (None, Some(side)) => {
+            format!("kubectl patch cutover {name}{flags} --type merge -p '{{\"spec\":{{\"activate\":\"{side}\"}}}}'")
+        }
         (None, None) => format!("kubectl cutover status {name}{flags}"),
     }
 }
@@ -124,17 +125,25 @@ mod tests {
         let mut completed = over("Completed");
         completed["oldRelease"] = json!("2.3.0");
         let mut ending = observing();
-        ending["ending"] = json!({"phase": "RolledBack", "reason": "Decision", "message": "m", "at": "2026-01-01T00:09:00Z"});
+        ending["ending"] =
+            json!({"phase": "RolledBack", "reason": "Decision", "message": "m", "at": "2026-01-01T00:09:00Z"});
         let mut retired = observing();
         retired["phase"] = json!("Completed");
-        retired["steps"].as_array_mut().expect("steps").push(json!({"name": "cutover-retire", "state": "Succeeded", "attempt": 1}));
+        retired["steps"]
+            .as_array_mut()
+            .expect("steps")
+            .push(json!({"name": "cutover-retire", "state": "Succeeded", "attempt": 1}));
         let again = "going back is a new run, which makes its checks and asks at its gates again; \
                      next: kubectl cutover release web --version 2.3.0 -n prod";
         for (verb, status, wanted) in [
             (Verb::Rollback, completed.clone(), again),
             (Verb::Abort, completed.clone(), again),
             (Verb::Rollback, retired, again),
-            (Verb::Rollback, over("Completed"), "kubectl patch cutover web -n prod --type merge -p '{\"spec\":{\"activate\":\"blue\"}}'"),
+            (
+                Verb::Rollback,
+                over("Completed"),
+                "kubectl patch cutover web -n prod --type merge -p '{\"spec\":{\"activate\":\"blue\"}}'",
+            ),
             (Verb::Rollback, over("Failed"), "run web-2 is over (Failed); next: kubectl cutover status web -n prod"),
             (Verb::Abort, observing(), "nothing to call off; next: kubectl cutover rollback web -n prod"),
             (Verb::Rollback, at_gate("t"), "where they were; next: kubectl cutover abort web -n prod"),

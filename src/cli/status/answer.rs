@@ -127,7 +127,8 @@ fn of_run(known: &Known, run: &view::Run) -> Answer {
     let target = run.target.as_ref().map_or("the target", |t| t.name).to_owned() + &release(run.release.new);
     let old = run.old.as_ref().map_or("the old side", |t| t.name).to_owned() + &release(run.release.old);
     // What blocks comes before everything else.
-    if let Some(c) = run.raised().filter(|c| !run.phase.is_over() && !run.closed && c.type_ != types::AWAITING_DECISION) {
+    if let Some(c) = run.raised().filter(|c| !run.phase.is_over() && !run.closed && c.type_ != types::AWAITING_DECISION)
+    {
         let answer = Answer::says(format!("{}: {}", c.type_, c.message));
         return match (question, run.suspended) {
             (Some(q), _) => answer.next(q.next()),
@@ -142,9 +143,20 @@ fn of_run(known: &Known, run: &view::Run) -> Answer {
             .open
             .roles
             .iter()
-            .filter(|r| (r.by.len() as u64) < u64::from(r.wanted))
+            .filter(|r| (run.approved(&gate, r).len() as u64) < u64::from(r.wanted))
             .map(|r| r.name.clone())
             .collect();
+        if run.is_suspended() {
+            let who = if missing.is_empty() { "nobody else".to_owned() } else { missing.join(", ") };
+            let answer = Answer::says(format!(
+                "suspended at gate {}, which waits for {who} and opens once the run goes on",
+                gate.name
+            ));
+            return match run.suspended {
+                Some(_) => answer.next(format!("kubectl cutover resume {name}{flags}")),
+                None => answer.next("set spec.suspend of the Cutover to false"),
+            };
+        }
         return Answer::says(format!("gate {} waits for {}", gate.name, missing.join(", ")))
             .next(format!("kubectl cutover approve {name}{flags}"));
     }
@@ -212,7 +224,7 @@ mod tests {
 
     use crate::api::run::CutoverRun;
     use crate::cli::cluster::Seen;
-    use crate::cli::fixtures::{at, cutover, deployment, observing, over, reading, run, time};
+    use crate::cli::fixtures::{at, at_gate, cutover, deployment, observing, over, reading, run, time};
     use crate::cli::status::model::{Status, Watched};
     use crate::cli::status::page;
     use crate::cli::text::Look;
@@ -327,6 +339,26 @@ mod tests {
         // Whoever has scaled it up since knows.
         reading.deployments = Seen::Known(vec![deployment("web-blue", 2), deployment("web-green", 2)]);
         assert!(!shown(&Status::of(&reading, " -n prod", time(10)), 10).contains("scaled from"));
+    }
+
+    #[test]
+    fn an_approval_that_is_given_while_the_run_is_suspended_is_shown() {
+        let mut status = at_gate("t");
+        status["suspended"] = json!(at(8));
+        status["decisions"] = json!([{"uid": "d", "decision": "Approve", "by": "jane", "at": at(9), "gate": "go",
+            "role": "qa", "token": "t", "result": "accepted"}]);
+        let held = of(json!({}), one(status.clone()), 1, 10);
+        assert_eq!(
+            held.answer,
+            "suspended at gate go, which waits for operations and opens once the run goes on; \
+             next: kubectl cutover resume web -n prod"
+        );
+        let gate = held.gate.as_ref().expect("a gate");
+        assert_eq!((gate.roles[0].by.as_slice(), gate.commands.len()), (["jane".to_owned()].as_slice(), 1));
+        assert!(shown(&held, 10).contains("the run is suspended: approvals count"));
+        // For other evidence it does not count.
+        status["decisions"][0]["token"] = json!("before");
+        assert!(of(json!({}), one(status), 1, 10).answer.contains("waits for qa, operations"));
     }
 
     #[test]

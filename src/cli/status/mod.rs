@@ -66,13 +66,23 @@ impl Status {
             } else {
                 format!("namespace {}", session.namespace())
             };
-            eprintln!("{place} has no such Cutover");
+            eprintln!("{}", self.none(&place));
         }
         let names: Vec<String> = rows.iter().map(|r| format!("cutover.cutover.dev/{}", r.cutover)).collect();
         output::print(session.global.output, session.look, &rows, &names, || {
             table::page(&rows, self.all_namespaces, session.look, now)
         })?;
         Ok(Exit::Done)
+    }
+}
+
+impl Status {
+    /// What is said where the table would be empty.
+    fn none(&self, place: &str) -> String {
+        let waits = if self.waiting { " that waits for a person" } else { "" };
+        let age = self.older_than.and_then(|age| jiff::SignedDuration::try_from(age).ok()).map(time::long);
+        let age = age.map(|age| format!(" that has been in its phase for longer than {age}")).unwrap_or_default();
+        format!("{place} has no Cutover{waits}{age}")
     }
 }
 

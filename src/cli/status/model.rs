@@ -106,6 +106,8 @@ pub(crate) struct Gate {
     pub instructions: Option<String>,
     /// What the people are to look at.
     pub checklist: Vec<String>,
+    /// The run is suspended: approvals count, and the gate opens once the run goes on.
+    pub held: bool,
     /// The commands that open it, one for each missing role.
     pub commands: Vec<String>,
 }
@@ -283,7 +285,7 @@ impl Status {
             target: run.as_ref().and_then(|r| r.target.as_ref()).map(|t| t.name.to_owned()),
             target_release: run.as_ref().and_then(|r| r.release.new).map(str::to_owned),
             progress: run.as_ref().and_then(|r| r.progress).map(|p| Progress { done: p.done, all: p.all }),
-            gate: run.as_ref().and_then(|r| r.gate).map(|g| gate(&g, &name, flags)),
+            gate: run.as_ref().and_then(|r| Some(gate(r, &r.gate?, &name, flags))),
             question,
             deadlines: run.as_ref().map(deadlines).unwrap_or_default(),
             stages: run.as_ref().map(|r| r.stages.iter().map(stage).collect()).unwrap_or_default(),
@@ -362,23 +364,25 @@ fn hidden(reading: &Reading) -> Vec<String> {
     foreign.into_iter().chain(rights).collect()
 }
 
-fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
-    let missing = |r: &&crate::api::run::GateRole| (r.by.len() as u64) < u64::from(r.wanted);
-    let command = |r: &crate::api::run::GateRole| format!("kubectl cutover approve {cutover} --role {}{flags}", r.name);
+fn gate(run: &view::Run, gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
+    let missing = |r: &&Role| (r.by.len() as u64) < u64::from(r.wanted);
+    let command = |r: &Role| format!("kubectl cutover approve {cutover} --role {}{flags}", r.name);
+    let role = |r: &crate::api::run::GateRole| Role {
+        name: r.name.clone(),
+        wanted: r.wanted,
+        by: run.approved(gate, r).into_iter().map(str::to_owned).collect(),
+    };
+    let roles: Vec<Role> = gate.open.roles.iter().map(role).collect();
     Gate {
         name: gate.name.to_owned(),
         until: gate.open.until,
         token: gate.open.token.clone(),
-        roles: gate
-            .open
-            .roles
-            .iter()
-            .map(|r| Role { name: r.name.clone(), wanted: r.wanted, by: r.by.clone() })
-            .collect(),
         excluded: gate.excluded.map(str::to_owned),
         instructions: gate.instructions.map(str::to_owned),
         checklist: gate.checklist.to_vec(),
-        commands: gate.open.roles.iter().filter(missing).map(command).collect(),
+        held: run.is_suspended(),
+        commands: roles.iter().filter(missing).map(command).collect(),
+        roles,
     }
 }
 

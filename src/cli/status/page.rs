@@ -164,6 +164,10 @@ fn gate(page: &mut Page, gate: &Gate, now: Timestamp) {
     }
     let left = time::ago(now, gate.until);
     page.push(Line::new().text("  ").tone(Tone::Dim, format!("expires {} (in {left})", time::clock(gate.until, now))));
+    if gate.held {
+        let text = "the run is suspended: approvals count, and the gate opens once the run goes on";
+        page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Warn).text(text));
+    }
     for command in &gate.commands {
         page.push(Line::new().text("  ").sign(Tone::Plain, Glyph::Arrow).tone(Tone::Strong, command));
     }

@@ -108,7 +108,10 @@ fn of_question(run: &view::Run, subject: Option<Subject>) -> (&'static str, Vec<
             return (
                 RESTORE,
                 vec![
-                    (Resolution::UndoFirst, format!("runs the undos now, while users stay on {target}, then goes back to {old}")),
+                    (
+                        Resolution::UndoFirst,
+                        format!("runs the undos now, while users stay on {target}, then goes back to {old}"),
+                    ),
                     (Resolution::StopTarget, format!("scales {target} to 0, so that {old} can start")),
                     (Resolution::Wait, format!("keeps trying to go back to {old}; the undos follow")),
                 ],
@@ -176,7 +179,10 @@ mod tests {
             told(asked(at_gate("t"), "step/migrate"))[1],
             "ends the run, and undoes its steps; users stay on blue: kubectl cutover resolve web decision failed -n prod"
         );
-        assert_eq!(told(asked(observing(), "undo"))[1], "runs the undos: kubectl cutover resolve web decision failed -n prod");
+        assert_eq!(
+            told(asked(observing(), "undo"))[1],
+            "runs the undos: kubectl cutover resolve web decision failed -n prod"
+        );
         assert_eq!(
             told(asked(observing(), "restore"))[1],
             "scales green to 0, so that blue can start: kubectl cutover resolve web restore stop-target -n prod"
@@ -198,7 +204,10 @@ mod tests {
     #[test]
     fn nobody_goes_back_to_a_side_that_is_retired() {
         let mut status = asked(observing(), "trigger/errors");
-        status["steps"].as_array_mut().expect("steps").push(json!({"name": "cutover-retire", "state": "Succeeded", "attempt": 1}));
+        status["steps"]
+            .as_array_mut()
+            .expect("steps")
+            .push(json!({"name": "cutover-retire", "state": "Succeeded", "attempt": 1}));
         assert_eq!(told(status).len(), 1);
     }
 }

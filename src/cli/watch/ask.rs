@@ -191,15 +191,13 @@ impl Ask {
                 asked.chosen = Some(choice.clone());
                 self.stage = Stage::Agree;
             }
-            (Stage::Role, Key::Char(c)) => {
-                match number(c).and_then(|n| self.roles.get(n)) {
-                    Some(role) => {
-                        self.role = Some(role.clone());
-                        self.stage = Stage::Agree;
-                    }
-                    None => return Step::Leave,
+            (Stage::Role, Key::Char(c)) => match number(c).and_then(|n| self.roles.get(n)) {
+                Some(role) => {
+                    self.role = Some(role.clone());
+                    self.stage = Stage::Agree;
                 }
-            }
+                None => return Step::Leave,
+            },
             (Stage::Agree, key) if self.is_by_name() => match key {
                 Key::Enter if self.typed == self.run => self.comment(),
                 Key::Enter => self.wrong = true,

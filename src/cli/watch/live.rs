@@ -107,7 +107,7 @@ pub(super) async fn run(session: &Session, cutover: &str, pick: Pick) -> Result<
             Act::Say(word, uid) => answer = live.say(&session.cluster, word, &uid),
         }
         if let Some(right) = [Part::Cutover, Part::Runs].iter().find_map(|part| live.store.denied(*part)) {
-            return Err(rights::missing(right, Some(session.namespace())));
+            return Err(rights::missing(right, Some(session.namespace()), None));
         }
         live.draw(&mut terminal, Timestamp::now())?;
     }

@@ -236,7 +236,7 @@ impl Cluster {
             Error::Api(status)
                 if status.code == 403 && status.reason == "Forbidden" && status.message.contains(" cannot ") =>
             {
-                rights::missing(right, namespace)
+                rights::missing(right, namespace, rights::refused_user(&status.message))
             }
             Error::Api(status) if status.code == 401 => {
                 Failure::new("the API server does not know you: your login has ended, or was never valid")

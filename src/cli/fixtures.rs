@@ -119,6 +119,9 @@ pub(crate) fn at_gate(token: &str) -> Value {
     })
 }
 
+/// When its triggers were looked at last.
+pub(crate) const LOOKED: &str = "2026-01-01T00:09:50Z";
+
 /// A run that observes, one trigger of which is bad.
 pub(crate) fn observing() -> Value {
     let trial = |minute: u32, verdict: &str, saw: &str| json!({"at": at(minute), "verdict": verdict, "saw": saw});
@@ -135,10 +138,10 @@ pub(crate) fn observing() -> Value {
             "from": {"side": "blue"}, "to": {"side": "green"}, "state": "Switched", "switchedAt": at(6)}]},
         "observation": {"since": at(7), "conclusiveMs": 120_000, "countedTo": at(9)},
         "triggers": [
-            {"name": "errors", "trials": 5, "lastAt": at(9), "last": "Bad", "saw": "0.08", "badSince": at(9), "history": [
+            {"name": "errors", "trials": 5, "lastAt": LOOKED, "last": "Bad", "saw": "0.08", "badSince": at(9), "history": [
                 trial(7, "Good", "0"), trial(8, "Good", "0.045"), trial(9, "Bad", "0.08")]},
-            {"name": "availability", "trials": 3, "lastAt": at(9), "last": "Good", "saw": "0.999"},
-            {"name": "down", "trials": 3, "lastAt": at(9), "last": "Good", "saw": "HTTP 200"},
+            {"name": "availability", "trials": 3, "lastAt": LOOKED, "last": "Good", "saw": "0.999"},
+            {"name": "down", "trials": 3, "lastAt": LOOKED, "last": "Good", "saw": "HTTP 200"},
         ],
         "decisions": [{"uid": "d", "decision": "Approve", "by": "jane@example.com", "at": at(6), "gate": "go", "role": "qa",
             "comment": "the board is green", "result": "accepted"}],

@@ -61,11 +61,15 @@ impl Logs {
         let steps: Vec<&view::Step> = executions.iter().filter(wanted).collect();
         if let (Some(step), []) = (&self.step, steps.as_slice()) {
             let begun: Vec<&str> = executions.iter().filter(|s| !s.jobs.is_empty()).map(|s| s.name).collect();
-            return Err(Failure::new(format!(
-                "step {step} of run {} has not begun, or does not exist",
-                run.name_any()
-            ))
-            .next(format!("name one with a Job: {}", begun.join(", "))));
+            let says = format!("step {step} of run {} has not begun, or does not exist", run.name_any());
+            return Err(match begun.is_empty() {
+                true => Failure::new(format!("{says}; no step of the run has begun a Job")).next(format!(
+                    "kubectl cutover status {}{}",
+                    run.name_any(),
+                    session.flags()
+                )),
+                false => Failure::new(says).next(format!("name one with a Job: {}", begun.join(", "))),
+            });
         }
         let sources: Vec<Source> =
             steps.iter().flat_map(|s| s.jobs.iter().map(|j| Source { step: s.name, job: &j.name })).collect();

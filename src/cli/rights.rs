@@ -35,8 +35,8 @@ impl Right {
         }
     }
 
-    /// The command by which an administrator gives it to a user.
-    pub fn grant(&self, namespace: Option<&str>) -> String {
+    /// The command by which an administrator gives it to a user; one who is not known is `USER`.
+    pub fn grant(&self, namespace: Option<&str>, user: Option<&str>) -> String {
         let (role, binding) = match namespace {
             Some(_) => ("role", "rolebinding"),
             None => ("clusterrole", "clusterrolebinding"),
@@ -44,9 +44,10 @@ impl Right {
         let within = namespace.map(|n| format!(" -n {n}")).unwrap_or_default();
         let name = format!("cutover-{}-{}", self.verb, self.resource.replace('/', "-"));
         format!(
-            "kubectl create {role} {name} --verb={} --resource={}{within} && kubectl create {binding} {name} --{role}={name} --user=USER{within}",
+            "kubectl create {role} {name} --verb={} --resource={}{within} && kubectl create {binding} {name} --{role}={name} {}{within}",
             self.verb,
             self.resource(),
+            subject(user),
         )
     }
 }
@@ -84,10 +85,49 @@ pub const READ: [Right; 4] = [
     Right::need("list", OURS, "cutoverruns"),
 ];
 
-/// The sentence about a missing right.
-pub(crate) fn missing(right: Right, namespace: Option<&str>) -> super::Failure {
+/// The flag of `kubectl create rolebinding` that names somebody. A name that a shell would not take as it is, is left to
+/// whoever pastes the command.
+pub(crate) fn subject(user: Option<&str>) -> String {
+    let plain =
+        |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "@._:+/-".contains(c)) && !name.is_empty();
+    match user.filter(plain).map(|name| (name, name.strip_prefix("system:serviceaccount:"))) {
+        Some((_, Some(account))) => format!("--serviceaccount={account}"),
+        Some((name, None)) => format!("--user={name}"),
+        None => "--user=USER".to_owned(),
+    }
+}
+
+/// Whom a refusal of RBAC is about: `… is forbidden: User "jane" cannot list resource …`.
+pub(crate) fn refused_user(message: &str) -> Option<&str> {
+    message.split_once("User \"")?.1.split_once("\" cannot ").map(|(name, _)| name)
+}
+
+/// The sentence about a missing right. `user`: who lacks it, where that is known.
+pub(crate) fn missing(right: Right, namespace: Option<&str>, user: Option<&str>) -> super::Failure {
     let place = namespace.map_or("in the whole cluster".to_owned(), |n| format!("in namespace {n}"));
     let failure = super::Failure::new(format!("you may not {right} {place}"));
-    let next = format!("ask whoever manages access for: {}", right.grant(namespace));
+    let next = format!("ask whoever manages access for: {}", right.grant(namespace, user));
     super::Failure { missing: Some(right), ..failure.next(next) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_lacks_a_right_is_named_where_a_shell_takes_the_name_as_it_is() {
+        let message = "pods is forbidden: User \"jane@example.com\" cannot list resource \"pods\" in API group \"\"";
+        assert_eq!(refused_user(message), Some("jane@example.com"));
+        assert_eq!(refused_user("pods is forbidden"), None);
+        let right = Right::need("list", "", "pods");
+        assert!(
+            right
+                .grant(Some("prod"), refused_user(message))
+                .ends_with("--role=cutover-list-pods --user=jane@example.com -n prod")
+        );
+        assert_eq!(subject(Some("system:serviceaccount:ci:deployer")), "--serviceaccount=ci:deployer");
+        for name in ["$(reboot)", "a b", "", "x\u{1b}[2J"] {
+            assert_eq!(subject(Some(name)), "--user=USER", "{name:?}");
+        }
+    }
 }

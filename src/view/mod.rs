@@ -8,13 +8,16 @@ use serde::Deserialize;
 
 use crate::api::condition::types;
 use crate::api::cutover::Release;
+use crate::api::decision::Verb;
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{
-    Closing, CutoverRun, DecisionRecord, Ending, GateRecord, Moment, ObservationClock, Question, RunState, RunStatus,
-    ServiceSwitch, StepState, SwitchRecord,
+    Closing, CutoverRun, DecisionRecord, Ending, GateRecord, GateRole, Moment, ObservationClock, Question, RunState,
+    RunStatus, ServiceSwitch, StepState, SwitchRecord, TrialVerdict,
 };
 use crate::api::trail::{ImageRecord, Outbox};
+use crate::api::trigger::Until;
+use crate::journal::{ACCEPTED, later};
 use crate::plan::{Plan, PlanSide};
 
 mod after;
@@ -29,6 +32,9 @@ pub use phases::Stretch;
 pub use steps::{Branch, Node, Step};
 pub use subject::step_of;
 pub use triggers::{Limit, Trigger};
+
+/// Trials that change nothing else are written down at most so often (DESIGN §6).
+const WRITTEN: Duration = Duration::from_secs(10);
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -279,6 +285,58 @@ impl<'a> Run<'a> {
     pub fn needs_people(&self) -> bool {
         let unknown = self.executions.iter().any(|s| s.state == Some(StepState::Unknown));
         !self.phase.is_over() && (self.question.is_some() || self.gate.is_some() || unknown)
+    }
+
+    /// The last time that the operator has looked at the triggers, where that is too long ago: each trial is overdue by more
+    /// than two others, and by more than the time that it may take until a trial is written down.
+    pub fn unwatched_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let watches = self.phase.after_switch() && self.phase != Phase::Completed && self.ending.is_none();
+        let looked_at = |t: &&Trigger| {
+            t.fired.is_none() && !t.dismissed && t.verdict.is_some_and(|v| v != TrialVerdict::Inconclusive)
+        };
+        let trials =
+            self.triggers.iter().filter(|_| watches).filter(looked_at).filter_map(|t| Some((t.last?, t.every?)));
+        let mut last = None;
+        for (at, every) in trials {
+            let late = Duration::from_millis(every.as_millis().max(WRITTEN.as_millis()).saturating_mul(3));
+            if later(at, late) >= now {
+                return None;
+            }
+            last = last.max(Some(at));
+        }
+        last
+    }
+
+    /// Who has approved a gate in a role: also while the run is suspended, in which no gate counts them yet.
+    pub fn approved<'r>(&'r self, gate: &'r Gate, role: &'r GateRole) -> Vec<&'r str> {
+        let counts = |d: &&DecisionRecord| {
+            d.decision == Verb::Approve
+                && d.result == ACCEPTED
+                && d.gate.as_deref() == Some(gate.name)
+                && d.role.as_ref() == Some(&role.name)
+                && d.token.as_ref() == Some(&gate.open.token)
+        };
+        let mut by: Vec<&str> = role.by.iter().map(String::as_str).collect();
+        for d in self.decisions.iter().filter(counts) {
+            if !by.contains(&d.by.as_str()) {
+                by.push(&d.by);
+            }
+        }
+        by
+    }
+
+    /// Whether steps and observation are held, by a person or by the Cutover.
+    pub fn is_suspended(&self) -> bool {
+        let held = |c: &Condition| c.type_ == types::SUSPENDED && c.status == "True";
+        self.suspended.is_some() || self.conditions.iter().any(held)
+    }
+
+    /// Whether the trials of a trigger are over.
+    pub fn is_disarmed(&self, trigger: &Trigger) -> bool {
+        match self.phase {
+            Phase::Completed => self.closed || trigger.until != Until::Retired || self.is_retired(),
+            phase => phase.is_over() || self.ending.is_some(),
+        }
     }
 
     /// The command that shows the run.

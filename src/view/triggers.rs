@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
 use crate::api::trail::TrialRecord;
-use crate::api::trigger::{self, Severity, Watched};
+use crate::api::trigger::{self, Severity, Until, Watched};
 use crate::plan::Plan;
 
 /// A trigger that was armed.
@@ -19,6 +20,10 @@ pub struct Trigger<'a> {
     pub trials: u64,
     /// When the last one was due.
     pub last: Option<Timestamp>,
+    /// How often one is due; none where samples and states of pods are looked at as they come.
+    pub every: Option<Duration>,
+    /// Until when it is looked at.
+    pub until: Until,
     /// How it was judged.
     pub verdict: Option<TrialVerdict>,
     pub saw: Option<&'a str>,
@@ -63,8 +68,11 @@ impl<'a> Limit<'a> {
 }
 
 impl<'a> Trigger<'a> {
-    fn of(record: &'a TriggerRecord, planned: Option<&'a trigger::Trigger>) -> Self {
+    fn of(record: &'a TriggerRecord, planned: Option<&'a trigger::Trigger>, every: Option<Duration>) -> Self {
+        let of_pods = planned.is_none_or(|t| matches!(t.watches.one(), Ok(Watched::Pods(_))));
         Self {
+            every: planned.and_then(|t| t.every).or(every).filter(|_| !of_pods),
+            until: planned.and_then(|t| t.until).unwrap_or_default(),
             name: &record.name,
             severity: planned.map(|t| t.severity.unwrap_or_default()),
             armed: record.armed_at,
@@ -96,5 +104,9 @@ impl<'a> Trigger<'a> {
 /// The triggers of a journal.
 pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>> {
     let planned = |name: &str| plan?.observe.triggers.iter().find(|t| t.name == name);
-    journal.triggers.iter().map(|record| Trigger::of(record, planned(&record.name))).collect()
+    journal
+        .triggers
+        .iter()
+        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every)))
+        .collect()
 }

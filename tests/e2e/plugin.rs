@@ -52,7 +52,7 @@ fn a_person_looks_and_rolls_back() {
         let told = t.plugin(JANE, &["status", "shop"]).await?.with(0)?;
         told.says(&["rolled back to blue", "carts are empty", "Rollback by jane@example.com"])?;
         // What is refused says so, by its exit code, too.
-        t.plugin(JANE, &["suspend", "shop"]).await?.with(1)?.says(&["refused"])?;
+        t.plugin(JANE, &["suspend", "shop"]).await?.with(1)?.says(&["run shop-1 is over"])?;
         t.plugin(JANE, &["retry", "shop", "--yes"]).await?.with(0)?.says(&["accepted"])?;
         t.run_until("shop", "the second run", secs(30), |run| {
             Ok((run.metadata.name.as_deref() == Some("shop-2")).then_some(()))
@@ -61,7 +61,7 @@ fn a_person_looks_and_rolls_back() {
         t.phase("shop", Phase::Observing, 40).await?;
         let told = t.plugin(JANE, &["status", "shop-1"]).await?.with(0)?;
         told.says(&["rolled back to blue"])?;
-        t.plugin(JANE, &["rollback", "run/shop-1", "--yes"]).await?.with(1)?.says(&["refused"])?;
+        t.plugin(JANE, &["rollback", "run/shop-1", "--yes"]).await?.with(1)?.says(&["run shop-1 is over"])?;
         Ok(())
     });
 }

@@ -42,6 +42,6 @@ words! {
         "A metric gives no verdict, so the observation holds.",
         "Look at Prometheus and at the query of the trigger that the message names.";
     SUSPENDED = "Suspended",
-        "`spec.suspend` holds steps and observation; triggers and rollbacks go on.",
-        "Set `spec.suspend` to false.";
+        "`spec.suspend`, or a person's Suspend, holds steps and observation; triggers and rollbacks go on.",
+        "Set `spec.suspend` to false; after a person's Suspend: `kubectl cutover resume`.";
 }

@@ -74,7 +74,7 @@ impl Bundle {
         let found = find(&session.cluster, self.name.as_deref()).await?;
         let reading = read::around(&session.cluster, found).await?;
         let now = Timestamp::now();
-        let status = model::Status::of(&reading, &session.flags());
+        let status = model::Status::of(&reading, &session.flags(), now);
         let look = Look { colour: false, unicode: true, width: None };
         let mut collected = collect::all(&session.cluster, &reading, &self.operator_namespace, self.tail).await;
         let text = redact::text(&page::page(&status, look, now).show(look));

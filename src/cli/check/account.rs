@@ -197,7 +197,7 @@ fn of_rights(ns: &str, allowed: &[String], denied: &[String], speaks: bool) -> L
             format!("you may {}, and yet create no CutoverDecision, which says it{not}", allowed.join(", ")),
             format!(
                 "ask whoever manages access for: {}",
-                Right::wish("create", OURS, "cutoverdecisions").grant(Some(ns))
+                Right::wish("create", OURS, "cutoverdecisions").grant(Some(ns), None)
             ),
         ),
         ([], _) => Line::ok(YOUR_RIGHTS, "you may look and do nothing else".to_owned()),

@@ -130,7 +130,7 @@ fn of_other(found: &[(String, Vec<String>)], operator: Option<&str>) -> Line {
         (None, _, Some(operator)) => Line::warning(
             OTHER_INSTALLATION,
             format!("an installation is there, with operator {operator}"),
-            "upgrade that one: helm upgrade cutover charts/cutover -n cutover-system --wait",
+            "upgrade that one: helm upgrade cutover charts/cutover -n cutover-system --reset-then-reuse-values --wait",
         ),
         (None, [], None) => Line::ok(OTHER_INSTALLATION, "no other installation is in the cluster"),
         (None, _, None) => Line::warning(

@@ -37,8 +37,8 @@ pub(crate) mod sides;
 mod sides_tests;
 pub(crate) mod topics;
 
-use facts::Facts;
-use model::{Line, Report};
+use facts::{Facts, Planned};
+use model::{Line, Report, State};
 use operator::Place;
 
 const CUTOVER: Right = Right::wish("get", OURS, "cutovers");
@@ -184,6 +184,27 @@ impl Check {
         }
         Ok(lines)
     }
+}
+
+/// What keeps the next run of a Cutover from starting, or from an end: the failed lines about what stands around it.
+pub(crate) fn in_the_way(
+    cutover: &Cutover,
+    all: &[Cutover],
+    planned: &Planned,
+    facts: &Facts,
+    now: Timestamp,
+) -> Vec<Line> {
+    let mut lines = sides::services(cutover, facts);
+    // A Service that is wrong makes the sides wrong, too.
+    let served = lines.iter().all(|l| l.state != State::Failed);
+    lines.extend(sides::claimed(cutover, all));
+    lines.extend(sides::workloads(cutover, facts));
+    if served {
+        lines.extend(sides::sides(cutover, Some(planned), facts, now));
+    }
+    lines.extend(planned.plan.as_ref().ok().and_then(|plan| sides::unstarted(cutover, plan, facts)));
+    lines.retain(|l| l.state == State::Failed);
+    lines
 }
 
 /// The lines about one Cutover.

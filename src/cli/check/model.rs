@@ -66,7 +66,7 @@ impl Line {
         let place = namespace.map_or("in the whole cluster".to_owned(), |n| format!("in namespace {n}"));
         Self {
             missing: Some(right.to_string()),
-            remedy: Some(format!("ask whoever manages access for: {}", right.grant(namespace))),
+            remedy: Some(format!("ask whoever manages access for: {}", right.grant(namespace, None))),
             ..Self::new(topic, State::Unknown, format!("{}: you may not {right} {place}", what.as_ref()))
         }
     }

@@ -88,8 +88,8 @@ fn none(ns: &str) -> Line {
     Line::failed(
         OPERATOR_RUNNING,
         format!("there is no Deployment {NAME} in namespace {ns}: nothing drives Cutovers"),
-        "helm install cutover charts/cutover -n cutover-system --create-namespace --wait (or kubectl apply --server-side -k \
-         deploy)",
+        "helm install cutover charts/cutover -n cutover-system --create-namespace --wait --set image.repository=IMAGE, with the \
+         place of your image (docs/install.md has the way without Helm)",
     )
 }
 
@@ -156,7 +156,7 @@ fn version(deployment: &Deployment, ns: &str) -> Line {
         (Some(a), Some(b)) if a < b => Line::warning(
             OPERATOR_VERSION,
             format!("the operator is older ({theirs}) than this plugin ({mine})"),
-            "upgrade it: helm upgrade cutover charts/cutover -n cutover-system --wait",
+            "upgrade it: helm upgrade cutover charts/cutover -n cutover-system --reset-then-reuse-values --wait",
         ),
         (Some(_), Some(_)) => Line::warning(
             OPERATOR_VERSION,

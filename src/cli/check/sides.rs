@@ -12,7 +12,7 @@ use crate::api::cutover::Cutover;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::cli::cluster::Seen;
 use crate::endpoints::{check, why};
-use crate::plan::{Plan, PlanSide};
+use crate::plan::{Action, Plan, PlanSide, Stage};
 use crate::world::World;
 
 /// Lines shown of what the sides are refused for.
@@ -114,12 +114,13 @@ pub(crate) fn workloads(cutover: &Cutover, facts: &Facts) -> Vec<Line> {
                 lines.push(line);
             }
         } else if facts.workload(named).is_none() {
-            let service = cutover.spec.services.first().map(|s| s.name.clone()).unwrap_or_default();
             lines.push(Line::failed(
                 WORKLOADS,
                 format!("{shown} of {} does not exist", side.name),
                 format!(
-                    "apply it, or correct spec.sides; kubectl cutover init {service} -n {ns} prints a second Deployment"
+                    "apply it, or correct spec.sides; it is the workload of the other side under its own name, with {} in \
+                     spec.selector and in the labels of its pods",
+                    side.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
                 ),
             ));
         }
@@ -190,6 +191,29 @@ fn ready(cutover: &Cutover, plan: &Plan, world: &World, facts: &Facts) -> Vec<Li
         }
     }
     lines
+}
+
+/// Whether nobody starts pods of the target: it stands at 0, no run remembers how many it had, and no step of the run may
+/// scale it up.
+pub(crate) fn unstarted(cutover: &Cutover, plan: &Plan, facts: &Facts) -> Option<Line> {
+    let (ns, target) = (cutover.namespace().unwrap_or_default(), &plan.target);
+    let empty = |w: &WorkloadRef| facts.workload(w).is_some_and(|view| view.wanted == 0);
+    if target.workloads.is_empty() || !target.workloads.iter().all(empty) {
+        return None;
+    }
+    let remembered = cutover.status.as_ref().is_some_and(|s| s.retired.contains_key(&target.name));
+    let mut first = plan.steps.iter().filter(|s| matches!(s.stage, Stage::Preflight | Stage::Prepare));
+    if remembered || first.any(|s| s.parts().iter().any(|p| matches!(p.action, Action::Scale(_) | Action::Job(_)))) {
+        return None;
+    }
+    let scale = |w: &WorkloadRef| {
+        format!("kubectl scale {}/{} -n {ns} --replicas=N", format!("{:?}", w.kind).to_lowercase(), w.name)
+    };
+    let what = format!(
+        "{} stands at 0 replicas, and no run remembers how many it had: the run would wait for pods that nobody starts",
+        target.name
+    );
+    Some(Line::failed(SIDE_READY, what, target.workloads.iter().map(scale).collect::<Vec<_>>().join(" && ")))
 }
 
 /// Why a pod of the side is not ready.

@@ -198,3 +198,44 @@ fn an_older_word_of_the_operator_is_none() {
     let line = sides::accepted(&stale, Some(&planned(&stale)));
     assert!(line.message.contains("it would be refused: spec.services"), "{line:?}");
 }
+
+#[test]
+fn what_keeps_a_run_from_starting_is_told_before_it_is_asked_for() {
+    let ids = |shop: &Cutover, all: &[Cutover], facts: &Facts| {
+        let lines = super::in_the_way(shop, all, &planned(shop), facts, Timestamp::UNIX_EPOCH);
+        assert!(lines.iter().all(|l| l.state == State::Failed && l.remedy.is_some()), "{lines:#?}");
+        lines.iter().map(|l| l.id).collect::<Vec<_>>()
+    };
+    let shop = cutover("shop", json!({}));
+    let alone = std::slice::from_ref(&shop);
+    assert_eq!(ids(&shop, alone, &facts()), [] as [&str; 0]);
+    let both = [shop.clone(), cutover("other", json!({}))];
+    assert_eq!(ids(&shop, &both, &facts()), [topics::SERVICE_CLAIMED_TWICE.id]);
+    let mut f = facts();
+    f.deployments = Seen::Known(vec![object(deployment("blue", json!({"app": "web"})))]);
+    assert_eq!(ids(&shop, alone, &f), [topics::WORKLOADS.id]);
+    let mut f = facts();
+    f.services = Seen::Known(vec![]);
+    assert_eq!(ids(&shop, alone, &f), [topics::SERVICES.id], "told once");
+}
+
+#[test]
+fn a_target_that_nobody_starts_is_told_unless_a_run_or_a_step_does_it() {
+    let mut f = facts();
+    let mut green = deployment("green", json!({"app": "web", "side": "green"}));
+    green["spec"]["replicas"] = json!(0);
+    f.deployments = Seen::Known(vec![object(deployment("blue", json!({"app": "web"}))), object(green)]);
+    let told = |shop: &Cutover, f: &Facts| {
+        sides::unstarted(shop, planned(shop).plan.as_ref().expect("a plan"), f).map(|l| l.remedy.unwrap_or_default())
+    };
+    let shop = cutover("shop", json!({}));
+    assert_eq!(told(&shop, &f).as_deref(), Some("kubectl scale deployment/web-green -n prod --replicas=N"));
+    assert_eq!(told(&shop, &facts()), None);
+    let mut remembered = shop;
+    let retired = json!({"green": {"Deployment/web-green": 2}});
+    remembered.status.as_mut().expect("a status").retired = object(retired);
+    assert_eq!(told(&remembered, &f), None);
+    let step = json!({"name": "up", "scale": {"side": "Target", "replicas": 2}});
+    let scales = cutover("shop", json!({"phases": {"prepare": {"steps": [step]}}}));
+    assert_eq!(told(&scales, &f), None);
+}

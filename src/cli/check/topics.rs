@@ -99,10 +99,11 @@ topics! {
     POLICIES_BOUND = "policies-bound", Policies,
         "The three admission policies stand, are bound without exception, deny, are those of this version, and name the \
          operator that is installed.",
-        "`kubectl apply --server-side -k deploy/admission`, or upgrade the chart.";
+        "Installed with Helm: upgrade the chart. Otherwise: `kubectl apply --server-side -k deploy/admission`.";
     POLICIES_PROVEN = "policies-proven", Policies,
         "A forged approval, sent as a dry run, is denied by the policy. Nothing is stored.",
-        "The policy is missing, not bound or weakened: `kubectl apply --server-side -k deploy/admission`.";
+        "The policy is missing, not bound or weakened. Installed with Helm: upgrade the chart. Otherwise: `kubectl apply \
+         --server-side -k deploy/admission`.";
     OPERATOR_RUNNING = "operator-running", Operator,
         "The Deployment `cutover-operator` stands, and its pods are ready. One that is not ready says why in its log and \
          under `/readyz`.",
@@ -127,7 +128,8 @@ topics! {
         "Give it the right: the line has the command. `kubectl cutover init` prints a Role with all of them.";
     YOUR_RIGHTS = "your-rights", You,
         "What you may do yourself: release, decide about a run, approve in which role.",
-        "Ask whoever manages access; `deploy/tenant/people.yaml` has a Role for each part.";
+        "Ask whoever manages access: `kubectl create rolebinding NAME --role=ROLE --user=USER -n NAMESPACE`. `kubectl cutover \
+         init` prints a Role for each part, as `deploy/tenant/people.yaml` has them.";
     PROMETHEUS = "prometheus", Metrics,
         "The Prometheus of the Cutover answers a query, as far as that can be tried from outside: through the API server's \
          proxy, where it is a Service.",
@@ -147,7 +149,9 @@ topics! {
         "Name each Service in one Cutover only.";
     WORKLOADS = "workloads", Cutover,
         "Each workload of both sides exists.",
-        "Apply it, or correct its name in `spec.sides`; `kubectl cutover init` prints the second Deployment.";
+        "Apply it, or correct its name in `spec.sides`. It is the workload of the other side under its own name, with the \
+         side's label in `spec.selector` and in the labels of its pods. (`kubectl cutover init` prints one for a Service that no \
+         Cutover switches yet.)";
     SIDES = "sides", Cutover,
         "Each Service would find the listed workloads on either side, and no other pods. The same is checked at the start of \
          each run.",

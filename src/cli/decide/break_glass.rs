@@ -10,10 +10,11 @@ use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::refused;
 use super::say::{self, Answer, Word};
 use crate::act::by_hand;
 use crate::api::decision::Verb;
-use crate::api::run::{RunState, SwitchState};
+use crate::api::run::SwitchState;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::find::Found;
 use crate::cli::output;
@@ -49,30 +50,20 @@ pub(crate) struct Restored {
     said: String,
 }
 
-/// Whether there is anything to put back.
+/// Whether there is anything to put back. A rollback that has begun and was left by the operator is no reason against it.
 ///
 /// # Errors
-/// There is not.
-pub(super) fn check(found: &Found) -> Result<(), Failure> {
-    let name = found.cutover.name_any();
-    let status = found.run.as_ref().and_then(|r| r.status.as_ref());
-    let Some(status) = status else { return Err(super::no_run(found)) };
-    if status.phase.is_over() || status.state == RunState::Closed {
-        return Err(Failure::new(format!(
-            "the run is over ({}), so it cannot be rolled back any more",
-            status.phase.as_str()
-        ))
-        .next(format!("kubectl cutover status {name}"))
-        .exit(Exit::Failed));
+/// There is not: why, and the whole command that does what was meant.
+pub(super) fn check(found: &Found, flags: &str) -> Result<(), Failure> {
+    let Some(status) = found.run.as_ref().and_then(|r| r.status.as_ref()) else { return Err(super::no_run(found)) };
+    let begun = status.ending.is_some() && status.switch.as_ref().is_some_and(|s| s.restored_at.is_none());
+    match begun && !status.phase.is_over() {
+        true => Ok(()),
+        false => refused::check(Verb::Rollback, found, flags),
     }
-    if status.switch.is_none() {
-        return Err(Failure::new("nothing has been switched, so users are where they were")
-            .next(format!("kubectl cutover abort {name}"))
-            .exit(Exit::Failed));
-    }
-    Ok(())
 }
 
+/// Records the decision, waits for an operator, and puts the selectors back where none answers.
 pub(super) async fn roll_back(session: &Session, found: &Found, comment: Option<String>) -> Result<Exit, Failure> {
     match said(session, found, comment).await {
         Ok(answer @ (Answer::Accepted { .. } | Answer::Refused { .. })) => {
@@ -146,8 +137,34 @@ fn page(done: &[Restored]) -> Page {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::cli::fixtures::{HOSTILE, shown};
+    use crate::cli::fixtures::{HOSTILE, at, cutover, observing, run, shown};
+
+    #[test]
+    fn a_rollback_that_the_operator_has_left_is_taken_further() {
+        let found = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut status = observing();
+            change(&mut status);
+            let runs = vec![run(2, "2.4.0", Some(status))];
+            Found { cutover: cutover("2.4.0", json!({})), run: runs.last().cloned(), runs }
+        };
+        let ending = json!({"phase": "RolledBack", "reason": "Decision", "message": "m", "at": at(9)});
+        let flags = " -n prod";
+        assert_eq!(check(&found(&|_| {}), flags), Ok(()));
+        assert_eq!(check(&found(&|s| s["ending"] = ending.clone()), flags), Ok(()));
+        let restored = check(
+            &found(&|s| {
+                s["ending"] = ending.clone();
+                s["switch"]["restoredAt"] = json!(at(9));
+            }),
+            flags,
+        );
+        assert!(restored.is_err_and(|f| f.says.contains("ending already")));
+        let over = check(&found(&|s| s["phase"] = json!("RolledBack")), flags).expect_err("over");
+        assert_eq!(over.next.as_deref(), Some("kubectl cutover status web -n prod"));
+    }
 
     #[test]
     fn each_service_says_whether_its_users_are_back() {

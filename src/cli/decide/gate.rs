@@ -11,7 +11,7 @@ use crate::cli::ask;
 use crate::cli::cluster::Cluster;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::global::Global;
-use crate::cli::rights::OURS;
+use crate::cli::rights::{OURS, subject};
 use crate::cli::session::Session;
 use crate::cli::status::model::{self, Status};
 use crate::cli::status::{page, read};
@@ -33,10 +33,11 @@ impl Gate {
     pub(crate) async fn run(self, global: &Global, verb: Verb) -> Result<Exit, Failure> {
         let session = Session::open(global, &RIGHTS).await?;
         let reading = read::read(&session.cluster, self.say.name.as_deref()).await?;
-        let status = Status::of(&reading, &session.flags());
+        let status = Status::of(&reading, &session.flags(), Timestamp::now());
         let Some(gate) = status.gate.clone() else {
-            return Err(Failure::new(format!("no gate of {} waits: {}", status.cutover, status.answer))
-                .next(format!("kubectl cutover status {}{}", status.cutover, session.flags()))
+            let next = status.next.clone();
+            return Err(Failure::new(format!("no gate of {} waits: {}", status.cutover, status.says()))
+                .next(next.unwrap_or_else(|| format!("kubectl cutover status {}{}", status.cutover, session.flags())))
                 .exit(Exit::Failed));
         };
         if let Some(token) = self.token.as_ref().filter(|t| **t != gate.token) {
@@ -94,17 +95,28 @@ async fn own_role(session: &Session, cutover: &str, gate: &model::Gate, verb: Ve
             verb_word(verb),
             missing.join(", ")
         ))
-        .next(format!(
-            "ask whoever manages access for the verb {} on cutovers.cutover.dev/{} in namespace {}",
-            verb_word(verb),
+        .next(ask_for(
+            session,
+            verb,
             missing.first().map_or("ROLE", String::as_str),
-            session.namespace(),
+            &session.cluster.whoami().await?,
         ))),
         some => {
             Err(Failure::new(format!("you may act in several roles: {}", some.join(", ")))
                 .next("choose one with --role"))
         }
     }
+}
+
+/// What somebody who manages access is asked for.
+fn ask_for(session: &Session, verb: Verb, role: &str, me: &str) -> String {
+    let ns = session.namespace();
+    format!(
+        "ask whoever manages access for the verb {} on cutovers.cutover.dev/{role} in namespace {ns}; where the Role of \
+         kubectl cutover init stands: kubectl create rolebinding cutover-approve-{role} --role=cutover-approve-{role} {} -n {ns}",
+        verb_word(verb),
+        subject(Some(me)),
+    )
 }
 
 fn verb_word(verb: Verb) -> String {

@@ -17,6 +17,7 @@ use super::output;
 use super::rights::{OURS, Right};
 use super::session::Session;
 use super::status::model::Status;
+use super::status::question::{self, Question};
 use super::status::{page, read};
 use super::text::{Glyph, Line, Page, Tone, time};
 use crate::api::decision::{Resolution, Verb};
@@ -25,14 +26,17 @@ use crate::view;
 
 pub(crate) mod break_glass;
 mod gate;
+mod refused;
 pub(crate) mod say;
 mod touched;
 
 pub(crate) use break_glass::RIGHTS as BREAK_GLASS_RIGHTS;
 pub(crate) use gate::{Gate, may};
-pub(crate) use touched::{changes, touched};
+pub(crate) use refused::refused;
+pub(crate) use touched::{changes, leads_back, touched};
 
 use say::{Answer, Word};
+use touched::answered;
 
 /// What every decision may ask. The verb itself is a right on `cutovers/run` or `cutovers/ROLE`, which the admission policy
 /// asks for.
@@ -145,6 +149,7 @@ impl Say {
     pub(crate) async fn run(self, global: &Global, verb: Verb) -> Result<Exit, Failure> {
         let session = Session::open(global, &RIGHTS).await?;
         let found = find(&session.cluster, self.name.as_deref()).await?;
+        refused::check(verb, &found, &session.flags())?;
         self.prepare(&session, &found, verb)?;
         finish(&session, &found, Word::of(verb, self.how.comment.clone()), self.how.wait).await
     }
@@ -156,9 +161,10 @@ impl Say {
         let (name, run) = (found.cutover.name_any(), run.name_any());
         let place = format!("{}/{name}{}", session.namespace(), session.cluster.context_flag());
         eprint!("{}", about(verb, &run, &place, &lines).show(session.look));
-        let final_ = lines.iter().any(|l| l.contains("has no undo"));
         match verb {
-            Verb::Rollback | Verb::Abort if final_ => ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes),
+            Verb::Rollback | Verb::Abort if is_final(&lines) => {
+                ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes)
+            }
             Verb::Suspend | Verb::Resume | Verb::Revalidate => Ok(()),
             _ => ask::confirm(&format!("{verb:?}?"), self.how.yes),
         }
@@ -172,6 +178,28 @@ fn lines(run: &CutoverRun, verb: Verb) -> Vec<String> {
         (Some(seen), Some(journal)) => touched(&seen, journal, plan.as_ref(), verb),
         _ => vec![],
     }
+}
+
+/// The same of an answer to a question.
+pub(crate) fn effects(run: &CutoverRun, question: &Question, outcome: &str) -> Vec<String> {
+    let plan = view::plan_of(run);
+    match (view::Run::of(run, plan.as_ref()), &run.status) {
+        (Some(seen), Some(journal)) => answered(&seen, journal, plan.as_ref(), question, outcome),
+        _ => vec![],
+    }
+}
+
+/// Whether something of it cannot be taken back.
+fn is_final(lines: &[String]) -> bool {
+    lines.iter().any(|l| l.contains("has no undo"))
+}
+
+/// `resolve NAME decision`, and nobody asks.
+fn no_question(status: &Status, flags: &str) -> Failure {
+    let next = status.next.clone().unwrap_or_else(|| format!("kubectl cutover status {}{flags}", status.cutover));
+    Failure::new(format!("no question of {} waits for a decision: {}", status.cutover, status.says()))
+        .next(next)
+        .exit(Exit::Failed)
 }
 
 /// What is shown before a word is said.
@@ -191,7 +219,7 @@ impl Rollback {
         }
         let session = Session::open(global, &BREAK_GLASS_RIGHTS).await?;
         let found = find(&session.cluster, self.say.name.as_deref()).await?;
-        break_glass::check(&found)?;
+        break_glass::check(&found, &session.flags())?;
         self.say.prepare(&session, &found, Verb::Rollback)?;
         break_glass::roll_back(&session, &found, self.say.how.comment.clone()).await
     }
@@ -201,10 +229,22 @@ impl Resolve {
     pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
         let session = Session::open(global, &RIGHTS).await?;
         let reading = read::read(&session.cluster, Some(&self.name)).await?;
-        let model = Status::of(&reading, &session.flags());
+        let model = Status::of(&reading, &session.flags(), Timestamp::now());
         eprint!("{}", page::page(&model, session.look, Timestamp::now()).show(session.look));
         let outcome = self.outcome.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
-        ask::confirm(&format!("Say of {}: {outcome}?", self.step), self.how.yes)?;
+        let question = model.question.as_ref().filter(|q| q.about == self.step);
+        if question.is_none() && self.step == question::DECISION {
+            return Err(no_question(&model, &session.flags()));
+        }
+        let run = reading.found.run.as_ref().ok_or_else(|| no_run(&reading.found))?;
+        let lines = question.map(|q| effects(run, q, &outcome)).unwrap_or_default();
+        let place = format!("{}/{}{}", session.namespace(), model.cutover, session.cluster.context_flag());
+        eprint!("\n{}", about(Verb::Resolve, &run.name_any(), &place, &lines).show(session.look));
+        let asked = format!("Say of {}: {outcome}?", self.step);
+        match is_final(&lines) {
+            true => ask::confirm_by_name(&asked, &run.name_any(), self.how.yes)?,
+            false => ask::confirm(&asked, self.how.yes)?,
+        }
         let word = Word {
             step: Some(self.step),
             outcome: Some(self.outcome.into()),
@@ -290,6 +330,19 @@ mod tests {
             let name = format!("decide-{verb:?}").to_lowercase();
             fixtures::of_page(&name, &about(verb, "web-2", "prod/web", &lines));
         }
+        let mut asked = observing();
+        asked["question"] = json!({"subject": "trigger/errors", "text": "trigger errors fired", "at": fixtures::at(9),
+            "defaultRollback": true});
+        let asks = fixtures::run(2, "2.4.0", Some(asked));
+        let plan = view::plan_of(&asks);
+        let question = Question::of(&view::Run::of(&asks, plan.as_ref()).expect("begun"), "web", " -n prod");
+        let question = question.expect("a question");
+        // The same lines as before a rollback.
+        let (back, rollback) = (effects(&asks, &question, "failed"), lines(&asks, Verb::Rollback));
+        assert_eq!(back[0], "rolls back to blue");
+        assert_eq!(back[1..], rollback);
+        fixtures::of_page("decide-resolve", &about(Verb::Resolve, "web-2", "prod/web", &back));
+        assert_eq!(effects(&asks, &question, "succeeded"), ["goes on, and looks at trigger errors no more"]);
         fixtures::of_page("decide-hostile", &about(Verb::Rollback, HOSTILE, HOSTILE, &[HOSTILE.to_owned()]));
     }
 

@@ -3,7 +3,9 @@
 use crate::api::decision::Verb;
 use crate::api::restore::Connections;
 use crate::api::run::{RunStatus, StepState};
+use crate::cli::status::question::{self, Question};
 use crate::decide::undo_due;
+use crate::journal::question::Subject;
 use crate::plan::{Action, Plan, PlanStep};
 use crate::view;
 
@@ -33,6 +35,32 @@ pub(crate) fn touched(run: &view::Run, journal: &RunStatus, plan: Option<&Plan>,
         Verb::Revalidate => vec!["makes the checks of the completed run again; changes nothing".to_owned()],
         Verb::Approve | Verb::Reject | Verb::Resolve => vec![],
     }
+}
+
+/// What an answer to a question will touch, a line each: first what it does, then what goes with that.
+pub(crate) fn answered(
+    run: &view::Run,
+    journal: &RunStatus,
+    plan: Option<&Plan>,
+    question: &Question,
+    outcome: &str,
+) -> Vec<String> {
+    let Some(choice) = question.answer(outcome) else { return vec![] };
+    let mut lines = vec![choice.does.clone()];
+    if leads_back(question, outcome) {
+        let undo = Subject::Undo.is_of(journal.question.as_ref());
+        lines.extend(match (undo, run.switch) {
+            (true, _) => undos(journal, plan),
+            (false, Some(_)) => touched(run, journal, plan, Verb::Rollback),
+            (false, None) => touched(run, journal, plan, Verb::Abort),
+        });
+    }
+    lines
+}
+
+/// Whether an answer ends the run, or has its steps undone.
+pub(crate) fn leads_back(question: &Question, outcome: &str) -> bool {
+    question.about == question::DECISION && outcome == "failed"
 }
 
 /// Where users go.

@@ -2,10 +2,15 @@
 //! of that differs from a run before.
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use serde::Serialize;
 
-use super::check::facts::{self, Facts};
+use super::check::{
+    self,
+    facts::{self, Facts},
+};
 use super::cluster::{Cluster, Seen};
 use super::decide::may;
 use super::exit::{Exit, Failure};
@@ -14,6 +19,7 @@ use super::global::Global;
 use super::output;
 use super::rights::{OURS, Right, joined};
 use super::session::Session;
+use crate::api::cutover::Cutover;
 use crate::api::decision::Verb;
 use crate::plan::{Action, Plan};
 
@@ -71,10 +77,10 @@ impl PlanOf {
         let facts = Facts::read(cluster, session.namespace()).await?;
         let planned = match facts::planned(cluster, &found.cutover, &facts).await? {
             Seen::Known(planned) => planned,
-            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()))),
+            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()), None)),
         };
         let (name, activate) = (found.cutover.name_any(), found.cutover.spec.activate.as_str());
-        let foreseen = match &planned.plan {
+        let mut foreseen = match &planned.plan {
             Err(refusals) => {
                 let live = facts::live(&found.cutover, &facts);
                 Foreseen::refused(session.namespace(), &name, &live, activate, refusals)
@@ -86,9 +92,12 @@ impl PlanOf {
                 foreseen
             }
         };
+        let all: Vec<Cutover> = cluster.list(Some(session.namespace()), &ListParams::default()).await?;
+        foreseen.in_the_way = check::in_the_way(&found.cutover, &all, &planned, &facts, Timestamp::now());
         let names = [format!("cutover.cutover.dev/{name}")];
         output::print(global.output, session.look, &foreseen, &names, || page::page(&foreseen, session.look))?;
-        let in_order = foreseen.refused.is_empty() && foreseen.dry_runs.iter().all(|d| d.refused.is_none());
+        let in_order = foreseen.refused.is_empty() && foreseen.in_the_way.is_empty();
+        let in_order = in_order && foreseen.dry_runs.iter().all(|d| d.refused.is_none());
         Ok(if in_order { Exit::Done } else { Exit::Failed })
     }
 }
@@ -169,7 +178,7 @@ impl Diff {
         let facts = Facts::read(&session.cluster, session.namespace()).await?;
         let planned = match facts::planned(&session.cluster, &found.cutover, &facts).await? {
             Seen::Known(planned) => planned.plan,
-            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()))),
+            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()), None)),
         };
         let plan = planned.map_err(|refusals| {
             let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();

@@ -10,6 +10,7 @@ use crate::api::one_of::Tagged;
 use crate::api::run::CutoverRun;
 use crate::api::step::UndoWhen;
 use crate::api::trigger::{Severity, Trigger};
+use crate::cli::check::model::Line;
 use crate::cli::decide::changes;
 use crate::plan::{Action, Plan, PlanStep, Refusal};
 use crate::view;
@@ -29,6 +30,8 @@ pub(crate) struct Foreseen {
     pub release: Option<String>,
     /// What the operator would refuse; then nothing would be done.
     pub refused: Vec<String>,
+    /// What keeps the run from starting, or from an end: the failed lines of `check` about this Cutover.
+    pub in_the_way: Vec<Line>,
     pub stages: Vec<Stage>,
     /// Services that are switched together, before `confirm`.
     pub services: Vec<String>,
@@ -139,6 +142,7 @@ impl Foreseen {
             asked_for: plan.target.name == activate,
             release: view::release_name(&plan.release).map(str::to_owned),
             refused: vec![],
+            in_the_way: vec![],
             stages,
             services: plan.services.clone(),
             triggers: plan.observe.triggers.iter().map(watch).collect(),
@@ -161,6 +165,7 @@ impl Foreseen {
             asked_for: true,
             release: None,
             refused: refusals.iter().map(ToString::to_string).collect(),
+            in_the_way: vec![],
             stages: vec![],
             services: vec![],
             triggers: vec![],

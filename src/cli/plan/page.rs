@@ -19,8 +19,10 @@ pub(crate) fn page(plan: &Foreseen, look: Look) -> Page {
         for refusal in &plan.refused {
             page.push(Line::new().text("    ").text(refusal));
         }
+        in_the_way(&mut page, plan);
         return page;
     }
+    in_the_way(&mut page, plan);
     times(&mut page, plan);
     steps(&mut page, plan);
     gates(&mut page, plan);
@@ -57,6 +59,16 @@ pub(crate) fn page(plan: &Foreseen, look: Look) -> Page {
         page.push(Line::new().sign(Tone::Dim, Glyph::Unknown).tone(Tone::Dim, hidden));
     }
     page
+}
+
+/// What `check` would say of it, too.
+fn in_the_way(page: &mut Page, plan: &Foreseen) {
+    for line in &plan.in_the_way {
+        page.push(Line::new().sign(Tone::Bad, Glyph::Bad).text(&line.message));
+        if let Some(remedy) = &line.remedy {
+            page.push(Line::new().text("  ").sign(Tone::Busy, Glyph::Arrow).text(remedy));
+        }
+    }
 }
 
 fn seconds(s: i64) -> String {
@@ -202,6 +214,8 @@ fn brief(value: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::check::model::Line as Check;
+    use crate::cli::check::topics;
     use crate::cli::fixtures::{HOSTILE, observing, over, run, shown};
     use crate::cli::plan::Compared;
     use crate::cli::plan::diff::differences as differ;
@@ -245,7 +259,12 @@ mod tests {
             message: format!("neither template nor from {HOSTILE}"),
             remedy: "say one of them".to_owned(),
         };
-        let plan = Foreseen::refused("prod", "web", "blue", "green", &[refusal]);
+        let mut plan = Foreseen::refused("prod", "web", "blue", "green", &[refusal]);
+        plan.in_the_way.push(Check::failed(
+            topics::SERVICES,
+            "Service web does not exist",
+            "kubectl apply -f web.yaml",
+        ));
         shown("plan-refused", &plan, &page(&plan, Look::plain()));
     }
 
@@ -254,6 +273,7 @@ mod tests {
         let mut plan = foreseen(HOSTILE);
         (plan.cutover, plan.live, plan.target) = (HOSTILE.to_owned(), HOSTILE.to_owned(), HOSTILE.to_owned());
         plan.cannot_be_undone.push(HOSTILE.to_owned());
+        plan.in_the_way.push(Check::failed(topics::SERVICES, HOSTILE, HOSTILE));
         plan.services.push(HOSTILE.to_owned());
         plan.dry_runs = vec![dry_run(HOSTILE, &[HOSTILE], Some(HOSTILE))];
         plan.hidden.push(HOSTILE.to_owned());

@@ -88,7 +88,7 @@ impl Release {
         };
         let seen = look(&session.cluster, &found).await?;
         let changes = change::changes(&found.cutover, found.run.as_ref(), &seen, &wanted)
-            .map_err(|f| Failure { next: f.next.map(|n| n + &session.flags()), ..f })?;
+            .map_err(|f| with_flags(f, &session.flags()))?;
         for warning in &changes.warnings {
             eprintln!("warning: {}", super::text::harmless::line(warning));
         }
@@ -112,6 +112,12 @@ impl Release {
         };
         watch.run(global).await
     }
+}
+
+/// A command that is printed means the same cluster and namespace; a sentence needs no flags.
+fn with_flags(failure: Failure, flags: &str) -> Failure {
+    let next = failure.next.map(|next| if next.starts_with("kubectl ") { next + flags } else { next });
+    Failure { next, ..failure }
 }
 
 async fn look(cluster: &Cluster, found: &Found) -> Result<Seen, Failure> {
@@ -174,5 +180,17 @@ fn print(session: &Session, changes: &Changes) -> Result<(), Failure> {
             let names = [format!("cutover.cutover.dev/{}", changes.cutover)];
             output::print(other, session.look, &changes.model(), &names, || shown::page(changes, &session.flags()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_its_flags_and_a_sentence_has_none() {
+        let next = |text: &str| with_flags(Failure::new("no").next(text), " -n shop").next.unwrap_or_default();
+        assert_eq!(next("kubectl cutover check web"), "kubectl cutover check web -n shop");
+        assert_eq!(next("give --version, --tag or --revision"), "give --version, --tag or --revision");
     }
 }

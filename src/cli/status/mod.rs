@@ -14,6 +14,7 @@ use crate::api::cutover::Cutover;
 mod answer;
 pub(crate) mod model;
 pub(crate) mod page;
+pub(crate) mod question;
 pub(crate) mod read;
 pub(crate) mod sides;
 pub(crate) mod table;
@@ -49,7 +50,7 @@ impl Status {
             }
         }
         let reading = read::read(&session.cluster, self.name.as_deref()).await?;
-        let model = model::Status::of(&reading, &session.flags());
+        let model = model::Status::of(&reading, &session.flags(), now);
         output::print(global.output, session.look, &model, &model.names(), || page::page(&model, session.look, now))?;
         Ok(Exit::Done)
     }
@@ -65,13 +66,23 @@ impl Status {
             } else {
                 format!("namespace {}", session.namespace())
             };
-            eprintln!("{place} has no such Cutover");
+            eprintln!("{}", self.none(&place));
         }
         let names: Vec<String> = rows.iter().map(|r| format!("cutover.cutover.dev/{}", r.cutover)).collect();
         output::print(session.global.output, session.look, &rows, &names, || {
             table::page(&rows, self.all_namespaces, session.look, now)
         })?;
         Ok(Exit::Done)
+    }
+}
+
+impl Status {
+    /// What is said where the table would be empty.
+    fn none(&self, place: &str) -> String {
+        let waits = if self.waiting { " that waits for a person" } else { "" };
+        let age = self.older_than.and_then(|age| jiff::SignedDuration::try_from(age).ok()).map(time::long);
+        let age = age.map(|age| format!(" that has been in its phase for longer than {age}")).unwrap_or_default();
+        format!("{place} has no Cutover{waits}{age}")
     }
 }
 
@@ -92,7 +103,7 @@ mod tests {
         ] {
             let runs = vec![run(1, "2.3.0", Some(over("Completed"))), run(2, "2.4.0", Some(status))];
             let reading = fixtures::reading(cutover("2.4.0", json!({"live": live})), runs);
-            let status = model::Status::of(&reading, " -n prod");
+            let status = model::Status::of(&reading, " -n prod", time(10));
             shown(name, &status, &page::page(&status, Look::plain(), time(10)));
         }
     }
@@ -109,7 +120,7 @@ mod tests {
         let mut cutover = cutover(HOSTILE, json!({"live": format!("green@{HOSTILE}"), "message": HOSTILE}));
         cutover.metadata.name = Some(HOSTILE.to_owned());
         let reading = fixtures::reading(cutover, vec![run(2, HOSTILE, Some(status))]);
-        let status = model::Status::of(&reading, " -n prod");
+        let status = model::Status::of(&reading, " -n prod", time(10));
         shown("status-hostile", &status, &page::page(&status, Look::plain(), time(10)));
     }
 

@@ -1,13 +1,16 @@
 //! PURE. What `status` tells, as data: the schema of `--output json`, and what the page and the live screen are made of.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::answer;
+use super::answer::{Known, answer};
+use super::question::Question;
 use super::read::Reading;
 use super::sides;
+use crate::api::condition::types;
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
 use crate::api::trigger::Severity;
@@ -28,6 +31,11 @@ pub(crate) struct Status {
     pub run: Option<String>,
     /// What happens, why, and what to do, in one sentence.
     pub answer: String,
+    /// The command or commands that go on from here: the end of `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Whether the answer tells of trouble that the phase does not show: nobody watches, or the live side cannot serve.
+    pub alarm: bool,
     /// Whether a person is waited for.
     pub waits_for_person: bool,
     pub phase: Phase,
@@ -98,6 +106,8 @@ pub(crate) struct Gate {
     pub instructions: Option<String>,
     /// What the people are to look at.
     pub checklist: Vec<String>,
+    /// The run is suspended: approvals count, and the gate opens once the run goes on.
+    pub held: bool,
     /// The commands that open it, one for each missing role.
     pub commands: Vec<String>,
 }
@@ -110,19 +120,6 @@ pub(crate) struct Role {
     pub wanted: u32,
     /// Who has approved.
     pub by: Vec<String>,
-}
-
-/// An open question.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Question {
-    /// What it is about: a step, `decision` or `restore`.
-    pub about: String,
-    pub text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// The commands that answer it.
-    pub commands: Vec<String>,
 }
 
 /// Something that comes by itself.
@@ -221,6 +218,19 @@ pub(crate) struct Trigger {
     pub fired: Option<Timestamp>,
     /// Judged so far.
     pub trials: u64,
+    /// Whether it is looked at now.
+    pub watched: Watched,
+}
+
+/// Whether somebody looks at a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Watched {
+    Now,
+    /// It is overdue: the operator is away.
+    Overdue,
+    /// What it saw is of the time when it was.
+    NoMore,
 }
 
 /// How far the observation is.
@@ -244,7 +254,7 @@ pub(crate) struct Stands {
 
 impl Status {
     /// What was read, as it is told. `flags`: what printed commands need behind them (` -n prod`).
-    pub(crate) fn of(reading: &Reading, flags: &str) -> Self {
+    pub(crate) fn of(reading: &Reading, flags: &str, now: Timestamp) -> Self {
         let cutover = &reading.found.cutover;
         let plan = reading.found.run.as_ref().and_then(view::plan_of);
         let run = reading.found.run.as_ref().and_then(|run| view::Run::of(run, plan.as_ref()));
@@ -255,14 +265,18 @@ impl Status {
             Some(run) => (run.phase, run.since),
             None => (told.phase.unwrap_or_default(), told.since),
         };
-        let conditions = run.as_ref().map_or(told.conditions.as_slice(), |r| r.conditions);
-        let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
-        let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
-        let answer = answer(cutover, run.as_ref(), flags);
+        let newer = newer(reading);
+        let sides = sides::of(reading, run.as_ref());
+        let question = run.as_ref().and_then(|r| Question::of(r, &name, flags));
+        let known = Known { cutover, run: run.as_ref(), newer, question: question.as_ref(), sides: &sides, flags, now };
+        let conditions = standing(&known);
+        let answer = answer(&known);
         Self {
             namespace: cutover.namespace().unwrap_or_default(),
             run: run.as_ref().map(|r| r.name.to_owned()),
-            answer: answer.text,
+            answer: answer.text(),
+            alarm: answer.alarm,
+            next: answer.next,
             waits_for_person: run.as_ref().is_some_and(view::Run::needs_people),
             phase,
             since,
@@ -271,24 +285,28 @@ impl Status {
             target: run.as_ref().and_then(|r| r.target.as_ref()).map(|t| t.name.to_owned()),
             target_release: run.as_ref().and_then(|r| r.release.new).map(str::to_owned),
             progress: run.as_ref().and_then(|r| r.progress).map(|p| Progress { done: p.done, all: p.all }),
-            gate: run.as_ref().and_then(|r| r.gate).map(|g| gate(&g, &name, flags)),
-            question: run.as_ref().and_then(|r| question(r, &name, flags)),
+            gate: run.as_ref().and_then(|r| Some(gate(r, &r.gate?, &name, flags))),
+            question,
             deadlines: run.as_ref().map(deadlines).unwrap_or_default(),
             stages: run.as_ref().map(|r| r.stages.iter().map(stage).collect()).unwrap_or_default(),
-            triggers: run.as_ref().map(|r| r.triggers.iter().map(trigger).collect()).unwrap_or_default(),
+            triggers: run.as_ref().map(|r| r.triggers.iter().map(|t| trigger(r, t, now)).collect()).unwrap_or_default(),
             observation: run.as_ref().and_then(|r| r.observation).map(|o| Observation {
                 since: o.since,
                 seen_seconds: o.seen.as_millis() / 1000,
                 wanted_seconds: o.wanted.map(|w| w.as_millis() / 1000),
             }),
-            sides: sides::of(reading, run.as_ref()),
+            sides,
             decisions: run.as_ref().map(|r| r.decisions.iter().map(decided).collect()).unwrap_or_default(),
-            conditions: stands
-                .map(|c| Stands { type_: c.type_.clone(), reason: c.reason.clone(), message: c.message.clone() })
-                .collect(),
+            conditions,
             hidden: hidden(reading),
             cutover: name,
         }
+    }
+
+    /// What happens and why, without what to do.
+    pub(crate) fn says(&self) -> &str {
+        let next = self.next.as_deref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        self.answer.strip_suffix(next.as_str()).unwrap_or(&self.answer)
     }
 
     /// For `--output name`.
@@ -296,6 +314,27 @@ impl Status {
         let run = self.run.iter().map(|r| format!("cutoverrun.cutover.dev/{r}"));
         std::iter::once(format!("cutover.cutover.dev/{}", self.cutover)).chain(run).collect()
     }
+}
+
+/// The newest run, where another one is shown.
+fn newer(reading: &Reading) -> Option<String> {
+    let (shown, newest) = (reading.found.run.as_ref()?, reading.found.runs.last()?);
+    (shown.uid() != newest.uid()).then(|| newest.name_any())
+}
+
+/// The conditions that stand. Once a run is closed, they are those of its Cutover.
+fn standing(known: &Known) -> Vec<Stands> {
+    let told = known.cutover.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let conditions = match known.run {
+        Some(run) if !run.closed || known.newer.is_some() => run.conditions,
+        Some(_) | None => told,
+    };
+    let usual = ["Ready", "Reconciling", "Stalled", "Accepted", "CanRollBack"];
+    let stands = conditions.iter().filter(|c| c.status == "True" && !usual.contains(&c.type_.as_str()));
+    let refused = told.iter().filter(|c| c.type_ == types::ACCEPTED && c.status == "False");
+    let one = |c: &Condition, message: String| Stands { type_: c.type_.clone(), reason: c.reason.clone(), message };
+    let refused = refused.map(|c| one(c, format!("no release can start: {}", c.message)));
+    stands.map(|c| one(c, c.message.clone())).chain(refused).collect()
 }
 
 /// What cannot be shown, and why.
@@ -325,45 +364,26 @@ fn hidden(reading: &Reading) -> Vec<String> {
     foreign.into_iter().chain(rights).collect()
 }
 
-fn gate(gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
-    let missing = |r: &&crate::api::run::GateRole| (r.by.len() as u64) < u64::from(r.wanted);
-    let command = |r: &crate::api::run::GateRole| format!("kubectl cutover approve {cutover} --role {}{flags}", r.name);
+fn gate(run: &view::Run, gate: &view::Gate, cutover: &str, flags: &str) -> Gate {
+    let missing = |r: &&Role| (r.by.len() as u64) < u64::from(r.wanted);
+    let command = |r: &Role| format!("kubectl cutover approve {cutover} --role {}{flags}", r.name);
+    let role = |r: &crate::api::run::GateRole| Role {
+        name: r.name.clone(),
+        wanted: r.wanted,
+        by: run.approved(gate, r).into_iter().map(str::to_owned).collect(),
+    };
+    let roles: Vec<Role> = gate.open.roles.iter().map(role).collect();
     Gate {
         name: gate.name.to_owned(),
         until: gate.open.until,
         token: gate.open.token.clone(),
-        roles: gate
-            .open
-            .roles
-            .iter()
-            .map(|r| Role { name: r.name.clone(), wanted: r.wanted, by: r.by.clone() })
-            .collect(),
         excluded: gate.excluded.map(str::to_owned),
         instructions: gate.instructions.map(str::to_owned),
         checklist: gate.checklist.to_vec(),
-        commands: gate.open.roles.iter().filter(missing).map(command).collect(),
+        held: run.is_suspended(),
+        commands: roles.iter().filter(missing).map(command).collect(),
+        roles,
     }
-}
-
-fn question(run: &view::Run, cutover: &str, flags: &str) -> Option<Question> {
-    let command = |outcome: &str, step: &str| format!("kubectl cutover resolve {cutover} {step} {outcome}{flags}");
-    if let Some(q) = run.question {
-        let (about, outcomes): (&str, &[&str]) = match q.subject.as_str() {
-            "restore" => ("restore", &["undo-first", "stop-target", "wait"]),
-            _ => ("decision", &["succeeded", "failed"]),
-        };
-        let commands = outcomes.iter().map(|o| command(o, about)).collect();
-        return Some(Question { about: about.into(), text: q.text.clone(), until: q.until, commands });
-    }
-    let unknown =
-        run.executions.iter().find(|s| s.state == Some(StepState::Unknown)).filter(|_| !run.phase.is_over())?;
-    let text = unknown.message.unwrap_or("its result was lost");
-    Some(Question {
-        about: unknown.name.to_owned(),
-        text: format!("what step {} did is not known: {text}", unknown.name),
-        until: None,
-        commands: ["succeeded", "failed"].iter().map(|o| command(o, unknown.name)).collect(),
-    })
 }
 
 fn deadlines(run: &view::Run) -> Vec<Deadline> {
@@ -427,8 +447,14 @@ fn decided(d: &crate::api::run::DecisionRecord) -> Decided {
     }
 }
 
-fn trigger(t: &view::Trigger) -> Trigger {
+fn trigger(run: &view::Run, t: &view::Trigger, now: Timestamp) -> Trigger {
+    let watched = match run.unwatched_since(now) {
+        _ if run.is_disarmed(t) => Watched::NoMore,
+        Some(_) => Watched::Overdue,
+        None => Watched::Now,
+    };
     Trigger {
+        watched,
         name: t.name.to_owned(),
         severity: t.severity.unwrap_or_default(),
         saw: t.saw.map(str::to_owned),

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::model::{Decided, Gate, Status, Step, Trigger};
+use super::model::{Decided, Gate, Status, Step, Trigger, Watched};
+use super::question::{Choice, Question};
 use super::sides::{Side, Workload};
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
@@ -31,17 +32,26 @@ pub(crate) fn asks(page: &mut Page, status: &Status, now: Timestamp) {
     if let Some(q) = &status.question {
         page.heading("Waits for a decision");
         page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Person).text(&q.text));
-        for command in &q.commands {
-            page.push(Line::new().text("    ").tone(Tone::Strong, command));
+        for line in answers(q) {
+            page.push(Line::new().text("    ").then(line));
         }
     }
     for c in &status.conditions {
-        if status.gate.is_none() && status.question.is_none() || !status.answer.contains(&c.message) {
+        // The first line has said it.
+        if !status.answer.contains(&c.message) {
             page.push(
                 Line::new().sign(Tone::Warn, Glyph::Warn).tone(Tone::Strong, &c.type_).text(": ").text(&c.message),
             );
         }
     }
+}
+
+/// The answers of a question, each with what it does.
+pub(crate) fn answers(question: &Question) -> impl Iterator<Item = Line> {
+    let one = |c: &Choice| {
+        Line::new().sign(Tone::Plain, Glyph::Arrow).text(format!("{}: ", c.does)).tone(Tone::Strong, &c.command)
+    };
+    question.answers.iter().map(one)
 }
 
 /// What comes by itself.
@@ -100,7 +110,10 @@ pub(crate) fn mark(phase: Phase, waits: bool) -> (Tone, Glyph) {
 
 /// The answer, and what is live.
 pub(crate) fn head(page: &mut Page, status: &Status, now: Timestamp) {
-    let (tone, glyph) = mark(status.phase, status.waits_for_person);
+    let (tone, glyph) = match status.alarm {
+        true => (Tone::Bad, Glyph::Warn),
+        false => mark(status.phase, status.waits_for_person),
+    };
     let since = status.since.map(|at| format!(" since {}", time::ago(at, now))).unwrap_or_default();
     page.push(
         Line::new()
@@ -151,6 +164,10 @@ fn gate(page: &mut Page, gate: &Gate, now: Timestamp) {
     }
     let left = time::ago(now, gate.until);
     page.push(Line::new().text("  ").tone(Tone::Dim, format!("expires {} (in {left})", time::clock(gate.until, now))));
+    if gate.held {
+        let text = "the run is suspended: approvals count, and the gate opens once the run goes on";
+        page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Warn).text(text));
+    }
     for command in &gate.commands {
         page.push(Line::new().text("  ").sign(Tone::Plain, Glyph::Arrow).tone(Tone::Strong, command));
     }
@@ -172,7 +189,7 @@ pub(crate) fn steps(page: &mut Page, status: &Status, now: Timestamp) {
 /// A step and what is below it.
 fn branch(page: &mut Page, step: &Step, above: Line, last: bool, now: Timestamp) {
     let arm = if last { Glyph::Last } else { Glyph::Branch };
-    page.push(above.clone().sign(Tone::Dim, arm).then(one(step, now)));
+    page.push(above.clone().sign(Tone::Dim, arm).then(one(step, now)).cut());
     let trunk = match last {
         true => above.text("   "),
         false => above.sign(Tone::Dim, Glyph::Trunk),
@@ -238,7 +255,8 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
         }
         None => "Triggers".to_owned(),
     };
-    page.heading(&title);
+    let of_old = status.triggers.iter().all(|t| t.watched == Watched::NoMore);
+    page.heading(&if of_old { format!("{title}; looked at no more, this is as last seen") } else { title });
     let mut table = Table::new(&["TRIGGER", "LEADS TO", "LAST SAW", "BAD", "DISTANCE", "WHEN"]);
     for t in &status.triggers {
         table.row(vec![
@@ -256,12 +274,14 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
 /// The sign of a trigger.
 pub(crate) fn row_mark(t: &Trigger) -> Line {
     let line = Line::new();
-    match (t.fired.is_some(), t.verdict) {
-        (true, _) => line.sign(Tone::Bad, Glyph::Bad),
-        (_, Some(TrialVerdict::Bad)) => line.sign(Tone::Warn, Glyph::Warn),
-        (_, Some(TrialVerdict::Good)) => line.sign(Tone::Good, Glyph::Good),
-        (_, Some(TrialVerdict::Inconclusive)) => line.sign(Tone::Warn, Glyph::Unknown),
-        (_, None) => line.sign(Tone::Dim, Glyph::Todo),
+    match (t.fired.is_some(), t.verdict, t.watched) {
+        (true, ..) => line.sign(Tone::Bad, Glyph::Bad),
+        (_, _, Watched::Overdue) => line.sign(Tone::Warn, Glyph::Unknown),
+        (_, Some(TrialVerdict::Bad), _) => line.sign(Tone::Warn, Glyph::Warn),
+        (_, _, Watched::NoMore) => line.sign(Tone::Dim, Glyph::Skipped),
+        (_, Some(TrialVerdict::Good), _) => line.sign(Tone::Good, Glyph::Good),
+        (_, Some(TrialVerdict::Inconclusive), _) => line.sign(Tone::Warn, Glyph::Unknown),
+        (_, None, _) => line.sign(Tone::Dim, Glyph::Todo),
     }
 }
 
@@ -308,9 +328,12 @@ pub(crate) fn sides(page: &mut Page, sides: &[Side], now: Timestamp) {
         for (i, w) in side.workloads.iter().enumerate() {
             let last = i + 1 == side.workloads.len();
             let arm = if last { Glyph::Last } else { Glyph::Branch };
-            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(workload(w)));
+            page.push(Line::new().text("  ").sign(Tone::Dim, arm).then(workload(w)).cut());
             let trunk =
                 if last { Line::new().text("     ") } else { Line::new().text("  ").sign(Tone::Dim, Glyph::Trunk) };
+            if let Some(scaled) = &w.scaled {
+                page.push(trunk.clone().text(scaled));
+            }
             for (j, pod) in w.pods.iter().enumerate() {
                 let arm = if j + 1 == w.pods.len() { Glyph::Last } else { Glyph::Branch };
                 let (tone, glyph) = if pod.ready { (Tone::Good, Glyph::Good) } else { (Tone::Warn, Glyph::Busy) };
@@ -324,7 +347,7 @@ pub(crate) fn sides(page: &mut Page, sides: &[Side], now: Timestamp) {
                 if let Some(why) = &pod.why {
                     line = line.text("  ").text(why);
                 }
-                page.push(line);
+                page.push(line.cut());
             }
         }
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::read::Reading;
+use crate::api::run::{ClosedWorkload, Closing, ObjectRef};
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::endpoints::why;
 use crate::status::without_version;
@@ -34,6 +35,9 @@ pub(crate) struct Workload {
     pub exists: Option<bool>,
     pub ready: u32,
     pub wanted: u32,
+    /// Why it stands at 0, where a run has scaled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<String>,
     /// What its containers run.
     pub images: Vec<String>,
     pub pods: Vec<SidePod>,
@@ -59,20 +63,53 @@ pub(crate) fn of(reading: &Reading, run: Option<&view::Run>) -> Vec<Side> {
     let status = cutover.status.as_ref();
     let live = status.and_then(|s| s.live.as_deref()).map(without_version);
     let releases = status.map(|s| &s.releases);
+    let scaled = |side: &str, named: &WorkloadRef| {
+        let run = run?;
+        let closing = run.closings.iter().find(|c| c.side == side)?;
+        let closed = closing.workloads.iter().find(|w| w.workload == ObjectRef::from(named))?;
+        closed.done.then(|| said(run.name, closing, closed))
+    };
     let of = |side: &crate::api::cutover::Side| {
         let running = run.and_then(|r| r.target.as_ref().filter(|t| t.name == side.name).and(r.release.new));
         let known = releases.and_then(|r| r.get(&side.name)).filter(|v| !v.is_empty());
         Side {
             live: live == Some(side.name.as_str()),
             release: running.map(str::to_owned).or_else(|| known.cloned()),
-            workloads: side.workloads.iter().map(|w| workload(reading, w)).collect(),
+            workloads: side.workloads.iter().map(|w| workload(reading, w, scaled(&side.name, w))).collect(),
             name: side.name.clone(),
         }
     };
     cutover.spec.sides.iter().map(of).collect()
 }
 
-fn workload(reading: &Reading, named: &WorkloadRef) -> Workload {
+/// What a run says of a workload that it has scaled to 0.
+fn said(run: &str, closing: &Closing, closed: &ClosedWorkload) -> String {
+    let why = if closing.stop { "as somebody decided" } else { "to end its connections" };
+    let at = closing.at.strftime("%Y-%m-%d %H:%M:%SZ");
+    let again = if closed.remembered > 0 {
+        format!("; the next run gives it {} again", closed.remembered)
+    } else {
+        String::new()
+    };
+    format!("scaled from {} to 0 by run {run} at {at}, {why}{again}", closed.from)
+}
+
+impl Side {
+    /// What is wrong with the live side, where nobody can be served there: that it has no ready pod.
+    pub(crate) fn cannot_serve(&self) -> Option<String> {
+        let known = !self.workloads.is_empty() && self.workloads.iter().all(|w| w.exists.is_some());
+        if !self.live || !known || self.workloads.iter().any(|w| w.ready > 0) {
+            return None;
+        }
+        let each = self.workloads.iter().map(|w| match w.exists {
+            Some(false) => format!("{:?} {} does not exist", w.kind, w.name),
+            _ => format!("{:?} {} has {} of {} ready", w.kind, w.name, w.ready, w.wanted),
+        });
+        Some(format!("{} is live and has no ready pod: {}", self.name, each.collect::<Vec<_>>().join(", ")))
+    }
+}
+
+fn workload(reading: &Reading, named: &WorkloadRef, scaled: Option<String>) -> Workload {
     let found = match named.kind {
         WorkloadKind::Deployment => reading.deployments.known().map(|all| {
             let found = all.iter().find(|d| d.name_any() == named.name);
@@ -96,6 +133,8 @@ fn workload(reading: &Reading, named: &WorkloadRef) -> Workload {
         exists,
         ready: count(ready),
         wanted: count(spec.map(|(replicas, _)| replicas.unwrap_or(1))),
+        // Whoever has scaled it up since knows.
+        scaled: scaled.filter(|_| spec.is_none_or(|(replicas, _)| replicas == Some(0))),
         images: spec.and_then(|(_, template)| template.spec.as_ref()).map(images).unwrap_or_default(),
         pods: pods.iter().filter_map(|p| pod(p, named)).collect(),
     }

@@ -7,6 +7,7 @@ pub(crate) mod page;
 pub(crate) mod picture;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod wrap;
 
 pub(crate) use look::{Glyph, Look, Tone};
 pub(crate) use page::{Line, Page};

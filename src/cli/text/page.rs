@@ -2,6 +2,7 @@
 
 use super::harmless;
 use super::look::{Glyph, Look, Tone};
+use super::wrap::wrap;
 
 /// A piece of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub(crate) enum Piece {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Line {
     pub pieces: Vec<Piece>,
+    /// The column below which the rest of it goes on in the next row; otherwise that of its first word.
+    pub below: Option<usize>,
+    /// It is cut where it does not fit: the line of a tree.
+    pub cut: bool,
 }
 
 impl Line {
@@ -43,6 +48,22 @@ impl Line {
     pub(crate) fn then(mut self, other: Line) -> Self {
         self.pieces.extend(other.pieces);
         self
+    }
+
+    /// The same, cut where it does not fit.
+    pub(crate) fn cut(self) -> Self {
+        Self { cut: true, ..self }
+    }
+
+    /// Takes away what stands empty at its end.
+    pub(crate) fn trim(&mut self) {
+        while let Some(Piece::Text(_, text)) = self.pieces.last_mut() {
+            text.truncate(text.trim_end().len());
+            if !text.is_empty() {
+                return;
+            }
+            self.pieces.pop();
+        }
     }
 
     /// Columns that it takes.
@@ -119,9 +140,25 @@ impl Page {
         self.lines.push(Line::new().tone(Tone::Strong, text));
     }
 
-    /// The page as it is printed.
+    /// The page as it is printed: what does not fit goes on in the next row.
     pub(crate) fn show(&self, look: Look) -> String {
-        self.lines.iter().map(|l| l.show(look) + "\n").collect()
+        let mut out = String::new();
+        for line in &self.lines {
+            match look.width {
+                Some(width) if !line.cut && line.width(look) > width => {
+                    for row in wrap(line, look, width) {
+                        let row: String = row.iter().map(|(tone, text)| look.paint(*tone, text)).collect();
+                        out.push_str(row.trim_end());
+                        out.push('\n');
+                    }
+                }
+                _ => {
+                    out.push_str(&line.show(look));
+                    out.push('\n');
+                }
+            }
+        }
+        out
     }
 }
 
@@ -137,6 +174,19 @@ mod tests {
         assert_eq!(line.show(narrow), "✔ evil\\…");
         let colour = Look { colour: true, unicode: false, width: None };
         assert!(line.show(colour).starts_with("\u{1b}[32m+\u{1b}[0m \u{1b}[31mevil\\u{1b}"));
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_on_below_its_first_word_and_only_trees_are_cut() {
+        let mut page = Page::new();
+        page.push(Line::new().sign(Tone::Bad, Glyph::Bad).text("refused; next: kubectl cutover status web -n prod"));
+        page.push(Line::new().text("  ").sign(Tone::Dim, Glyph::Last).text("a long line of a tree").cut());
+        let narrow = Look { width: Some(20), ..Look::plain() };
+        assert_eq!(
+            page.show(narrow),
+            "✖ refused; next:\n  kubectl cutover\n  status web -n prod\n  └─ a long line of…\n"
+        );
+        assert_eq!(page.show(Look::plain()).lines().count(), 2, "a pipeline gets whole lines");
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl Goal {
 
 /// What the flags mean together.
 const MORE: &str = "\
-On a terminal it is a live screen with keys for approve, reject, suspend, abort and rollback (? shows them). With --until, \
---timeout or --exit-when-waiting, and where standard input or output is no terminal, it prints a line for each change and \
+On a terminal it is a live screen with keys for approve, reject, decide, suspend, abort and rollback (? shows them). \
+With --until, --timeout or --exit-when-waiting, and where standard input or output is no terminal, it prints a line for each change and \
 ends with an exit code; -o json prints one JSON object a line.
 
 Which run: the one of what the Cutover asks for now. Right after `kubectl apply` the operator has not looked at it yet; an \

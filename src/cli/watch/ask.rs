@@ -4,10 +4,11 @@ use kube::ResourceExt;
 
 use super::keys::Key;
 use crate::api::decision::Verb;
-use crate::api::run::{CutoverRun, RunState, RunStatus};
+use crate::api::run::{CutoverRun, RunStatus};
 use crate::cli::decide::say::Word;
-use crate::cli::decide::touched;
+use crate::cli::decide::{self, effects, leads_back, touched};
 use crate::cli::status::model::{Gate, Status};
+use crate::cli::status::question::{Choice, Question};
 use crate::cli::status::read::Reading;
 use crate::cli::text::{Glyph, Line, Tone};
 use crate::view;
@@ -29,6 +30,8 @@ pub(crate) enum Step {
 enum Stage {
     /// In which role of the gate.
     Role,
+    /// Which answer to the open question.
+    Answer,
     /// Whether it is meant.
     Agree,
     /// Why.
@@ -55,6 +58,16 @@ pub(crate) struct Ask {
     role: Option<String>,
     /// The gate's name, and the token of what was shown.
     gate: Option<(String, String)>,
+    question: Option<Asked>,
+}
+
+/// An open question, and the answer that was chosen.
+#[derive(Clone, Debug)]
+struct Asked {
+    question: Question,
+    /// What each of its answers touches.
+    effects: Vec<Vec<Line>>,
+    chosen: Option<Choice>,
 }
 
 impl Ask {
@@ -85,14 +98,29 @@ impl Ask {
             roles: vec![],
             role: None,
             gate: None,
+            question: None,
         };
-        if matches!(verb, Verb::Approve | Verb::Reject) {
-            let Some(gate) = &status.gate else { return Err("no gate waits".to_owned()) };
-            ask.on(gate, status);
-        } else {
-            ask.lines = touches(verb, run, journal);
+        match verb {
+            Verb::Approve | Verb::Reject => {
+                let Some(gate) = &status.gate else { return Err("no gate waits".to_owned()) };
+                ask.on(gate, status);
+            }
+            Verb::Resolve => {
+                let Some(question) = &status.question else { return Err("no question is open".to_owned()) };
+                ask.answers(question, run);
+            }
+            _ => ask.lines = touches(verb, run, journal),
         }
         Ok(ask)
+    }
+
+    /// What an open question is about, and what may be said.
+    fn answers(&mut self, question: &Question, run: &CutoverRun) {
+        self.stage = Stage::Answer;
+        self.lines = vec![Line::new().tone(Tone::Strong, &question.text)];
+        let of = |c: &Choice| effects(run, question, &c.outcome).iter().map(|text| effect(text)).collect();
+        let effects = question.answers.iter().map(of).collect();
+        self.question = Some(Asked { question: question.clone(), effects, chosen: None });
     }
 
     /// What the gate is about.
@@ -136,6 +164,12 @@ impl Ask {
                 Some(_) => None,
             };
         }
+        if let Some(asked) = &self.question {
+            return match status.question.as_ref() == Some(&asked.question) {
+                true => None,
+                false => Some("the question is not open any more, or is another one by now".to_owned()),
+            };
+        }
         let journal = run.and_then(|r| Some((r, r.status.as_ref()?)));
         journal.and_then(|(run, journal)| refusal(self.verb, run, journal).err())
     }
@@ -149,16 +183,21 @@ impl Ask {
             (_, Key::Down) => self.at = (self.at + 1).min(self.lines.len() * 4),
             (_, Key::PageUp) => self.at = self.at.saturating_sub(5),
             (_, Key::PageDown) => self.at = (self.at + 5).min(self.lines.len() * 4),
-            (Stage::Role, Key::Char(c)) => {
-                let chosen = c.to_digit(10).and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
-                match chosen.and_then(|n| self.roles.get(n)) {
-                    Some(role) => {
-                        self.role = Some(role.clone());
-                        self.stage = Stage::Agree;
-                    }
-                    None => return Step::Leave,
-                }
+            (Stage::Answer, Key::Char(c)) => {
+                let Some(asked) = &mut self.question else { return Step::Leave };
+                let chosen = number(c).and_then(|n| Some((asked.question.answers.get(n)?, asked.effects.get(n)?)));
+                let Some((choice, effects)) = chosen else { return Step::Leave };
+                self.lines.extend(effects.iter().cloned());
+                asked.chosen = Some(choice.clone());
+                self.stage = Stage::Agree;
             }
+            (Stage::Role, Key::Char(c)) => match number(c).and_then(|n| self.roles.get(n)) {
+                Some(role) => {
+                    self.role = Some(role.clone());
+                    self.stage = Stage::Agree;
+                }
+                None => return Step::Leave,
+            },
             (Stage::Agree, key) if self.is_by_name() => match key {
                 Key::Enter if self.typed == self.run => self.comment(),
                 Key::Enter => self.wrong = true,
@@ -168,14 +207,15 @@ impl Ask {
             (Stage::Agree, Key::Char(_) | Key::Enter) => return Step::Leave,
             (Stage::Comment, Key::Enter) => return Step::Say(self.word()),
             (Stage::Comment, key) => self.edit(key),
-            (Stage::Role | Stage::Agree, _) => {}
+            (Stage::Role | Stage::Answer | Stage::Agree, _) => {}
         }
         Step::Stay
     }
 
     /// What goes back is confirmed by the name of its run.
     fn is_by_name(&self) -> bool {
-        matches!(self.verb, Verb::Rollback | Verb::Abort)
+        let back = |a: &Asked| a.chosen.as_ref().is_some_and(|c| leads_back(&a.question, &c.outcome));
+        matches!(self.verb, Verb::Rollback | Verb::Abort) || self.question.as_ref().is_some_and(back)
     }
 
     fn comment(&mut self) {
@@ -196,7 +236,17 @@ impl Ask {
     fn word(&self) -> Word {
         let comment = Some(self.typed.trim().to_owned()).filter(|c| !c.is_empty());
         let (gate, token) = self.gate.clone().unzip();
-        Word { gate, token, role: self.role.clone(), ..Word::of(self.verb, comment) }
+        let step = self.question.as_ref().map(|a| a.question.about.clone());
+        let chosen = self.question.as_ref().and_then(|a| a.chosen.as_ref());
+        let outcome = chosen.map(|c| c.resolution);
+        Word { gate, token, step, outcome, role: self.role.clone(), ..Word::of(self.verb, comment) }
+    }
+
+    fn deed(&self) -> String {
+        match self.question.as_ref().and_then(|a| a.chosen.as_ref()) {
+            Some(choice) => format!("say {}", choice.outcome),
+            None => deed(self.verb).to_owned(),
+        }
     }
 
     /// What is asked for now.
@@ -209,12 +259,17 @@ impl Ask {
                 let roles = self.roles.iter().enumerate().map(|(n, r)| format!("{} {r}", n + 1));
                 vec![strong(format!("In which role?  {}", roles.collect::<Vec<_>>().join("   ")))]
             }
+            Stage::Answer => {
+                let answers = self.question.iter().flat_map(|a| &a.question.answers).enumerate();
+                let one = |(n, c): (usize, &Choice)| Line::new().text(format!("{} {}: {}", n + 1, c.outcome, c.does));
+                std::iter::once(strong("Which answer?".to_owned())).chain(answers.map(one)).collect()
+            }
             Stage::Agree if self.is_by_name() => {
-                vec![strong(format!("Type {} and Enter to {}:", self.run, deed(self.verb))), typed()]
+                vec![strong(format!("Type {} and Enter to {}:", self.run, self.deed())), typed()]
             }
             Stage::Agree => {
                 let role = self.role.as_ref().map(|r| format!(" as {r}")).unwrap_or_default();
-                vec![strong(format!("{}{role}? y, or any other key to leave it", capital(deed(self.verb))))]
+                vec![strong(format!("{}{role}? y, or any other key to leave it", capital(&self.deed())))]
             }
             Stage::Comment => vec![strong("Why? (stays in the record; may be empty) Enter says it:".into()), typed()],
         };
@@ -245,39 +300,31 @@ fn capital(text: &str) -> String {
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// What the operator would refuse for certain.
+/// What the operator would refuse for certain, with the key that does it.
 fn refusal(verb: Verb, run: &CutoverRun, journal: &RunStatus) -> Result<(), String> {
-    let name = run.name_any();
-    let over = journal.phase.is_over() || journal.state == RunState::Closed;
-    match verb {
-        _ if over => Err(format!("run {name} is over ({})", journal.phase.as_str())),
-        Verb::Abort | Verb::Rollback if journal.ending.is_some() => Err(format!("run {name} is ending already")),
-        Verb::Abort if journal.switch.is_some() => {
-            Err("the switch has been made, so there is nothing to call off: r rolls back".to_owned())
-        }
-        Verb::Rollback if journal.switch.is_none() => {
-            Err("nothing has been switched, so users are where they were: b aborts the run".to_owned())
-        }
-        Verb::Approve
-        | Verb::Reject
-        | Verb::Abort
-        | Verb::Rollback
-        | Verb::Retry
-        | Verb::Resolve
-        | Verb::Suspend
-        | Verb::Resume
-        | Verb::Revalidate => Ok(()),
-    }
+    let Some(refused) = decide::refused(verb, run, journal) else { return Ok(()) };
+    let key = match refused.instead {
+        Some(Verb::Rollback) => ": r rolls back",
+        Some(Verb::Abort) => ": b aborts the run",
+        _ => "",
+    };
+    Err(refused.says + key)
 }
 
 /// What it will touch.
 fn touches(verb: Verb, run: &CutoverRun, journal: &RunStatus) -> Vec<Line> {
     let plan = view::plan_of(run);
     let Some(seen) = view::Run::of(run, plan.as_ref()) else { return vec![] };
-    let line = |text: &String| {
-        let warns = text.contains("has no undo");
-        let (tone, glyph) = if warns { (Tone::Warn, Glyph::Warn) } else { (Tone::Plain, Glyph::Arrow) };
-        Line::new().sign(tone, glyph).text(text)
-    };
-    touched(&seen, journal, plan.as_ref(), verb).iter().map(line).collect()
+    touched(&seen, journal, plan.as_ref(), verb).iter().map(|text| effect(text)).collect()
+}
+
+fn effect(text: &str) -> Line {
+    let warns = text.contains("has no undo");
+    let (tone, glyph) = if warns { (Tone::Warn, Glyph::Warn) } else { (Tone::Plain, Glyph::Arrow) };
+    Line::new().sign(tone, glyph).text(text)
+}
+
+/// The place in a list that a digit names, from 1.
+fn number(key: char) -> Option<usize> {
+    usize::try_from(key.to_digit(10)?).ok()?.checked_sub(1)
 }

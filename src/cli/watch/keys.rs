@@ -83,11 +83,12 @@ fn watching(key: Key, mode: &mut Mode, scroll: &mut Scroll, seen: Option<(&Readi
         Key::End | Key::Char('G') => scroll.by(isize::MAX),
         Key::Char('q') | Key::Esc => return Act::Quit,
         Key::Char('?' | 'h') => *mode = Mode::Help,
-        Key::Char(c @ ('a' | 'x' | 's' | 'b' | 'r')) => {
+        Key::Char(c @ ('a' | 'x' | 'd' | 's' | 'b' | 'r')) => {
             let Some((reading, status)) = seen else { return Act::Nothing };
             let verb = match c {
                 'a' => Verb::Approve,
                 'x' => Verb::Reject,
+                'd' => Verb::Resolve,
                 // Ask turns it into Resume where the run is suspended.
                 's' => Verb::Suspend,
                 'b' => Verb::Abort,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
+use crate::cli::status::question::Question;
 use crate::cli::text::{Line, time};
 use crate::view;
 
@@ -161,7 +162,7 @@ impl Seen {
         let question = run.question.filter(|_| !run.phase.is_over()).map(|q| q.text.clone());
         if question != self.question {
             if let Some(text) = &question {
-                out.question(text);
+                out.asked(text.clone());
             }
             self.question = question;
         }
@@ -299,9 +300,12 @@ impl Out<'_> {
         self.next(commands);
     }
 
-    fn question(&mut self, text: &str) {
-        self.push(self.now, About::Question, None, Some("open".into()), text.to_owned());
-        self.next(vec![format!("kubectl cutover status {}{}", self.run.cutover, self.flags.0)]);
+    fn asked(&mut self, text: String) {
+        let question = Question::of(self.run, self.run.cutover, self.flags.0);
+        let answers = question.map(|q| q.answers).unwrap_or_default();
+        let does: String = answers.iter().map(|c| format!("; {}: {}", c.outcome, c.does)).collect();
+        self.push(self.now, About::Question, None, Some("open".into()), text + &does);
+        self.next(answers.into_iter().map(|c| c.command).collect());
     }
 
     fn command(&self, verb: &str, rest: &str) -> String {

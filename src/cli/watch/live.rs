@@ -95,7 +95,10 @@ pub(super) async fn run(session: &Session, cutover: &str, pick: Pick) -> Result<
                 live.answered(said);
                 Act::Nothing
             }
-            _ = second.tick() => Act::Nothing,
+            _ = second.tick() => {
+                live.wait(Timestamp::now());
+                Act::Nothing
+            }
         };
         match act {
             Act::Nothing => {}
@@ -104,7 +107,7 @@ pub(super) async fn run(session: &Session, cutover: &str, pick: Pick) -> Result<
             Act::Say(word, uid) => answer = live.say(&session.cluster, word, &uid),
         }
         if let Some(right) = [Part::Cutover, Part::Runs].iter().find_map(|part| live.store.denied(*part)) {
-            return Err(rights::missing(right, Some(session.namespace())));
+            return Err(rights::missing(right, Some(session.namespace()), None));
         }
         live.draw(&mut terminal, Timestamp::now())?;
     }
@@ -136,9 +139,17 @@ impl Live {
         let observed = cutover.status.as_ref().and_then(|s| s.observed_generation);
         let behind = observed < cutover.metadata.generation;
         self.behind = if behind { self.behind.or(Some(now)) } else { None };
-        let status = Status::of(&reading, &self.flags);
+        let status = Status::of(&reading, &self.flags, now);
         recheck(&mut self.mode, &reading, &status);
         self.seen = Some((reading, status));
+    }
+
+    /// Time has passed: whoever is silent may be away by now. A lost connection says nothing about that.
+    fn wait(&mut self, now: Timestamp) {
+        let connected = self.store.lost().is_none();
+        if let Some((reading, status)) = self.seen.as_mut().filter(|_| connected) {
+            *status = Status::of(reading, &self.flags, now);
+        }
     }
 
     /// Sends a word about the run that was shown.

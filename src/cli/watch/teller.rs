@@ -93,7 +93,7 @@ impl Teller {
 
     fn run(&mut self, store: &Store, now: Timestamp, changes: &mut Vec<Change>) -> Option<Result<Exit, Failure>> {
         if let Some(right) = PARTS.iter().find_map(|part| store.denied(*part)) {
-            return Some(Err(rights::missing(right, Some(&self.namespace))));
+            return Some(Err(rights::missing(right, Some(&self.namespace), None)));
         }
         if !store.knows(&PARTS) {
             return None;

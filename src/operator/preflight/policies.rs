@@ -20,8 +20,7 @@ pub(crate) const OURS: [(&str, &str); 5] = [
 ];
 /// Variables that an installation sets for itself.
 const SETTINGS: [&str; 3] = ["operators", "systemApprovers", "gitops"];
-pub(crate) const REMEDY: &str =
-    "apply those of this version: kubectl apply --server-side -k deploy/admission (or upgrade the chart)";
+pub(crate) const REMEDY: &str = "installed with Helm: upgrade the chart; otherwise: kubectl apply --server-side -k deploy/admission of this version";
 
 /// Looks at them as the operator of this user name.
 pub async fn look(client: &Client, operator: &str) -> Result<Vec<Finding>, CallError> {

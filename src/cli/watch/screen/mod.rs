@@ -150,9 +150,11 @@ fn bar(done: f64, all: f64, room: usize, tone: Tone, look: Look) -> Line {
 
 /// The keys, and where the screen is.
 fn foot(scene: &Scene, scroll: Scroll, width: usize) -> Row<'static> {
-    let keys = match width {
-        ..80 => "q quit  ? keys",
-        _ => "q quit  ? keys  a approve  x reject  s suspend  b abort  r roll back",
+    let asked = scene.shown.as_ref().is_some_and(|s| s.status.question.is_some());
+    let keys = match (width, asked) {
+        (..80, _) => "q quit  ? keys",
+        (_, true) => "q quit  ? keys  d decide  s suspend  b abort  r roll back",
+        (_, false) => "q quit  ? keys  a approve  x reject  s suspend  b abort  r roll back",
     };
     let place = match scroll.all > scroll.page {
         true => {

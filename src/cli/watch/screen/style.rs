@@ -3,7 +3,8 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
-use crate::cli::text::page::{Piece, columns};
+use crate::cli::text::page::columns;
+use crate::cli::text::wrap::{self, pieces};
 use crate::cli::text::{Line, Look, Tone};
 
 /// A tone. Without colours there is none: a sign or a word says the same.
@@ -21,13 +22,6 @@ pub(crate) fn style(tone: Tone, look: Look) -> Style {
         Tone::Warn => style.fg(Color::Yellow),
         Tone::Busy => style.fg(Color::Cyan),
     }
-}
-
-fn pieces(line: &Line, look: Look) -> impl Iterator<Item = (Tone, &str)> {
-    line.pieces.iter().map(move |piece| match piece {
-        Piece::Text(tone, text) => (*tone, text.as_str()),
-        Piece::Sign(tone, glyph) => (*tone, look.glyph(*glyph)),
-    })
 }
 
 /// The line, cut to the width.
@@ -56,67 +50,9 @@ pub(crate) fn cut(line: &Line, look: Look, width: usize) -> Row<'static> {
 
 /// The line in as many rows as it needs, broken between words; rows after the first are indented.
 pub(crate) fn wrap(line: &Line, look: Look, width: usize) -> Vec<Row<'static>> {
-    let indent = leading(line, look).min(width / 2);
-    let mut rows: Vec<Vec<(Tone, String)>> = vec![vec![]];
-    let mut used = 0;
-    for (tone, text) in pieces(line, look) {
-        for word in text.split_inclusive(' ') {
-            let bare = columns(word.trim_end());
-            if used > 0 && used + bare > width {
-                rows.push(vec![(Tone::Plain, " ".repeat(indent))]);
-                used = indent;
-            }
-            for part in parts(word, width.saturating_sub(used).max(1), width.saturating_sub(indent).max(1)) {
-                if used + columns(part.trim_end()) > width && used > indent {
-                    rows.push(vec![(Tone::Plain, " ".repeat(indent))]);
-                    used = indent;
-                }
-                used += columns(&part);
-                if let Some(row) = rows.last_mut() {
-                    row.push((tone, part));
-                }
-            }
-        }
-    }
     let span = |(tone, text): (Tone, String)| Span::styled(text, style(tone, look));
-    rows.into_iter().map(|row| Row::from(row.into_iter().map(span).collect::<Vec<_>>())).collect()
-}
-
-/// Columns of the spaces and the sign that a line begins with.
-fn leading(line: &Line, look: Look) -> usize {
-    let mut all = 0;
-    for piece in &line.pieces {
-        match piece {
-            Piece::Sign(_, glyph) => all += columns(look.glyph(*glyph)),
-            Piece::Text(_, text) => {
-                let spaces = text.len() - text.trim_start_matches(' ').len();
-                all += spaces;
-                if spaces < text.len() {
-                    break;
-                }
-            }
-        }
-    }
-    all
-}
-
-/// A word in parts that fit: the first one into `first` columns, the others into `rest`.
-fn parts(word: &str, first: usize, rest: usize) -> Vec<String> {
-    if columns(word.trim_end()) <= first {
-        return vec![word.to_owned()];
-    }
-    let (mut all, mut part, mut room, mut used) = (vec![], String::new(), first, 0);
-    for c in word.chars() {
-        let wide = columns(c.encode_utf8(&mut [0; 4]));
-        if used + wide > room && !part.is_empty() {
-            all.push(std::mem::take(&mut part));
-            (room, used) = (rest, 0);
-        }
-        used += wide;
-        part.push(c);
-    }
-    all.push(part);
-    all
+    let rows = wrap::wrap(line, look, width).into_iter();
+    rows.map(|row| Row::from(row.into_iter().map(span).collect::<Vec<_>>())).collect()
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ fn help() -> Vec<Line> {
         ("q, Esc", "quit; the run goes on"),
         ("arrows, PgUp, PgDn, Home, End", "scroll"),
         ("a, x", "approve or reject the gate that waits"),
+        ("d", "decide: answer the question that is open"),
         ("s", "suspend the run, or resume it"),
         ("b", "abort before the switch"),
         ("r", "roll back after the switch"),

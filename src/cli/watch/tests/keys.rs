@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::decision::Verb;
+use crate::api::decision::{Resolution, Verb};
 use crate::cli::decide::say::Word;
 use crate::cli::status::model::Status;
 use crate::cli::status::read::Reading;
@@ -15,7 +15,7 @@ use crate::cli::watch::screen::Scroll;
 fn seen(status: Value) -> (Reading, Status) {
     let store = whole(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(status))]);
     let reading = store.reading(&Pick::Newest).expect("a Cutover");
-    let status = Status::of(&reading, " -n prod");
+    let status = Status::of(&reading, " -n prod", time(10));
     (reading, status)
 }
 
@@ -114,6 +114,33 @@ fn a_gate_is_approved_for_what_was_shown() {
 }
 
 #[test]
+fn an_open_question_is_answered_once_what_it_does_was_shown() {
+    let mut asked = observing();
+    asked["question"] = json!({"subject": "trigger/errors", "text": "trigger errors fired", "at": at(9),
+        "defaultRollback": true});
+    let mut hands = Hands::on(asked.clone());
+    hands.text("d");
+    let window = hands.window();
+    for wanted in ["trigger errors fired", "1 succeeded: goes on", "2 failed: rolls back to blue"] {
+        assert!(window.contains(wanted), "{wanted:?} is not in\n{window}");
+    }
+    hands.text("2");
+    let window = hands.window();
+    assert!(window.contains("Service web: its users go back") && window.contains("Type web-2"), "{window}");
+    hands.text("web-2\n");
+    let (word, _) = said(hands.text("too many\n"));
+    assert_eq!((word.verb, word.step.as_deref()), (Verb::Resolve, Some("decision")));
+    assert_eq!(word.outcome, Some(Resolution::Failed));
+    // Going on wants no name; a question that was answered meanwhile is put away.
+    let mut hands = Hands::on(asked);
+    hands.text("d1");
+    assert!(hands.window().contains("Say succeeded? y"), "{}", hands.window());
+    let (reading, status) = seen(observing());
+    recheck(&mut hands.mode, &reading, &status);
+    assert!(hands.window().contains("not open any more"), "{}", hands.window());
+}
+
+#[test]
 fn a_question_about_what_has_changed_is_put_away() {
     for (now, wanted) in
         [(at_gate("other"), "what gate go stands on has changed"), (observing(), "gate go does not wait any more")]
@@ -132,7 +159,7 @@ fn a_question_about_what_has_changed_is_put_away() {
     hands.text("r");
     let (reading, status) = seen(over("Completed"));
     recheck(&mut hands.mode, &reading, &status);
-    assert!(hands.window().contains("run web-2 is over (Completed)"), "{}", hands.window());
+    assert!(hands.window().contains("run web-2 has completed and is closed"), "{}", hands.window());
 }
 
 #[test]
@@ -140,6 +167,7 @@ fn what_the_operator_would_refuse_is_not_asked() {
     for (status, key, wanted) in [
         (observing(), "b", "r rolls back"),
         (observing(), "a", "no gate waits"),
+        (observing(), "d", "no question is open"),
         (at_gate("t"), "r", "b aborts the run"),
         (over("RolledBack"), "r", "run web-2 is over (RolledBack)"),
         (over("Completed"), "s", "run web-2 is over (Completed)"),

@@ -22,7 +22,7 @@ fn drawn(title: &str, page: &Page) -> String {
 fn the_picture_of_status_is_current() {
     let store = whole(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(at_gate("t")))]);
     let reading = store.reading(&Pick::Newest).expect("a Cutover");
-    let status = Status::of(&reading, " -n prod");
+    let status = Status::of(&reading, " -n prod", time(10));
     picture::compare("status", &drawn("kubectl cutover status web -n prod", &page::page(&status, COLOUR, time(10))));
 }
 

@@ -35,7 +35,7 @@ impl Stage {
 
     pub(super) fn draw(&mut self, width: u16, height: u16) -> Buffer {
         let reading = self.store.reading(&Pick::Newest).expect("a Cutover");
-        let status = Status::of(&reading, " -n prod");
+        let status = Status::of(&reading, " -n prod", time(10));
         let mut history = History::default();
         let run = reading.found.run.as_ref().expect("a run");
         let plan = view::plan_of(run);
@@ -57,7 +57,7 @@ impl Stage {
 
     fn press(&mut self, keys: &str) {
         let reading = self.store.reading(&Pick::Newest).expect("a Cutover");
-        let status = Status::of(&reading, " -n prod");
+        let status = Status::of(&reading, " -n prod", time(10));
         for c in keys.chars() {
             press(Key::Char(c), &mut self.mode, &mut self.scroll, Some((&reading, &status)));
         }

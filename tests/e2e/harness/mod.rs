@@ -50,7 +50,7 @@ struct Seat(usize);
 
 impl Seat {
     fn take(alone: bool) -> Self {
-        let most = std::env::var("CUTOVER_E2E_PARALLEL").ok().and_then(|n| n.parse().ok()).unwrap_or(2).max(1);
+        let most = std::env::var("CUTOVER_E2E_PARALLEL").ok().and_then(|n| n.parse().ok()).unwrap_or(4).max(1);
         let mut seats = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
         seats.alone += usize::from(alone);
         let full = |s: &mut Seats| if alone { s.taken > 0 } else { s.taken >= most || s.alone > 0 };

@@ -117,6 +117,11 @@ async fn refused(t: &Case, name: &str, spec: &str, phase: Phase, words: &[&str])
     let said = said(&run)?;
     ensure!(words.iter().all(|word| said.contains(word)), "{name}: {words:?}: {said}");
     ensure!(!said.contains(CANARY), "{name}: {said}");
+    gone(t, name).await
+}
+
+/// Deletes the Cutover, so that another one may have its Service.
+async fn gone(t: &Case, name: &str) -> Result<()> {
     t.api::<cutover::api::Cutover>().delete(name, &DeleteParams::default()).await?;
     wait::until(t.api::<cutover::api::Cutover>(), &format!("{name} gone"), secs(30), |all| {
         Ok((!all.contains_key(name)).then_some(()))
@@ -182,6 +187,7 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         let said = said(&run)?;
         ensure!(said.contains("an address of a node") && !said.contains(CANARY), "{said}");
         remove_slice(t).await?;
+        gone(t, "probe").await?;
 
         t.api::<Service>().delete("metrics", &DeleteParams::default()).await?;
         let name = "apiVersion: v1\nkind: Service\nmetadata: {name: metrics}\n\

@@ -213,6 +213,39 @@ fn a_foreign_selector_after_the_switch_is_reported_and_never_fought() {
 }
 
 #[test]
+fn a_service_that_is_moved_while_its_cutover_is_at_rest_is_noticed() {
+    e2e("drift_at_rest", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        let moved = async |side: &str| t.merge::<Service>("web", json!({"spec": {"selector": {"side": side}}})).await;
+        // One that has never had a run, and then one whose run is over and closed.
+        t.cutover("shop", "activate: blue\nobserve: {for: 1s, every: 500ms}\n").await?;
+        for (live, other) in [("blue", "green"), ("green", "blue")] {
+            if live == "green" {
+                t.merge::<Cutover>("shop", json!({"spec": {"activate": "green"}})).await?;
+                t.ends("shop", Phase::Completed, 40).await?;
+            }
+            t.condition("shop", "Ready", true, 20).await?;
+            for elsewhere in ["maintenance", other] {
+                moved(elsewhere).await?;
+                let told = t.condition("shop", "SelectorDrift", true, 15).await?;
+                ensure!(told.contains("web"), "{told}");
+                t.condition("shop", "Ready", false, 15).await?;
+                moved(live).await?;
+                t.condition("shop", "Ready", true, 15).await?;
+            }
+        }
+        // While the operator was away, too.
+        t.kill();
+        moved("maintenance").await?;
+        t.restart_as_before()?;
+        t.condition("shop", "SelectorDrift", true, 30).await?;
+        ensure!(t.selector_writes("web")? == ["green"], "the drift was fought");
+        Ok(())
+    });
+}
+
+#[test]
 fn with_drift_policy_rollback_a_foreign_selector_ends_the_run_without_being_fought() {
     e2e("drift_policy_rollback", async |t: &Case| {
         t.web().await?;

@@ -44,6 +44,8 @@ pub struct Background {
     pub(super) active: Vec<Arc<CutoverRun>>,
     /// Decisions that name the Cutover.
     pub(super) questions: Questions,
+    /// A Service of it leads elsewhere than it shows, though nothing is under way.
+    pub(super) adrift: bool,
 }
 
 /// What a look wants to be remembered.
@@ -75,11 +77,23 @@ struct Entry {
     services: Box<[Box<str>]>,
     templates: Box<[(TemplateKind, Box<str>)]>,
     /// Of one at rest, what its Services ask of pods as long as nobody else writes them; nothing where that is not known.
-    rests_on: Option<Box<[(Box<str>, Box<str>)]>>,
+    rests_on: Option<Labels>,
     /// The generation that was checked last, with the templates as they are.
     checked: Option<i64>,
     /// The watch that showed it, and the list of that watch which did so last.
     seen: (usize, u32),
+}
+
+/// A selector, as it is kept: there may be thousands.
+type Labels = Box<[(Box<str>, Box<str>)]>;
+
+impl Entry {
+    /// Whether it is at rest, and a Service that asks for these labels (`None`: that is gone) does not lead to the side that it
+    /// shows as live.
+    fn is_adrift(&self, asks: Option<&Labels>) -> bool {
+        let leads = |live: &Labels| !live.is_empty() && asks.is_some_and(|asks| live.iter().all(|l| asks.contains(l)));
+        self.rests_on.as_ref().is_some_and(|live| !leads(live))
+    }
 }
 
 /// What a sight of a Cutover says.
@@ -97,6 +111,8 @@ pub(super) enum News {
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     cutovers: BTreeMap<Key, Entry>,
+    /// What Services ask of pods.
+    services: BTreeMap<Key, Labels>,
     /// By watch: lists begun.
     lists: Vec<u32>,
     /// By uid of the run.
@@ -107,6 +123,8 @@ pub struct Known {
     pub(super) asked: Asked,
     /// Looks that failed in a row.
     failures: BTreeMap<Key, u32>,
+    /// Those whose Service was seen to lead elsewhere than they show, and whether a look that knows it is under way.
+    adrift: BTreeMap<Key, bool>,
     /// Cutovers that cannot go on as things are, and how many looks in a row found them so.
     stuck: BTreeMap<Key, u32>,
 }
@@ -136,13 +154,15 @@ impl Known {
         format!("{:?}", Self { stuck, ..self.clone() })
     }
 
-    /// What a look at this Cutover has to know.
-    pub fn seen(&self, key: &Key) -> Background {
+    /// What a look at this Cutover has to know, which begins now.
+    pub fn seen(&mut self, key: &Key) -> Background {
+        let adrift = self.adrift.get_mut(key).map(|looks| *looks = true).is_some();
         let here = |run: &&Arc<CutoverRun>| run.namespace().as_deref() == Some(key.namespace.as_str());
         Background {
             checked: self.cutovers.get(key).and_then(|known| known.checked),
             active: self.active.values().filter(here).cloned().collect(),
             questions: self.asked.about_cutover(key),
+            adrift,
         }
     }
 
@@ -163,6 +183,13 @@ impl Known {
 
     /// A look is over: when the next one is due although nothing is heard.
     pub fn ended(&mut self, key: &Key, result: Result<Option<Duration>, Class>) -> Option<Duration> {
+        // One that was seen adrift during this look is to be looked at once more.
+        if let Some(looks) = self.adrift.get_mut(key)
+            && std::mem::replace(looks, false)
+            && result.is_ok()
+        {
+            self.adrift.remove(key);
+        }
         match result {
             Ok(again) => {
                 self.failures.remove(key);
@@ -199,19 +226,41 @@ impl Known {
         woken
     }
 
-    /// Those at rest whose Service, as it is now, does not lead to the side that they show as live: somebody else has written
-    /// it, or deleted it (`None`).
-    pub(super) fn adrift(&self, namespace: &str, service: &str, asks: Option<&Selector>) -> Vec<Key> {
+    /// A Service was seen, as it is now; `None`: it is gone. Those at rest that show another side as live than it leads to:
+    /// somebody else has written it, or deleted it.
+    pub(super) fn service(&mut self, namespace: &str, service: &str, asks: Option<Selector>) -> Vec<Key> {
+        let key = Key { namespace: namespace.to_owned(), name: service.to_owned() };
+        let known = match asks {
+            Some(asks) => {
+                self.services.insert(key.clone(), asks.into_iter().map(|(k, v)| (k.into(), v.into())).collect());
+                self.services.get(&key)
+            }
+            None => {
+                self.services.remove(&key);
+                None
+            }
+        };
         let from = Key { namespace: namespace.to_owned(), name: String::new() };
         let here = self.cutovers.range(from..).take_while(|(key, _)| key.namespace == namespace);
-        let leads = |live: &[(Box<str>, Box<str>)]| {
-            !live.is_empty()
-                && asks.is_some_and(|asks| live.iter().all(|(k, v)| asks.get(&**k).is_some_and(|x| **x == **v)))
-        };
-        here.filter(|(_, known)| known.services.iter().any(|s| **s == *service))
-            .filter(|(_, known)| known.rests_on.as_ref().is_some_and(|live| !leads(live)))
+        let adrift: Vec<Key> = here
+            .filter(|(_, cutover)| cutover.services.iter().any(|s| **s == *service) && cutover.is_adrift(known))
             .map(|(key, _)| key.clone())
-            .collect()
+            .collect();
+        self.adrift.extend(adrift.iter().map(|key| (key.clone(), false)));
+        adrift
+    }
+
+    /// Whether a Service leads elsewhere, which was seen before this Cutover was seen at rest.
+    pub(super) fn is_adrift(&mut self, key: &Key) -> bool {
+        let Some(cutover) = self.cutovers.get(key) else { return false };
+        let adrift = cutover.services.iter().any(|name| {
+            let service = Key { namespace: key.namespace.clone(), name: name.to_string() };
+            self.services.get(&service).is_some_and(|known| cutover.is_adrift(Some(known)))
+        });
+        if adrift {
+            self.adrift.insert(key.clone(), false);
+        }
+        adrift
     }
 
     /// A Cutover was seen.
@@ -260,6 +309,7 @@ impl Known {
     /// A Cutover is gone.
     pub(super) fn cutover_gone(&mut self, key: &Key) {
         self.stuck.remove(key);
+        self.adrift.remove(key);
         self.cutovers.remove(key);
         self.written.remove(key);
         self.failures.remove(key);

@@ -12,6 +12,7 @@ use super::replay::{Replay, Stop};
 use super::retired;
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
+use crate::api::phase::Phase;
 use crate::api::run::{CutoverRun, SwitchState};
 use crate::decide::Note;
 use crate::plan::{Plan, same_release};
@@ -86,7 +87,7 @@ pub fn settle(look: &mut Replay<'_>, cutover: &Cutover, status: &CutoverStatus) 
         c.status == "True"
             && (c.type_ == types::SERVICE_CONFLICT || c.type_ == types::SELECTOR_DRIFT || c.type_ == types::STALLED)
     });
-    if status.observed_generation == cutover.metadata.generation && !troubled {
+    if status.observed_generation == cutover.metadata.generation && !troubled && !look.seen().adrift {
         return Ok(());
     }
     let live = live(look, cutover)?;
@@ -98,10 +99,26 @@ pub fn settle(look: &mut Replay<'_>, cutover: &Cutover, status: &CutoverStatus) 
     // A lost run stays lost until the intent changes.
     if let Some(c) = status.conditions.iter().find(|c| c.type_ == types::STALLED && c.reason == reasons::RUN_LOST) {
         facts.problem = Some((c.type_.clone(), c.reason.clone(), c.message.clone()));
-    } else if let Live::Unclear(text) = live {
+    } else if let Some(text) = drift(cutover, status, live) {
         facts.problem = Some((types::SELECTOR_DRIFT.into(), reasons::SELECTOR_DRIFT.into(), text));
     }
     show(look, cutover, run, facts).map(drop)
+}
+
+/// Where Services lead although nothing is under way, if that is not where the last run has left them.
+fn drift(cutover: &Cutover, status: &CutoverStatus, live: Live) -> Option<String> {
+    let services = || cutover.spec.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+    let settled = matches!(status.phase, Some(Phase::Idle | Phase::Completed));
+    match live {
+        Live::Unclear(text) => Some(text),
+        Live::Missing(gone) => Some(format!("Service {} does not exist any more: create it again", gone.join(", "))),
+        Live::Side(side) if settled && side != cutover.spec.activate => Some(format!(
+            "somebody else has pointed Service {} to {side}, and {} is to be live: point it back, or set spec.activate to {side}",
+            services(),
+            cutover.spec.activate
+        )),
+        Live::Side(_) => None,
+    }
 }
 
 fn side_of(live: &Live) -> Option<String> {

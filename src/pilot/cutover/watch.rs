@@ -61,6 +61,7 @@ impl Known {
                         std::iter::once(key).chain(due).map(Due::Now).collect()
                     }
                     // The leader has looked.
+                    News::Quiet if self.is_adrift(&key) => vec![Due::Now(key)],
                     News::Quiet if !leads && !self.asked.is_asked(&key) => vec![Due::Never(key)],
                     News::Quiet | News::Ours => vec![],
                 }
@@ -107,7 +108,7 @@ impl Known {
             }
             WatchEvent::Service(namespace, name, asks) => {
                 let mut due: BTreeSet<Key> = self.woken(&namespace, Some(&name)).into_iter().collect();
-                due.extend(self.adrift(&namespace, &name, asks.as_ref()));
+                due.extend(self.service(&namespace, &name, asks));
                 due.into_iter().map(Due::Now).collect()
             }
             WatchEvent::Template(template) => self.users_of(&template).into_iter().map(Due::Now).collect(),
@@ -160,6 +161,12 @@ mod tests {
         assert_eq!((due("web", Some("green")), due("web", Some("purple")), due("web", None)), (1, 1, 1));
         assert_eq!(due("lost", Some("blue")), 1, "it may be found again");
         assert_eq!(due("going", Some("green")), 0, "its run has watches of its own");
+        // The run is over, and the Service was moved before that was seen.
+        let over = known.see(WatchEvent::Cutover(0, Box::new(digest("going", json!("blue")))), true);
+        assert_eq!(over.len(), 1, "{over:?}");
+        let as_it_should_be = Selector::from([("side".into(), "blue".into())]);
+        known.see(WatchEvent::Service("a".into(), "going".into(), Some(as_it_should_be)), true);
+        assert!(known.see(WatchEvent::Cutover(0, Box::new(digest("going", json!("blue")))), true).is_empty());
     }
 
     #[test]

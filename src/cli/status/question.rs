@@ -95,7 +95,10 @@ fn word(outcome: Resolution) -> &'static str {
 fn of_unknown(step: &str) -> Vec<(Resolution, String)> {
     vec![
         (Resolution::Succeeded, format!("if step {step} really did its work: it counts as done")),
-        (Resolution::Failed, format!("if it really did not: it counts as failed, and its onFailure says what follows")),
+        (
+            Resolution::Failed,
+            "if it really did not: it counts as failed, and its onFailure says what follows".to_owned(),
+        ),
     ]
 }
 

@@ -145,12 +145,12 @@ mod tests {
         let budget = Budget::of(RESTORE + OWN + 100);
         let mut held = vec![];
         for _ in 0..CONNECTIONS.0 {
-            held.push(budget.connection("loud", soon()).await.ok().expect("free"));
+            held.push(budget.connection("loud", soon()).await.unwrap_or_else(|_| panic!("free")));
         }
         let why = budget.connection("loud", soon()).await.err();
         assert!(matches!(&why, Some(HttpError::Unread(why)) if why.contains("64 connections")), "{why:?}");
         for _ in 0..100 - CONNECTIONS.0 {
-            held.push(budget.connection("quiet", soon()).await.ok().expect("free"));
+            held.push(budget.connection("quiet", soon()).await.unwrap_or_else(|_| panic!("free")));
         }
         assert!(budget.connection("third", soon()).await.is_err(), "what is left is the restore's");
         held.pop();
@@ -165,7 +165,7 @@ mod tests {
         let mib = 1024 * 1024;
         let mut held = vec![];
         for _ in 0..8 {
-            held.push(budget.room("loud", mib, soon()).await.ok().expect("room"));
+            held.push(budget.room("loud", mib, soon()).await.unwrap_or_else(|_| panic!("room")));
         }
         assert!(budget.room("loud", mib, soon()).await.is_err());
         let quiet = budget.room("quiet", mib, soon()).await;

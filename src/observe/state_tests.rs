@@ -100,7 +100,7 @@ fn half_a_list_tells_nothing_and_a_whole_one_what_is_not_there() {
     space.state.slice(Event::InitApply(slice("s-1", "web", "p1")), at(4));
     assert_eq!(space.take(&r), []);
     assert_eq!(
-        names(&space.state.show(&r.wants, &Slot::Endpoints("web".into()), &space.waits, at(4)).as_slice()),
+        names(space.state.show(&r.wants, &Slot::Endpoints("web".into()), &space.waits, at(4)).as_slice()),
         ["web: 2 endpoints"]
     );
     space.state.slice(Event::InitDone, at(4));

@@ -332,7 +332,7 @@ async fn gives_way(t: &Case, first: &[u64], then: u64) -> Result<()> {
     let written = |l: &&Line| l.resource == "leases" && l.is_write() && l.done();
     let taken = lines.iter().filter(written).find(|l| l.agent.ends_with("(b)")).context("b never wrote the Lease")?;
     let before = |l: &&Line| l.agent.ends_with("(a)") && l.at < taken.at;
-    let last = lines.iter().filter(written).filter(before).next_back().context("a never wrote the Lease")?;
+    let last = lines.iter().filter(written).rfind(before).context("a never wrote the Lease")?;
     eprintln!("measured: taken {:?} after the last late renewal", after(last.at.parse()?, taken)?);
     ensure!(!t.log_of("b")?.contains("drivers are stopped"), "the Lease went to and fro");
     ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);

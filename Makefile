@@ -55,7 +55,7 @@ test-cluster: ## admission tests on the cluster
 	@tests/run cluster --test crd --test admission
 
 e2e: ## end-to-end tests on the cluster; ARGS="good -- --nocapture" narrows them
-	@tests/run cluster --test e2e $(ARGS)
+	@tests/run e2e $(ARGS)
 
 fmt: ## format the code
 	cargo fmt --all

@@ -34,7 +34,7 @@ pub use case::Case;
 /// The repository.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Tests that run at a time, whatever `--test-threads` says; the machine has two cores.
+/// Tests that run at a time, whatever more `--test-threads` says. They wait most of the time.
 #[derive(Default)]
 struct Seats {
     taken: usize,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use cutover::api::Phase;
 use cutover::api::run::{CutoverRun, StepState};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -177,23 +177,10 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         refused(t, "faked", &step, Phase::Failed, &[&words[0]]).await?;
         remove_slice(t).await?;
 
-        // A probe, once the release is live.
-        let probe = "switch: {timeout: 20s}\nobserve: {for: 60s, every: 500ms, triggers: [\
-                     {name: bad, probe: {http: {path: /health}, failing: 2}}]}\n";
-        t.cutover("probe", probe).await?;
-        t.phase("probe", Phase::Observing, 60).await?;
-        slice(t, "web", "http", forbidden.at, Some(&own)).await?;
-        let run = t.ends("probe", Phase::RolledBack, 60).await?;
-        let said = said(&run)?;
-        ensure!(said.contains("an address of a node") && !said.contains(CANARY), "{said}");
-        remove_slice(t).await?;
-        gone(t, "probe").await?;
-
-        t.api::<Service>().delete("metrics", &DeleteParams::default()).await?;
-        let name = "apiVersion: v1\nkind: Service\nmetadata: {name: metrics}\n\
+        let name = "apiVersion: v1\nkind: Service\nmetadata: {name: outside}\n\
                     spec: {type: ExternalName, externalName: kubernetes.default.svc.cluster.local}\n";
         t.apply(name).await?;
-        let step = verify("metric: {query: up, expect: 'value > 0.0'}");
+        let step = verify("metric: {query: up, expect: 'value > 0.0'}").replace("name: metrics", "name: outside");
         refused(t, "name", &step, Phase::Failed, &["ExternalName, which is never followed"]).await?;
         Api::<Namespace>::all(t.client.clone()).delete(&elsewhere_of(t), &DeleteParams::default()).await?;
         forbidden.never_asked()

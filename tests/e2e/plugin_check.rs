@@ -49,6 +49,7 @@ async fn check(t: &Case, user: Option<&str>, name: &[&str], code: i32) -> Result
 async fn install(t: &Case) -> Result<()> {
     let text = std::fs::read_to_string(std::path::Path::new(ROOT).join("deploy/operator.yaml"))?;
     let text = text.replace("args: [run, ", &format!("args: [run, --namespace={}, ", t.ns));
+    let text = text.replace("CUTOVER-IMAGE", "docker.io/cutover/cutover:0.1.0");
     t.apply(&text.replace("replicas: 2", "replicas: 1")).await
 }
 

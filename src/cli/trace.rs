@@ -241,7 +241,7 @@ mod tests {
             "spec": {"selector": {"app": "web", "side": side}}}))
     }
 
-    /// Switched to green, and taken back by a person.
+    /// A run that switched to green and that a person rolled back.
     fn back(comment: &str) -> Value {
         let mut status = observing();
         status["switch"]["services"][0]["state"] = json!("Restored");

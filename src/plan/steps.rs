@@ -96,7 +96,7 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
             refusals.require(
                 stage != Stage::FollowUp || matches!(said, OnFailure::Continue | OnFailure::Decide),
                 format!("{at}.onFailure"),
-                "a failing follow-up asks people, or is borne",
+                "a failing follow-up asks people, or is tolerated",
                 "use Decide or Continue",
             );
             refusals.require(

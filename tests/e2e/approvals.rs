@@ -36,8 +36,8 @@ fn roles() -> String {
     all
 }
 
-/// The open gate, once it waits, and a word on it that would count.
-async fn word(t: &Case, verb: Verb, role: &str, by: &str) -> anyhow::Result<CutoverDecisionSpec> {
+/// A decision on the gate of `shop`, once it waits: with its present token, so that it would count.
+pub async fn word(t: &Case, verb: Verb, role: &str, by: &str) -> anyhow::Result<CutoverDecisionSpec> {
     let cutover = wait::until(t.api::<Cutover>(), "a gate that waits", secs(30), |all| {
         let found = all.values().find(|c| c.name_any() == "shop");
         Ok(found.filter(|c| c.status.as_ref().is_some_and(|s| s.gate.is_some())).cloned())

@@ -280,7 +280,7 @@ fn a_leader_cut_off_from_its_lease_begins_nothing_and_still_restores() {
     });
 }
 
-/// Writes of the Lease take so long on this way, and are carried out whatever becomes of their sender.
+/// Delays each write of the Lease by this time. The API server carries it out even if its sender has given up.
 fn slow_lease(proxy: &Proxy, time: Duration) {
     proxy.fail(move |method, path| {
         (*method != http::Method::GET && path.contains("/leases")).then_some(Fault::Late(time))

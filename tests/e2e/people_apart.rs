@@ -1,18 +1,18 @@
 //! Who is kept apart from whom (DESIGN §7): whoever asked for a release from who approves it, accounts from gates, and Jobs
 //! from accounts that nobody gave them.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use cutover::api::decision::CutoverDecisionSpec;
 use cutover::api::{Cutover, CutoverRun, Phase, Verb};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 
+use crate::approvals::word;
 use crate::harness::app::PEOPLE;
-use crate::harness::case::{newest, secs};
-use crate::harness::{Case, cluster, e2e, wait};
+use crate::harness::case::newest;
+use crate::harness::{Case, cluster, e2e};
 use crate::jobs::running_pod;
 
 fn bound(role: &str, subject: &str) -> String {
@@ -24,29 +24,6 @@ fn bound(role: &str, subject: &str) -> String {
 
 fn users() -> String {
     PEOPLE.map(|p| format!("{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {p}}}")).join(", ")
-}
-
-/// A word on the open gate of `shop`, by somebody.
-async fn approval(t: &Case, by: &str) -> anyhow::Result<CutoverDecisionSpec> {
-    let cutover = wait::until(t.api::<Cutover>(), "a gate that waits", secs(30), |all| {
-        let found = all.values().find(|c| c.name_any() == "shop");
-        Ok(found.filter(|c| c.status.as_ref().is_some_and(|s| s.gate.is_some())).cloned())
-    })
-    .await?;
-    let status = cutover.status.context("status")?;
-    let gate = status.gate.context("gate")?;
-    Ok(CutoverDecisionSpec {
-        cutover: "shop".into(),
-        run_uid: status.run.and_then(|r| r.uid).context("the run's uid")?,
-        decision: Verb::Approve,
-        gate: Some(gate.name),
-        role: Some("qa".into()),
-        token: Some(gate.token),
-        step: None,
-        outcome: None,
-        comment: None,
-        by: by.into(),
-    })
 }
 
 #[test]
@@ -72,20 +49,20 @@ fn whoever_asked_for_a_release_does_not_approve_it() {
         asked(jane).await?;
 
         // The command says so before it asks; a decision that is made all the same is refused.
-        let word = approval(t, jane).await?;
+        let approval = word(t, Verb::Approve, "qa", jane).await?;
         let told = t.plugin(Some(jane), &["approve", "shop", "--yes"]).await?.with(1)?;
         told.says(&["you have asked for this release", "approval of somebody else"])?;
         let status = t.plugin(Some(jane), &["status", "shop", "-o", "json"]).await?.with(0)?.json()?;
         ensure!(status["gate"]["excluded"] == json!(jane), "{}", status["gate"]);
-        let own = t.say(jane, word).await?;
+        let own = t.say(jane, approval).await?;
         let result = t.answer(&own).await?.result.unwrap_or_default();
         ensure!(result.contains("has asked for this release"), "{result}");
         // Another name alone starts nothing, and takes nothing from the run that is under way.
         let as_omar: Api<Cutover> = Api::namespaced(cluster::client(Some(omar)).await?, &t.ns);
         let patch = json!({"spec": {"release": {"requestedBy": omar}}});
         as_omar.patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        let word = approval(t, omar).await?;
-        ensure!(t.answer(&t.say(omar, word).await?).await?.result.as_deref() == Some("accepted"));
+        let approval = word(t, Verb::Approve, "qa", omar).await?;
+        ensure!(t.answer(&t.say(omar, approval).await?).await?.result.as_deref() == Some("accepted"));
         t.ends("shop", Phase::Completed, 60).await?;
         let runs = t.api::<CutoverRun>().list(&ListParams::default()).await?;
         ensure!(runs.items.len() == 1, "{} runs", runs.items.len());
@@ -111,19 +88,19 @@ fn a_pipelines_account_rolls_back_and_approves_nothing() {
                     switch: {timeout: 20s}\nobserve: {for: 10m, every: 500ms}\n";
         t.cutover("shop", spec).await?;
         let pipeline = format!("system:serviceaccount:{}:ci", t.ns);
-        let word = approval(t, &pipeline).await?;
-        let denied = t.say(&pipeline, word).await.err().map(|e| format!("{e:#}")).unwrap_or_default();
+        let approval = word(t, Verb::Approve, "qa", &pipeline).await?;
+        let denied = t.say(&pipeline, approval).await.err().map(|e| format!("{e:#}")).unwrap_or_default();
         ensure!(denied.contains("gates are for people"), "{denied}");
-        let word = approval(t, PEOPLE[0]).await?;
+        let approval = word(t, Verb::Approve, "qa", PEOPLE[0]).await?;
         let back = CutoverDecisionSpec {
             decision: Verb::Rollback,
             gate: None,
             role: None,
             token: None,
             by: pipeline.clone(),
-            ..word.clone()
+            ..approval.clone()
         };
-        t.say(PEOPLE[0], word).await?;
+        t.say(PEOPLE[0], approval).await?;
         t.points_to("web", "green", 60).await?;
         let said = t.say(&pipeline, back).await?;
         ensure!(t.answer(&said).await?.result.as_deref() == Some("accepted"));

@@ -189,7 +189,7 @@ pub(crate) fn effects(run: &CutoverRun, question: &Question, outcome: &str) -> V
     }
 }
 
-/// Whether something of it cannot be taken back.
+/// Whether one of the steps has no undo.
 fn is_final(lines: &[String]) -> bool {
     lines.iter().any(|l| l.contains("has no undo"))
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) const DURATION: Duration = Duration::from_secs(3);
 /// The holder renews this often.
 pub(crate) const RENEW: Duration = Duration::from_secs(1);
-/// A write that has no answer for so long is made anew beside itself.
+/// After this time without an answer the next write is sent, while the first one goes on.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The holder stops writing this much earlier than others may take the Lease: clocks differ in speed, and a write needs
 /// a moment from being allowed to being sent.

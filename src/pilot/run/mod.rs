@@ -216,8 +216,8 @@ impl Pilot {
         &self.reading
     }
 
-    /// As whom effects and reads are carried out, and where metrics come from: as the plan says, whatever becomes of the
-    /// Cutover. It is what people have approved (DESIGN §7).
+    /// The account that effects and reads use, and the source of metrics. Both come from the plan and do not follow later
+    /// changes of the Cutover: the plan is what people have approved (DESIGN §7).
     pub fn scope(&self) -> RunScope {
         self.scope.clone()
     }

@@ -12,6 +12,7 @@ use crate::decide::draft::Draft;
 use crate::decide::{after, blocked};
 use crate::journal::question::Subject;
 use crate::journal::transition::{self, StepEvent};
+use crate::journal::words::NoWayBack;
 use crate::journal::{self, ACCEPTED, words};
 use crate::world::DecisionView;
 
@@ -101,20 +102,19 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
         Some(comment) => format!("{:?} by {}: {comment}", spec.decision, spec.by),
         None => format!("{:?} by {}", spec.decision, spec.by),
     };
+    if let Some(no) = words::no_way_back(spec.decision, &d.journal) {
+        return match no {
+            NoWayBack::Ending => "the run is ending already".into(),
+            NoWayBack::Switched => "refused: the switch has been made; decide Rollback instead".into(),
+            NoWayBack::NotSwitched => "refused: nothing has been switched; decide Abort instead".into(),
+            NoWayBack::Retired => format!("refused: {}", after::go_back_anew(d.plan)),
+        };
+    }
     match spec.decision {
-        Verb::Abort if d.journal.ending.is_some() || d.journal.phase.is_over() => "the run is ending already".into(),
-        Verb::Abort if d.journal.switch.is_some() => {
-            "refused: the switch has been made; decide Rollback instead".into()
-        }
         Verb::Abort => {
             d.end(Phase::Aborted, reasons::DECISION, &why, None);
             "accepted".into()
         }
-        Verb::Rollback if d.journal.ending.is_some() || d.journal.phase.is_over() => "the run is ending already".into(),
-        Verb::Rollback if d.journal.switch.is_none() => {
-            "refused: nothing has been switched; decide Abort instead".into()
-        }
-        Verb::Rollback if journal::is_retired(&d.journal) => format!("refused: {}", after::go_back_anew(d.plan)),
         Verb::Rollback => {
             d.end(Phase::RolledBack, reasons::DECISION, &why, None);
             "accepted".into()

@@ -17,6 +17,31 @@ pub(crate) fn is_way_back(verb: Verb) -> bool {
     matches!(verb, Verb::Rollback | Verb::Abort)
 }
 
+/// Why a run cannot be led back by a decision now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoWayBack {
+    /// It is over, or on its way back already.
+    Ending,
+    /// Abort: the switch has been made.
+    Switched,
+    /// Rollback: nothing has been switched.
+    NotSwitched,
+    /// Rollback: the old side is retired.
+    Retired,
+}
+
+/// Whether Abort or Rollback can lead a run back as its journal stands. Both the operator and the command line ask this; each
+/// has its own words for the answer.
+pub(crate) fn no_way_back(verb: Verb, journal: &RunStatus) -> Option<NoWayBack> {
+    match verb {
+        Verb::Abort | Verb::Rollback if journal.ending.is_some() || journal.phase.is_over() => Some(NoWayBack::Ending),
+        Verb::Abort if journal.switch.is_some() => Some(NoWayBack::Switched),
+        Verb::Rollback if journal.switch.is_none() => Some(NoWayBack::NotSwitched),
+        Verb::Rollback if super::is_retired(journal) => Some(NoWayBack::Retired),
+        _ => None,
+    }
+}
+
 /// RBAC was asked about the Cutover that the decision names: the run must be one of that Cutover.
 pub(crate) fn of_another(spec: &CutoverDecisionSpec) -> String {
     format!(

@@ -33,7 +33,7 @@ mod touched;
 pub(crate) use break_glass::RIGHTS as BREAK_GLASS_RIGHTS;
 pub(crate) use gate::{Gate, may};
 pub(crate) use refused::refused;
-pub(crate) use touched::{changes, leads_back, touched};
+pub(crate) use touched::{changes, is_final, leads_back, touched};
 
 use say::{Answer, Word};
 use touched::answered;
@@ -162,7 +162,7 @@ impl Say {
         let place = format!("{}/{name}{}", session.namespace(), session.cluster.context_flag());
         eprint!("{}", about(verb, &run, &place, &lines).show(session.look));
         match verb {
-            Verb::Rollback | Verb::Abort if is_final(&lines) => {
+            Verb::Rollback | Verb::Abort if lines.iter().any(|l| is_final(l)) => {
                 ask::confirm_by_name(&format!("{verb:?}?"), &run, self.how.yes)
             }
             Verb::Suspend | Verb::Resume | Verb::Revalidate => Ok(()),
@@ -187,11 +187,6 @@ pub(crate) fn effects(run: &CutoverRun, question: &Question, outcome: &str) -> V
         (Some(seen), Some(journal)) => answered(&seen, journal, plan.as_ref(), question, outcome),
         _ => vec![],
     }
-}
-
-/// Whether one of the steps has no undo.
-fn is_final(lines: &[String]) -> bool {
-    lines.iter().any(|l| l.contains("has no undo"))
 }
 
 /// `resolve NAME decision`, and nobody asks.
@@ -241,7 +236,7 @@ impl Resolve {
         let place = format!("{}/{}{}", session.namespace(), model.cutover, session.cluster.context_flag());
         eprint!("\n{}", about(Verb::Resolve, &run.name_any(), &place, &lines).show(session.look));
         let asked = format!("Say of {}: {outcome}?", self.step);
-        match is_final(&lines) {
+        match lines.iter().any(|l| is_final(l)) {
             true => ask::confirm_by_name(&asked, &run.name_any(), self.how.yes)?,
             false => ask::confirm(&asked, self.how.yes)?,
         }

@@ -8,6 +8,7 @@ use crate::api::run::{CutoverRun, RunState, RunStatus};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::find::Found;
 use crate::journal;
+use crate::journal::words::NoWayBack;
 use crate::view;
 
 /// Why a word would not count.
@@ -54,22 +55,19 @@ pub(crate) fn refused(verb: Verb, run: &CutoverRun, journal: &RunStatus) -> Opti
                 .anew(),
         ),
         _ if over => Some(Refused::says(is_over())),
-        Verb::Abort | Verb::Rollback if journal.ending.is_some() => {
-            Some(Refused::says(format!("run {name} is ending already")))
-        }
-        Verb::Abort if journal.switch.is_some() => {
-            Some(Refused::says("the switch has been made, so there is nothing to call off").instead(Verb::Rollback))
-        }
-        Verb::Rollback if journal.switch.is_none() => {
-            Some(Refused::says("nothing has been switched, so users are where they were").instead(Verb::Abort))
-        }
-        Verb::Rollback if journal::is_retired(journal) => Some(
-            Refused::says(format!("the old side of run {name} is retired, so users cannot be sent back to it at once"))
-                .anew(),
-        ),
-        Verb::Approve | Verb::Reject | Verb::Abort | Verb::Rollback | Verb::Resolve | Verb::Suspend | Verb::Resume => {
-            None
-        }
+        _ => journal::words::no_way_back(verb, journal).map(|no| match no {
+            NoWayBack::Ending => Refused::says(format!("run {name} is ending already")),
+            NoWayBack::Switched => {
+                Refused::says("the switch has been made, so there is nothing to call off").instead(Verb::Rollback)
+            }
+            NoWayBack::NotSwitched => {
+                Refused::says("nothing has been switched, so users are where they were").instead(Verb::Abort)
+            }
+            NoWayBack::Retired => Refused::says(format!(
+                "the old side of run {name} is retired, so users cannot be sent back to it at once"
+            ))
+            .anew(),
+        }),
     }
 }
 

@@ -9,6 +9,14 @@ use crate::journal::question::Subject;
 use crate::plan::{Action, Plan, PlanStep};
 use crate::view;
 
+/// How a line ends about a step that nothing undoes.
+const NO_UNDO: &str = "it has no undo";
+
+/// Whether a line says that something stays as it is.
+pub(crate) fn is_final(line: &str) -> bool {
+    line.ends_with(NO_UNDO)
+}
+
 /// What will be touched, a line each. Empty where the verb touches nothing but the run.
 pub(crate) fn touched(run: &view::Run, journal: &RunStatus, plan: Option<&Plan>, verb: Verb) -> Vec<String> {
     match verb {
@@ -104,7 +112,7 @@ fn undos(journal: &RunStatus, plan: Option<&Plan>) -> Vec<String> {
             let first = if undo.before_restore { ", before the selectors go back" } else { "" };
             Some(format!("step {} is undone{asks}{first}", s.name))
         }
-        None if changes(&s.action) => Some(format!("step {} stays as it is: it has no undo", s.name)),
+        None if changes(&s.action) => Some(format!("step {} stays as it is: {NO_UNDO}", s.name)),
         Some(_) | None => None,
     };
     forward.rev().filter_map(line).collect()

@@ -319,7 +319,7 @@ fn touches(verb: Verb, run: &CutoverRun, journal: &RunStatus) -> Vec<Line> {
 }
 
 fn effect(text: &str) -> Line {
-    let warns = text.contains("has no undo");
+    let warns = decide::is_final(text);
     let (tone, glyph) = if warns { (Tone::Warn, Glyph::Warn) } else { (Tone::Plain, Glyph::Arrow) };
     Line::new().sign(tone, glyph).text(text)
 }

@@ -68,6 +68,8 @@ pub enum Read {
     Events(Vec<String>),
     /// Services, PodDisruptionBudgets and workloads of the namespace, by what pods they select.
     Selectors,
+    /// Whether what people say is theirs: what the policies of decisions and of the journal are worth.
+    Proof,
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
 }
@@ -150,14 +152,6 @@ pub enum DryRun {
     DeletePod(String),
     /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
     Look(ResourceOf),
-    /// Approve a gate in another's name. It *must* be refused; being admitted, it is what is reported as refused.
-    ForgedDecision {
-        /// The Cutover.
-        cutover: String,
-        run_uid: String,
-        gate: String,
-        token: String,
-    },
 }
 
 /// A request out. Addresses are already those of pods and Services, or a URL to be checked and pinned.

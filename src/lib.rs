@@ -18,6 +18,7 @@ pub mod observe;
 pub mod operator;
 pub mod pilot;
 pub mod plan;
+pub(crate) mod policies;
 pub(crate) mod publish;
 pub(crate) mod route;
 pub(crate) mod spans;

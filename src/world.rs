@@ -19,7 +19,7 @@ pub(crate) use answers::LabelRule;
 pub(crate) use answers::SelectorView;
 pub use answers::{
     Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
-    NodesAnswer, PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    NodesAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 /// A value and when it was seen.
@@ -131,6 +131,8 @@ pub struct Said {
     pub refused: BTreeMap<String, (Timestamp, String)>,
     /// By uid of an open decision that was inherited: how far it is taken up.
     pub taken_up: BTreeMap<String, TakenUp>,
+    /// By uid of an open decision: since when it waits for the proof that it is nobody else's.
+    pub unproven: BTreeMap<String, Timestamp>,
     /// When a refusal was last told with an Event.
     pub told: Option<Timestamp>,
     /// Refusals since then that stand on their decisions alone.

@@ -211,7 +211,9 @@ scenarios! {
     crash_loop
     cron_jobs
     decision_abort
+    decision_proof_unknown
     decision_rollback
+    decision_unproven
     deleted_in_observing
     deleted_in_preflight
     deleted_in_preparing

@@ -9,15 +9,12 @@ use sha2::{Digest, Sha256};
 use crate::api::decision::Verb;
 use crate::api::run::{DecisionRecord, GateRecord, GateRole, StepRecord, StepState};
 use crate::api::step::Approval;
-use crate::effect::{DryRun, Read};
+use crate::effect::Read;
 use crate::journal::{ACCEPTED, later};
 use crate::plan::{PlanStep, approval_limit};
-use crate::world::Reading;
+use crate::world::{Proof, Proven};
 
-use super::{Cx, Out, Verdict, attempt_of, read_key};
-
-/// How long an answer to the question whether a forged decision is denied stands.
-const PROVEN_FOR: i64 = 30;
+use super::{Cx, Out, Verdict, proof, read_key};
 
 /// See [`super::advance`].
 pub fn advance(
@@ -27,7 +24,14 @@ pub fn advance(
     record: &mut StepRecord,
     out: &mut Out,
 ) -> Option<Verdict> {
-    let Some(token) = token(cx, step) else {
+    let proof = proof::ask(cx.world, out);
+    let shut = shut(proof);
+    // Where the policies could not be read, a gate that is open stays as it is: nobody passes it meanwhile.
+    let Some(policies) = proof.and_then(|p| p.policies.as_ref()) else {
+        record.message = shut;
+        return None;
+    };
+    let Some(token) = token(cx, step, policies) else {
         record.message = Some("the workloads of both sides are being looked up".into());
         out.reads.insert(read_key(step, record), Read::Refresh);
         return None;
@@ -51,7 +55,6 @@ pub fn advance(
         .map(|r| format!("{} {} of {}", r.name, r.by.len(), r.wanted))
         .collect();
     record.gate = Some(GateRecord { token: token.clone(), until, roles });
-    let shut = shut(cx, step, record, &token, out);
     if !missing.is_empty() {
         let shut = shut.map(|why| format!("; {why}")).unwrap_or_default();
         record.message = Some(format!("approved by {}, until {until:.0}{shut}", missing.join(", ")));
@@ -102,40 +105,21 @@ fn evidence(words: &[&DecisionRecord]) -> Value {
     json!({"decisions": words.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// Why the gate stays shut whatever is said: it is not proven, in the last half minute, that the API server denies a
-/// decision in another's name.
-fn shut(cx: &Cx, step: &PlanStep, record: &StepRecord, token: &str, out: &mut Out) -> Option<String> {
-    let slot = cx.world.now.as_second().div_euclid(PROVEN_FOR);
-    let key = |slot: i64| attempt_of(step, record).part(format!("forged/{slot}"));
-    let probe = Read::DryRun(vec![DryRun::ForgedDecision {
-        cutover: cx.plan.cutover.clone(),
-        run_uid: cx.world.run_uid.clone(),
-        gate: step.name.clone(),
-        token: token.to_owned(),
-    }]);
-    let found = [slot, slot - 1].into_iter().find_map(|s| match cx.world.readings.get(&key(s)) {
-        Some(Reading::DryRun(refusals)) => Some(refusals.first().map(|r| r.why.clone())),
-        _ => None,
-    });
-    for s in [slot, slot - 1] {
-        // The former answer stands until the next one is there.
-        if s == slot || cx.world.readings.contains_key(&key(s)) {
-            out.reads.insert(key(s), probe.clone());
+/// Why the gate stays shut whatever is said.
+fn shut(proof: Option<&Proof>) -> Option<String> {
+    match proof.map(|proof| &proof.verdict) {
+        Some(Proven::Holds) => None,
+        Some(Proven::Open(why)) => Some(format!("the gate stays shut: {why}")),
+        Some(Proven::Unknown(why)) => {
+            Some(format!("the gate stays shut until it is proven that a forged decision is denied: {why}"))
         }
-    }
-    if let Ok(next) = jiff::Timestamp::from_second((slot + 1) * PROVEN_FOR) {
-        out.wake_at(next);
-    }
-    match found {
-        Some(None) => None,
-        Some(Some(why)) => Some(format!("the gate stays shut: {why}")),
         None => Some("it is being proven that a forged decision is denied".into()),
     }
 }
 
-/// What an approval is given for: the plan, the pod templates of both sides as they are now, and everything recorded so
-/// far. `None` while a template is not known.
-pub fn token(cx: &Cx, step: &PlanStep) -> Option<String> {
+/// What an approval is given for: the plan, the pod templates of both sides as they are now, everything recorded so far,
+/// and the policies that say whose it is. `None` while a template is not known.
+fn token(cx: &Cx, step: &PlanStep, policies: &str) -> Option<String> {
     let templates = cx.world.templates(cx.plan)?;
     let over: Vec<Value> = cx
         .journal
@@ -144,7 +128,7 @@ pub fn token(cx: &Cx, step: &PlanStep) -> Option<String> {
         .filter(|r| r.name != step.name && r.state != StepState::Running)
         .map(|r| json!([r.name, r.state, r.attempt, r.evidence, r.message]))
         .collect();
-    let all = json!([cx.world.run_uid, step.name, cx.plan, templates, over, cx.journal.captures]);
+    let all = json!([cx.world.run_uid, step.name, cx.plan, templates, over, cx.journal.captures, policies]);
     let digest = Sha256::digest(all.to_string());
     Some(digest.iter().take(16).map(|b| format!("{b:02x}")).collect())
 }
@@ -152,10 +136,9 @@ pub fn token(cx: &Cx, step: &PlanStep) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::fixtures::{Fixture, step};
+    use crate::actions::fixtures::{Fixture, proof, step};
     use crate::api::duration::Duration;
     use crate::plan::{Action, Stage};
-    use crate::world::DryRunRefusal;
 
     fn gate(approval: Value) -> PlanStep {
         let approval = serde_json::from_value(approval).expect("an approval");
@@ -163,11 +146,8 @@ mod tests {
     }
 
     fn opened(f: &mut Fixture, s: &PlanStep) -> StepRecord {
-        let (r, out) = f.drive(s, None);
+        let (r, _) = f.drive(s, None);
         assert_eq!(r.state, StepState::Running);
-        for key in out.reads.into_keys() {
-            f.world.readings.insert(key, Reading::DryRun(vec![]));
-        }
         r
     }
 
@@ -228,7 +208,7 @@ mod tests {
     #[test]
     fn what_was_given_for_other_evidence_or_templates_counts_no_more() {
         let s = gate(json!({"roles": [{"name": "qa"}]}));
-        for change in ["evidence", "template", "capture", "plan"] {
+        for change in ["evidence", "template", "capture", "policies", "plan"] {
             let mut f = Fixture::new();
             let r = opened(&mut f, &s);
             says(&mut f, &r, Verb::Approve, "qa", "ann");
@@ -239,6 +219,7 @@ mod tests {
                     ..StepRecord::default()
                 }),
                 "template" => f.workload("green").template_hash = "other".into(),
+                "policies" => f.finds(Proof { policies: Some("decision 2".into()), ..proof(Proven::Holds) }),
                 "capture" => drop(f.journal.captures.insert("errors".into(), json!(2))),
                 _ => f.plan.observe.for_ = Duration::from_secs(1),
             }
@@ -253,19 +234,23 @@ mod tests {
         let mut f = Fixture::new();
         let s = gate(json!({"roles": [{"name": "qa"}]}));
         let r = opened(&mut f, &s);
-        let refused = DryRunRefusal {
-            what: "forge".into(),
-            why: "the API server admits a decision in another's name".into(),
-            forbidden: false,
-            transient: false,
-        };
-        for reading in f.world.readings.values_mut() {
-            *reading = Reading::DryRun(vec![refused.clone()]);
-        }
+        let weak = "the API server admits a decision in another's name";
+        f.finds(proof(Proven::Open(weak.into())));
         says(&mut f, &r, Verb::Approve, "qa", "ann");
         let (r, out) = f.drive(&s, Some(&r));
-        assert!(r.state == StepState::Running && r.message.is_some_and(|m| m.starts_with("the gate stays shut: ")));
+        assert!(
+            r.state == StepState::Running && r.message.as_ref().is_some_and(|m| m.ends_with(&format!("shut: {weak}")))
+        );
         assert!(out.wake.is_some(), "it is asked again");
+        let away = Proof { policies: None, ..proof(Proven::Unknown("503".into())) };
+        f.finds(away);
+        let (after, _) = f.drive(&s, Some(&r));
+        assert!(after.state == StepState::Running && after.message.is_some_and(|m| m.ends_with("is denied: 503")));
+        assert_eq!(
+            after.gate.map(|g| g.token),
+            r.gate.map(|g| g.token),
+            "what was said for it counts once that is known"
+        );
         f.world.readings.clear();
         assert_eq!(f.drive(&s, None).0.state, StepState::Running, "not proven yet");
     }

@@ -13,7 +13,8 @@ use crate::api::step::{Http, OnFailure, WorkloadKind, WorkloadRef};
 use crate::effect::{EffectKey, Outcome, ReadKey};
 use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use crate::world::{
-    ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Seen, ServiceView, TargetPort, WorkloadView, World,
+    ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Proof, Proven, Reading, Seen, ServiceView, TargetPort,
+    WorkloadView, World,
 };
 
 pub(crate) struct Fixture {
@@ -144,6 +145,11 @@ pub fn answer(status: u16, body: &str) -> HttpAnswer {
     }
 }
 
+/// What was found of the policies, which stand since ever.
+pub fn proof(verdict: Proven) -> Proof {
+    Proof { verdict, since: Timestamp::MIN, policies: Some("decision 1".into()) }
+}
+
 impl Fixture {
     pub fn new() -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
@@ -203,7 +209,16 @@ impl Fixture {
             follow_up: vec![],
             retire: None,
         };
-        Self { plan, journal: RunStatus::default(), world, paused: false }
+        let mut fixture = Self { plan, journal: RunStatus::default(), world, paused: false };
+        fixture.finds(proof(Proven::Holds));
+        fixture
+    }
+
+    /// What is found of the policies from now on.
+    pub fn finds(&mut self, proof: Proof) {
+        self.world.readings.retain(|key, _| !matches!(key, ReadKey::Proof(_)));
+        let slot = self.world.now.as_second().div_euclid(5);
+        self.world.readings.insert(ReadKey::Proof(slot), Reading::Proof(proof));
     }
 
     pub fn cx(&self) -> Cx<'_> {
@@ -218,6 +233,11 @@ impl Fixture {
 
     pub fn after(&mut self, seconds: i64) {
         self.world.now += jiff::SignedDuration::from_secs(seconds);
+        let found = self.world.readings.values().find_map(|reading| match reading {
+            Reading::Proof(proof) => Some(proof.clone()),
+            _ => None,
+        });
+        found.into_iter().for_each(|proof| self.finds(proof));
     }
 
     pub fn outcome(&mut self, key: &str, value: Outcome) {

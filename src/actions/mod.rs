@@ -42,6 +42,7 @@ pub mod manifest;
 mod metric;
 pub mod permissions;
 mod ports;
+pub(crate) mod proof;
 pub mod request;
 pub mod resource;
 mod restart;

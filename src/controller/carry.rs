@@ -93,6 +93,7 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
             call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
             Reply::Done
         }
+        Request::Proof => Reply::Proof(cx.proofs.read(client, namespace).await),
         // The look holds its turn; see `look`.
         Request::Turn => Reply::Done,
         Request::OlderHolder(cutover) => Reply::Holder(cx.known().older_holder(key, &cutover)),

@@ -26,6 +26,7 @@ use crate::driver::told::Told;
 use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::watch::{Named, watch as watch_for_ever};
+use crate::observe::proof::Proofs;
 use crate::pilot::cutover::{
     Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Selector, Setup, WatchEvent, key_of,
 };
@@ -48,6 +49,7 @@ pub struct Controller {
     identity: Identity,
     publisher: Publisher,
     meter: Meter,
+    proofs: Proofs,
     setup: Arc<Setup>,
     known: Mutex<Known>,
     /// By namespace: whose turn it is to start a run.
@@ -55,10 +57,17 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// With the operator's own client.
-    pub fn new(client: kube::Client, identity: Identity, publisher: Publisher, meter: Meter, setup: Setup) -> Self {
+    /// With the operator's own client. `proofs`: what is found of the policies, as runs find it.
+    pub fn new(
+        client: kube::Client,
+        identity: Identity,
+        publisher: Publisher,
+        meter: Meter,
+        proofs: Proofs,
+        setup: Setup,
+    ) -> Self {
         let (setup, known, turns) = (Arc::new(setup), Mutex::default(), Mutex::default());
-        Self { client, identity, publisher, meter, setup, known, turns }
+        Self { client, identity, publisher, meter, proofs, setup, known, turns }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

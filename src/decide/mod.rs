@@ -22,6 +22,7 @@ mod interrupt;
 mod nodes;
 mod observe;
 mod people;
+pub(crate) mod proof;
 mod restore;
 mod rollback;
 mod steps;

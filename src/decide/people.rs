@@ -4,16 +4,19 @@
 
 use std::collections::BTreeSet;
 
+use crate::actions::proof;
 use crate::api::condition::reasons;
 use crate::api::decision::{Resolution, Verb};
+use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::{DecisionRecord, Question, StepState};
 use crate::decide::draft::Draft;
+use crate::decide::proof::Standing;
 use crate::decide::{after, blocked};
 use crate::journal::question::Subject;
 use crate::journal::transition::{self, StepEvent};
 use crate::journal::words::NoWayBack;
-use crate::journal::{self, ACCEPTED, words};
+use crate::journal::{self, ACCEPTED, later, words};
 use crate::world::DecisionView;
 
 /// Most decisions a run takes in, and of one person. Those that lead back have room always: each of them counts at most
@@ -21,12 +24,16 @@ use crate::world::DecisionView;
 const MAX_DECISIONS: usize = 200;
 const MAX_OF_A_PERSON: usize = 50;
 
+/// Nothing is switched for so long after somebody has spoken whose word is not judged yet.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Takes in every open decision that has not been looked at yet, those that lead back first.
 pub fn take_in(d: &mut Draft) {
     let world = d.world;
     let open: BTreeSet<&str> = world.decisions.iter().map(|v| v.uid.as_str()).collect();
     d.said.refused.retain(|uid, _| open.contains(uid.as_str()));
     d.said.taken_up.retain(|uid, _| open.contains(uid.as_str()));
+    d.said.unproven.retain(|uid, _| open.contains(uid.as_str()));
     let known: BTreeSet<&str> = d.before.decisions.iter().map(|r| r.uid.as_str()).collect();
     let way_back = |v: &&DecisionView| words::is_way_back(v.spec.decision);
     let first = world.decisions.iter().filter(way_back);
@@ -39,7 +46,18 @@ pub fn take_in(d: &mut Draft) {
         if world.inherited.contains(&view.uid) && !super::answers::is_taken_up(d, view) {
             continue;
         }
-        let result = refusal(d, view).unwrap_or_else(|| carry_out(d, view));
+        let result = match refusal(d, view) {
+            Some(result) => result,
+            None => match standing(d, view) {
+                Standing::Counts => carry_out(d, view, None),
+                Standing::Unproven(why) => carry_out(d, view, Some(&why)),
+                Standing::Refused(result) => result,
+                Standing::Waits(until) => {
+                    until.into_iter().for_each(|at| d.out.wake_at(at));
+                    continue;
+                }
+            },
+        };
         let (verb, at) = (view.spec.decision, d.now());
         let text = format!("{verb:?} by {}: {result}", view.spec.by);
         if !words::counts(&result) {
@@ -96,12 +114,39 @@ fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
         .then(|| format!("refused: {all} decisions have been made on this run, the most that it keeps; {rest}"))
 }
 
-fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
+/// Whether somebody has just said what may hold the run, and it is not judged yet: nothing is switched in between. However
+/// many speak, each of them holds it for a moment only.
+pub(crate) fn may_hold(d: &mut Draft) -> bool {
+    let (mut holds, now) = (false, d.now());
+    for view in d.world.decisions.iter().filter(|v| v.spec.decision != Verb::Approve) {
+        let uid = &view.uid;
+        let judged = d.said.refused.contains_key(uid) || words::taken_in(&d.journal, uid).is_some();
+        let since = d.said.unproven.get(uid).or(d.said.taken_up.get(uid).map(|t| &t.since));
+        if let Some(until) = since.filter(|_| !judged).map(|since| later(*since, MOMENT)).filter(|until| now < *until) {
+            d.out.wake_at(until);
+            holds = true;
+        }
+    }
+    holds
+}
+
+/// How a decision stands by what is proven of who made it.
+fn standing(d: &mut Draft, view: &DecisionView) -> Standing {
+    let proof = proof::ask(d.world, &mut d.out);
+    let now = d.now();
+    let since = *d.said.unproven.entry(view.uid.clone()).or_insert(now);
+    super::proof::standing(view.spec.decision, view.created, since, proof, now)
+}
+
+/// `unproven`: why it may be somebody else's.
+fn carry_out(d: &mut Draft, view: &DecisionView, unproven: Option<&str>) -> String {
     let spec = &view.spec;
+    let doubt = unproven.map(|_| ", identity not proven").unwrap_or_default();
     let why = match &spec.comment {
-        Some(comment) => format!("{:?} by {}: {comment}", spec.decision, spec.by),
-        None => format!("{:?} by {}", spec.decision, spec.by),
+        Some(comment) => format!("{:?} by {}{doubt}: {comment}", spec.decision, spec.by),
+        None => format!("{:?} by {}{doubt}", spec.decision, spec.by),
     };
+    let accepted = || unproven.map_or(ACCEPTED.to_owned(), |why| format!("{ACCEPTED}: identity not proven: {why}"));
     if let Some(no) = words::no_way_back(spec.decision, &d.journal) {
         return match no {
             NoWayBack::Ending => "the run is ending already".into(),
@@ -113,11 +158,11 @@ fn carry_out(d: &mut Draft, view: &DecisionView) -> String {
     match spec.decision {
         Verb::Abort => {
             d.end(Phase::Aborted, reasons::DECISION, &why, None);
-            "accepted".into()
+            accepted()
         }
         Verb::Rollback => {
             d.end(Phase::RolledBack, reasons::DECISION, &why, None);
-            "accepted".into()
+            accepted()
         }
         Verb::Suspend if d.journal.suspended.is_some() => "the run is suspended already".into(),
         Verb::Suspend => {

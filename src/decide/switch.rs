@@ -9,7 +9,7 @@ use crate::api::run::{ServiceSwitch, SwitchRecord, SwitchState};
 use crate::api::step::WorkloadRef;
 use crate::decide::draft::Draft;
 use crate::decide::steps::window_is_open;
-use crate::decide::unread;
+use crate::decide::{people, unread};
 use crate::effect::{Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::endpoints::{check, why};
 use crate::journal::later;
@@ -80,7 +80,7 @@ fn claim(d: &mut Draft) {
         let claim = route.claim(&seen, &d.plan.target);
         services.push(ServiceSwitch { wanted, old_wanted: old_wanted(d, &route.name), ..claim });
     }
-    if !read_right_now(d, deadline) {
+    if !read_right_now(d, deadline) || people::may_hold(d) {
         return;
     }
     let replicas = [&d.plan.old, &d.plan.target].into_iter().flat_map(|s| &s.workloads);

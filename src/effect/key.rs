@@ -34,6 +34,8 @@ pub enum ReadKey {
     Nodes(String),
     /// `rehearsal/MINUTE`: whether a restore would be admitted.
     Rehearsal(i64),
+    /// `proof/N`: whether what people say is theirs, by five seconds.
+    Proof(i64),
     /// `refresh`: everything, where something is not known.
     Refresh,
     /// `refresh/claim`: everything, before the switch is claimed.
@@ -120,6 +122,7 @@ impl ReadKey {
             | Self::Loss(_)
             | Self::Nodes(_)
             | Self::Rehearsal(_)
+            | Self::Proof(_)
             | Self::Refresh
             | Self::BeforeClaim
             | Self::BeforeEnd
@@ -139,6 +142,9 @@ impl ReadKey {
         }
         if let Some(minute) = text.strip_prefix(REHEARSAL) {
             return canonical(minute).map(Self::Rehearsal);
+        }
+        if let Some(slot) = text.strip_prefix(PROOF) {
+            return canonical(slot).map(Self::Proof);
         }
         match text {
             REFRESH => Some(Self::Refresh),
@@ -172,6 +178,7 @@ impl ReadKey {
 
 const NODES: &str = "nodes/";
 const REHEARSAL: &str = "rehearsal/";
+const PROOF: &str = "proof/";
 const REFRESH: &str = "refresh";
 const CLAIM: &str = "refresh/claim";
 const ENDING: &str = "refresh/ending";
@@ -252,6 +259,7 @@ impl fmt::Display for ReadKey {
             Self::Loss(trigger) => write!(f, "{trigger}@{LOSS}"),
             Self::Nodes(hash) => write!(f, "{NODES}{hash}"),
             Self::Rehearsal(minute) => write!(f, "{REHEARSAL}{minute}"),
+            Self::Proof(slot) => write!(f, "{PROOF}{slot}"),
             Self::Refresh => f.write_str(REFRESH),
             Self::BeforeClaim => f.write_str(CLAIM),
             Self::BeforeEnd => f.write_str(ENDING),
@@ -327,6 +335,7 @@ mod tests {
             (ReadKey::Loss("target".into()), "target@loss"),
             (ReadKey::Nodes("0a1b".into()), "nodes/0a1b"),
             (ReadKey::Rehearsal(-3), "rehearsal/-3"),
+            (ReadKey::Proof(7), "proof/7"),
             (ReadKey::Refresh, "refresh"),
             (ReadKey::BeforeClaim, "refresh/claim"),
             (ReadKey::BeforeEnd, "refresh/ending"),

@@ -3,7 +3,6 @@
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -11,9 +10,8 @@ use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Observer, RunScope, forgery, resource, scope};
+use super::{Observer, RunScope, resource, scope};
 use crate::api::FIELD_MANAGER;
-use crate::api::decision::{CutoverDecision, CutoverDecisionSpec, Verb};
 use crate::api::run::{ObjectKind, ObjectRef};
 use crate::api::step::WorkloadKind;
 use crate::effect::change::{Edit, Now, patch, seen};
@@ -28,17 +26,17 @@ use crate::world::{DryRunRefusal, ResourceAnswer};
 const AT_ONCE: usize = 8;
 
 /// Why a write would not be made.
-struct Refusal {
-    why: String,
-    forbidden: bool,
-    transient: bool,
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) forbidden: bool,
+    pub(super) transient: bool,
 }
 
 impl Refusal {
-    fn transient(why: String) -> Self {
+    pub(super) fn transient(why: String) -> Self {
         Self { why, forbidden: false, transient: true }
     }
-    fn last(why: String) -> Self {
+    pub(super) fn last(why: String) -> Self {
         Self { why, forbidden: false, transient: false }
     }
 }
@@ -70,7 +68,6 @@ fn what(run: &DryRun) -> String {
         DryRun::Change { object, .. } => format!("patch {}/{}", api_of(object.kind).plural, object.name),
         DryRun::DeletePod(name) => format!("delete pods/{name}"),
         DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
-        DryRun::ForgedDecision { gate, .. } => format!("forge a decision on gate {gate}"),
     }
 }
 
@@ -122,61 +119,6 @@ impl Tries<'_> {
                 ResourceAnswer::Forbidden { why, .. } => Err(Refusal { why, forbidden: true, transient: false }),
                 ResourceAnswer::Unread(why) => Err(Refusal::transient(why)),
             },
-            DryRun::ForgedDecision { cutover, run_uid, gate, token } => {
-                self.forgery(forgery::approval(cutover, run_uid, gate, token)).await
-            }
-        }
-    }
-
-    /// Two decisions that must be denied, tried as the operator: an approval in a name that is not its own, and an abort
-    /// in its own name, for which it has no right. Each is denied by a rule of its own of the policy `cutover-decision`.
-    async fn forgery(&self, approval: CutoverDecisionSpec) -> Result<(), Refusal> {
-        let own = self.own_name().await?;
-        let abort = CutoverDecisionSpec {
-            decision: Verb::Abort,
-            gate: None,
-            role: None,
-            token: None,
-            by: own.clone(),
-            ..approval.clone()
-        };
-        self.denied(approval, "in another's name").await?;
-        // Somebody who runs the operator as himself, as a cluster's administrator, may abort.
-        if own.starts_with("system:serviceaccount:") {
-            self.denied(abort, "by somebody without the right to it").await?;
-        }
-        Ok(())
-    }
-
-    async fn own_name(&self) -> Result<String, Refusal> {
-        let api: Api<SelfSubjectReview> = Api::all(self.reader.clone());
-        let answer = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
-        let name = answer.status.and_then(|s| s.user_info).and_then(|u| u.username);
-        name.ok_or_else(|| Refusal::transient("the API server does not say who the operator is".into()))
-    }
-
-    async fn denied(&self, spec: CutoverDecisionSpec, how: &str) -> Result<(), Refusal> {
-        let api = Api::<CutoverDecision>::namespaced(self.reader.clone(), self.namespace);
-        let decision = forgery::decision(spec);
-        let params = PostParams { dry_run: true, field_manager: Some(self.manager.into()) };
-        match call(api.create(&params, &decision)).await {
-            Ok(_) => Err(Refusal::last(format!(
-                "the API server admits a decision {how}: the policy cutover-decision is missing, unbound or weakened; \
-                 apply deploy/admission again"
-            ))),
-            Err(refusal) if refusal.transient => Err(refusal),
-            Err(refusal) if refusal.forbidden => Err(Refusal {
-                why: format!(
-                    "whether forged decisions are denied cannot be tried: {}; grant the operator create on \
-                     cutoverdecisions",
-                    refusal.why
-                ),
-                ..refusal
-            }),
-            Err(refusal) if refusal.why.contains(forgery::POLICY) => Ok(()),
-            Err(refusal) => {
-                Err(Refusal::last(format!("a decision {how} is not denied by {}: {}", forgery::POLICY, refusal.why)))
-            }
         }
     }
 
@@ -243,7 +185,7 @@ fn body(patch: &JsonPatch) -> Result<Patch<()>, Refusal> {
     patch.body().map_err(|e| Refusal::last(format!("the patch cannot be made: {e}")))
 }
 
-async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Refusal> {
+pub(super) async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Refusal> {
     answered(future).await.map_err(refusal)
 }
 

@@ -53,6 +53,7 @@ pub(crate) mod machines;
 mod metrics;
 mod nodes;
 mod ours;
+pub(crate) mod proof;
 mod refresh;
 mod resource;
 pub mod scope;
@@ -75,6 +76,7 @@ pub(crate) struct Observer {
     nodes: nodes::Nodes,
     spaces: space::Spaces,
     ours: ours::Ours,
+    proofs: proof::Proofs,
 }
 
 impl Observer {
@@ -92,7 +94,13 @@ impl Observer {
             nodes: nodes::Nodes::default(),
             spaces: space::Spaces::default(),
             ours: ours::Ours::default(),
+            proofs: proof::Proofs::default(),
         }
+    }
+
+    /// What is proven of decisions, for whoever judges those that no run does.
+    pub(crate) fn proofs(&self) -> proof::Proofs {
+        self.proofs.clone()
     }
 
     /// Watches the nodes for all runs, for ever.
@@ -158,6 +166,7 @@ impl Observer {
             Read::Nodes(names) => Reading::Nodes(nodes::read(&self.client, names).await),
             Read::Events(of) => Reading::Events(events::read(&self.client, &scope.namespace, of).await),
             Read::Selectors => Reading::Selectors(selectors::read(&self.client, &scope.namespace).await),
+            Read::Proof => Reading::Proof(self.proofs.read(&self.client, &scope.namespace).await),
             Read::Refresh => Reading::Refreshed,
         }
     }

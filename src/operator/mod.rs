@@ -144,6 +144,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     // What writes claims and Cutovers asks the Lease each time. What only reads does not, nor do Events: they tell what
     // has happened, and change nothing.
     let writer = election.leadership.guard(client.clone());
+    let proofs = observer.proofs();
     let drivers = Arc::new(Context {
         client: writer.clone(),
         actor: Actor::new(client.clone(), identity.clone(), net.clone(), election.leadership.clone()),
@@ -153,7 +154,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         traces,
     });
     let setup = Setup { operator: operator.clone(), offered: config.offered };
-    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), setup));
+    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), proofs, setup));
     let mut checks = preflight::Preflight::new(
         client.clone(),
         &operator,

@@ -37,8 +37,33 @@ pub enum Reading {
     Events(Result<Vec<EventView>, String>),
     /// Who selects pods in the namespace, or why that could not be read.
     Selectors(Result<Vec<SelectorView>, String>),
+    /// What the policies of decisions and of the journal are worth.
+    Proof(Proof),
     /// Everything was read live.
     Refreshed,
+}
+
+/// Whether what people say is theirs (DESIGN §7): what was found when a decision was forged as a dry run, and of the
+/// policies that guard decisions and the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub verdict: Proven,
+    /// Since when that holds, by the clock of the API server: the youngest of the policies and their bindings was written
+    /// shortly before. An approval that is older may be forged.
+    pub since: Timestamp,
+    /// The uids and generations of the policies and their bindings; none where they could not be read.
+    pub policies: Option<String>,
+}
+
+/// Whether nobody can forge a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proven {
+    /// A forged decision is denied, and the journal is guarded.
+    Holds,
+    /// A forged decision is admitted, or the journal is not guarded: why, and what to do.
+    Open(String),
+    /// It could not be found out, and why.
+    Unknown(String),
 }
 
 /// The answer to one request. Bodies never leave the memory of the operator.

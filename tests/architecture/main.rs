@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 26] = [
+const IMPORTS: [(&str, &[&str]); 27] = [
     ("api", &[]),
     ("plan", &["api"]),
+    ("policies", &[]),
     ("lint", &["api", "plan"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
     ("effect", &["api", "plan", "world"]),
@@ -28,7 +29,7 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
     ("net", &["api", "effect", "world"]),
-    ("observe", &["api", "plan", "effect", "world", "endpoints", "route", "net"]),
+    ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
@@ -36,13 +37,17 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ("traces", &["spans", "meter"]),
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
     ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
-    ("controller", &["api", "effect", "net", "observe::scope", "act", "driver", "pilot", "meter", "publish"]),
+    (
+        "controller",
+        &["api", "effect", "net", "observe::proof", "observe::scope", "act", "driver", "pilot", "meter", "publish"],
+    ),
     // What people use: reads objects, the view of a run, and the same functions as the operator where it foretells.
     (
         "cli",
         &[
             "api",
             "plan",
+            "policies",
             "lint",
             "effect",
             "world",
@@ -65,6 +70,7 @@ const IMPORTS: [(&str, &[&str]); 26] = [
         &[
             "api",
             "plan",
+            "policies",
             "status",
             "spans",
             "effect::protocol::JsonPatch",
@@ -83,8 +89,9 @@ const IMPORTS: [(&str, &[&str]); 26] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "api",
+    "policies",
     "plan",
     "lint",
     "effect",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
     Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
-    PodUsage, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 use super::cluster::Cluster;
@@ -130,6 +130,14 @@ impl Cluster {
                 Reading::Events(Ok(of.cloned().collect()))
             }
             Read::Selectors => Reading::Selectors(Ok(vec![])),
+            Read::Proof => {
+                let verdict = match self.faults.strike(On::DryRun, "forged", self.now) {
+                    None => Proven::Holds,
+                    Some(Kind::Transient | Kind::Lost | Kind::Conflict) => Proven::Unknown("503".into()),
+                    Some(_) => Proven::Open("forge a decision is refused".into()),
+                };
+                Reading::Proof(super::unread::proof(verdict))
+            }
             Read::Refresh => Reading::Refreshed,
         }
     }
@@ -185,7 +193,6 @@ impl Cluster {
                 let kind = format!("{:?}s", object.kind).to_lowercase();
                 (format!("patch {kind}/{}", object.name), object.name.clone())
             }
-            DryRun::ForgedDecision { gate, .. } => (format!("forge a decision on gate {gate}"), "forged".to_owned()),
         };
         let kind = self.faults.strike(On::DryRun, &name, self.now)?;
         Some(DryRunRefusal {

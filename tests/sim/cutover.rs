@@ -14,6 +14,7 @@ use cutover::api::run::{CutoverRun, RunState, RunStatus, Selector, ServiceSwitch
 use cutover::api::template::{Template, TemplateKind};
 use cutover::api::{FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
 use cutover::pilot::cutover::{Class, Failure, Key, Known, Reply, Request};
+use cutover::world::{Proof, Proven};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -36,6 +37,8 @@ pub struct Server {
     pub accounts: BTreeSet<String>,
     /// The operator may act as the accounts.
     pub may_act: bool,
+    /// What is found of the policies.
+    pub proven: Proven,
     pub namespace_goes: bool,
     /// Creations of runs: name, and the Cutover's uid.
     pub created: Vec<(String, String)>,
@@ -58,6 +61,7 @@ impl Server {
             replicas: BTreeMap::new(),
             accounts: ["cutover".to_owned()].into(),
             may_act: true,
+            proven: Proven::Holds,
             namespace_goes: false,
             created: vec![],
             broken: vec![],
@@ -269,6 +273,9 @@ impl Server {
                 Reply::Done
             }
             Request::ActAs(_) if !self.may_act => return Err(Failure::new(Class::Forbidden, "no impersonation")),
+            Request::Proof => {
+                Reply::Proof(Proof { verdict: self.proven.clone(), since: Timestamp::MIN, policies: None })
+            }
             Request::ActAs(_) | Request::Turn => Reply::Done,
             Request::OlderHolder(cutover) => Reply::Holder(known.older_holder(key, cutover)),
             Request::PatchCutover(patch) => {

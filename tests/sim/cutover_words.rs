@@ -28,6 +28,7 @@ pub fn request(request: &Request) -> String {
         Request::Replicas(workload) => format!("read the replicas of {}", workload.name),
         Request::Account(name) => format!("read ServiceAccount {name}"),
         Request::ActAs(name) => format!("ask as ServiceAccount {name}"),
+        Request::Proof => "have it proven whose decisions are".into(),
         Request::Turn => "wait for the turn".into(),
         Request::OlderHolder(_) => "look for an older holder".into(),
         Request::PatchCutover(patch) => format!("PATCH the Cutover: {}", operations(patch)),
@@ -99,6 +100,7 @@ pub fn reply(reply: &Result<Reply, Failure>) -> String {
         Ok(Reply::Namespace { going }) => if *going { "it goes" } else { "it stays" }.into(),
         Ok(Reply::Replicas(count)) => format!("{count}"),
         Ok(Reply::Holder(holder)) => holder.as_ref().map_or_else(|| "none".into(), |(_, other)| other.clone()),
+        Ok(Reply::Proof(proof)) => format!("{:?}", proof.verdict),
         Ok(Reply::Answers(outcomes)) => format!("{outcomes:?}"),
     }
 }

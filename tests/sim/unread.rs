@@ -2,8 +2,8 @@
 
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
-    DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, QueryAnswer, Reading, ResourceAnswer,
-    TlsAnswer, UsageAnswer,
+    DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, Proof, Proven, QueryAnswer, Reading,
+    ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 const WHY: &str = "503 the server is unable to handle it";
@@ -26,9 +26,15 @@ pub fn unread(read: &Read) -> Reading {
         Read::Nodes(_) => Reading::Nodes(Err(why())),
         Read::Events(_) => Reading::Events(Err(why())),
         Read::Selectors => Reading::Selectors(Err(why())),
+        Read::Proof => Reading::Proof(proof(Proven::Unknown(why()))),
         // Its failure is that it never comes.
         Read::Refresh => Reading::Refreshed,
     }
+}
+
+/// What is found of policies that stand since ever.
+pub fn proof(verdict: Proven) -> Proof {
+    Proof { verdict, since: jiff::Timestamp::MIN, policies: Some("as installed".into()) }
 }
 
 fn nobody_answers(request: &Request) -> Vec<HttpAnswer> {

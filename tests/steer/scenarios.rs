@@ -2,6 +2,7 @@
 
 use cutover::api::phase::Phase;
 use cutover::api::template::Template;
+use cutover::world::Proven;
 use serde_json::json;
 
 use crate::api_server::{Server, spec};
@@ -110,6 +111,32 @@ pub fn all() -> &'static [Scenario] {
                 ("the account is gone", |s| s.accounts.clear()),
                 ("a person decides Retry", retry),
                 ("the account is back", account),
+            ],
+        },
+        Scenario {
+            name: "retry_unproven",
+            before: wanted,
+            acts: &[
+                ("the run rolls back", rolls_back),
+                ("the admission policies are gone", |s| s.proven = Proven::Open("the policy is missing".into())),
+                ("a person decides Retry", retry),
+                ("the policies are back", |s| s.proven = Proven::Holds),
+                ("a person decides Retry once more", |s| s.decide("again-2", "web", None, "Retry")),
+                ("the second run completes", |s| {
+                    s.close("web-2", Phase::Completed);
+                }),
+            ],
+        },
+        Scenario {
+            name: "retry_of_unknown_origin",
+            before: wanted,
+            acts: &[
+                ("the run rolls back", rolls_back),
+                ("nobody knows whether forgeries are denied", |s| s.proven = Proven::Unknown("503".into())),
+                ("a person decides Retry", retry),
+                ("the second run completes", |s| {
+                    s.close("web-2", Phase::Completed);
+                }),
             ],
         },
         Scenario {

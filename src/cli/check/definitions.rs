@@ -38,7 +38,7 @@ pub(crate) fn served(found: Result<Vec<Finding>, String>) -> Vec<Line> {
         Ok(found) if found.is_empty() => {
             vec![Line::ok(CRD_VERSION, format!("the definitions are those of {}", env!("CARGO_PKG_VERSION")))]
         }
-        Ok(found) => found.into_iter().map(|f| told(CRD_VERSION, &f, Line::failed)).collect(),
+        Ok(found) => found.into_iter().map(|f| told(CRD_VERSION, &f.text, Line::failed)).collect(),
         Err(why) => vec![Line::unknown(
             CRD_VERSION,
             format!("the API server does not publish its schemas: {why}"),
@@ -48,11 +48,11 @@ pub(crate) fn served(found: Result<Vec<Finding>, String>) -> Vec<Line> {
 }
 
 /// A finding of the start checks: what it is, then what to do.
-pub(crate) fn told(topic: Topic, finding: &Finding, make: fn(Topic, String, String) -> Line) -> Line {
-    let begins = [": apply ", ": remove ", ": upgrade "].iter().filter_map(|b| finding.text.find(b)).min();
-    match begins.and_then(|at| Some((finding.text.get(..at)?, finding.text.get(at + 2..)?))) {
+pub(crate) fn told(topic: Topic, finding: &str, make: fn(Topic, String, String) -> Line) -> Line {
+    let begins = [": apply ", ": remove ", ": upgrade "].iter().filter_map(|b| finding.find(b)).min();
+    match begins.and_then(|at| Some((finding.get(..at)?, finding.get(at + 2..)?))) {
         Some((what, remedy)) => make(topic, what.to_owned(), remedy.to_owned()),
-        None => make(topic, finding.text.clone(), APPLY.to_owned()),
+        None => make(topic, finding.to_owned(), APPLY.to_owned()),
     }
 }
 

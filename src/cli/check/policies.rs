@@ -12,7 +12,7 @@ use crate::cli::cluster::{Cluster, Seen};
 use crate::cli::exit::Failure;
 use crate::cli::rights::{OURS, Right};
 use crate::observe::forgery;
-use crate::operator::preflight::{Weight, policies};
+use crate::policies::{self, Amiss};
 
 pub(crate) const POLICIES: Right = Right::wish("get", "admissionregistration.k8s.io", "validatingadmissionpolicies");
 pub(crate) const BINDINGS: Right =
@@ -67,9 +67,9 @@ pub(crate) fn bound(pairs: &Seen<Vec<Pair>>, operator: &str) -> Vec<Line> {
             lines.push(Line::failed(POLICIES_BOUND, message, policies::REMEDY));
             continue;
         };
-        lines.extend(policies::judge(name, ours, policy, binding, operator).iter().map(|f| match f.weight {
-            Weight::Told => told(POLICIES_BOUND, f, Line::warning),
-            Weight::NotReady | Weight::MayNotWrite => told(POLICIES_BOUND, f, Line::failed),
+        lines.extend(policies::judge(name, ours, policy, binding, operator).iter().map(|amiss| match amiss {
+            Amiss::Other(text) => told(POLICIES_BOUND, text, Line::warning),
+            Amiss::Weak(text) | Amiss::Owner(text) => told(POLICIES_BOUND, text, Line::failed),
         }));
     }
     if lines.is_empty() {

@@ -14,7 +14,7 @@ use crate::act::call::CallError;
 use crate::net::leadership::Leadership;
 
 mod fields;
-pub(crate) mod policies;
+mod policies;
 pub(crate) mod rights;
 pub(crate) mod schema;
 

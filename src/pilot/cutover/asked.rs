@@ -45,6 +45,8 @@ pub(super) struct Questions {
     pub opened: BTreeSet<String>,
     /// Those that another process may have answered already, so that its answer may still arrive.
     pub inherited: BTreeSet<String>,
+    /// Those that wait for the proof that they are nobody else's, and since when.
+    pub unproven: BTreeMap<String, Timestamp>,
     /// When a refusal was last told.
     pub told: Option<Timestamp>,
     /// That answers cannot be written was told before.
@@ -63,6 +65,8 @@ pub(super) struct Asked {
     given_up: BTreeSet<String>,
     /// Those for which a run has been opened again.
     opened: BTreeSet<String>,
+    /// Those that wait for the proof that they are nobody else's, and since when.
+    unproven: BTreeMap<String, Timestamp>,
     /// When a refusal was last told.
     told: BTreeMap<Key, Timestamp>,
     mute: bool,
@@ -105,6 +109,7 @@ impl Asked {
         self.said.remove(uid);
         self.given_up.remove(uid);
         self.opened.remove(uid);
+        self.unproven.remove(uid);
     }
 
     /// Whether a decision that names this Cutover waits for an answer.
@@ -132,6 +137,7 @@ impl Asked {
                 .filter(|(_, open)| open.key == *key && open.inherited)
                 .map(|(uid, _)| uid.clone())
                 .collect(),
+            unproven: open().filter_map(|uid| Some((uid.clone(), *self.unproven.get(uid)?))).collect(),
             told: self.told.get(key).copied(),
             mute: self.mute,
         }
@@ -158,6 +164,13 @@ impl Asked {
     /// A run is opened again for it.
     pub(crate) fn open_for(&mut self, uid: &str) {
         self.opened.insert(uid.to_owned());
+    }
+
+    /// It waits since now, or since earlier, for the proof that it is nobody else's.
+    pub(crate) fn wait(&mut self, uid: &str, now: Timestamp) {
+        if self.open.contains_key(uid) {
+            self.unproven.entry(uid.to_owned()).or_insert(now);
+        }
     }
 
     /// A refusal about this Cutover was told.

@@ -19,6 +19,7 @@ use crate::api::cutover::{Cutover, CutoverStatus};
 use crate::api::decision::CutoverDecision;
 use crate::api::run::RunState;
 use crate::decide::Note;
+use crate::decide::proof::{self, Standing};
 use crate::effect::Outcome;
 use crate::journal::words::counts;
 
@@ -26,6 +27,8 @@ use crate::journal::words::counts;
 const BATCH: usize = 200;
 /// Pause before an answer that did not arrive is written again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Pause before it is asked again whose a decision is.
+const UNPROVEN: Duration = Duration::from_secs(5);
 
 /// What a person wants of a closed run, if it can be had.
 pub(crate) enum Wish<'a> {
@@ -75,12 +78,19 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Wish
                 let done = take_up(look, decision)?;
                 heard.again = heard.again.max(Some(if done { Duration::ZERO } else { AGAIN }));
             }
-            Word::Retry => heard.wish = Some(Wish::Retry(decision)),
             Word::Revalidate if questions.opened.contains(&uid) => {
                 let result = "refused: the run was opened for it and has not taken it in".into();
                 answers.push((decision, Said { result, at, run: None }));
             }
-            Word::Revalidate => heard.wish = Some(Wish::Revalidate(decision)),
+            word @ (Word::Retry | Word::Revalidate) => match standing(look, decision)? {
+                Standing::Refused(result) => answers.push((decision, Said { result, at, run: None })),
+                Standing::Waits(_) => heard.again = heard.again.max(Some(UNPROVEN)),
+                // Neither of them leads back.
+                Standing::Counts | Standing::Unproven(_) if word == Word::Retry => {
+                    heard.wish = Some(Wish::Retry(decision));
+                }
+                Standing::Counts | Standing::Unproven(_) => heard.wish = Some(Wish::Revalidate(decision)),
+            },
         }
     }
     if answers.len() >= BATCH {
@@ -93,7 +103,6 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Wish
 }
 
 fn word(decision: &CutoverDecision, cutover: Option<&Cutover>, place: NamedRun<'_>) -> Word {
-    let created = decision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
     let none = CutoverStatus::default();
     let wanted = cutover.map(|c| intent::wanted(&c.spec));
     let stand = cutover.zip(wanted.as_ref()).map(|(c, wanted)| Stand {
@@ -102,7 +111,7 @@ fn word(decision: &CutoverDecision, cutover: Option<&Cutover>, place: NamedRun<'
         wanted,
         deleting: c.metadata.deletion_timestamp.is_some(),
     });
-    judge(&decision.uid().unwrap_or_default(), created, &decision.spec, stand, place)
+    judge(&decision.uid().unwrap_or_default(), created(decision), &decision.spec, stand, place)
 }
 
 /// The open decisions, in the order of their creation.
@@ -114,6 +123,24 @@ fn open<'a>(look: &mut Replay<'a>) -> Result<Vec<&'a CutoverDecision>, Stop> {
     let mut open: Vec<_> = open.collect();
     open.sort_by_key(|d| (d.creation_timestamp().map(|t| t.0), d.uid()));
     Ok(open)
+}
+
+/// How a decision stands by what is proven of who made it.
+fn standing(look: &mut Replay<'_>, decision: &CutoverDecision) -> Result<Standing, Stop> {
+    let uid = decision.uid().unwrap_or_default();
+    let Reply::Proof(proof) = look.ask(Request::Proof)? else { return Err(another_kind()) };
+    let now = look.now();
+    let since = look.seen().questions.unproven.get(&uid).copied().unwrap_or(now);
+    let created = created(decision);
+    let standing = proof::standing(decision.spec.decision, created, since, Some(proof), now);
+    if matches!(standing, Standing::Waits(_)) {
+        look.remember(Memo::Waits(uid, now));
+    }
+    Ok(standing)
+}
+
+fn created(decision: &CutoverDecision) -> Timestamp {
+    decision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0)
 }
 
 /// Refuses what cannot be carried out after all.

@@ -65,6 +65,8 @@ pub enum Memo {
     Opened(String),
     /// No answer of another process can arrive on a decision any more.
     TakenUp(String),
+    /// A decision waits, since then at the latest, for the proof that it is nobody else's.
+    Waits(String, Timestamp),
     /// A refusal was told.
     Told(Timestamp),
 }
@@ -177,6 +179,7 @@ impl Known {
             Memo::GaveUp(uid) => self.asked.give_up(&uid),
             Memo::Opened(uid) => self.asked.open_for(&uid),
             Memo::TakenUp(uid) => self.asked.take_up(&uid),
+            Memo::Waits(uid, at) => self.asked.wait(&uid, at),
             Memo::Told(at) => self.asked.told(key, at),
         }
     }

@@ -16,6 +16,7 @@ use crate::api::step::WorkloadRef;
 use crate::api::template::{Template, TemplateKind};
 use crate::decide::Note;
 use crate::effect::Outcome;
+use crate::world::Proof;
 
 pub use crate::effect::Class;
 
@@ -68,6 +69,8 @@ pub enum Request {
     Account(String),
     /// Asks the API server, as a ServiceAccount, who that is: [`Reply::Done`] where the operator may act as it.
     ActAs(String),
+    /// Finds out whether decisions of the namespace are those of the people whose names they carry: [`Reply::Proof`].
+    Proof,
     /// Waits until no other look of this process starts a run in the namespace: [`Reply::Done`].
     Turn,
     /// What the watches show: an older Cutover that names a Service of this one: [`Reply::Holder`].
@@ -115,6 +118,7 @@ impl Request {
             | Self::Replicas(_)
             | Self::Account(_)
             | Self::ActAs(_)
+            | Self::Proof
             | Self::Turn
             | Self::OlderHolder(_) => false,
         }
@@ -181,6 +185,8 @@ pub enum Reply {
     Replicas(u64),
     /// A Service, and the older Cutover that names it too.
     Holder(Option<(String, String)>),
+    /// What is proven.
+    Proof(Proof),
     /// What came of each answer.
     Answers(Vec<Outcome>),
     /// It is done, or it is there.

@@ -115,6 +115,7 @@ impl Clock {
             | Read::Nodes(_)
             | Read::Events(_)
             | Read::Selectors
+            | Read::Proof
             | Read::Refresh => read.clone(),
         }
     }

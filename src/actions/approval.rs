@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -25,9 +26,9 @@ pub fn advance(
     out: &mut Out,
 ) -> Option<Verdict> {
     let proof = proof::ask(cx.world, out);
-    let shut = shut(proof);
+    let shut = shut(proof, cx, out);
     // Where the policies could not be read, a gate that is open stays as it is: nobody passes it meanwhile.
-    let Some(policies) = proof.and_then(|p| p.policies.as_ref()) else {
+    let Some(policies) = proof.filter(|p| counts_from(p) <= cx.world.now).and_then(|p| p.policies.as_ref()) else {
         record.message = shut;
         return None;
     };
@@ -106,15 +107,27 @@ fn evidence(words: &[&DecisionRecord]) -> Value {
 }
 
 /// Why the gate stays shut whatever is said.
-fn shut(proof: Option<&Proof>) -> Option<String> {
-    match proof.map(|proof| &proof.verdict) {
-        Some(Proven::Holds) => None,
-        Some(Proven::Open(why)) => Some(format!("the gate stays shut: {why}")),
-        Some(Proven::Unknown(why)) => {
+fn shut(proof: Option<&Proof>, cx: &Cx, out: &mut Out) -> Option<String> {
+    let Some(proof) = proof else { return Some("it is being proven that a forged decision is denied".into()) };
+    match &proof.verdict {
+        Proven::Holds if counts_from(proof) > cx.world.now => {
+            let from = counts_from(proof);
+            out.wake_at(from);
+            Some(format!(
+                "the gate stays shut until {from:.0}: until shortly before, forged decisions may have been admitted"
+            ))
+        }
+        Proven::Holds => None,
+        Proven::Open(why) => Some(format!("the gate stays shut: {why}")),
+        Proven::Unknown(why) => {
             Some(format!("the gate stays shut until it is proven that a forged decision is denied: {why}"))
         }
-        None => Some("it is being proven that a forged decision is denied".into()),
     }
+}
+
+/// From when on what is said is certainly younger than the proof: the API server tells the age of a decision in seconds.
+fn counts_from(proof: &Proof) -> Timestamp {
+    proof.since.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }
 
 /// What an approval is given for: the plan, the pod templates of both sides as they are now, everything recorded so far,
@@ -253,6 +266,14 @@ mod tests {
         );
         f.world.readings.clear();
         assert_eq!(f.drive(&s, None).0.state, StepState::Running, "not proven yet");
+        // What is said within the same second may be older than the proof.
+        let since = f.world.now;
+        f.finds(Proof { since, ..proof(Proven::Holds) });
+        let (early, out) = f.drive(&s, None);
+        assert!(early.gate.is_none() && early.message.is_some_and(|m| m.contains("shut until")), "it is not open yet");
+        assert!(out.wake.is_some_and(|at| at <= since + SignedDuration::from_secs(1)));
+        f.after(1);
+        assert!(f.drive(&s, None).0.gate.is_some());
     }
 
     #[test]

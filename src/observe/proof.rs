@@ -22,7 +22,7 @@ use crate::world::{Proof, Proven};
 /// An answer is given again for so long; one that found nothing out, for the second duration.
 const LASTS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(1));
 /// API servers enforce a policy only some time after it was written.
-const LAG: SignedDuration = SignedDuration::from_secs(10);
+const LAG: SignedDuration = SignedDuration::from_secs(5);
 /// So many namespaces are remembered before those of which nothing must be known are forgotten.
 const MANY: usize = 256;
 
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn it_holds_where_a_forgery_is_denied_and_the_journal_is_guarded() {
         let proof = conclude(Ok(()), Ok(guards(100)), OPERATOR);
-        assert_eq!((&proof.verdict, proof.since), (&Proven::Holds, at(110)), "status is nobody's word");
+        assert_eq!((&proof.verdict, proof.since), (&Proven::Holds, at(105)), "status is nobody's word");
         let mut newer = guards(100);
         newer[1].as_mut().expect("one").binding.metadata.generation = Some(2);
         assert_ne!(conclude(Ok(()), Ok(newer), OPERATOR).policies, proof.policies, "it is part of the token");

@@ -96,17 +96,26 @@ impl Live<'_> {
         Ok(vec![Sighting::Cutover(view)])
     }
 
+    /// Where there are more than a list may hold, those that lead back are listed apart: no number of others hides one.
     async fn decisions(self) -> Part {
         let api = self.api::<DeserializeGuard<CutoverDecision>>();
-        let params = |answered| ListParams::default().fields(&scope::decisions(&self.scope.run_uid, answered));
-        let list = async {
-            match api.list(&params(false)).await {
-                Err(kube::Error::Api(status)) if status.code == 400 => api.list(&params(true)).await,
+        let list = async |fields: &str| api.list(&ListParams::default().fields(fields).limit(scope::MANY)).await;
+        let run = &self.scope.run_uid;
+        let all = async {
+            match list(&scope::decisions(run, false)).await {
+                // Definitions of an older version cannot select by that.
+                Err(kube::Error::Api(status)) if status.code == 400 => list(&scope::decisions(run, true)).await,
                 other => other,
             }
         };
-        let list = call("decisions", list).await?;
-        let mut views: Vec<_> = list.items.into_iter().filter_map(ours::readable).collect();
+        let all = call("decisions", all).await?;
+        let more = all.metadata.continue_.as_deref().is_some_and(|token| !token.is_empty());
+        let mut items = all.items;
+        for verb in scope::BACK.into_iter().filter(|_| more) {
+            items.extend(call("decisions", list(&scope::decisions_of(run, verb))).await?.items);
+        }
+        let views = items.into_iter().filter_map(ours::readable).map(|view| (view.uid.clone(), view));
+        let mut views: Vec<_> = views.collect::<BTreeMap<_, _>>().into_values().collect();
         convert::order(&mut views);
         Ok(vec![Sighting::Decisions(views)])
     }

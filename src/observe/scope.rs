@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::core::ApiResource;
 
 use crate::api::LABEL_RUN;
+use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::endpoints::carries;
 use crate::plan::Plan;
@@ -75,6 +76,16 @@ pub(super) const OPEN: &str = "status.state!=Answered";
 pub fn decisions(run_uid: &str, answered: bool) -> String {
     let open = if answered { String::new() } else { format!(",{OPEN}") };
     format!("spec.runUID={run_uid}{open}")
+}
+
+/// The verbs of decisions that lead back.
+pub(super) const BACK: [Verb; 2] = [Verb::Rollback, Verb::Abort];
+/// So many decisions are listed at once.
+pub(super) const MANY: u32 = 500;
+
+/// Decisions of one verb on a run that have no answer yet.
+pub(super) fn decisions_of(run_uid: &str, verb: Verb) -> String {
+    format!("{},spec.decision={verb:?}", decisions(run_uid, false))
 }
 
 /// How a kind of workload is read.

@@ -2,16 +2,12 @@
 
 use anyhow::{Context, ensure};
 use cutover::api::Phase;
-use cutover::api::run::{CutoverRun, StepRecord, StepState};
+use cutover::api::run::{CutoverRun, StepState};
 use serde_json::json;
 
 use crate::harness::app::Colour;
+use crate::harness::case::step;
 use crate::harness::{Case, e2e};
-
-fn step<'a>(run: &'a CutoverRun, name: &str) -> anyhow::Result<&'a StepRecord> {
-    let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
-    steps.iter().find(|s| s.name == name).with_context(|| format!("{name} did not run"))
-}
 
 /// The step failed, and says this.
 fn failed(run: &CutoverRun, name: &str, text: &str) -> anyhow::Result<()> {

@@ -52,6 +52,7 @@ mod target_changes;
 mod templates;
 mod tls;
 mod triggers;
+mod unproven;
 mod unread;
 mod watch;
 mod watch_screen;

@@ -6,18 +6,13 @@ use cutover::api::run::{CutoverRun, StepState, TrialVerdict};
 use serde_json::json;
 
 use crate::harness::app::Colour;
-use crate::harness::case::secs;
+use crate::harness::case::{secs, step};
 use crate::harness::usage::Usage;
 use crate::harness::{Case, e2e};
 
 /// A container that says that it has begun, and tells of errors once the application beside it is told to.
 const TALKER: &str = r#"{name: talker, image: "docker.io/cutover/busybox:1",
     command: [sh, -c, "trap exit TERM; echo started; (until wget -qO- http://127.0.0.1:8080/ | grep -q 'disabled\":true'; do sleep 0.2; done; i=0; while true; do i=$((i+1)); echo ERROR order-4711-$i; sleep 0.3; done) & wait"]}"#;
-
-fn step<'a>(run: &'a CutoverRun, name: &str) -> anyhow::Result<&'a cutover::api::run::StepRecord> {
-    let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
-    steps.iter().find(|s| s.name == name).with_context(|| format!("{name} did not run"))
-}
 
 #[test]
 fn lines_of_logs_are_counted_and_too_many_roll_back() {

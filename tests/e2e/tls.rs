@@ -2,12 +2,13 @@
 
 use anyhow::{Context, ensure};
 use cutover::api::Phase;
-use cutover::api::run::{CutoverRun, StepRecord, StepState};
+use cutover::api::run::StepState;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 use crate::harness::app::Colour;
+use crate::harness::case::step;
 use crate::harness::{Case, e2e};
 
 const NAME: &str = "shop.example";
@@ -45,11 +46,6 @@ async fn app(t: &Case, days: i64) -> anyhow::Result<()> {
     std::fs::write(&roots, authority.pem())?;
     t.environment("SSL_CERT_FILE", &roots.display().to_string());
     t.start().await
-}
-
-fn step<'a>(run: &'a CutoverRun, name: &str) -> anyhow::Result<&'a StepRecord> {
-    let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
-    steps.iter().find(|s| s.name == name).with_context(|| format!("{name} did not run"))
 }
 
 #[test]

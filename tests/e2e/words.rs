@@ -4,14 +4,15 @@ use anyhow::{Context, ensure};
 use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
 use cutover::api::run::StepState;
 use cutover::api::{Cutover, CutoverRun, Phase, Verb};
+use futures::{StreamExt, TryStreamExt};
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 
 use crate::harness::app::PEOPLE;
 use crate::harness::case::{newest, secs};
 use crate::harness::proxy::Proxy;
-use crate::harness::{Case, e2e, wait};
+use crate::harness::{Case, cluster, e2e, wait};
 
 const HELD: &str = "phases: {prepare: {steps: [{name: hold, wait: {for: 60s}}]}}\nswitch: {timeout: 20s}\n";
 const WATCHING: &str = "switch: {timeout: 20s}\nobserve: {for: 10m, every: 1s}\n";
@@ -56,6 +57,24 @@ fn on_call(user: &str, cutover: &str) -> String {
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {user}}}\n\
          subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]\n"
     )
+}
+
+/// User qa may approve, gates of role qa alone.
+const QA: &str = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: qa}\nrules:\n\
+     - {apiGroups: [cutover.dev], resources: [cutoverdecisions], verbs: [create]}\n\
+     - {apiGroups: [cutover.dev], resources: [cutovers/qa], verbs: [approve]}\n---\n\
+     apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: qa}\n\
+     roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: qa}\n\
+     subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: qa}]\n";
+
+/// An approval of a gate that there is not.
+fn void(run_uid: &str) -> CutoverDecisionSpec {
+    CutoverDecisionSpec {
+        gate: Some("x".into()),
+        role: Some("qa".into()),
+        token: Some("t".into()),
+        ..word("shop", run_uid, Verb::Approve, "qa")
+    }
 }
 
 #[test]
@@ -168,25 +187,12 @@ fn a_retry_authorised_for_another_cutover_is_refused_and_hides_nobodys() {
 fn void_approvals_do_not_silence_a_rollback() {
     e2e("words_flood", async |t: &Case| {
         t.web().await?;
-        t.apply(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: qa}\nrules:\n\
-             - {apiGroups: [cutover.dev], resources: [cutoverdecisions], verbs: [create]}\n\
-             - {apiGroups: [cutover.dev], resources: [cutovers/qa], verbs: [approve]}\n---\n\
-             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: qa}\n\
-             roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: qa}\n\
-             subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: qa}]\n",
-        )
-        .await?;
+        t.apply(QA).await?;
         t.start().await?;
         t.cutover("shop", WATCHING).await?;
         t.phase("shop", Phase::Observing, 30).await?;
         let uid = run_of(t, "shop").await?.uid().context("a uid")?;
-        let void = CutoverDecisionSpec {
-            gate: Some("x".into()),
-            role: Some("qa".into()),
-            token: Some("t".into()),
-            ..word("shop", &uid, Verb::Approve, "qa")
-        };
+        let void = void(&uid);
         for _ in 0..210 {
             t.say("qa", void.clone()).await?;
         }
@@ -237,11 +243,21 @@ fn an_abort_that_the_watch_does_not_show_is_found_by_the_live_reading_before_the
     e2e("abort_behind_a_silent_watch", async |t: &Case| {
         let proxy = Proxy::start().await?;
         t.web().await?;
+        t.apply(QA).await?;
         t.start_through(Some(&proxy.url)).await?;
-        let spec = "phases: {verify: {steps: [{name: hold, wait: {for: 6s}}]}}\nswitch: {timeout: 20s}\n";
+        let spec = "phases: {verify: {steps: [{name: hold, wait: {for: 15s}}]}}\nswitch: {timeout: 20s}\n";
         t.cutover("shop", spec).await?;
         t.phase("shop", Phase::Verifying, 30).await?;
         proxy.freeze(|path| path.contains("/cutoverdecisions"));
+        // More than one list holds, and all of them before the abort.
+        let void = void(&run_of(t, "shop").await?.uid().context("a uid")?);
+        let api: Api<CutoverDecision> = Api::namespaced(cluster::client(Some("qa")).await?, &t.ns);
+        let names = (0..510).map(|n| CutoverDecision::new(&format!("a-{n:03}"), void.clone()));
+        let made = names.map(|decision| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &decision).await.map(drop) }
+        });
+        futures::stream::iter(made).buffer_unordered(8).try_collect::<()>().await?;
         t.decide("shop", Verb::Abort).await?;
         let run = t.phase("shop", Phase::Aborted, 40).await?;
         let hold = run.status.context("status")?.steps.into_iter().find(|s| s.name == "hold").map(|s| s.state);

@@ -57,6 +57,9 @@ pub(super) struct Questions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Asked {
     open: BTreeMap<String, Open>,
+    /// The uids of those that name a Cutover, and of those that name a run: a flood about one costs no other anything.
+    of_cutover: BTreeMap<Key, BTreeSet<String>>,
+    of_run: BTreeMap<String, BTreeSet<String>>,
     /// By watch: what its list under way has named so far.
     listed: BTreeMap<usize, BTreeSet<String>>,
     /// What was said about open ones, until it stands on them.
@@ -86,6 +89,8 @@ impl Asked {
             listed.insert(uid.clone());
         }
         let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
+        self.of_cutover.entry(key.clone()).or_default().insert(uid.clone());
+        self.of_run.entry(decision.spec.run_uid.clone()).or_default().insert(uid.clone());
         self.open.insert(uid, Open { watch, key: key.clone(), run_uid: decision.spec.run_uid.clone(), inherited });
         Some(key)
     }
@@ -105,7 +110,10 @@ impl Asked {
 
     /// It is answered, or gone.
     pub fn answered(&mut self, uid: &str) {
-        self.open.remove(uid);
+        if let Some(open) = self.open.remove(uid) {
+            take(&mut self.of_cutover, &open.key, uid);
+            take(&mut self.of_run, &open.run_uid, uid);
+        }
         self.said.remove(uid);
         self.given_up.remove(uid);
         self.opened.remove(uid);
@@ -114,29 +122,30 @@ impl Asked {
 
     /// Whether a decision that names this Cutover waits for an answer.
     pub(crate) fn is_asked(&self, key: &Key) -> bool {
-        self.open.iter().any(|(uid, open)| open.key == *key && !self.given_up.contains(uid))
+        self.of(key).any(|uid| !self.given_up.contains(uid))
     }
 
     /// The Cutovers that open decisions about a run name.
     pub fn about(&self, run_uid: &str) -> BTreeSet<Key> {
-        self.open.values().filter(|open| open.run_uid == run_uid).map(|open| open.key.clone()).collect()
+        let uids = self.of_run.get(run_uid).into_iter().flatten();
+        uids.filter_map(|uid| self.open.get(uid)).map(|open| open.key.clone()).collect()
+    }
+
+    /// The uids of those that name this Cutover.
+    fn of(&self, key: &Key) -> impl Iterator<Item = &String> {
+        self.of_cutover.get(key).into_iter().flatten()
     }
 
     /// What a look at a Cutover has to know.
     pub(crate) fn about_cutover(&self, key: &Key) -> Questions {
-        let open = || self.open.iter().filter(|(_, open)| open.key == *key).map(|(uid, _)| uid);
+        let open = || self.of(key);
         let among = |set: &BTreeSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
         Questions {
             asked: self.is_asked(key),
             said: open().filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),
             given_up: among(&self.given_up),
             opened: among(&self.opened),
-            inherited: self
-                .open
-                .iter()
-                .filter(|(_, open)| open.key == *key && open.inherited)
-                .map(|(uid, _)| uid.clone())
-                .collect(),
+            inherited: open().filter(|uid| self.open.get(*uid).is_some_and(|o| o.inherited)).cloned().collect(),
             unproven: open().filter_map(|uid| Some((uid.clone(), *self.unproven.get(uid)?))).collect(),
             told: self.told.get(key).copied(),
             mute: self.mute,
@@ -180,6 +189,16 @@ impl Asked {
     }
 }
 
+/// Takes a uid out of the set of its key, and a set that is empty then.
+fn take<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<String>>, key: &K, uid: &str) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(uid);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
 /// Whether a refusal may be told with an Event, where one was told at that time.
 pub(crate) fn may_tell(told: Option<Timestamp>, now: Timestamp) -> bool {
     told.is_none_or(|at| !(SignedDuration::ZERO..TELL).contains(&now.duration_since(at)))
@@ -215,6 +234,7 @@ mod tests {
         assert!(!asked.is_asked(&key("web")), "not tried again and again");
         assert_eq!(asked.seen(0, &decision("1", "web", json!({"state": "Answered"}))), None);
         assert!(asked.given_up.is_empty() && asked.about("r").is_empty());
+        assert!(asked.of_cutover.is_empty() && asked.of_run.is_empty(), "nothing is kept of it");
     }
 
     #[test]

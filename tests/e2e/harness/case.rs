@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use cutover::api::run::{CutoverRun, RunState};
+use cutover::api::run::{CutoverRun, RunState, StepRecord};
 use cutover::api::{Cutover, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -462,6 +462,12 @@ impl Case {
         let _ = std::fs::remove_dir_all(&self.dir);
         released.context("the namespace hangs")
     }
+}
+
+/// The record of a step.
+pub fn step<'a>(run: &'a CutoverRun, name: &str) -> Result<&'a StepRecord> {
+    let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
+    steps.iter().find(|s| s.name == name).with_context(|| format!("{name} did not run"))
 }
 
 /// The newest run of a Cutover.

@@ -167,7 +167,10 @@ fn a_person_goes_back_while_the_operator_is_away() {
         let told = t.plugin(JANE, &["history", "shop", "-o", "json"]).await?.with(0)?.json()?;
         ensure!(told[0]["who"] == json!(["otto@example.com (Rollback)"]), "{told:#}");
         ensure!(told[0]["cause"] == "Rollback by otto@example.com: carts are empty", "{told:#}");
-        t.plugin(JANE, &["status", "shop"]).await?.with(0)?.says(&["Rollback by otto@example.com", "carts are empty"])?;
+        t.plugin(JANE, &["status", "shop"])
+            .await?
+            .with(0)?
+            .says(&["Rollback by otto@example.com", "carts are empty"])?;
         // The way back was the person's own write.
         ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
         Ok(())

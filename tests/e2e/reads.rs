@@ -119,7 +119,8 @@ fn busy_processors_and_growing_memory_are_seen() {
     e2e("pods_cpu_and_growth", async |t: &Case| {
         let mut usage = Usage::new(t).await?;
         // Two loops: how fast the machine is changes neither the pace of the memory, nor that the processor is busy to its bound.
-        let piece = "(while true; do (head -c 3m /dev/zero | tail | sleep 600) & sleep 1; done) & while true; do :; done";
+        let piece =
+            "(while true; do (head -c 3m /dev/zero | tail | sleep 600) & sleep 1; done) & while true; do :; done";
         t.app("web", Colour::new("blue"), Colour::new("green").beside(&later(piece))).await?;
         t.start().await?;
         let spec = "switch: {timeout: 20s}\nobserve:\n  for: 180s\n  every: 1s\n  triggers:\n  \

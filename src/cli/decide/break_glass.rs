@@ -197,8 +197,7 @@ mod tests {
         }
         let declared = RIGHTS.iter().map(|r| format!("{} {} of '{}'", r.verb, r.resource, r.group));
         // The admission policy of decisions asks for the verb itself.
-        let mut wanted: Vec<String> =
-            declared.chain([format!("rollback cutovers/run of '{OURS}'")]).collect();
+        let mut wanted: Vec<String> = declared.chain([format!("rollback cutovers/run of '{OURS}'")]).collect();
         given.sort();
         wanted.sort();
         assert_eq!(given, wanted);
@@ -211,7 +210,8 @@ mod tests {
             Restored { service: service.to_owned(), restored, said }
         };
         let guarded = |foreign: Option<crate::api::run::Selector>| Outcome::Guarded { ready: 0, other: None, foreign };
-        let why = "services \"theirs\" is forbidden: User \"otto@example.com\" cannot get resource \"services\"".to_owned();
+        let why =
+            "services \"theirs\" is forbidden: User \"otto@example.com\" cannot get resource \"services\"".to_owned();
         let forbidden = Outcome::Blocked { cause: BlockCause::Permission, why, slow: false };
         let done = vec![
             of("web", &Outcome::Done),

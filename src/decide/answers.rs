@@ -133,6 +133,15 @@ fn is_being_taken_up(d: &Draft, view: &DecisionView) -> bool {
     !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| !t.done)
 }
 
+/// Whether a Rollback that stands open, or may stand open unseen, is still to be judged: one that a person has said while no
+/// operator was there, and carried out by hand (`kubectl cutover rollback --without-operator`).
+pub(crate) fn way_back_is_to_be_heard(d: &Draft) -> bool {
+    // A live reading that fails is not waited for.
+    let unseen = d.world.refreshed.is_none() && d.world.unread.is_none();
+    let said = |view: &&DecisionView| view.spec.decision == Verb::Rollback;
+    unseen || d.world.decisions.iter().filter(said).any(|view| is_being_taken_up(d, view))
+}
+
 /// Answers that are to be written: first those of decisions that count, then of those that another would take for open.
 fn due(d: &Draft) -> Vec<Effect> {
     let records: BTreeMap<&str, _> = d.journal.decisions.iter().map(|r| (r.uid.as_str(), r)).collect();

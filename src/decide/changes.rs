@@ -5,7 +5,7 @@ use crate::api::cutover::DriftPolicy;
 use crate::api::phase::Phase;
 use crate::api::run::{RunState, SwitchState};
 use crate::decide::draft::Draft;
-use crate::decide::{after, templates};
+use crate::decide::{after, answers, templates};
 use crate::journal::{self, transition};
 use crate::plan::same_release;
 use crate::route::{Names, RouteView};
@@ -79,6 +79,8 @@ fn services(d: &mut Draft) {
         }
         match RouteView::from(view).names(&d.plan.old, &d.plan.target) {
             Names::Target => {}
+            // Whoever has said so before is the cause, not whoever wrote the selector.
+            Names::Old if answers::way_back_is_to_be_heard(d) => return,
             Names::Old => {
                 let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);
                 d.end(Phase::RolledBack, reasons::ADOPTED, &text, None);

@@ -9,8 +9,8 @@ use crate::decide::draft::Draft;
 use crate::decide::nodes::{self, MayJudge};
 use crate::effect::{Read, ReadKey};
 use crate::journal;
-use crate::journal::later;
 use crate::journal::question::Subject;
+use crate::journal::{REHEARSE_EVERY, later};
 use crate::judge;
 use crate::plan::{BuiltInTrigger, Plan};
 use crate::route::Route;
@@ -18,9 +18,6 @@ use crate::route::Route;
 /// Everything is read live at least every half minute. Where that has failed for so long, what watches showed last may not
 /// be true any more.
 const BLIND: Duration = Duration::from_secs(45);
-/// How often it is tried whether a restore would work (DESIGN §5.5).
-const REHEARSE_EVERY: i64 = 60;
-
 /// A trigger of either kind.
 #[derive(Clone, Copy)]
 enum Watched<'a> {

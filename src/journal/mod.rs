@@ -223,6 +223,9 @@ pub(crate) fn may_be_switched(service: &ServiceSwitch) -> bool {
     matches!(service.state, SwitchState::Claimed | SwitchState::Switched)
 }
 
+/// Seconds between two trials of the restore (DESIGN §5.5). A run that has switched is looked at as often at least.
+pub(crate) const REHEARSE_EVERY: i64 = 60;
+
 /// The journal without what may be lost in a crash at no cost but time: the state of trials and what conditions say.
 /// Two journals that differ only there may be written later (DESIGN §6: at most every 10 s).
 pub(crate) fn durable(journal: &RunStatus) -> RunStatus {

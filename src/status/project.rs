@@ -156,7 +156,7 @@ fn columns(cutover: &Cutover, run: &view::Run, status: &mut CutoverStatus) {
 /// What goes on, in one line; where a person is needed it ends with the next command.
 fn message(cutover: &Cutover, run: &view::Run) -> String {
     let namespace = cutover.metadata.namespace.as_deref().unwrap_or_default();
-    let look = format!("kubectl describe cutoverrun {} -n {namespace}", run.name);
+    let look = view::look(run.name, namespace);
     if let Some(c) = run.raised().filter(|_| !run.phase.is_over()) {
         return format!("{}: {}; next: {look}", c.type_, c.message);
     }

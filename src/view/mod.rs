@@ -17,7 +17,7 @@ use crate::api::run::{
 };
 use crate::api::trail::{ImageRecord, Outbox};
 use crate::api::trigger::Until;
-use crate::journal::{ACCEPTED, later};
+use crate::journal::{ACCEPTED, REHEARSE_EVERY, later};
 use crate::plan::{Plan, PlanSide};
 
 mod after;
@@ -35,6 +35,7 @@ pub use triggers::{Limit, Trigger};
 
 /// Trials that change nothing else are written down at most so often (DESIGN §6).
 const WRITTEN: Duration = Duration::from_secs(10);
+const REHEARSAL: Duration = Duration::from_secs(REHEARSE_EVERY.unsigned_abs());
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -170,6 +171,10 @@ pub struct Observation {
     pub wanted: Option<Duration>,
     /// What the present time counts as.
     pub clock: ObservationClock,
+    /// When the operator has looked last.
+    pub looked: Timestamp,
+    /// How often it looks; none where the plan cannot be read.
+    pub every: Option<Duration>,
 }
 
 /// A gate that waits for people.
@@ -190,6 +195,11 @@ pub struct Gate<'a> {
 /// The plan of a run, as far as it can be read, whatever its version says.
 pub fn plan_of(run: &CutoverRun) -> Option<Plan> {
     Plan::deserialize(&run.spec.plan).ok()
+}
+
+/// The command that shows a run to whoever has no other than kubectl.
+pub fn look(run: &str, namespace: &str) -> String {
+    format!("kubectl describe cutoverrun {run} -n {namespace}")
 }
 
 /// The name of a release: version, else tag, else revision.
@@ -231,6 +241,11 @@ impl<'a> Run<'a> {
                 seen: Duration::from_millis(o.conclusive_ms),
                 wanted: plan.map(|p| p.observe.for_),
                 clock: o.clock,
+                looked: o.counted_to,
+                every: plan.map(|p| match o.clock {
+                    ObservationClock::Counting | ObservationClock::Inconclusive => p.observe.every.min(REHEARSAL),
+                    ObservationClock::Stopped => REHEARSAL,
+                }),
             }),
             triggers: triggers::of(journal, plan),
             ending: journal.ending.as_ref(),
@@ -281,14 +296,16 @@ impl<'a> Run<'a> {
         order.into_iter().find_map(|t| self.conditions.iter().find(|c| c.type_ == t && c.status == "True"))
     }
 
-    /// Whether people are waited for.
+    /// Whether people are waited for. A suspended run waits for somebody to resume it.
     pub fn needs_people(&self) -> bool {
         let unknown = self.executions.iter().any(|s| s.state == Some(StepState::Unknown));
-        !self.phase.is_over() && (self.question.is_some() || self.gate.is_some() || unknown)
+        let held = self.is_suspended() && self.ending.is_none() && !self.closed;
+        !self.phase.is_over() && (self.question.is_some() || self.gate.is_some() || unknown || held)
     }
 
-    /// The last time that the operator has looked at the triggers, where that is too long ago: each trial is overdue by more
-    /// than two others, and by more than the time that it may take until a trial is written down.
+    /// The last time that the operator has looked at the triggers, where that is too long ago: each trial, and the count of
+    /// the observation, is overdue by more than two others, and by more than the time that it may take until one is written
+    /// down. Triggers on pods have no trials: the observation alone tells of them.
     pub fn unwatched_since(&self, now: Timestamp) -> Option<Timestamp> {
         let watches = self.phase.after_switch() && self.phase != Phase::Completed && self.ending.is_none();
         let looked_at = |t: &&Trigger| {
@@ -296,8 +313,10 @@ impl<'a> Run<'a> {
         };
         let trials =
             self.triggers.iter().filter(|_| watches).filter(looked_at).filter_map(|t| Some((t.last?, t.every?)));
+        let counts = watches && self.phase == Phase::Observing;
+        let count = self.observation.filter(|_| counts).and_then(|o| Some((o.looked, o.every?)));
         let mut last = None;
-        for (at, every) in trials {
+        for (at, every) in trials.chain(count) {
             let late = Duration::from_millis(every.as_millis().max(WRITTEN.as_millis()).saturating_mul(3));
             if later(at, late) >= now {
                 return None;
@@ -341,7 +360,7 @@ impl<'a> Run<'a> {
 
     /// The command that shows the run.
     pub fn look(&self) -> String {
-        format!("kubectl describe cutoverrun {} -n {}", self.name, self.namespace)
+        look(self.name, self.namespace)
     }
 
     /// The latest time that it names: of an execution, the switch, or a transition.

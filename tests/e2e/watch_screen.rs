@@ -80,7 +80,9 @@ fn a_rollback_by_key_is_seen_to_its_end() {
         // Aborting is too late; nothing is asked.
         tmux.text("b")?;
         tmux.shows("the switch has been made", secs(10)).await?;
-        tmux.key("Escape")?;
+        // What is typed on is no key.
+        tmux.text("no, quit")?;
+        tmux.leave(secs(10)).await?;
         tmux.text("r")?;
         let screen = tmux.shows("Type shop-1 and Enter to roll back:", secs(10)).await?;
         ensure!(screen.contains("Service web: its users go back from green to blue"), "{screen}");
@@ -96,7 +98,7 @@ fn a_rollback_by_key_is_seen_to_its_end() {
         tmux.key("Enter")?;
         let screen = tmux.shows("The operator's answer", secs(30)).await?;
         ensure!(screen.contains("accepted"), "{screen}");
-        tmux.key("Escape")?;
+        tmux.leave(secs(10)).await?;
         let screen = tmux.shows("RolledBack", secs(60)).await?;
         eprintln!("rolled back:\n{screen}");
         tmux.shows("Rollback by jane@example.com", secs(10)).await?;

@@ -195,11 +195,9 @@ fn of_rights(ns: &str, allowed: &[String], denied: &[String], speaks: bool) -> L
         (_, true) => Line::warning(
             YOUR_RIGHTS,
             format!("you may {}, and yet create no CutoverDecision, which says it{not}", allowed.join(", ")),
-            format!(
-                "ask whoever manages access for: {}",
-                Right::wish("create", OURS, "cutoverdecisions").grant(Some(ns), None)
-            ),
-        ),
+            "",
+        )
+        .asks(Right::wish("create", OURS, "cutoverdecisions"), Some(ns)),
         ([], _) => Line::ok(YOUR_RIGHTS, "you may look and do nothing else".to_owned()),
         (some, false) => Line::ok(YOUR_RIGHTS, format!("you may {}{not}", some.join(", "))),
     }

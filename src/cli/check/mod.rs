@@ -127,7 +127,7 @@ impl Check {
         if self.pre {
             lines.push(install::rights(cluster).await?);
             lines.push(install::other(cluster, named.as_deref()).await?);
-            return Ok(Report::of(lines));
+            return Ok(report(cluster, lines).await);
         }
         let definitions = definitions::look(cluster).await?;
         let served =
@@ -141,7 +141,7 @@ impl Check {
             lines.push(policies::proven(cluster).await?);
             lines.extend(self.cutovers(session, &place).await?);
         }
-        Ok(Report::of(lines))
+        Ok(report(cluster, lines).await)
     }
 
     /// The lines about Cutovers, namespace by namespace.
@@ -184,6 +184,12 @@ impl Check {
         }
         Ok(lines)
     }
+}
+
+/// The report; what is to be asked for is asked for the user by name.
+async fn report(cluster: &Cluster, lines: Vec<Line>) -> Report {
+    let user = if lines.iter().any(Line::asks_for_user) { cluster.whoami().await.ok() } else { None };
+    Report::of(lines, user.as_deref())
 }
 
 /// What keeps the next run of a Cutover from starting, or from an end: the failed lines about what stands around it.

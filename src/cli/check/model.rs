@@ -38,12 +38,25 @@ pub(crate) struct Line {
     pub missing: Option<String>,
     /// Where the documents explain it.
     pub doc: String,
+    /// The right that the remedy is to ask for, and in which namespace.
+    #[serde(skip)]
+    asks: Option<(Right, Option<String>)>,
 }
 
 impl Line {
     fn new(topic: Topic, state: State, message: impl Into<String>) -> Self {
         let (id, category, doc) = (topic.id, topic.category, topic.doc());
-        Self { id, category, cutover: None, state, message: message.into(), remedy: None, missing: None, doc }
+        Self {
+            id,
+            category,
+            cutover: None,
+            state,
+            message: message.into(),
+            remedy: None,
+            missing: None,
+            doc,
+            asks: None,
+        }
     }
 
     /// As it should be.
@@ -66,9 +79,29 @@ impl Line {
         let place = namespace.map_or("in the whole cluster".to_owned(), |n| format!("in namespace {n}"));
         Self {
             missing: Some(right.to_string()),
-            remedy: Some(format!("ask whoever manages access for: {}", right.grant(namespace, None))),
             ..Self::new(topic, State::Unknown, format!("{}: you may not {right} {place}", what.as_ref()))
         }
+        .asks(right, namespace)
+    }
+
+    /// The remedy is a right of the user's.
+    pub(crate) fn asks(self, right: Right, namespace: Option<&str>) -> Self {
+        let asks = Some((right, namespace.map(str::to_owned)));
+        Self { asks, ..self }.of_user(None)
+    }
+
+    /// Whether its remedy is a right of the user's.
+    pub(crate) fn asks_for_user(&self) -> bool {
+        self.asks.is_some()
+    }
+
+    /// The user is known by now.
+    fn of_user(mut self, user: Option<&str>) -> Self {
+        if let Some((right, namespace)) = &self.asks {
+            let grant = right.grant(namespace.as_deref(), user);
+            self.remedy = Some(format!("ask whoever manages access for: {grant}"));
+        }
+        self
     }
 
     /// Not to be seen for another reason.
@@ -98,8 +131,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The lines by category, in the order in which they were found.
-    pub(crate) fn of(mut checks: Vec<Line>) -> Self {
+    /// The lines by category, in the order in which they were found. `user`: who asks, where that is known.
+    pub(crate) fn of(checks: Vec<Line>, user: Option<&str>) -> Self {
+        let mut checks: Vec<Line> = checks.into_iter().map(|line| line.of_user(user)).collect();
         checks.sort_by(|a, b| (a.category, &a.cutover).cmp(&(b.category, &b.cutover)));
         let count = |state: State| checks.iter().filter(|l| l.state == state).count();
         let failed = count(State::Failed);

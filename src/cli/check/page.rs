@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_answer_comes_first_and_each_failing_line_has_its_remedy_and_its_place() {
-        let report = Report::of(vec![
+        let lines = vec![
             Check::failed(topics::SERVICES, "Service web does not exist", "kubectl apply -f web.yaml")
                 .of("prod", "shop"),
             Check::ok(topics::API_VERSION, "Kubernetes 1.36"),
@@ -76,7 +76,8 @@ mod tests {
                 Right::wish("get", "coordination.k8s.io", "leases"),
                 Some("x"),
             ),
-        ]);
+        ];
+        let report = Report::of(lines, Some("jane@example.com"));
         assert!(!report.ok);
         crate::cli::fixtures::shown("check", &report, &page(&report));
     }

@@ -14,11 +14,11 @@ use super::refused;
 use super::say::{self, Answer, Word};
 use crate::act::by_hand;
 use crate::api::decision::Verb;
-use crate::api::run::SwitchState;
+use crate::api::run::{BlockCause, SwitchState};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::find::Found;
 use crate::cli::output;
-use crate::cli::rights::{OURS, Right};
+use crate::cli::rights::{OURS, Right, refused_user, subject};
 use crate::cli::session::Session;
 use crate::cli::text::{Glyph, Line, Page, Tone};
 use crate::effect::Outcome;
@@ -37,6 +37,9 @@ pub(crate) const RIGHTS: [Right; 10] = [
     Right::wish("get", OURS, "cutoverdecisions"),
     Right::wish("watch", OURS, "cutoverdecisions"),
 ];
+
+/// The Role of `deploy/tenant/people.yaml` that has these rights, and the verb of the decision.
+const ROLE: &str = "cutover-break-glass";
 
 /// How long an operator that is there needs at most to answer.
 const OPERATOR: Duration = Duration::from_secs(5);
@@ -88,7 +91,7 @@ pub(super) async fn roll_back(session: &Session, found: &Found, comment: Option<
         }
         let run = Run { name: &run_name, uid: &uid };
         let outcome = by_hand::restore(session.cluster.client(), session.namespace(), run, service).await;
-        let (restored, said) = told(&outcome);
+        let (restored, said) = told(&outcome, session.namespace());
         done.push(Restored { service: service.name.clone(), restored, said });
     }
     let names: Vec<String> = done.iter().map(|d| format!("service/{}", d.service)).collect();
@@ -102,7 +105,16 @@ async fn said(session: &Session, found: &Found, comment: Option<String>) -> Resu
     say::say(&session.cluster, found, Word::of(Verb::Rollback, comment), OPERATOR).await
 }
 
-fn told(outcome: &Outcome) -> (bool, String) {
+/// All that this command needs at once, in place of one right a try.
+fn ask(namespace: &str, why: &str) -> String {
+    let whom = subject(refused_user(why));
+    format!(
+        "ask whoever manages access for the Role {ROLE}, which kubectl cutover init prints: kubectl create rolebinding {ROLE} \
+         --role={ROLE} {whom} -n {namespace}"
+    )
+}
+
+fn told(outcome: &Outcome, namespace: &str) -> (bool, String) {
     match outcome {
         Outcome::Done => (true, "points to the old side again".to_owned()),
         Outcome::Guarded { foreign: Some(_), .. } => {
@@ -112,7 +124,9 @@ fn told(outcome: &Outcome) -> (bool, String) {
             (false, format!("the old side has {ready} ready endpoints: scale it up first, then say this again"))
         }
         Outcome::NotFound => (false, "there is no such Service any more".to_owned()),
-        Outcome::Refused { why, forbidden: true } => (false, format!("you may not patch services: {why}")),
+        Outcome::Refused { why, forbidden: true } | Outcome::Blocked { why, cause: BlockCause::Permission, .. } => {
+            (false, format!("{why}; next: {}", ask(namespace, why)))
+        }
         Outcome::Refused { why, .. } | Outcome::Blocked { why, .. } => (false, why.clone()),
         Outcome::NotSent(why) | Outcome::Transient(why) | Outcome::Conflict(why) => {
             (false, format!("{why}; say it again"))
@@ -167,18 +181,45 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_role_has_the_rights_that_the_command_declares_and_no_others() {
+        let people = include_str!("../../../deploy/tenant/people.yaml");
+        let named = format!("  name: {ROLE}\n");
+        let role = people.split("\n---\n").find(|document| document.contains(&named)).expect("the Role");
+        let role: k8s_openapi::api::rbac::v1::Role = serde_saphyr::from_str(role).expect("a Role");
+        let mut given = vec![];
+        for rule in role.rules.into_iter().flatten() {
+            assert_eq!((&rule.resource_names, &rule.non_resource_urls), (&None, &None));
+            for (group, resource) in
+                rule.api_groups.iter().flatten().flat_map(|g| rule.resources.iter().flatten().map(move |r| (g, r)))
+            {
+                given.extend(rule.verbs.iter().map(|verb| format!("{verb} {resource} of '{group}'")));
+            }
+        }
+        let declared = RIGHTS.iter().map(|r| format!("{} {} of '{}'", r.verb, r.resource, r.group));
+        // The admission policy of decisions asks for the verb itself.
+        let mut wanted: Vec<String> = declared.chain([format!("rollback cutovers/run of '{OURS}'")]).collect();
+        given.sort();
+        wanted.sort();
+        assert_eq!(given, wanted);
+    }
+
+    #[test]
     fn each_service_says_whether_its_users_are_back() {
         let of = |service: &str, outcome: &Outcome| {
-            let (restored, said) = told(outcome);
+            let (restored, said) = told(outcome, "prod");
             Restored { service: service.to_owned(), restored, said }
         };
         let guarded = |foreign: Option<crate::api::run::Selector>| Outcome::Guarded { ready: 0, other: None, foreign };
+        let why =
+            "services \"theirs\" is forbidden: User \"otto@example.com\" cannot get resource \"services\"".to_owned();
+        let forbidden = Outcome::Blocked { cause: BlockCause::Permission, why, slow: false };
         let done = vec![
             of("web", &Outcome::Done),
             of("api", &guarded(None)),
             of("odd", &guarded(Some([("side".to_owned(), "red".to_owned())].into()))),
             of("gone", &Outcome::NotFound),
             of("mine", &Outcome::Refused { why: HOSTILE.to_owned(), forbidden: true }),
+            of("theirs", &forbidden),
             of("busy", &Outcome::Transient("503".to_owned())),
         ];
         shown("rollback-without-operator", &done, &page(&done));

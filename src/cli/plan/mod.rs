@@ -77,7 +77,10 @@ impl PlanOf {
         let facts = Facts::read(cluster, session.namespace()).await?;
         let planned = match facts::planned(cluster, &found.cutover, &facts).await? {
             Seen::Known(planned) => planned,
-            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()), None)),
+            Seen::Hidden(right) => {
+                let user = session.cluster.whoami().await.ok();
+                return Err(super::rights::missing(right, Some(session.namespace()), user.as_deref()));
+            }
         };
         let (name, activate) = (found.cutover.name_any(), found.cutover.spec.activate.as_str());
         let mut foreseen = match &planned.plan {
@@ -178,7 +181,10 @@ impl Diff {
         let facts = Facts::read(&session.cluster, session.namespace()).await?;
         let planned = match facts::planned(&session.cluster, &found.cutover, &facts).await? {
             Seen::Known(planned) => planned.plan,
-            Seen::Hidden(right) => return Err(super::rights::missing(right, Some(session.namespace()), None)),
+            Seen::Hidden(right) => {
+                let user = session.cluster.whoami().await.ok();
+                return Err(super::rights::missing(right, Some(session.namespace()), user.as_deref()));
+            }
         };
         let plan = planned.map_err(|refusals| {
             let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();

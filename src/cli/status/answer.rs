@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::question::Question;
+use super::question::{Question, resume};
 use super::sides::Side;
 use crate::api::condition::types;
 use crate::api::cutover::Cutover;
@@ -130,12 +130,10 @@ fn of_run(known: &Known, run: &view::Run) -> Answer {
     if let Some(c) = run.raised().filter(|c| !run.phase.is_over() && !run.closed && c.type_ != types::AWAITING_DECISION)
     {
         let answer = Answer::says(format!("{}: {}", c.type_, c.message));
-        return match (question, run.suspended) {
-            (Some(q), _) => answer.next(q.next()),
-            (None, Some(_)) if c.type_ == types::SUSPENDED => {
-                answer.next(format!("kubectl cutover resume {name}{flags}"))
-            }
-            (None, _) => answer,
+        return match question {
+            Some(q) => answer.next(q.next()),
+            None if c.type_ == types::SUSPENDED => answer.next(resume(run, &name, flags)),
+            None => answer,
         };
     }
     if let Some(gate) = run.gate.filter(|_| !run.phase.is_over()) {
@@ -152,10 +150,7 @@ fn of_run(known: &Known, run: &view::Run) -> Answer {
                 "suspended at gate {}, which waits for {who} and opens once the run goes on",
                 gate.name
             ));
-            return match run.suspended {
-                Some(_) => answer.next(format!("kubectl cutover resume {name}{flags}")),
-                None => answer.next("set spec.suspend of the Cutover to false"),
-            };
+            return answer.next(resume(run, &name, flags));
         }
         return Answer::says(format!("gate {} waits for {}", gate.name, missing.join(", ")))
             .next(format!("kubectl cutover approve {name}{flags}"));
@@ -180,7 +175,7 @@ fn of_run(known: &Known, run: &view::Run) -> Answer {
         };
     }
     if run.suspended.is_some() {
-        return Answer::says("suspended by a person").next(format!("kubectl cutover resume {name}{flags}"));
+        return Answer::says("suspended by a person").next(resume(run, &name, flags));
     }
     if let Some(why) = run.waiting {
         return Answer::says(format!("waits: {why}"));
@@ -271,12 +266,37 @@ mod tests {
         let mut back = quiet();
         back["ending"] = json!({"phase": "RolledBack", "reason": "Decision", "message": "m", "at": at(10)});
         assert!(!of(live.clone(), one(back), 1, 12).alarm);
-        // What gives no verdict is no sign of the operator.
+        // What gives no verdict is no sign of the operator. It counts the observation all the same.
         let mut silent = quiet();
         for t in silent["triggers"].as_array_mut().expect("triggers") {
             t["last"] = json!("Inconclusive");
         }
-        assert!(!of(live, one(silent), 1, 12).alarm);
+        silent["observation"]["countedTo"] = json!(at(12));
+        assert!(!of(live.clone(), one(silent.clone()), 1, 12).alarm);
+        silent["observation"]["countedTo"] = json!(at(9));
+        assert!(of(live, one(silent), 1, 12).answer.starts_with("the operator has not looked since 00:09:00Z"));
+    }
+
+    #[test]
+    fn that_the_operator_is_away_is_seen_where_pods_alone_are_watched() {
+        let live = json!({"live": "green@2.4.0"});
+        let pods = |clock: &str| {
+            let mut status = observing();
+            status["triggers"] = json!([{"name": "cutover-ready", "trials": 0, "last": "Good", "saw": "2 of 2"}]);
+            status["observation"]["clock"] = json!(clock);
+            status
+        };
+        // Looked at each 15 s, which is too long ago after three times that.
+        assert!(!of(live.clone(), one(pods("Counting")), 1, 9).alarm);
+        let away = of(live.clone(), one(pods("Counting")), 1, 10);
+        assert!(away.answer.starts_with("the operator has not looked since 00:09:00Z (1m ago)"), "{}", away.answer);
+        assert!(away.triggers.iter().all(|t| t.watched == Watched::Overdue));
+        // While the observation stands still it is looked at each minute.
+        assert!(!of(live.clone(), one(pods("Stopped")), 1, 12).alarm);
+        assert!(of(live.clone(), one(pods("Stopped")), 1, 13).alarm);
+        let mut finishing = pods("Counting");
+        finishing["phase"] = json!("Finishing");
+        assert!(!of(live, one(finishing), 1, 59).alarm, "nothing is counted there");
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Status {
     }
 
     fn table(&self, session: &Session, cutovers: &[Cutover], now: Timestamp) -> Result<Exit, Failure> {
-        let mut rows: Vec<table::Row> = cutovers.iter().map(table::Row::of).collect();
+        let context = session.cluster.context_flag();
+        let mut rows: Vec<table::Row> = cutovers.iter().map(|c| table::Row::of(c, &context)).collect();
         rows.retain(|r| !self.waiting || r.waits_for_person);
         rows.retain(|r| self.older_than.is_none_or(|age| r.is_older_than(age, now)));
         rows.sort_by(|a, b| (&a.namespace, &a.cutover).cmp(&(&b.namespace, &b.cutover)));
@@ -129,12 +130,22 @@ mod tests {
         let row = |name: &str, status: serde_json::Value| {
             let mut cutover = cutover("2.4.0", status);
             cutover.metadata.name = Some(name.to_owned());
-            table::Row::of(&cutover)
+            table::Row::of(&cutover, "")
         };
         let gate = json!({"name": "go", "token": "t", "until": fixtures::at(59), "roles": []});
         let rows = vec![
             row("idle", json!({})),
             row("waits", json!({"phase": "Verifying", "since": fixtures::at(5), "progress": "2/3", "gate": gate})),
+            row(
+                "back",
+                json!({"phase": "RolledBack", "since": fixtures::at(1), "run": {"name": "back-2"}, "message":
+                    "trigger errors fired; next: kubectl describe cutoverrun back-2 -n prod"}),
+            ),
+            row(
+                "held",
+                json!({"phase": "Observing", "since": fixtures::at(1), "conditions": [{"type": "Suspended",
+                "status": "True", "reason": "Suspended", "message": "m", "lastTransitionTime": fixtures::at(9)}]}),
+            ),
             row(HOSTILE, json!({"phase": "RolledBack", "since": fixtures::at(1), "message": HOSTILE})),
         ];
         shown("status-all", &rows, &table::page(&rows, true, Look::plain(), time(10)));

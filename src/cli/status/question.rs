@@ -80,6 +80,14 @@ impl Question {
     }
 }
 
+/// How a suspended run goes on: who has suspended it by the Cutover's field takes that back there.
+pub(crate) fn resume(run: &view::Run, cutover: &str, flags: &str) -> String {
+    match run.suspended {
+        Some(_) => format!("kubectl cutover resume {cutover}{flags}"),
+        None => "set spec.suspend of the Cutover to false".to_owned(),
+    }
+}
+
 /// An outcome as the command line has it.
 fn word(outcome: Resolution) -> &'static str {
     match outcome {

@@ -10,6 +10,7 @@ use crate::api::condition::types;
 use crate::api::cutover::Cutover;
 use crate::api::phase::Phase;
 use crate::cli::text::{Line, Look, Page, Table, Tone, time};
+use crate::view;
 
 /// A Cutover on a line.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -32,9 +33,10 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn of(cutover: &Cutover) -> Self {
+    /// `context`: what printed commands need behind them to mean the same cluster.
+    pub(crate) fn of(cutover: &Cutover, context: &str) -> Self {
         let status = cutover.status.clone().unwrap_or_default();
-        let waits = [types::AWAITING_DECISION, types::OUTCOME_UNKNOWN];
+        let waits = [types::AWAITING_DECISION, types::OUTCOME_UNKNOWN, types::SUSPENDED];
         let stands = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
             c.status == "True" && waits.contains(&c.type_.as_str())
         };
@@ -48,7 +50,7 @@ impl Row {
             progress: status.progress,
             since: status.since,
             waits_for_person,
-            message: status.message.filter(|m| !m.is_empty()),
+            message: message(cutover, context),
         }
     }
 
@@ -57,6 +59,19 @@ impl Row {
         let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
         self.since.is_some_and(|since| now.duration_since(since) > age)
     }
+}
+
+/// The message of the operator. It ends with a command for whoever has kubectl alone; here it is the plugin's own.
+fn message(cutover: &Cutover, context: &str) -> Option<String> {
+    let status = cutover.status.as_ref()?;
+    let says = status.message.as_deref().filter(|m| !m.is_empty())?;
+    let namespace = cutover.namespace().unwrap_or_default();
+    let look = status.run.as_ref().map(|run| format!("; next: {}", view::look(&run.name, &namespace)));
+    let bare = look.and_then(|look| says.strip_suffix(&look));
+    Some(match bare {
+        Some(bare) => format!("{bare}; next: kubectl cutover status {} -n {namespace}{context}", cutover.name_any()),
+        None => says.to_owned(),
+    })
 }
 
 /// The table.

@@ -53,7 +53,8 @@ pub(crate) struct Ask {
     verb: Verb,
     stage: Stage,
     typed: String,
-    wrong: bool,
+    /// What was wrong with the last key.
+    wrong: Option<&'static str>,
     roles: Vec<String>,
     role: Option<String>,
     /// The gate's name, and the token of what was shown.
@@ -94,7 +95,7 @@ impl Ask {
             verb,
             stage: Stage::Agree,
             typed: String::new(),
-            wrong: false,
+            wrong: None,
             roles: vec![],
             role: None,
             gate: None,
@@ -176,7 +177,7 @@ impl Ask {
 
     /// Takes a key.
     pub(crate) fn press(&mut self, key: Key) -> Step {
-        self.wrong = false;
+        self.wrong = None;
         match (self.stage, key) {
             (_, Key::Esc | Key::Break) => return Step::Leave,
             (_, Key::Up) => self.at = self.at.saturating_sub(1),
@@ -186,25 +187,28 @@ impl Ask {
             (Stage::Answer, Key::Char(c)) => {
                 let Some(asked) = &mut self.question else { return Step::Leave };
                 let chosen = number(c).and_then(|n| Some((asked.question.answers.get(n)?, asked.effects.get(n)?)));
-                let Some((choice, effects)) = chosen else { return Step::Leave };
-                self.lines.extend(effects.iter().cloned());
-                asked.chosen = Some(choice.clone());
-                self.stage = Stage::Agree;
+                if let Some((choice, effects)) = chosen {
+                    self.lines.extend(effects.iter().cloned());
+                    asked.chosen = Some(choice.clone());
+                    self.stage = Stage::Agree;
+                } else {
+                    self.wrong = Some("that is the number of no answer");
+                }
             }
             (Stage::Role, Key::Char(c)) => match number(c).and_then(|n| self.roles.get(n)) {
                 Some(role) => {
                     self.role = Some(role.clone());
                     self.stage = Stage::Agree;
                 }
-                None => return Step::Leave,
+                None => self.wrong = Some("that is the number of no role"),
             },
             (Stage::Agree, key) if self.is_by_name() => match key {
                 Key::Enter if self.typed == self.run => self.comment(),
-                Key::Enter => self.wrong = true,
+                Key::Enter => self.wrong = Some("that is not the name of the run"),
                 key => self.edit(key),
             },
             (Stage::Agree, Key::Char('y' | 'Y')) => self.comment(),
-            (Stage::Agree, Key::Char(_) | Key::Enter) => return Step::Leave,
+            (Stage::Agree, Key::Char(_) | Key::Enter) => self.wrong = Some("nothing has been said: y says it"),
             (Stage::Comment, Key::Enter) => return Step::Say(self.word()),
             (Stage::Comment, key) => self.edit(key),
             (Stage::Role | Stage::Answer | Stage::Agree, _) => {}
@@ -269,13 +273,11 @@ impl Ask {
             }
             Stage::Agree => {
                 let role = self.role.as_ref().map(|r| format!(" as {r}")).unwrap_or_default();
-                vec![strong(format!("{}{role}? y, or any other key to leave it", capital(&self.deed())))]
+                vec![strong(format!("{}{role}? y says it", capital(&self.deed())))]
             }
             Stage::Comment => vec![strong("Why? (stays in the record; may be empty) Enter says it:".into()), typed()],
         };
-        if self.wrong {
-            lines.push(Line::new().tone(Tone::Bad, "that is not the name of the run"));
-        }
+        lines.extend(self.wrong.map(|why| Line::new().tone(Tone::Bad, why)));
         lines.push(dim("Esc leaves it"));
         lines
     }

@@ -49,14 +49,17 @@ pub(crate) enum Act {
     Say(Word, String),
 }
 
-/// Takes a key. `seen`: what the screen shows.
+/// Takes a key. `seen`: what the screen shows. No window is left but by Esc: whoever types into one that has gone, or has
+/// become another one meanwhile, does nothing by it.
 pub(crate) fn press(key: Key, mode: &mut Mode, scroll: &mut Scroll, seen: Option<(&Reading, &Status)>) -> Act {
     if key == Key::Break {
         return Act::Leave;
     }
     match mode {
         Mode::Watch => return watching(key, mode, scroll, seen),
-        Mode::Help | Mode::Told(..) => *mode = Mode::Watch,
+        // What is typed on for a question that has just been put away is not to act as keys.
+        Mode::Help | Mode::Told(..) if key == Key::Esc => *mode = Mode::Watch,
+        Mode::Help | Mode::Told(..) => {}
         // The answer comes by itself.
         Mode::Sent(_) => {}
         Mode::Ask(ask) => match ask.press(key) {

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::condition::types;
 use crate::api::phase::Phase;
 use crate::api::run::{StepState, TrialVerdict};
-use crate::cli::status::question::Question;
+use crate::cli::status::question::{Question, resume};
 use crate::cli::text::{Line, time};
 use crate::view;
 
@@ -210,6 +211,10 @@ impl Seen {
             if !self.raised.contains(&(c.type_.clone(), c.reason.clone())) {
                 let at = c.last_transition_time.0;
                 out.push(at, About::Condition, Some(&c.type_), Some(c.reason.clone()), c.message.clone());
+                if c.type_ == types::SUSPENDED {
+                    let resume = resume(run, run.cutover, out.flags.0);
+                    out.next(vec![resume]);
+                }
             }
         }
         for (gone, _) in self.raised.difference(&raised).filter(|(t, _)| !raised.iter().any(|(r, _)| r == t)) {

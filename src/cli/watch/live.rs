@@ -172,10 +172,12 @@ impl Live {
             Ok(Answer::Accepted { said, .. }) => told("The operator's answer", Tone::Good, Glyph::Good, &said),
             Ok(Answer::Refused { said, .. }) => told("The operator's answer", Tone::Bad, Glyph::Bad, &said),
             Ok(Answer::Open { decision }) => {
+                let name = self.seen.as_ref().map_or("NAME", |(_, status)| &status.cutover);
                 let text = format!(
                     "nobody has answered {decision} within {}s: the operator may be away; it counts once it is back. \
-                     To put the selectors back without it: kubectl cutover rollback NAME --without-operator",
-                    PATIENCE.as_secs()
+                     To put the selectors back without it: kubectl cutover rollback {name} --without-operator{}",
+                    PATIENCE.as_secs(),
+                    self.flags
                 );
                 told("No answer", Tone::Warn, Glyph::Unknown, &text)
             }

@@ -102,7 +102,8 @@ fn of_key(key: KeyEvent) -> Option<Key> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     Some(match key.code {
         KeyCode::Char('c' | 'C') if control => Key::Break,
-        KeyCode::Char(_) if control => return None,
+        // With Alt it is Esc and a key that have come as one: neither is taken, rather than the wrong one of them.
+        KeyCode::Char(_) if control || key.modifiers.contains(KeyModifiers::ALT) => return None,
         KeyCode::Char(c) => Key::Char(c),
         KeyCode::Enter => Key::Enter,
         KeyCode::Esc => Key::Esc,
@@ -115,4 +116,20 @@ fn of_key(key: KeyEvent) -> Option<Key> {
         KeyCode::End => Key::End,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_a_key_unless_something_is_held_with_it() {
+        let key = |c, modifiers| of_key(KeyEvent::new(KeyCode::Char(c), modifiers));
+        assert_eq!(key('r', KeyModifiers::NONE), Some(Key::Char('r')));
+        assert_eq!(key('R', KeyModifiers::SHIFT), Some(Key::Char('R')));
+        assert_eq!(key('c', KeyModifiers::CONTROL), Some(Key::Break));
+        for modifiers in [KeyModifiers::CONTROL, KeyModifiers::ALT] {
+            assert_eq!(key('r', modifiers), None, "{modifiers:?}");
+        }
+    }
 }

@@ -61,6 +61,14 @@ impl Tmux {
         let shown = wait::poll(&what, bound, async || Ok(Some(self.screen()?).filter(|s| s.contains(wanted)))).await;
         shown.with_context(|| format!("the screen:\n{}", self.screen().unwrap_or_default()))
     }
+
+    /// Presses Esc, and waits until the window in front has gone. A key that came at once would make another one with it.
+    pub async fn leave(&self, bound: Duration) -> Result<()> {
+        self.key("Escape")?;
+        let gone =
+            wait::poll("no window", bound, async || Ok((!self.screen()?.contains("Esc goes back")).then_some(())));
+        gone.await.with_context(|| format!("the screen:\n{}", self.screen().unwrap_or_default()))
+    }
 }
 
 impl Drop for Tmux {

@@ -117,7 +117,7 @@ impl<'e> Stage<'e> {
         let mut before = None;
         let mut released = None;
         if !scenario.images.is_empty() {
-            self.before_first().await?;
+            self.releasable().await?;
             released = Some(self.release(scenario));
         } else if scenario.retry {
             before = self.run(scenario).await?.and_then(|run| run.metadata.uid);
@@ -142,9 +142,9 @@ impl<'e> Stage<'e> {
         Ok((row, run))
     }
 
-    /// Applies the Cutover as it stands before its first release, unless it is there, and waits until the operator has seen
-    /// the newest one.
-    async fn before_first(&self) -> Result<()> {
+    /// Applies the Cutover as it stands before its first release, unless it is there, and waits until it can be released: the
+    /// operator has seen the newest one, and has nothing left to do for the release before.
+    async fn releasable(&self) -> Result<()> {
         let cutovers: Api<Cutover> = self.api();
         if cutovers.get_opt(&self.example.name).await?.is_none() {
             let cutover = self.scenery.documents(&self.example.cutover_before()?.to_string())?;
@@ -153,15 +153,23 @@ impl<'e> Stage<'e> {
         let seen = wait(READY, || async {
             let cutover = cutovers.get(&self.example.name).await?;
             let seen = cutover.status.as_ref().and_then(|status| status.observed_generation);
-            Ok((seen.is_some() && seen == cutover.metadata.generation).then_some(()))
+            let runs = self.api::<CutoverRun>().list(&ListParams::default()).await?;
+            let over = |s: &RunStatus| s.state == RunState::Closed || s.phase == Phase::Completed;
+            let over = runs.iter().all(|run| run.status.as_ref().is_some_and(over));
+            Ok((over && seen.is_some() && seen == cutover.metadata.generation).then_some(()))
         });
-        seen.await?.context("the operator does not look at the Cutover")
+        seen.await?.context("the operator does not look at the Cutover, or does not close its last run")
     }
 
     /// `kubectl cutover release`, which ends when its run does.
     fn release(&self, scenario: &Scenario) -> Vec<String> {
         let mut words = vec!["release".to_owned(), self.example.name.clone()];
         words.extend(["--version".to_owned(), scenario.version.clone()]);
+        // What the manifest says of the release beside its version, which the runbook may refer to.
+        for field in ["revision", "tag"] {
+            let said = self.example.cutover["spec"]["release"][field].as_str();
+            words.extend(said.into_iter().flat_map(|value| [format!("--{field}"), value.to_owned()]));
+        }
         words.push(format!("--wait={}s", ONE_RELEASE.as_secs()));
         for (container, image) in &scenario.images {
             let image = self.scenery.images(image);

@@ -230,3 +230,14 @@ fn every_example_can_be_shortened_and_names_its_scenarios_once() {
         }
     }
 }
+
+#[test]
+fn each_example_goes_live_once_through_the_command_line() {
+    for example in example::all(&root().join("examples")).unwrap() {
+        let is_released = |s: &&runbooks::scenario::Scenario| {
+            s.quick && s.expect.phase == cutover::api::Phase::Completed && !s.images.is_empty()
+        };
+        let released = example.scenarios.scenarios.iter().find(is_released);
+        assert!(released.is_some(), "{}: no scenario that make test plays is released so", example.name);
+    }
+}

@@ -44,7 +44,7 @@ pub(super) fn of(mode: &Mode) -> Option<Window> {
 }
 
 fn close() -> Line {
-    Line::new().tone(Tone::Dim, "any key goes back")
+    Line::new().tone(Tone::Dim, "Esc goes back")
 }
 
 fn help() -> Vec<Line> {

@@ -175,8 +175,44 @@ fn what_the_operator_would_refuse_is_not_asked() {
         let mut hands = Hands::on(status);
         hands.text(key);
         assert!(hands.window().starts_with("Not now") && hands.window().contains(wanted), "{}", hands.window());
-        hands.text(" ");
+        hands.press(Key::Esc);
         assert!(matches!(hands.mode, Mode::Watch));
+    }
+}
+
+#[test]
+fn what_is_typed_on_when_a_question_is_put_away_does_nothing() {
+    // Letters that are keys, spaces and Enter are in it.
+    let typed = "as customers shop: q\n ? h\n";
+    let mut gone = Hands::on(observing());
+    gone.text("rweb-2\ncus");
+    let (reading, status) = seen(over("Completed"));
+    recheck(&mut gone.mode, &reading, &status);
+    gone.seen = (reading, status);
+    let mut refused = Hands::on(at_gate("t"));
+    refused.text("r");
+    let mut help = Hands::on(observing());
+    help.text("?");
+    // A word in place of a number or of y.
+    let mut role = Hands::on(at_gate("t"));
+    role.text("a");
+    let mut agree = Hands::on(observing());
+    agree.text("s");
+    for (mut hands, wanted) in [
+        (gone, "run web-2 has completed and is closed"),
+        (refused, "Not now"),
+        (help, "help"),
+        (role, "In which role?"),
+        (agree, "Suspend?"),
+    ] {
+        for c in typed.chars() {
+            let key = if c == '\n' { Key::Enter } else { Key::Char(c) };
+            assert!(matches!(hands.press(key), Act::Nothing), "{wanted}: {c:?}");
+            hands.press(Key::Backspace);
+            assert!(hands.window().contains(wanted), "{c:?}: {}", hands.window());
+        }
+        hands.press(Key::Esc);
+        assert!(matches!(hands.mode, Mode::Watch), "{wanted}");
     }
 }
 
@@ -186,7 +222,8 @@ fn suspend_becomes_resume_and_can_be_left() {
     hands.text("s");
     assert!(hands.window().contains("Suspend?"));
     hands.text("n");
-    assert!(matches!(hands.mode, Mode::Watch));
+    assert!(hands.window().contains("nothing has been said: y says it"), "{}", hands.window());
+    assert!(matches!(hands.press(Key::Esc), Act::Nothing) && matches!(hands.mode, Mode::Watch));
     let mut suspended = observing();
     suspended["suspended"] = json!(at(8));
     let mut hands = Hands::on(suspended);

@@ -199,3 +199,29 @@ fn a_change_is_one_object_a_line_for_programs() {
     let shown = said.changes.iter().map(|c| c.line().show(Look::plain())).collect::<String>();
     assert!(!shown.contains('\u{1b}') && shown.contains("\\u{1b}[2J evil"), "{shown}");
 }
+
+#[test]
+fn a_suspended_run_waits_for_whoever_resumes_it() {
+    let conditions = json!([{"type": "Suspended", "status": "True", "reason": "Suspended", "message": "it stands still",
+        "lastTransitionTime": at(9)}]);
+    for (by_person, next) in
+        [(true, "kubectl cutover resume web -n prod"), (false, "set spec.suspend of the Cutover to false")]
+    {
+        let mut held = observing();
+        held["conditions"] = conditions.clone();
+        if by_person {
+            held["suspended"] = json!(at(9));
+        }
+        let mut store = store(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(observing()))]);
+        let mut teller = teller(Pick::Wanted, Goal::Waiting);
+        assert_eq!(look(&mut teller, &store, time(9)).1, None);
+        list(&mut store, Told::Run, vec![run(2, "2.4.0", Some(held.clone()))]);
+        let (lines, end) = look(&mut teller, &store, time(9));
+        assert_eq!(lines, [format!("2026-01-01T00:09:00Z web-2 Suspended: it stands still; next: {next}")]);
+        assert_eq!(end, Some(Ok(Exit::Waits)));
+        // On the way back nothing stands still.
+        held["ending"] = json!({"phase": "RolledBack", "reason": "Decision", "message": "m", "at": at(9)});
+        list(&mut store, Told::Run, vec![run(2, "2.4.0", Some(held))]);
+        assert_eq!(look(&mut teller, &store, time(9)).1, None);
+    }
+}

@@ -261,6 +261,7 @@ fn see(cx: &Controller, sight: WatchEvent, queue: &mut Queue, leads: &watch::Rec
     for due in cx.known().see(sight, *leads.borrow()) {
         match due {
             Due::Now(key) => queue.now(key),
+            Due::Soon(key) => queue.soon(key),
             Due::Never(key) => queue.forget(&key),
         }
     }

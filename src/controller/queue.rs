@@ -11,6 +11,9 @@ use crate::pilot::cutover::Key;
 const SHARE: usize = 4;
 /// And never more than this: the others need not wait for one of them to end.
 const MOST: usize = 12;
+/// What a run does is shown by a look at once, and then no more often than this: a run passes several phases in that time,
+/// and only the latest is of interest.
+const PACE: Duration = Duration::from_millis(500);
 
 /// What waits to be looked at.
 #[derive(Debug, Default)]
@@ -18,16 +21,30 @@ pub(crate) struct Queue {
     due: BTreeSet<(Instant, Key)>,
     at: HashMap<Key, Instant>,
     busy: HashSet<Key>,
-    again: HashSet<Key>,
+    /// Of those: to be looked at again, and whether that is to be at once.
+    again: HashMap<Key, bool>,
+    /// When looks ended, as long as that was not long ago.
+    ended: HashMap<Key, Instant>,
 }
 
 impl Queue {
     /// To be looked at now, or once the present look is over.
     pub fn now(&mut self, key: Key) {
         if self.busy.contains(&key) {
-            self.again.insert(key);
+            self.again.insert(key, true);
         } else {
             self.schedule(key, Instant::now());
+        }
+    }
+
+    /// To be looked at now, but a while after the last look.
+    pub fn soon(&mut self, key: Key) {
+        if self.busy.contains(&key) {
+            self.again.entry(key).or_default();
+        } else {
+            let now = Instant::now();
+            let at = self.ended.get(&key).map_or(now, |ended| now.max(*ended + PACE));
+            self.schedule(key, at);
         }
     }
 
@@ -76,10 +93,19 @@ impl Queue {
     /// A look is over.
     pub fn done(&mut self, key: Key, after: Option<Duration>) {
         self.busy.remove(&key);
-        if self.again.remove(&key) {
-            self.now(key);
-        } else if let Some(pause) = after {
-            self.after(key, pause);
+        let now = Instant::now();
+        self.ended.retain(|_, ended| now.duration_since(*ended) < PACE);
+        self.ended.insert(key.clone(), now);
+        match self.again.remove(&key) {
+            Some(true) => self.now(key),
+            again => {
+                if again.is_some() {
+                    self.soon(key.clone());
+                }
+                if let Some(pause) = after {
+                    self.after(key, pause);
+                }
+            }
         }
     }
 
@@ -118,6 +144,34 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.done(key("web"), None);
         assert_eq!((queue.take(), queue.next()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_run_does_is_shown_at_once_and_then_at_a_pace() {
+        let mut queue = Queue::default();
+        queue.soon(key("web"));
+        assert_eq!(queue.take(), Some(key("web")), "the first at once");
+        queue.soon(key("web"));
+        queue.done(key("web"), None);
+        assert_eq!((queue.take(), queue.next()), (None, Some(Instant::now() + PACE)));
+        for _ in 0..10 {
+            tokio::time::advance(PACE / 20).await;
+            queue.soon(key("web"));
+        }
+        assert_eq!(queue.take(), None, "ten changes wait for one look");
+        queue.now(key("web"));
+        assert_eq!(queue.take(), Some(key("web")), "what cannot wait does not");
+        queue.soon(key("web"));
+        queue.now(key("web"));
+        queue.soon(key("web"));
+        queue.done(key("web"), Some(Duration::from_secs(60)));
+        assert_eq!(queue.take(), Some(key("web")), "at once, whatever else is due later");
+        queue.done(key("web"), None);
+        tokio::time::advance(PACE).await;
+        queue.soon(key("web"));
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.done(key("web"), None);
+        assert_eq!(queue.next(), None);
     }
 
     #[tokio::test(start_paused = true)]

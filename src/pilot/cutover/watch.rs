@@ -44,6 +44,8 @@ pub enum WatchEvent {
 pub enum Due {
     /// It is to be looked at now.
     Now(Key),
+    /// It is to be looked at to show what its run does: soon, and not for each move of the run.
+    Soon(Key),
     /// It need not be looked at any more, where it was to be.
     Never(Key),
 }
@@ -97,7 +99,7 @@ impl Known {
             WatchEvent::Active(run) => {
                 let key = cutover_of(&run);
                 self.active(run);
-                vec![Due::Now(key)]
+                vec![Due::Soon(key)]
             }
             WatchEvent::Left(run) => {
                 self.left(&run);

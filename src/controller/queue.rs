@@ -15,14 +15,24 @@ const MOST: usize = 12;
 /// and only the latest is of interest.
 const PACE: Duration = Duration::from_millis(500);
 
+/// Why a Cutover at which somebody looks is to be looked at again.
+#[derive(Clone, Debug, Default)]
+struct Again {
+    /// To show what its run does.
+    soon: bool,
+    /// The latest version in which it was seen.
+    changed: Option<String>,
+    now: bool,
+}
+
 /// What waits to be looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     due: BTreeSet<(Instant, Key)>,
     at: HashMap<Key, Instant>,
     busy: HashSet<Key>,
-    /// Of those: to be looked at again, and whether that is to be at once.
-    again: HashMap<Key, bool>,
+    /// Of those: to be looked at again.
+    again: HashMap<Key, Again>,
     /// When looks ended, as long as that was not long ago.
     ended: HashMap<Key, Instant>,
 }
@@ -31,16 +41,24 @@ impl Queue {
     /// To be looked at now, or once the present look is over.
     pub fn now(&mut self, key: Key) {
         if self.busy.contains(&key) {
-            self.again.insert(key, true);
+            self.again.entry(key).or_default().now = true;
         } else {
             self.schedule(key, Instant::now());
         }
     }
 
+    /// As [`Queue::now`], unless the present look turns out to know of this version of the Cutover.
+    pub fn changed(&mut self, key: Key, version: String) {
+        if !self.busy.contains(&key) {
+            return self.now(key);
+        }
+        self.again.entry(key).or_default().changed = Some(version);
+    }
+
     /// To be looked at now, but a while after the last look.
     pub fn soon(&mut self, key: Key) {
         if self.busy.contains(&key) {
-            self.again.entry(key).or_default();
+            self.again.entry(key).or_default().soon = true;
         } else {
             let now = Instant::now();
             let at = self.ended.get(&key).map_or(now, |ended| now.max(*ended + PACE));
@@ -90,22 +108,21 @@ impl Queue {
         Some(key)
     }
 
-    /// A look is over.
-    pub fn done(&mut self, key: Key, after: Option<Duration>) {
+    /// A look is over. `is_known`: whether it knew of a version that was seen meanwhile.
+    pub fn done(&mut self, key: Key, after: Option<Duration>, is_known: impl FnOnce(&str) -> bool) {
         self.busy.remove(&key);
         let now = Instant::now();
         self.ended.retain(|_, ended| now.duration_since(*ended) < PACE);
         self.ended.insert(key.clone(), now);
-        match self.again.remove(&key) {
-            Some(true) => self.now(key),
-            again => {
-                if again.is_some() {
-                    self.soon(key.clone());
-                }
-                if let Some(pause) = after {
-                    self.after(key, pause);
-                }
-            }
+        let again = self.again.remove(&key).unwrap_or_default();
+        if again.now || again.changed.is_some_and(|version| !is_known(&version)) {
+            return self.now(key);
+        }
+        if again.soon {
+            self.soon(key.clone());
+        }
+        if let Some(pause) = after {
+            self.after(key, pause);
         }
     }
 
@@ -140,9 +157,9 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.now(key("web"));
         assert_eq!(queue.take(), None, "never two looks at once");
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!(queue.take(), Some(key("web")));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!((queue.take(), queue.next()), (None, None));
     }
 
@@ -152,7 +169,7 @@ mod tests {
         queue.soon(key("web"));
         assert_eq!(queue.take(), Some(key("web")), "the first at once");
         queue.soon(key("web"));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!((queue.take(), queue.next()), (None, Some(Instant::now() + PACE)));
         for _ in 0..10 {
             tokio::time::advance(PACE / 20).await;
@@ -164,14 +181,32 @@ mod tests {
         queue.soon(key("web"));
         queue.now(key("web"));
         queue.soon(key("web"));
-        queue.done(key("web"), Some(Duration::from_secs(60)));
+        queue.done(key("web"), Some(Duration::from_secs(60)), |_| false);
         assert_eq!(queue.take(), Some(key("web")), "at once, whatever else is due later");
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         tokio::time::advance(PACE).await;
         queue.soon(key("web"));
         assert_eq!(queue.take(), Some(key("web")));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!(queue.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_look_has_written_itself_leads_to_no_other() {
+        let mut queue = Queue::default();
+        let mut during = |versions: &[&str], wrote: &str| {
+            queue.now(key("web"));
+            assert_eq!(queue.take(), Some(key("web")));
+            versions.iter().for_each(|version| queue.changed(key("web"), (*version).into()));
+            queue.done(key("web"), None, |seen| seen <= wrote);
+            let again = queue.take().is_some();
+            queue.done(key("web"), None, |_| true);
+            again
+        };
+        assert!(!during(&["5", "6"], "6"), "our own");
+        assert!(during(&["5", "7"], "6"), "somebody else's after ours");
+        queue.changed(key("web"), "8".into());
+        assert_eq!(queue.take(), Some(key("web")), "nobody looks, so nobody knows");
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,7 +217,7 @@ mod tests {
         queue.now(key("web"));
         queue.broken_off();
         assert_eq!(queue.take(), Some(key("web")));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!(queue.take(), None, "once");
     }
 
@@ -200,7 +235,7 @@ mod tests {
         assert_eq!(queue.next(), None, "nothing is due that may be taken");
         queue.now(of("late", 0));
         assert_eq!((queue.next(), queue.take()), (Some(Instant::now()), Some(of("late", 0))));
-        queue.done(taken.swap_remove(0), None);
+        queue.done(taken.swap_remove(0), None, |_| false);
         assert_eq!(queue.take().map(|key| key.namespace), Some("crowd".into()));
     }
 

@@ -44,7 +44,7 @@ impl Drop for Open {
 
 fn subscriber(namespace: &str, kinds: &[WorkloadKind]) -> Arc<Subscriber> {
     let workloads = kinds.iter().map(|kind| WorkloadRef { kind: *kind, name: "w".into() }).collect();
-    Subscriber::new(Wants { namespace: namespace.into(), workloads, ..Wants::default() })
+    Subscriber::new(Wants { namespace: namespace.into(), workloads, jobs: true, ..Wants::default() })
 }
 
 #[tokio::test]

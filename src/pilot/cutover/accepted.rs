@@ -20,7 +20,7 @@ const MOST: usize = 64;
 ///
 /// # Errors
 /// When a template cannot be read for now.
-pub fn check(look: &mut Replay<'_>, cutover: &Cutover) -> Result<(), Stop> {
+pub fn check(look: &mut Replay<'_>, cutover: &mut Cutover) -> Result<(), Stop> {
     let generation = cutover.metadata.generation;
     let checked = look.seen().checked;
     if checked.is_some() && checked == generation {
@@ -30,7 +30,9 @@ pub fn check(look: &mut Replay<'_>, cutover: &Cutover) -> Result<(), Stop> {
     look.remember(Memo::Checked(generation));
     let refusals = refusals(look, &cutover.spec).map_err(|stop| again(look, stop))?;
     let refused = (!refusals.is_empty()).then(|| text(&refusals, MOST));
-    look.accepted = Some(Accepted { refused, generation, at: look.now() });
+    let accepted = Accepted { refused, generation, at: look.now() };
+    put(&accepted, cutover.status.get_or_insert_default());
+    look.accepted = Some(accepted);
     Ok(())
 }
 

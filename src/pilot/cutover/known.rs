@@ -101,7 +101,7 @@ impl Entry {
 pub(super) enum News {
     /// Nothing about it needs a look.
     Quiet,
-    /// It is as we wrote it last, which says nothing new.
+    /// It is as we wrote it last, or older, which says nothing new.
     Ours,
     /// It needs a look.
     Some,
@@ -127,6 +127,14 @@ pub struct Known {
     adrift: BTreeMap<Key, bool>,
     /// Cutovers that cannot go on as things are, and how many looks in a row found them so.
     stuck: BTreeMap<Key, u32>,
+}
+
+/// Whether a version is what we wrote last, or what that write was made upon.
+fn is_known(seen: &str, wrote: &str) -> bool {
+    match (seen.parse::<u64>(), wrote.parse::<u64>()) {
+        (Ok(seen), Ok(wrote)) => seen <= wrote,
+        _ => seen == wrote,
+    }
 }
 
 impl Background {
@@ -283,8 +291,16 @@ impl Known {
             self.written.remove(key);
             return News::Quiet;
         }
-        let ours = self.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv));
+        let seen = metadata.resource_version.unwrap_or_default();
+        let ours = self.written.get(key).is_some_and(|wrote| is_known(&seen, wrote));
         if ours { News::Ours } else { News::Some }
+    }
+
+    /// Whether what was seen of a Cutover in this version says nothing that the look just over did not know: that has written
+    /// it since, or nothing about it needs a look any more.
+    pub fn is_known(&self, key: &Key, version: &str) -> bool {
+        self.written.get(key).is_some_and(|wrote| is_known(version, wrote))
+            || self.cutovers.get(key).is_some_and(|known| known.rests_on.is_some())
     }
 
     fn checked(&mut self, key: &Key, generation: Option<i64>) {
@@ -441,6 +457,7 @@ mod tests {
         let mut known = Known::default();
         known.remember(&key("web"), Memo::Wrote(Some("7".into())));
         assert_eq!(known.cutover(0, &key("web"), digest("web", "7", 2)), News::Ours);
+        assert_eq!(known.cutover(0, &key("web"), digest("web", "6", 2)), News::Ours, "the write before it");
         assert_eq!(known.cutover(0, &key("web"), digest("web", "8", 2)), News::Some, "somebody else's");
         assert_eq!(known.cutover(0, &key("web"), digest("web", "9", 1)), News::Quiet);
         assert!(known.written.is_empty());

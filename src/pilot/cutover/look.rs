@@ -105,7 +105,7 @@ pub fn live(look: &mut Replay<'_>, cutover: &Cutover) -> Result<Live, Stop> {
 
 fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Result<Option<Duration>, Stop> {
     let mut cutover = cutover;
-    accepted::check(look, &cutover)?;
+    accepted::check(look, &mut cutover)?;
     let status = cutover.status.clone().unwrap_or_default();
     let uid = cutover.uid().unwrap_or_default();
     // 1. The newest run: one under way is shown, and nothing else happens.
@@ -113,7 +113,7 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
     let mut newest = None;
     if let Some(reference) = &status.run {
         let active = look.seen().active_of(&uid);
-        let active = active.filter(|run| run.name_any() == reference.name && reference.uid == run.uid());
+        let active = active.filter(|run| run.name_any() == reference.name && (reference.uid.is_none() || reference.uid == run.uid()));
         let found = match active {
             // One that was let go is over, whatever a watch that lags still shows.
             Some(run) if !finished(&cutover, &status) => Some(run),

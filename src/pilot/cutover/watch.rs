@@ -44,6 +44,9 @@ pub enum WatchEvent {
 pub enum Due {
     /// It is to be looked at now.
     Now(Key),
+    /// It was seen with this version and is to be looked at now. A look under way that has written it since knows of that
+    /// ([`Known::is_known`]).
+    Changed(Key, String),
     /// It is to be looked at to show what its run does: soon, and not for each move of the run.
     Soon(Key),
     /// It need not be looked at any more, where it was to be.
@@ -56,11 +59,12 @@ impl Known {
         match sight {
             WatchEvent::Cutover(watch, digest) => {
                 let key = key_of(digest.as_ref());
+                let version = digest.metadata.resource_version.clone().unwrap_or_default();
                 match self.cutover(watch, &key, *digest) {
                     News::Some => {
                         let mut due = self.woken(&key.namespace, None);
                         due.retain(|woken| *woken != key);
-                        std::iter::once(key).chain(due).map(Due::Now).collect()
+                        std::iter::once(Due::Changed(key, version)).chain(due.into_iter().map(Due::Now)).collect()
                     }
                     // The leader has looked.
                     News::Quiet if self.is_adrift(&key) => vec![Due::Now(key)],

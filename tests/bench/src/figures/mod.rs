@@ -1,6 +1,7 @@
 //! The figures, one file for each kind of trial.
 
 pub mod connections;
+pub mod crowd;
 pub mod dead;
 pub mod metric;
 pub mod size;
@@ -19,6 +20,8 @@ pub struct Bench {
     pub client: Client,
     /// Starts operators.
     pub launcher: Launcher,
+    /// A short run.
+    pub quick: bool,
     /// Repetitions.
     pub reps: usize,
     /// Numbers of idle Cutovers.

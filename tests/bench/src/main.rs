@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use figures::{Bench, connections, crowd, dead, metric, size, switch, traffic};
+use figures::{Bench, connections, crowd, dead, hostile, metric, size, switch, traffic};
 use harness::cluster;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -46,7 +46,7 @@ struct Cli {
     /// A short run: 3 repetitions, at most 300 idle Cutovers
     #[arg(long, env = "QUICK", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     quick: bool,
-    /// Only these: metric, prometheus, killed, dead, switch, traffic, connections, crowd, large, size
+    /// Only these: metric, prometheus, killed, dead, switch, traffic, connections, crowd, large, hostile, size
     #[arg(long, env = "ONLY", value_delimiter = ',')]
     only: Vec<String>,
     /// Further arguments of the operator
@@ -121,7 +121,7 @@ async fn whole(cli: &Cli) -> Result<Report> {
 /// Every figure; one that fails is named in the report, and the others are measured all the same.
 async fn measure(cli: &Cli, bench: &mut Bench) {
     let mut running: Option<Operator> = None;
-    for name in ["metric", "prometheus", "killed", "dead", "switch", "traffic", "connections", "crowd", "large", "size"] {
+    for name in ["metric", "prometheus", "killed", "dead", "switch", "traffic", "connections", "crowd", "large", "hostile", "size"] {
         if !(cli.only.is_empty() || cli.only.iter().any(|o| o == name)) {
             continue;
         }
@@ -140,6 +140,7 @@ async fn measure(cli: &Cli, bench: &mut Bench) {
                 "traffic" => traffic::lost(bench).await,
                 "connections" => connections::follow(bench).await,
                 "crowd" => crowd::crowd(bench, &mut running).await,
+                "hostile" => hostile::hostile(bench, &running).await,
                 "large" => crowd::large(bench, &mut running).await,
                 _ => size::size(bench, &mut running).await,
             }

@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod crowd;
 pub mod dead;
+pub mod hostile;
 pub mod metric;
 pub mod size;
 pub mod switch;

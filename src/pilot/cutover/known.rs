@@ -11,9 +11,11 @@ use super::asked::{Asked, Questions, Said};
 use super::digest::Digest;
 use super::look::AGAIN;
 use super::order::Class;
-use crate::api::cutover::Cutover;
+use crate::api::cutover::{Cutover, CutoverSpec};
 use crate::api::run::CutoverRun;
 use crate::api::template::TemplateKind;
+use crate::journal;
+use crate::status::{Facts, project};
 
 /// Pauses after looks that failed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
@@ -135,6 +137,14 @@ fn is_known(seen: &str, wrote: &str) -> bool {
         (Ok(seen), Ok(wrote)) => seen <= wrote,
         _ => seen == wrote,
     }
+}
+
+/// Whether a Cutover shows of both the same: a run that is only observed writes its journal every few seconds.
+fn shows_the_same(before: &CutoverRun, now: &CutoverRun) -> bool {
+    let durable = |run: &CutoverRun| run.status.as_ref().map(journal::durable);
+    let cutover = Cutover::new(&now.spec.cutover, CutoverSpec::default());
+    let shown = |run| project(&cutover, Some(run), &Facts::default(), Timestamp::UNIX_EPOCH);
+    durable(before) == durable(now) && shown(before) == shown(now)
 }
 
 impl Background {
@@ -352,9 +362,10 @@ impl Known {
         gone
     }
 
-    /// An active run was seen.
-    pub(super) fn active(&mut self, run: Arc<CutoverRun>) {
-        self.active.insert(run.uid().unwrap_or_default(), run);
+    /// An active run was seen. Whether its Cutover shows something else of it than before.
+    pub(super) fn active(&mut self, run: Arc<CutoverRun>) -> bool {
+        let before = self.active.insert(run.uid().unwrap_or_default(), run.clone());
+        before.is_none_or(|before| !shows_the_same(&before, &run))
     }
 
     /// A run is not active any more.

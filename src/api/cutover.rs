@@ -20,7 +20,7 @@ use super::template::TemplateUse;
 use super::trigger::Trigger;
 
 /// A release that is brought live by switching Service selectors, and rolled back when it fails.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cutover.dev",
     version = "v1alpha1",

@@ -147,7 +147,8 @@ pub async fn run(
             }
             Some(ended) = looks.join_next() => {
                 let Ok((key, again)) = ended else { continue };
-                queue.done(key, again);
+                let known = cx.known();
+                queue.done(key.clone(), again, |version| known.is_known(&key, version));
             }
             all = runs.next() => for seen in all {
                 match seen {
@@ -270,6 +271,8 @@ fn see(cx: &Controller, sight: WatchEvent, queue: &mut Queue, leads: &watch::Rec
     for due in cx.known().see(sight, *leads.borrow()) {
         match due {
             Due::Now(key) => queue.now(key),
+            Due::Changed(key, version) => queue.changed(key, version),
+            Due::Soon(key) => queue.soon(key),
             Due::Never(key) => queue.forget(&key),
         }
     }

@@ -11,6 +11,19 @@ use crate::pilot::cutover::Key;
 const SHARE: usize = 4;
 /// And never more than this: the others need not wait for one of them to end.
 const MOST: usize = 12;
+/// What a run does is shown by a look at once, and then no more often than this: a run passes several phases in that time,
+/// and only the latest is of interest.
+const PACE: Duration = Duration::from_millis(500);
+
+/// Why a Cutover at which somebody looks is to be looked at again.
+#[derive(Clone, Debug, Default)]
+struct Again {
+    /// To show what its run does.
+    soon: bool,
+    /// The latest version in which it was seen.
+    changed: Option<String>,
+    now: bool,
+}
 
 /// What waits to be looked at.
 #[derive(Debug, Default)]
@@ -18,16 +31,38 @@ pub(crate) struct Queue {
     due: BTreeSet<(Instant, Key)>,
     at: HashMap<Key, Instant>,
     busy: HashSet<Key>,
-    again: HashSet<Key>,
+    /// Of those: to be looked at again.
+    again: HashMap<Key, Again>,
+    /// When looks ended, as long as that was not long ago.
+    ended: HashMap<Key, Instant>,
 }
 
 impl Queue {
     /// To be looked at now, or once the present look is over.
     pub fn now(&mut self, key: Key) {
         if self.busy.contains(&key) {
-            self.again.insert(key);
+            self.again.entry(key).or_default().now = true;
         } else {
             self.schedule(key, Instant::now());
+        }
+    }
+
+    /// As [`Queue::now`], unless the present look turns out to know of this version of the Cutover.
+    pub fn changed(&mut self, key: Key, version: String) {
+        if !self.busy.contains(&key) {
+            return self.now(key);
+        }
+        self.again.entry(key).or_default().changed = Some(version);
+    }
+
+    /// To be looked at now, but a while after the last look.
+    pub fn soon(&mut self, key: Key) {
+        if self.busy.contains(&key) {
+            self.again.entry(key).or_default().soon = true;
+        } else {
+            let now = Instant::now();
+            let at = self.ended.get(&key).map_or(now, |ended| now.max(*ended + PACE));
+            self.schedule(key, at);
         }
     }
 
@@ -73,12 +108,20 @@ impl Queue {
         Some(key)
     }
 
-    /// A look is over.
-    pub fn done(&mut self, key: Key, after: Option<Duration>) {
+    /// A look is over. `is_known`: whether it knew of a version that was seen meanwhile.
+    pub fn done(&mut self, key: Key, after: Option<Duration>, is_known: impl FnOnce(&str) -> bool) {
         self.busy.remove(&key);
-        if self.again.remove(&key) {
-            self.now(key);
-        } else if let Some(pause) = after {
+        let now = Instant::now();
+        self.ended.retain(|_, ended| now.duration_since(*ended) < PACE);
+        self.ended.insert(key.clone(), now);
+        let again = self.again.remove(&key).unwrap_or_default();
+        if again.now || again.changed.is_some_and(|version| !is_known(&version)) {
+            return self.now(key);
+        }
+        if again.soon {
+            self.soon(key.clone());
+        }
+        if let Some(pause) = after {
             self.after(key, pause);
         }
     }
@@ -114,10 +157,56 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.now(key("web"));
         assert_eq!(queue.take(), None, "never two looks at once");
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!(queue.take(), Some(key("web")));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!((queue.take(), queue.next()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_run_does_is_shown_at_once_and_then_at_a_pace() {
+        let mut queue = Queue::default();
+        queue.soon(key("web"));
+        assert_eq!(queue.take(), Some(key("web")), "the first at once");
+        queue.soon(key("web"));
+        queue.done(key("web"), None, |_| false);
+        assert_eq!((queue.take(), queue.next()), (None, Some(Instant::now() + PACE)));
+        for _ in 0..10 {
+            tokio::time::advance(PACE / 20).await;
+            queue.soon(key("web"));
+        }
+        assert_eq!(queue.take(), None, "ten changes wait for one look");
+        queue.now(key("web"));
+        assert_eq!(queue.take(), Some(key("web")), "what cannot wait does not");
+        queue.soon(key("web"));
+        queue.now(key("web"));
+        queue.soon(key("web"));
+        queue.done(key("web"), Some(Duration::from_secs(60)), |_| false);
+        assert_eq!(queue.take(), Some(key("web")), "at once, whatever else is due later");
+        queue.done(key("web"), None, |_| false);
+        tokio::time::advance(PACE).await;
+        queue.soon(key("web"));
+        assert_eq!(queue.take(), Some(key("web")));
+        queue.done(key("web"), None, |_| false);
+        assert_eq!(queue.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_look_has_written_itself_leads_to_no_other() {
+        let mut queue = Queue::default();
+        let mut during = |versions: &[&str], wrote: &str| {
+            queue.now(key("web"));
+            assert_eq!(queue.take(), Some(key("web")));
+            versions.iter().for_each(|version| queue.changed(key("web"), (*version).into()));
+            queue.done(key("web"), None, |seen| seen <= wrote);
+            let again = queue.take().is_some();
+            queue.done(key("web"), None, |_| true);
+            again
+        };
+        assert!(!during(&["5", "6"], "6"), "our own");
+        assert!(during(&["5", "7"], "6"), "somebody else's after ours");
+        queue.changed(key("web"), "8".into());
+        assert_eq!(queue.take(), Some(key("web")), "nobody looks, so nobody knows");
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,7 +217,7 @@ mod tests {
         queue.now(key("web"));
         queue.broken_off();
         assert_eq!(queue.take(), Some(key("web")));
-        queue.done(key("web"), None);
+        queue.done(key("web"), None, |_| false);
         assert_eq!(queue.take(), None, "once");
     }
 
@@ -146,7 +235,7 @@ mod tests {
         assert_eq!(queue.next(), None, "nothing is due that may be taken");
         queue.now(of("late", 0));
         assert_eq!((queue.next(), queue.take()), (Some(Instant::now()), Some(of("late", 0))));
-        queue.done(taken.swap_remove(0), None);
+        queue.done(taken.swap_remove(0), None, |_| false);
         assert_eq!(queue.take().map(|key| key.namespace), Some("crowd".into()));
     }
 

@@ -43,6 +43,11 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     if journal.state == RunState::Closed {
         return d.finish();
     }
+    // Of a run to which nothing has happened there is nothing to write before something is known.
+    let nothing_known = world.cutover.is_none() && world.decisions.is_empty() && world.unread.is_none();
+    if *journal == RunStatus::default() && nothing_known && !execution::everything_is_known(&mut d) {
+        return d.finish();
+    }
     d.journal.phase_since.get_or_insert(world.now);
     // 1. What people and the world have changed; a rollback is decided before anything else.
     people::take_in(&mut d);

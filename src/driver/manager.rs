@@ -18,7 +18,7 @@ use tracing::Instrument;
 use super::told::Tell;
 use super::{Context, drive};
 use crate::api::LABEL_CUTOVER;
-use crate::api::run::CutoverRun;
+use crate::api::run::{CutoverRun, CutoverRunSpec, RunStatus};
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::net::watches::Watches;
 use crate::pilot::run::{End, panic_text, unreadable_run};
@@ -62,9 +62,8 @@ impl Namespaces {
 }
 
 struct Driven {
-    namespace: String,
-    cutover: String,
-    name: String,
+    /// Which run it is; nothing that is large.
+    run: Arc<CutoverRun>,
     stop: CancellationToken,
     broken: u32,
 }
@@ -85,6 +84,8 @@ pub async fn run(
     let mut known: HashMap<String, (usize, Arc<CutoverRun>)> = HashMap::new();
     let mut driven: HashMap<String, Driven> = HashMap::new();
     let mut drivers: JoinSet<(String, Result<End, String>)> = JoinSet::new();
+    // Runs that are over, whose driver is not: it has the last word about them.
+    let mut leaving: HashMap<String, RunSeen> = HashMap::new();
     loop {
         tokio::select! {
             biased;
@@ -97,6 +98,7 @@ pub async fn run(
                 } else {
                     drivers = JoinSet::new();
                     driven.drain().for_each(|(uid, _)| cx.meter.left(&uid));
+                    leaving.drain().for_each(|(_, seen)| tell.tell(seen));
                     cx.meter.active(0);
                 }
             }
@@ -106,14 +108,15 @@ pub async fn run(
                 match how {
                     Ok(End::Closed | End::Gone | End::Stopped) => {
                         driven.remove(&uid);
+                        leaving.remove(&uid).into_iter().for_each(|seen| tell.tell(seen));
                         cx.meter.left(&uid);
                     }
                     Err(why) => if let Some(d) = driven.get_mut(&uid) {
                         cx.meter.panicked();
                         d.broken += 1;
                         let pause = (RESTART.0 * d.broken).min(RESTART.1);
-                        tracing::error!(namespace = %d.namespace, cutover = d.cutover, run = %d.name, "a driver broke: {why}; it starts again in {pause:?}");
-                        start(&cx, &mut drivers, &uid, d, pause);
+                        tracing::error!(namespace = ?d.run.metadata.namespace, cutover = d.run.spec.cutover, run = %d.run.name_any(), "a driver broke: {why}; it starts again in {pause:?}");
+                        start(&cx, &mut drivers, &uid, d, d.run.clone(), pause);
                     }
                 }
                 cx.meter.active(driven.len());
@@ -125,13 +128,18 @@ pub async fn run(
                     Err(e) => tracing::warn!(error = %e, "the watch of runs failed"),
                 }
                 for seen in heard {
+                    if let RunSeen::Active(run) = &seen {
+                        // Opened again meanwhile.
+                        run.uid().and_then(|uid| leaving.remove(&uid));
+                    }
                     if let RunSeen::Active(run) = &seen
                         && *leads.borrow()
                     {
                         begin(&cx, &mut drivers, &mut driven, run, &stop);
                     }
                     if let RunSeen::Left(run) = &seen
-                        && let Some(d) = run.uid().and_then(|uid| driven.get(&uid))
+                        && let Some(uid) = run.uid()
+                        && let Some(d) = driven.get(&uid)
                     {
                         // Mostly the driver's own doing; one whose run was taken away by force ends here.
                         let stop = d.stop.clone();
@@ -139,8 +147,11 @@ pub async fn run(
                             tokio::time::sleep(AFTER_LEFT).await;
                             stop.cancel();
                         });
+                        // The driver takes the finalizer away: a look at this moment would try the same.
+                        leaving.insert(uid, seen);
+                    } else {
+                        tell.tell(seen);
                     }
-                    tell.tell(seen);
                 }
             }
         }
@@ -156,14 +167,14 @@ fn begin(
     cx: &Arc<Context>,
     drivers: &mut JoinSet<(String, Result<End, String>)>,
     driven: &mut HashMap<String, Driven>,
-    run: &CutoverRun,
+    run: &Arc<CutoverRun>,
     stop: &CancellationToken,
 ) {
     if let Entry::Vacant(slot) = driven.entry(run.uid().unwrap_or_default()) {
-        let namespace = run.namespace().unwrap_or_default();
-        let (cutover, name) = (run.spec.cutover.clone(), run.name_any());
-        let d = Driven { namespace, cutover, name, stop: stop.child_token(), broken: 0 };
-        start(cx, drivers, slot.key(), &d, Duration::ZERO);
+        let spec = CutoverRunSpec { plan: serde_json::Value::Null, ..run.spec.clone() };
+        let slim = CutoverRun { metadata: run.metadata.clone(), spec, status: Some(RunStatus::default()) };
+        let d = Driven { run: Arc::new(slim), stop: stop.child_token(), broken: 0 };
+        start(cx, drivers, slot.key(), &d, run.clone(), Duration::ZERO);
         slot.insert(d);
         cx.meter.active(driven.len());
     }
@@ -174,20 +185,20 @@ fn start(
     drivers: &mut JoinSet<(String, Result<End, String>)>,
     uid: &str,
     d: &Driven,
+    run: Arc<CutoverRun>,
     pause: Duration,
 ) {
-    let (cx, uid, namespace, name, stop) =
-        (cx.clone(), uid.to_owned(), d.namespace.clone(), d.name.clone(), d.stop.clone());
+    let (cx, uid, stop) = (cx.clone(), uid.to_owned(), d.stop.clone());
     // Everything that is logged about the run carries these, whatever the filter.
-    let span = tracing::error_span!("run", namespace, cutover = d.cutover, run = name);
+    let (namespace, cutover) = (run.namespace().unwrap_or_default(), &run.spec.cutover);
+    let span = tracing::error_span!("run", namespace, cutover, run = run.name_any());
     let task = async move {
         tokio::select! {
             () = stop.cancelled() => return (uid, Ok(End::Stopped)),
             () = tokio::time::sleep(pause) => {}
         }
         tracing::info!("driving");
-        let task =
-            futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(drive(cx, &namespace, &name, &uid, stop)));
+        let task = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(drive(cx, &run, stop)));
         let end = task.await.map_err(|panic| panic_text(panic.as_ref()));
         tracing::info!(?end, "driver ended");
         (uid, end)

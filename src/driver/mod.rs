@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -74,10 +75,16 @@ struct Driver {
     reads: HashMap<ReadKey, AbortHandle>,
 }
 
-/// Drives a run until it is closed, gone, or the operator stops.
-pub async fn drive(cx: Arc<Context>, namespace: &str, name: &str, uid: &str, stop: CancellationToken) -> End {
+/// Drives a run until it is closed, gone, or the operator stops. `seen`: as the watch has shown it.
+pub async fn drive(cx: Arc<Context>, seen: &CutoverRun, stop: CancellationToken) -> End {
+    let (namespace, name) = (&*seen.namespace().unwrap_or_default(), &*seen.name_any());
+    let uid = &*seen.uid().unwrap_or_default();
     let mut pause = OPEN_AGAIN.0;
+    let mut found = Record::unwritten(cx.client.clone(), seen);
     let record = loop {
+        if let Some(record) = found.take() {
+            break record;
+        }
         match Record::open(cx.client.clone(), namespace, name, uid).await {
             Ok(Some(record)) => break record,
             Ok(None) => return End::Gone,

@@ -20,6 +20,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A run that a watch has shown, and that nobody has written since it was created: were that not so any more, the first
+    /// write would meet a conflict, and nothing is done before it.
+    pub fn unwritten(client: Client, run: &CutoverRun) -> Option<Self> {
+        let (namespace, name, uid) =
+            (run.metadata.namespace.as_deref()?, run.metadata.name.clone()?, run.metadata.uid.clone()?);
+        run.status.is_none().then(|| Self { api: Api::namespaced(client, namespace), name, uid, run: run.clone() })
+    }
+
     /// Reads a run live. `None`: it does not exist any more.
     pub async fn open(client: Client, namespace: &str, name: &str, uid: &str) -> Result<Option<Self>, CallError> {
         let api: Api<CutoverRun> = Api::namespaced(client, namespace);

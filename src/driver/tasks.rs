@@ -72,10 +72,10 @@ impl Driver {
             loop {
                 let began = Timestamp::now();
                 let read = AssertUnwindSafe(cx.observer.refresh(&scope, &plan, &jobs)).catch_unwind().await;
-                let sightings = read.unwrap_or_else(|panic| {
+                let (began, sightings) = read.unwrap_or_else(|panic| {
                     cx.meter.panicked();
                     tracing::error!("a defect while reading everything: {}", panic_text(panic.as_ref()));
-                    vec![]
+                    (began, vec![])
                 });
                 let complete = sightings.iter().any(|s| matches!(s, Sighting::Refreshed(_)));
                 let heard = Heard::Refreshed { key: of.clone(), began, sightings };

@@ -54,6 +54,8 @@ pub(super) struct Wants {
     pub cutover: String,
     pub services: BTreeSet<String>,
     pub workloads: BTreeSet<WorkloadRef>,
+    /// It may create Jobs.
+    pub jobs: bool,
     pub pods: PodsOfRun,
 }
 
@@ -66,6 +68,7 @@ impl Wants {
             cutover: plan.cutover.clone(),
             services: plan.services.iter().cloned().collect(),
             workloads: scope::workloads(plan),
+            jobs: scope::makes_jobs(plan),
             pods: PodsOfRun::of(plan),
         }
     }

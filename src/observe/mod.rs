@@ -136,9 +136,9 @@ impl Observer {
     }
 
     /// Reads everything live (the effect of [`Read::Refresh`]); ends with [`Sighting::Refreshed`] if all could
-    /// be read, else with [`Sighting::Unread`].
+    /// be read, else with [`Sighting::Unread`]. The time is that from which on all of it was read.
     /// Of `known_jobs`, those that are not there are reported as such.
-    pub async fn refresh(&self, scope: &RunScope, plan: &Plan, known_jobs: &[String]) -> Vec<Sighting> {
+    pub async fn refresh(&self, scope: &RunScope, plan: &Plan, known_jobs: &[String]) -> (Timestamp, Vec<Sighting>) {
         refresh::refresh(self, scope, plan, known_jobs).await
     }
 

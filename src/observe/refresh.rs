@@ -1,4 +1,4 @@
-//! Everything read live and at once, past every watch and cache.
+//! Everything read live and at once, past every watch and cache that was there before.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,10 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
+use super::feed::{Slot, Wants};
 use super::{Observer, RunScope, convert, ours, scope};
 use crate::api::step::WorkloadRef;
-use crate::api::{Cutover, CutoverDecision};
+use crate::api::{Cutover, CutoverDecision, LABEL_RUN};
 use crate::net::call::answered;
 use crate::plan::Plan;
 use crate::world::Sighting;
@@ -26,30 +27,39 @@ async fn call<T>(what: &str, future: impl Future<Output = Result<T, kube::Error>
     answered(future).await.map_err(|error| format!("{what}: {error}"))
 }
 
+/// Everything, and since when it is known to have been so. What the watches list anyway because this run has joined them is
+/// not read beside that.
 pub(super) async fn refresh(
     observer: &Observer,
     scope: &RunScope,
     plan: &Plan,
     known_jobs: &[String],
-) -> Vec<Sighting> {
-    let began = Timestamp::now();
+) -> (Timestamp, Vec<Sighting>) {
+    let now = Timestamp::now();
+    let wants = Wants::of(scope, plan);
+    let first = observer.spaces.first(&scope.namespace, &scope.run_uid);
+    let began = first.as_ref().map_or(now, |first| first.began.min(now));
     let live = Live { observer, scope };
-    let mut parts: Vec<BoxFuture<'_, Part>> = vec![
-        Box::pin(live.cutover(&plan.cutover)),
-        Box::pin(live.decisions()),
-        Box::pin(live.pods(plan)),
-        Box::pin(live.jobs(known_jobs)),
-    ];
-    for service in &plan.services {
-        parts.push(Box::pin(live.service(service)));
-        parts.push(Box::pin(live.endpoints(service)));
-    }
-    for workload in scope::workloads(plan) {
-        parts.push(Box::pin(live.workload(workload)));
-    }
+    let shared = async {
+        let first = match first {
+            Some(first) => Some(first.come().await),
+            None => None,
+        };
+        let shown = |slot: Slot| first.as_ref().and_then(|first| first.show(&wants, &slot));
+        let mut parts: Vec<BoxFuture<'_, Part>> = vec![Box::pin(live.pods(&wants, known_jobs, shown(Slot::Pods)))];
+        for service in &plan.services {
+            parts.push(or(shown(Slot::Service(service.clone())), live.service(service)));
+            parts.push(or(shown(Slot::Endpoints(service.clone())), live.endpoints(service)));
+        }
+        for workload in &wants.workloads {
+            parts.push(or(shown(Slot::Workload(workload.clone())), live.workload(workload.clone())));
+        }
+        join_all(parts).await
+    };
+    let (shared, cutover, decisions) = tokio::join!(shared, live.cutover(&plan.cutover), live.decisions());
     let mut unread = None;
     let mut sightings = vec![];
-    for part in join_all(parts).await {
+    for part in shared.into_iter().chain([cutover, decisions]) {
         match part {
             Ok(seen) => sightings.extend(seen),
             Err(error) => {
@@ -59,7 +69,15 @@ pub(super) async fn refresh(
         }
     }
     sightings.push(unread.map_or(Sighting::Refreshed(began), Sighting::Unread));
-    sightings
+    (began, sightings)
+}
+
+/// What is known already, or a reading.
+fn or<'a>(shown: Option<Sighting>, reading: impl Future<Output = Part> + Send + 'a) -> BoxFuture<'a, Part> {
+    match shown {
+        Some(sighting) => Box::pin(std::future::ready(Ok(vec![sighting]))),
+        None => Box::pin(reading),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -120,10 +138,24 @@ impl Live<'_> {
         Ok(vec![Sighting::Decisions(views)])
     }
 
-    async fn pods(self, plan: &Plan) -> Part {
-        let wanted = scope::PodsOfRun::of(plan);
-        let list = call("pods", self.api::<Pod>().list(&ListParams::default())).await?;
-        Ok(vec![Sighting::Pods(list.items.iter().map(convert::pod).filter(|pod| wanted.has(pod)).collect())])
+    /// Pods, and the Jobs whose pods are among them.
+    async fn pods(self, wants: &Wants, known_jobs: &[String], shown: Option<Sighting>) -> Part {
+        // Jobs first: a pod made in between belongs to a Job that is listed or to none of ours.
+        let jobs = if wants.jobs || !known_jobs.is_empty() { Some(self.jobs(known_jobs).await?) } else { None };
+        if let (None, Some(shown)) = (&jobs, shown) {
+            return Ok(vec![shown]);
+        }
+        let list = call("pods", self.api::<Pod>().list(&ListParams::default())).await?.items;
+        let mut seen = vec![Sighting::Pods(list.iter().map(convert::pod).filter(|pod| wants.pods.has(pod)).collect())];
+        if let Some(jobs) = jobs {
+            let of_run = |pod: &Pod| pod.labels().get(LABEL_RUN) == Some(&wants.run_uid);
+            let pods: Vec<Pod> = list.into_iter().filter(of_run).collect();
+            let (now, waits) = (Timestamp::now(), &self.observer.waits);
+            pods.iter().for_each(|pod| waits.see(pod, now));
+            let view = |job: Job| convert::job(&job, &pods, |uid| waits.since(uid, now));
+            seen.extend(jobs.into_iter().map(|(name, job)| Sighting::Job(name, job.map(view))));
+        }
+        Ok(seen)
     }
 
     async fn service(self, name: &str) -> Part {
@@ -146,12 +178,10 @@ impl Live<'_> {
     }
 
     /// Jobs by label; those known and not among them by name, since a label can be taken away.
-    async fn jobs(self, known: &[String]) -> Part {
+    async fn jobs(self, known: &[String]) -> Result<BTreeMap<String, Option<Job>>, String> {
         let params = ListParams::default().labels(&scope::jobs(&self.scope.run_uid));
-        let (jobs, pods) = (self.api::<Job>(), self.api::<Pod>());
-        // Jobs first: a pod made in between belongs to a Job that is listed or to none of ours.
+        let jobs = self.api::<Job>();
         let list = call("Jobs", jobs.list(&params)).await?;
-        let pods = call("pods of Jobs", pods.list(&params)).await?.items;
         let mut found: BTreeMap<String, Option<Job>> =
             list.items.into_iter().map(|job| (job.name_any(), Some(job))).collect();
         let missing = known.iter().filter(|name| !found.contains_key(*name));
@@ -163,10 +193,6 @@ impl Live<'_> {
             let (name, job) = one?;
             found.insert(name, job);
         }
-        let now = Timestamp::now();
-        let waits = &self.observer.waits;
-        pods.iter().for_each(|pod| waits.see(pod, now));
-        let view = |job: Job| convert::job(&job, &pods, |uid| waits.since(uid, now));
-        Ok(found.into_iter().map(|(name, job)| Sighting::Job(name, job.map(view))).collect())
+        Ok(found)
     }
 }

@@ -8,7 +8,7 @@ use crate::api::LABEL_RUN;
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::endpoints::carries;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
 use crate::world::PodView;
 
 /// Workloads of both sides and of every step and undo.
@@ -19,6 +19,13 @@ pub fn workloads(plan: &Plan) -> BTreeSet<WorkloadRef> {
         all.extend(std::iter::once(&step.action).chain(undo).flat_map(|action| action.workloads()));
     }
     all
+}
+
+/// Whether a run of this plan may create Jobs. What looks for them asks for nothing otherwise.
+pub(crate) fn makes_jobs(plan: &Plan) -> bool {
+    let actions =
+        plan.steps.iter().flat_map(|step| std::iter::once(&step.action).chain(step.undo.iter().map(|u| &u.action)));
+    actions.into_iter().any(|action| matches!(action, Action::Job(_)))
 }
 
 /// Which pods of the namespace a run looks at: those that carry all values of a side's selector, and those of every

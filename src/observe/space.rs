@@ -27,7 +27,7 @@ use super::state::State;
 use super::waits::Waits;
 use crate::api::LABEL_RUN;
 use crate::api::step::WorkloadKind;
-use crate::net::call::answered;
+use crate::net::call::{CALL_LIMIT, answered};
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::net::watches::Watches;
 use crate::world::Sighting;
@@ -84,6 +84,15 @@ pub(super) async fn for_ever<F: Future<Output = ()>>(what: &str, begin: impl Fn(
 pub(super) struct Spaces(Arc<Mutex<HashMap<String, Weak<Space>>>>);
 
 impl Spaces {
+    /// What the watches of a namespace list since this run joined them, and because of it: asked for once.
+    pub fn first(&self, namespace: &str, run_uid: &str) -> Option<First> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = all.get(namespace).and_then(Weak::upgrade)?;
+        drop(all);
+        let (began, kinds) = lock(&space.joined).remove(run_uid)?;
+        Some(First { space, began, kinds })
+    }
+
     /// The watches that a run shares; those that it needs are begun.
     pub fn join(&self, source: &Source, subscriber: &Arc<Subscriber>) -> Arc<Space> {
         let wants = &subscriber.wants;
@@ -105,7 +114,7 @@ impl Spaces {
 
 /// A kind that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Pods,
     Jobs,
     Services,
@@ -119,6 +128,45 @@ pub(super) struct Space {
     state: Arc<Mutex<State>>,
     waits: Waits,
     watches: Mutex<(BTreeSet<Kind>, JoinSet<()>)>,
+    /// By the uid of a run: when it joined, and the watches that were begun for it. They list after that.
+    joined: Mutex<HashMap<String, (Timestamp, BTreeSet<Kind>)>>,
+    /// The kinds of which all is known.
+    listed: Arc<Listed>,
+}
+
+type Listed = tokio::sync::watch::Sender<BTreeSet<Kind>>;
+
+/// The lists with which the watches began that were begun for a run: as live as a reading that began when it joined, and
+/// nothing that would have to be read again for it.
+pub(super) struct First {
+    space: Arc<Space>,
+    pub began: Timestamp,
+    kinds: BTreeSet<Kind>,
+}
+
+impl First {
+    /// Waits for the lists, within the time of an API call. Those that did not come are read by the run itself.
+    pub async fn come(mut self) -> Self {
+        let mut listed = self.space.listed.subscribe();
+        let whole = listed.wait_for(|listed| self.kinds.is_subset(listed));
+        if tokio::time::timeout(CALL_LIMIT, whole).await.is_err() {
+            let listed = self.space.listed.borrow();
+            self.kinds.retain(|kind| listed.contains(kind));
+        }
+        self
+    }
+
+    /// What they show of this; `None`: they do not.
+    pub fn show(&self, wants: &Wants, slot: &Slot) -> Option<Sighting> {
+        let kind = match slot {
+            Slot::Pods => Kind::Pods,
+            Slot::Service(_) => Kind::Services,
+            Slot::Endpoints(_) => Kind::Slices,
+            Slot::Workload(workload) => Kind::Workloads(workload.kind),
+            Slot::Job(_) | Slot::NoJob(_) | Slot::Cutover | Slot::Decisions => return None,
+        };
+        self.kinds.contains(&kind).then(|| self.space.show(wants, slot)).flatten()
+    }
 }
 
 impl Space {
@@ -133,21 +181,35 @@ impl Space {
     }
 
     fn begin(&self, source: &Source, wants: &Wants) {
-        let kinds = [Kind::Pods, Kind::Jobs, Kind::Services, Kind::Slices];
+        let kinds = [Kind::Pods, Kind::Services, Kind::Slices];
         let workloads = wants.workloads.iter().map(|w| Kind::Workloads(w.kind));
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = wants.jobs.then_some(Kind::Jobs);
+        let (joined, mut new) = (Timestamp::now(), BTreeSet::new());
+        let mut watches = lock(&self.watches);
         let (begun, tasks) = &mut *watches;
-        for kind in kinds.into_iter().chain(workloads) {
+        for kind in kinds.into_iter().chain(jobs).chain(workloads) {
             if begun.insert(kind) {
-                let watch =
-                    Watch { source: source.clone(), namespace: wants.namespace.clone(), state: self.state.clone() };
+                new.insert(kind);
+                let watch = Watch {
+                    source: source.clone(),
+                    namespace: wants.namespace.clone(),
+                    state: self.state.clone(),
+                    listed: self.listed.clone(),
+                };
                 tasks.spawn(async move { for_ever("a namespace", || watch.clone().run(kind)).await });
             }
         }
+        // Before a namespace has other watches, a run has asked for these or is gone.
+        let mut waiting = lock(&self.joined);
+        if new.is_empty() {
+            waiting.remove(&wants.run_uid)
+        } else {
+            waiting.insert(wants.run_uid.clone(), (joined, new))
+        };
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -157,6 +219,7 @@ struct Watch {
     source: Source,
     namespace: String,
     state: Arc<Mutex<State>>,
+    listed: Arc<Listed>,
 }
 
 impl Watch {
@@ -164,15 +227,15 @@ impl Watch {
         match kind {
             Kind::Pods => {
                 let waits = self.source.waits.clone();
-                self.each(self.api::<Pod>(), move |state, event, at| state.pod(event, &waits, at)).await;
+                self.each(kind, self.api::<Pod>(), move |state, event, at| state.pod(event, &waits, at)).await;
             }
-            Kind::Services => self.each(self.api::<Service>(), State::service).await,
-            Kind::Slices => self.each(self.api::<EndpointSlice>(), State::slice).await,
-            Kind::Workloads(kind) => {
-                let resource = scope::resource(kind);
+            Kind::Services => self.each(kind, self.api::<Service>(), State::service).await,
+            Kind::Slices => self.each(kind, self.api::<EndpointSlice>(), State::slice).await,
+            Kind::Workloads(of) => {
+                let resource = scope::resource(of);
                 let client = self.source.client.clone();
                 let api = Api::<DynamicObject>::namespaced_with(client, &self.namespace, &resource);
-                self.each(api, move |state, event, at| state.workload(kind, event, at)).await;
+                self.each(kind, api, move |state, event, at| state.workload(of, event, at)).await;
             }
             Kind::Jobs => self.jobs().await,
         }
@@ -197,7 +260,7 @@ impl Watch {
         self.source.follow(api, config, &named)
     }
 
-    async fn each<K>(&self, api: Api<K>, take_in: impl Fn(&mut State, Event<K>, Timestamp))
+    async fn each<K>(&self, kind: Kind, api: Api<K>, take_in: impl Fn(&mut State, Event<K>, Timestamp))
     where
         K: kube::Resource + Clone + Debug + Send + DeserializeOwned + 'static,
         K::DynamicType: Clone,
@@ -205,8 +268,13 @@ impl Watch {
         let mut batches = Box::pin(self.follow(api, watcher::Config::default()));
         while let Some(batch) = batches.next().await {
             let at = Timestamp::now();
+            let whole = batch.iter().any(|event| matches!(event, Event::InitDone));
             let mut state = lock(&self.state);
             batch.into_iter().for_each(|event| take_in(&mut state, event, at));
+            drop(state);
+            if whole {
+                self.listed.send_if_modified(|listed| listed.insert(kind));
+            }
         }
     }
 

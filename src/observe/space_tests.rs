@@ -44,7 +44,7 @@ impl Drop for Open {
 
 fn subscriber(namespace: &str, kinds: &[WorkloadKind]) -> Arc<Subscriber> {
     let workloads = kinds.iter().map(|kind| WorkloadRef { kind: *kind, name: "w".into() }).collect();
-    Subscriber::new(Wants { namespace: namespace.into(), workloads, ..Wants::default() })
+    Subscriber::new(Wants { namespace: namespace.into(), workloads, jobs: true, ..Wants::default() })
 }
 
 #[tokio::test]
@@ -74,6 +74,46 @@ async fn three_runs_of_a_namespace_share_their_watches_and_the_last_one_ends_the
     let again = spaces.join(&source, &subscriber("a", &[]));
     count.wait_for(|n| *n == 4).await.expect("a server");
     drop(again);
+}
+
+#[tokio::test]
+async fn what_the_watches_list_for_a_run_is_its_first_reading_and_nobody_elses() {
+    let (client, ..) = server();
+    let source = Source { client, board: Watches::default(), waits: Waits::default() };
+    let spaces = Spaces::default();
+    let run = |uid: &str| {
+        let workloads = [WorkloadRef { kind: WorkloadKind::Deployment, name: "w".into() }].into();
+        let services = ["web".to_owned()].into();
+        Subscriber::new(Wants { namespace: "a".into(), run_uid: uid.into(), workloads, services, ..Wants::default() })
+    };
+    let (one, other) = (run("one"), run("other"));
+    let space = spaces.join(&source, &one);
+    let again = spaces.join(&source, &other);
+    assert!(spaces.first("a", "other").is_none(), "its watches were there before it");
+    assert!(spaces.first("b", "one").is_none());
+    let first = spaces.first("a", "one").expect("the watches were begun for it").come().await;
+    assert!(spaces.first("a", "one").is_none(), "a second reading is a reading");
+    let workload = one.wants.workloads.first().expect("one").clone();
+    for slot in [Slot::Pods, Slot::Service("web".into()), Slot::Endpoints("web".into()), Slot::Workload(workload)] {
+        assert!(first.show(&one.wants, &slot).is_some(), "{slot:?}");
+    }
+    assert!(first.show(&one.wants, &Slot::Cutover).is_none());
+    assert!(first.began <= Timestamp::now());
+    drop((space, again));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_do_not_come_are_read_by_the_run_itself() {
+    let service = tower::service_fn(|_: http::Request<Body>| {
+        std::future::pending::<Result<http::Response<Body>, std::convert::Infallible>>()
+    });
+    let (client, board) = (Client::new(service, "a"), Watches::default());
+    let spaces = Spaces::default();
+    let one = subscriber("a", &[]);
+    let space = spaces.join(&Source { client, board, waits: Waits::default() }, &one);
+    let first = spaces.first("a", "").expect("begun for it").come().await;
+    assert!(first.show(&one.wants, &Slot::Pods).is_none());
+    drop(space);
 }
 
 #[tokio::test(start_paused = true)]

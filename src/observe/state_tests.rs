@@ -16,6 +16,7 @@ fn of<T: serde::de::DeserializeOwned>(json: Value) -> T {
 fn wants(run: &str) -> Wants {
     let workload = |name: &str| WorkloadRef { kind: WorkloadKind::Deployment, name: name.into() };
     Wants {
+        jobs: true,
         namespace: "a".into(),
         run_uid: run.into(),
         cutover: "shop".into(),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::why;
 use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, GateStatus};
+use crate::api::duration::Duration;
 use crate::api::phase::Phase;
 use crate::api::run::CutoverRun;
 use crate::plan::{PLAN_VERSION, unknown_form};
@@ -179,7 +180,7 @@ fn message(cutover: &Cutover, run: &view::Run) -> String {
     match run.phase {
         Phase::Observing => match run.observation {
             Some(view::Observation { seen, wanted: Some(wanted), .. }) => {
-                format!("observed {}s of {wanted}", seen.as_millis() / 1000)
+                format!("observed {}s of {wanted}", in_steps(seen, wanted).as_millis() / 1000)
             }
             _ => "observing".into(),
         },
@@ -189,6 +190,13 @@ fn message(cutover: &Cutover, run: &view::Run) -> String {
             running.and_then(|s| s.message.map(|m| format!("{}: {m}", s.name))).unwrap_or_default()
         }
     }
+}
+
+/// A time of observation in steps of a twentieth of what is wanted, and of at most a minute: each step is a write of the
+/// Cutover, and nobody is helped by more.
+fn in_steps(seen: Duration, wanted: Duration) -> Duration {
+    let step = (wanted.as_millis() / 20).clamp(1000, 60_000);
+    Duration::from_millis(seen.as_millis() / step * step)
 }
 
 #[cfg(test)]

@@ -155,10 +155,10 @@ impl Process {
     fn apply(&mut self, sight: WatchEvent) {
         for due in self.known.see(sight, true) {
             match due {
-                Due::Now(key) if self.looks.contains_key(&key) => {
+                Due::Now(key) | Due::Changed(key, _) | Due::Soon(key) if self.looks.contains_key(&key) => {
                     self.again.insert(key);
                 }
-                Due::Now(key) => {
+                Due::Now(key) | Due::Changed(key, _) | Due::Soon(key) => {
                     self.later.remove(&key);
                     self.due.insert(key);
                 }

@@ -3,10 +3,10 @@
 
 use super::known::Memo;
 use super::order::{Reply, Request};
-use super::replay::{Replay, Resolved, Stop, another_kind};
+use super::replay::{Accepted, Replay, Resolved, Stop, another_kind};
 use super::show::write_status;
 use crate::api::condition::{reasons, set, set_whole, types};
-use crate::api::cutover::{Cutover, CutoverSpec};
+use crate::api::cutover::{Cutover, CutoverSpec, CutoverStatus};
 use crate::plan::templates::{Expanded, FoundTemplate, expand};
 use crate::plan::{Plan, Refusal, resolve};
 
@@ -15,32 +15,50 @@ const SHOWN: usize = 4;
 /// Most refusals in the condition.
 const MOST: usize = 64;
 
-/// Checks the Cutover unless this generation of it was checked before with the same templates, and records what came of it.
+/// Checks the Cutover unless this generation of it was checked before with the same templates. What came of it stands in the
+/// next status that is written ([`put`]), or is written when the look ends ([`written`]).
 ///
 /// # Errors
-/// When a template cannot be read, or the status cannot be written, for now.
-pub fn check(look: &mut Replay<'_>, cutover: Cutover) -> Result<Cutover, Stop> {
+/// When a template cannot be read for now.
+pub fn check(look: &mut Replay<'_>, cutover: &mut Cutover) -> Result<(), Stop> {
     let generation = cutover.metadata.generation;
     let checked = look.seen().checked;
     if checked.is_some() && checked == generation {
-        return Ok(cutover);
+        return Ok(());
     }
     // Said first: a template that changes while it is read makes it due once more.
     look.remember(Memo::Checked(generation));
     let refusals = refusals(look, &cutover.spec).map_err(|stop| again(look, stop))?;
-    let mut status = cutover.status.clone().unwrap_or_default();
-    let now = look.now();
-    if refusals.is_empty() {
-        let message = "checked with its templates; nothing is refused";
-        set(&mut status.conditions, types::ACCEPTED, true, reasons::ACCEPTED, message, now);
-    } else {
-        let message = text(&refusals, MOST);
-        set_whole(&mut status.conditions, types::ACCEPTED, false, reasons::INVALID_SPEC, &message, now);
+    let refused = (!refusals.is_empty()).then(|| text(&refusals, MOST));
+    let accepted = Accepted { refused, generation, at: look.now() };
+    put(&accepted, cutover.status.get_or_insert_default());
+    look.accepted = Some(accepted);
+    Ok(())
+}
+
+/// Puts what came of a check into a status.
+pub fn put(accepted: &Accepted, status: &mut CutoverStatus) {
+    let Accepted { refused, generation, at } = accepted;
+    match refused {
+        None => {
+            let message = "checked with its templates; nothing is refused";
+            set(&mut status.conditions, types::ACCEPTED, true, reasons::ACCEPTED, message, *at);
+        }
+        Some(why) => set_whole(&mut status.conditions, types::ACCEPTED, false, reasons::INVALID_SPEC, why, *at),
     }
     for condition in status.conditions.iter_mut().filter(|c| c.type_ == types::ACCEPTED) {
-        condition.observed_generation = generation;
+        condition.observed_generation = *generation;
     }
-    write_status(look, &cutover, status).map_err(|stop| again(look, stop))
+}
+
+/// What came of the check is written, if nothing that the look has written says it. So it is, too, where the look fails for
+/// another reason.
+pub fn written<T>(look: &mut Replay<'_>, end: Result<T, Stop>) -> Result<T, Stop> {
+    let asks = matches!(end, Err(Stop::Asks(_)));
+    let (Some(stands), Some(_), false) = (look.stands(), &look.accepted, asks) else { return end };
+    let status = stands.status.clone().unwrap_or_default();
+    write_status(look, stands, status).map_err(|stop| again(look, stop))?;
+    end
 }
 
 /// A check that could not be made, or recorded, is due again.

@@ -57,7 +57,8 @@ pub(super) struct Questions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Asked {
     open: BTreeMap<String, Open>,
-    /// The uids of those that name a Cutover, and of those that name a run: a flood about one costs no other anything.
+    /// Their uids by the Cutover and by the run that they name: what is asked about one costs no more where another one is
+    /// flooded with decisions.
     of_cutover: BTreeMap<Key, BTreeSet<String>>,
     of_run: BTreeMap<String, BTreeSet<String>>,
     /// By watch: what its list under way has named so far.
@@ -75,6 +76,16 @@ pub(super) struct Asked {
     mute: bool,
 }
 
+/// Takes a uid out of an index.
+fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<String>>, key: &K, uid: &str) {
+    if let Some(uids) = index.get_mut(key) {
+        uids.remove(uid);
+        if uids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
 impl Asked {
     /// A decision was seen. Returns the Cutover that it names, if it has no answer yet.
     pub fn seen(&mut self, watch: usize, decision: &CutoverDecision) -> Option<Key> {
@@ -89,10 +100,24 @@ impl Asked {
             listed.insert(uid.clone());
         }
         let key = Key { namespace: decision.namespace().unwrap_or_default(), name: decision.spec.cutover.clone() };
+        let run_uid = decision.spec.run_uid.clone();
+        self.close(&uid);
         self.of_cutover.entry(key.clone()).or_default().insert(uid.clone());
-        self.of_run.entry(decision.spec.run_uid.clone()).or_default().insert(uid.clone());
-        self.open.insert(uid, Open { watch, key: key.clone(), run_uid: decision.spec.run_uid.clone(), inherited });
+        self.of_run.entry(run_uid.clone()).or_default().insert(uid.clone());
+        self.open.insert(uid, Open { watch, key: key.clone(), run_uid, inherited });
         Some(key)
+    }
+
+    /// It is not open any more.
+    fn close(&mut self, uid: &str) {
+        let Some(Open { key, run_uid, .. }) = self.open.remove(uid) else { return };
+        leave(&mut self.of_cutover, &key, uid);
+        leave(&mut self.of_run, &run_uid, uid);
+    }
+
+    /// The open decisions that name this Cutover.
+    fn on(&self, key: &Key) -> impl Iterator<Item = &String> {
+        self.of_cutover.get(key).into_iter().flatten()
     }
 
     /// A watch lists all open decisions anew.
@@ -110,10 +135,7 @@ impl Asked {
 
     /// It is answered, or gone.
     pub fn answered(&mut self, uid: &str) {
-        if let Some(open) = self.open.remove(uid) {
-            take(&mut self.of_cutover, &open.key, uid);
-            take(&mut self.of_run, &open.run_uid, uid);
-        }
+        self.close(uid);
         self.said.remove(uid);
         self.given_up.remove(uid);
         self.opened.remove(uid);
@@ -122,7 +144,7 @@ impl Asked {
 
     /// Whether a decision that names this Cutover waits for an answer.
     pub(crate) fn is_asked(&self, key: &Key) -> bool {
-        self.of(key).any(|uid| !self.given_up.contains(uid))
+        self.on(key).any(|uid| !self.given_up.contains(uid))
     }
 
     /// The Cutovers that open decisions about a run name.
@@ -131,22 +153,20 @@ impl Asked {
         uids.filter_map(|uid| self.open.get(uid)).map(|open| open.key.clone()).collect()
     }
 
-    /// The uids of those that name this Cutover.
-    fn of(&self, key: &Key) -> impl Iterator<Item = &String> {
-        self.of_cutover.get(key).into_iter().flatten()
-    }
-
     /// What a look at a Cutover has to know.
     pub(crate) fn about_cutover(&self, key: &Key) -> Questions {
-        let open = || self.of(key);
-        let among = |set: &BTreeSet<String>| open().filter(|uid| set.contains(*uid)).cloned().collect();
+        let among = |set: &BTreeSet<String>| self.on(key).filter(|uid| set.contains(*uid)).cloned().collect();
         Questions {
             asked: self.is_asked(key),
-            said: open().filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),
+            said: self.on(key).filter_map(|uid| Some((uid.clone(), self.said.get(uid)?.clone()))).collect(),
             given_up: among(&self.given_up),
             opened: among(&self.opened),
-            inherited: open().filter(|uid| self.open.get(*uid).is_some_and(|o| o.inherited)).cloned().collect(),
-            unproven: open().filter_map(|uid| Some((uid.clone(), *self.unproven.get(uid)?))).collect(),
+            inherited: self
+                .on(key)
+                .filter(|uid| self.open.get(*uid).is_some_and(|open| open.inherited))
+                .cloned()
+                .collect(),
+            unproven: self.on(key).filter_map(|uid| Some((uid.clone(), *self.unproven.get(uid)?))).collect(),
             told: self.told.get(key).copied(),
             mute: self.mute,
         }
@@ -189,16 +209,6 @@ impl Asked {
     }
 }
 
-/// Takes a uid out of the set of its key, and a set that is empty then.
-fn take<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<String>>, key: &K, uid: &str) {
-    if let Some(set) = sets.get_mut(key) {
-        set.remove(uid);
-        if set.is_empty() {
-            sets.remove(key);
-        }
-    }
-}
-
 /// Whether a refusal may be told with an Event, where one was told at that time.
 pub(crate) fn may_tell(told: Option<Timestamp>, now: Timestamp) -> bool {
     told.is_none_or(|at| !(SignedDuration::ZERO..TELL).contains(&now.duration_since(at)))
@@ -234,7 +244,7 @@ mod tests {
         assert!(!asked.is_asked(&key("web")), "not tried again and again");
         assert_eq!(asked.seen(0, &decision("1", "web", json!({"state": "Answered"}))), None);
         assert!(asked.given_up.is_empty() && asked.about("r").is_empty());
-        assert!(asked.of_cutover.is_empty() && asked.of_run.is_empty(), "nothing is kept of it");
+        assert!(asked.of_cutover.is_empty() && asked.of_run.is_empty(), "nothing is left of what is answered");
     }
 
     #[test]
@@ -247,6 +257,10 @@ mod tests {
         asked.list_ended(0);
         let open: Vec<bool> = ["web", "api", "shop"].map(|name| asked.is_asked(&key(name))).into();
         assert_eq!(open, [false, true, true]);
+        // One that comes to name another Cutover is asked of that one alone.
+        asked.seen(1, &decision("2", "web", json!(null)));
+        let open: Vec<bool> = ["web", "api", "shop"].map(|name| asked.is_asked(&key(name))).into();
+        assert_eq!((open, asked.about("r").len()), (vec![true, false, true], 2));
     }
 
     #[test]

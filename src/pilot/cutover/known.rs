@@ -11,9 +11,11 @@ use super::asked::{Asked, Questions, Said};
 use super::digest::Digest;
 use super::look::AGAIN;
 use super::order::Class;
-use crate::api::cutover::Cutover;
+use crate::api::cutover::{Cutover, CutoverSpec};
 use crate::api::run::CutoverRun;
 use crate::api::template::TemplateKind;
+use crate::journal;
+use crate::status::{Facts, project};
 
 /// Pauses after looks that failed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
@@ -103,7 +105,7 @@ impl Entry {
 pub(super) enum News {
     /// Nothing about it needs a look.
     Quiet,
-    /// It is as we wrote it last, which says nothing new.
+    /// It is as we wrote it last, or older, which says nothing new.
     Ours,
     /// It needs a look.
     Some,
@@ -129,6 +131,22 @@ pub struct Known {
     adrift: BTreeMap<Key, bool>,
     /// Cutovers that cannot go on as things are, and how many looks in a row found them so.
     stuck: BTreeMap<Key, u32>,
+}
+
+/// Whether a version is what we wrote last, or what that write was made upon.
+fn is_known(seen: &str, wrote: &str) -> bool {
+    match (seen.parse::<u64>(), wrote.parse::<u64>()) {
+        (Ok(seen), Ok(wrote)) => seen <= wrote,
+        _ => seen == wrote,
+    }
+}
+
+/// Whether a Cutover shows of both the same: a run that is only observed writes its journal every few seconds.
+fn shows_the_same(before: &CutoverRun, now: &CutoverRun) -> bool {
+    let durable = |run: &CutoverRun| run.status.as_ref().map(journal::durable);
+    let cutover = Cutover::new(&now.spec.cutover, CutoverSpec::default());
+    let shown = |run| project(&cutover, Some(run), &Facts::default(), Timestamp::UNIX_EPOCH);
+    durable(before) == durable(now) && shown(before) == shown(now)
 }
 
 impl Background {
@@ -286,8 +304,16 @@ impl Known {
             self.written.remove(key);
             return News::Quiet;
         }
-        let ours = self.written.get(key).is_some_and(|rv| metadata.resource_version.as_ref() == Some(rv));
+        let seen = metadata.resource_version.unwrap_or_default();
+        let ours = self.written.get(key).is_some_and(|wrote| is_known(&seen, wrote));
         if ours { News::Ours } else { News::Some }
+    }
+
+    /// Whether what was seen of a Cutover in this version says nothing that the look just over did not know: that has written
+    /// it since, or nothing about it needs a look any more.
+    pub fn is_known(&self, key: &Key, version: &str) -> bool {
+        self.written.get(key).is_some_and(|wrote| is_known(version, wrote))
+            || self.cutovers.get(key).is_some_and(|known| known.rests_on.is_some())
     }
 
     fn checked(&mut self, key: &Key, generation: Option<i64>) {
@@ -339,9 +365,10 @@ impl Known {
         gone
     }
 
-    /// An active run was seen.
-    pub(super) fn active(&mut self, run: Arc<CutoverRun>) {
-        self.active.insert(run.uid().unwrap_or_default(), run);
+    /// An active run was seen. Whether its Cutover shows something else of it than before.
+    pub(super) fn active(&mut self, run: Arc<CutoverRun>) -> bool {
+        let before = self.active.insert(run.uid().unwrap_or_default(), run.clone());
+        before.is_none_or(|before| !shows_the_same(&before, &run))
     }
 
     /// A run is not active any more.
@@ -444,6 +471,7 @@ mod tests {
         let mut known = Known::default();
         known.remember(&key("web"), Memo::Wrote(Some("7".into())));
         assert_eq!(known.cutover(0, &key("web"), digest("web", "7", 2)), News::Ours);
+        assert_eq!(known.cutover(0, &key("web"), digest("web", "6", 2)), News::Ours, "the write before it");
         assert_eq!(known.cutover(0, &key("web"), digest("web", "8", 2)), News::Some, "somebody else's");
         assert_eq!(known.cutover(0, &key("web"), digest("web", "9", 1)), News::Quiet);
         assert!(known.written.is_empty());

@@ -17,7 +17,7 @@ use crate::api::FINALIZER;
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::phase::Phase;
-use crate::api::run::{RunState, Selector};
+use crate::api::run::{CutoverRun, RunState, Selector};
 use crate::decide::Note;
 use crate::status::Facts;
 
@@ -27,7 +27,10 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(15);
 /// Looks once. Returns when to look again although nothing is heard.
 pub fn look(look: &mut Replay<'_>) -> Result<Option<Duration>, Stop> {
     let cutover = match look.ask_opt(Request::Cutover)? {
-        Some(Reply::Cutover(cutover)) => cutover,
+        Some(Reply::Cutover(cutover)) => {
+            look.read(cutover);
+            cutover
+        }
         Some(Reply::Unreadable { metadata, error }) => {
             unreadable(look, metadata.uid.clone(), error);
             // What it says is not needed to let it go: nothing hangs for an object that nobody understands.
@@ -40,7 +43,8 @@ pub fn look(look: &mut Replay<'_>) -> Result<Option<Duration>, Stop> {
     let again = if cutover.metadata.deletion_timestamp.is_some() {
         going(look, &cutover.metadata)?
     } else {
-        staying(look, cutover.as_ref().clone(), heard.wish)?
+        let again = staying(look, cutover.as_ref().clone(), heard.wish);
+        accepted::written(look, again)?
     };
     Ok(again.into_iter().chain(heard.again).min())
 }
@@ -61,8 +65,7 @@ fn going(look: &mut Replay<'_>, cutover: &ObjectMeta) -> Result<Option<Duration>
     let uid = cutover.uid.clone().unwrap_or_default();
     let mut active = 0;
     for run in look.runs(Request::Runs)?.iter().filter(|r| r.spec.cutover_uid == uid) {
-        let closed = run.status.as_ref().is_some_and(|s| s.state == RunState::Closed);
-        if closed || namespace_goes {
+        if is_closed(run) || namespace_goes {
             finalizer::release(look, run)?;
         } else {
             active += 1;
@@ -101,7 +104,8 @@ pub fn live(look: &mut Replay<'_>, cutover: &Cutover) -> Result<Live, Stop> {
 }
 
 fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Result<Option<Duration>, Stop> {
-    let mut cutover = accepted::check(look, cutover)?;
+    let mut cutover = cutover;
+    accepted::check(look, &mut cutover)?;
     let status = cutover.status.clone().unwrap_or_default();
     let uid = cutover.uid().unwrap_or_default();
     // 1. The newest run: one under way is shown, and nothing else happens.
@@ -109,7 +113,8 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
     let mut newest = None;
     if let Some(reference) = &status.run {
         let active = look.seen().active_of(&uid);
-        let active = active.filter(|run| run.name_any() == reference.name && reference.uid == run.uid());
+        let active = active
+            .filter(|run| run.name_any() == reference.name && (reference.uid.is_none() || reference.uid == run.uid()));
         let found = match active {
             // One that was let go is over, whatever a watch that lags still shows.
             Some(run) if !finished(&cutover, &status) => Some(run),
@@ -119,10 +124,16 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
         match (found, &reference.uid) {
             (Some(run), known) if known.is_none() || *known == run.uid() => {
                 if known.is_none() {
-                    let run = Some(RunRef { name: run.name_any(), uid: run.uid() });
-                    cutover = write_status(look, &cutover, CutoverStatus { run, ..status.clone() })?;
+                    // It was claimed, and is born. What shows it records that; one that is over already may not be shown.
+                    let born = Some(RunRef { name: run.name_any(), uid: run.uid() });
+                    let base = CutoverStatus { run: born, ..status.clone() };
+                    if is_closed(run) {
+                        cutover = write_status(look, &cutover, base)?;
+                    } else {
+                        cutover.status = Some(base);
+                    }
                 }
-                if run.status.as_ref().is_none_or(|s| s.state != RunState::Closed) {
+                if !is_closed(run) {
                     show(look, &cutover, Some(run), Facts { live: live_of(&cutover, run), problem: None })?;
                     return Ok(None);
                 }
@@ -240,6 +251,10 @@ fn unheld(look: &mut Replay<'_>, cutover: Cutover) -> Result<Cutover, Stop> {
     }
 }
 
+fn is_closed(run: &CutoverRun) -> bool {
+    run.status.as_ref().is_some_and(|s| s.state == RunState::Closed)
+}
+
 /// Whether the newest run is known to be over and let go: then nothing about it needs to be read.
 fn finished(cutover: &Cutover, status: &CutoverStatus) -> bool {
     let held = cutover.finalizers().iter().any(|f| f == FINALIZER);
@@ -275,7 +290,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::run::{CutoverRun, RunStatus};
+    use crate::api::run::RunStatus;
     use crate::pilot::cutover::{Background, Key, Look, Order};
 
     /// The requests of a look at a Cutover that cannot be read and is being deleted, whose run is closed or not.

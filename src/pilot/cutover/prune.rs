@@ -12,8 +12,13 @@ const HISTORY: usize = 10;
 /// Deletes what is over the limit.
 pub(crate) fn prune(look: &mut Replay<'_>, cutover: &Cutover) -> Result<(), Stop> {
     let limit = cutover.spec.history_limit.map_or(HISTORY, |n| n as usize);
+    let status = cutover.status.as_ref();
+    // So many runs there have never been.
+    if status.is_some_and(|s| usize::try_from(s.runs).is_ok_and(|runs| runs <= limit)) {
+        return Ok(());
+    }
     let list = look.metadata(Request::ClosedRuns)?;
-    let newest = cutover.status.as_ref().and_then(|s| s.run.as_ref()).map(|r| r.name.as_str());
+    let newest = status.and_then(|s| s.run.as_ref()).map(|r| r.name.as_str());
     for run in over(list, limit, newest) {
         let name = run.name.clone().unwrap_or_default();
         match look.ask(Request::DeleteRun { name, uid: run.uid.clone() }) {

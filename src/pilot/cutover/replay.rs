@@ -43,11 +43,26 @@ pub(super) struct Replay<'a> {
     pub(super) added: Vec<Resolved>,
     /// All orders since the start of the look.
     pub(super) orders: Vec<Order>,
+    /// The Cutover as it was last read or written.
+    stands: Option<&'a Cutover>,
+    /// What the next write of the status says of the check.
+    pub(super) accepted: Option<Accepted>,
+}
+
+/// What came of checking what is applied.
+#[derive(Clone, Debug)]
+pub(super) struct Accepted {
+    /// What is refused; `None`: nothing.
+    pub refused: Option<String>,
+    /// The generation that was checked.
+    pub generation: Option<i64>,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl<'a> Replay<'a> {
     pub(crate) fn of(look: &'a Look) -> Self {
-        Self { look, used: 0, resolved: 0, added: vec![], orders: vec![] }
+        Self { look, used: 0, resolved: 0, added: vec![], orders: vec![], stands: None, accepted: None }
     }
 
     pub(crate) fn key(&self) -> &'a Key {
@@ -77,8 +92,19 @@ impl<'a> Replay<'a> {
         self.orders.push(Order::Remember(memo));
     }
 
+    /// The Cutover was read.
+    pub(crate) fn read(&mut self, cutover: &'a Cutover) {
+        self.stands = Some(cutover);
+    }
+
+    /// The Cutover as it was last read or written.
+    pub(crate) fn stands(&self) -> Option<&'a Cutover> {
+        self.stands
+    }
+
     /// We wrote the Cutover.
-    pub(crate) fn wrote(&mut self, cutover: &Cutover) {
+    pub(crate) fn wrote(&mut self, cutover: &'a Cutover) {
+        self.stands = Some(cutover);
         self.remember(Memo::Wrote(cutover.metadata.resource_version.clone()));
     }
 

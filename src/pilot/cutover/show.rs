@@ -9,7 +9,7 @@ use super::intent::{self, Live};
 use super::look::{AGAIN, live};
 use super::order::Request;
 use super::replay::{Replay, Stop};
-use super::retired;
+use super::{accepted, retired};
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
 use crate::api::phase::Phase;
@@ -179,15 +179,27 @@ pub(crate) fn projected(
     project(&cutover, run, facts, now)
 }
 
-/// Writes the status with the resourceVersion that was read, if it changed.
-pub(crate) fn write_status(look: &mut Replay<'_>, cutover: &Cutover, status: CutoverStatus) -> Result<Cutover, Stop> {
-    if cutover.status.as_ref() == Some(&status) {
-        return Ok(cutover.clone());
+/// Writes the status with the resourceVersion that was read, with what a check has said meanwhile, if it is not what stands
+/// there.
+pub(crate) fn write_status(
+    look: &mut Replay<'_>,
+    cutover: &Cutover,
+    mut status: CutoverStatus,
+) -> Result<Cutover, Stop> {
+    if let Some(accepted) = &look.accepted {
+        accepted::put(accepted, &mut status);
     }
+    let stands = look.stands().unwrap_or(cutover);
     let mut next = cutover.clone();
     next.metadata.managed_fields = None;
+    let same = stands.status.as_ref() == Some(&status);
     next.status = Some(status);
+    if same {
+        look.accepted = None;
+        return Ok(next);
+    }
     let written = look.cutover(Request::WriteStatus(Box::new(next)))?;
+    look.accepted = None;
     look.wrote(written);
     Ok(written.clone())
 }

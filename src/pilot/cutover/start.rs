@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 
 use super::order::{Class, Failure, Order, Reply, Request};
 use super::replay::{Replay, Stop, another_kind};
-use super::show::{Trouble, projected, write_status};
+use super::show::{Trouble, write_status};
 use super::{accepted, access, finalizer, intent, retired};
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, Retried, RunRef};
@@ -16,7 +16,6 @@ use crate::api::decision::CutoverDecision;
 use crate::api::run::{CutoverRun, CutoverRunSpec};
 use crate::api::{FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
 use crate::plan::{Kept, PLAN_VERSION, Plan, keep};
-use crate::status::Facts;
 
 /// Retries remembered in the Cutover's status.
 const RETRIES: usize = 8;
@@ -155,13 +154,13 @@ fn claim(look: &mut Replay<'_>, cutover: Cutover, retry: Option<&CutoverDecision
     write_status(look, &cutover, base)
 }
 
-/// Creates the claimed run and records its uid.
+/// Creates the claimed run. Its uid is recorded by the look that shows it.
 fn create(look: &mut Replay<'_>, cutover: Cutover, plan: &Plan) -> Result<(Cutover, Started), Stop> {
     let status = cutover.status.clone().unwrap_or_default();
     let name = status.run.as_ref().map(|r| r.name.clone()).unwrap_or_default();
     let run = manifest(&cutover, &name, plan)?;
-    let run = match look.run(Request::CreateRun(Box::new(run))) {
-        Ok(run) => run,
+    match look.run(Request::CreateRun(Box::new(run))) {
+        Ok(_) => {}
         Err(Stop::Fails(failure)) if failure.class == Class::Conflict => {
             let found = look.run(Request::Run(name.clone()))?;
             if Some(&found.spec.cutover_uid) != cutover.metadata.uid.as_ref() {
@@ -174,17 +173,13 @@ fn create(look: &mut Replay<'_>, cutover: Cutover, plan: &Plan) -> Result<(Cutov
                 write_status(look, &cutover, base)?;
                 return Err(Failure::new(Class::Transient, format!("a run {name} of another Cutover exists")).into());
             }
-            found
         }
         Err(Stop::Fails(failure)) if failure.class == Class::Invalid => {
             let why = format!("the run cannot be created: {failure}");
             return Ok((cutover, problem(types::STALLED, reasons::INVALID_SPEC, why, true)));
         }
         Err(stop) => return Err(stop),
-    };
-    let base = CutoverStatus { run: Some(RunRef { name, uid: run.uid() }), ..status };
-    let projected = projected(&cutover, base, Some(run), &Facts::default(), look.now());
-    let cutover = write_status(look, &cutover, projected)?;
+    }
     Ok((cutover, Started::Run))
 }
 

@@ -44,6 +44,11 @@ pub enum WatchEvent {
 pub enum Due {
     /// It is to be looked at now.
     Now(Key),
+    /// It was seen with this version and is to be looked at now. A look under way that has written it since knows of that
+    /// ([`Known::is_known`]).
+    Changed(Key, String),
+    /// It is to be looked at to show what its run does: soon, and not for each move of the run.
+    Soon(Key),
     /// It need not be looked at any more, where it was to be.
     Never(Key),
 }
@@ -54,11 +59,12 @@ impl Known {
         match sight {
             WatchEvent::Cutover(watch, digest) => {
                 let key = key_of(digest.as_ref());
+                let version = digest.metadata.resource_version.clone().unwrap_or_default();
                 match self.cutover(watch, &key, *digest) {
                     News::Some => {
                         let mut due = self.woken(&key.namespace, None);
                         due.retain(|woken| *woken != key);
-                        std::iter::once(key).chain(due).map(Due::Now).collect()
+                        std::iter::once(Due::Changed(key, version)).chain(due.into_iter().map(Due::Now)).collect()
                     }
                     // The leader has looked.
                     News::Quiet if self.is_adrift(&key) => vec![Due::Now(key)],
@@ -96,8 +102,7 @@ impl Known {
             }
             WatchEvent::Active(run) => {
                 let key = cutover_of(&run);
-                self.active(run);
-                vec![Due::Now(key)]
+                if self.active(run) { vec![Due::Soon(key)] } else { vec![] }
             }
             WatchEvent::Left(run) => {
                 self.left(&run);
@@ -167,6 +172,35 @@ mod tests {
         let as_it_should_be = Selector::from([("side".into(), "blue".into())]);
         known.see(WatchEvent::Service("a".into(), "going".into(), Some(as_it_should_be)), true);
         assert!(known.see(WatchEvent::Cutover(0, Box::new(digest("going", json!("blue")))), true).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_is_only_observed_leads_to_a_look_where_its_cutover_shows_it() {
+        let mut known = Known::default();
+        let mut sees = |status: serde_json::Value| {
+            let side = |name: &str| json!({"name": name, "selector": {"side": name}, "workloads": []});
+            let plan = json!({
+                "cutover": "web", "namespace": "a", "serviceAccount": "cutover", "services": ["web"],
+                "target": side("green"), "old": side("blue"), "steps": [],
+                "switch": {"minReady": {"percent": 100}, "drain": "0s", "timeout": "60s"},
+                "observe": {"for": "12h", "every": "15s", "timeout": "24h", "triggers": []},
+            });
+            let run = json!({"apiVersion": "cutover.dev/v1alpha1", "kind": "CutoverRun",
+                "metadata": {"name": "web-1", "namespace": "a", "uid": "r"}, "status": status,
+                "spec": {"cutover": "web", "cutoverUID": "u", "planVersion": 2, "plan": plan}});
+            !known.see(WatchEvent::Active(Arc::new(serde_json::from_value(run).expect("a run"))), true).is_empty()
+        };
+        let observed = |seconds: u64| {
+            let at = "2026-01-01T00:00:00Z";
+            json!({"phase": "Observing", "observation": {"since": at, "conclusiveMs": seconds * 1000, "countedTo": at}})
+        };
+        assert!(sees(json!({"phase": "Switching"})) && sees(observed(0)));
+        assert!(!sees(observed(8)) && !sees(observed(59)), "it shows minutes");
+        assert!(sees(observed(61)));
+        let mut waits = observed(61);
+        waits["waiting"] = json!("a query has no answer");
+        assert!(sees(waits.clone()) && !sees(waits));
+        assert!(sees(json!({"phase": "RollingBack"})));
     }
 
     #[test]

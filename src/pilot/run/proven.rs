@@ -4,7 +4,7 @@ use super::orders::{Now, Order, Then};
 use super::rescue::AfterRescue;
 use super::{Flow, Ground, Pilot, Stage};
 use crate::decide::Decision;
-use crate::effect::{Claimed, Effect, Read};
+use crate::effect::{Claimed, Effect, Read, ReadKey};
 
 impl Pilot {
     /// The journal is written, or stands as it is: what it claims is done.
@@ -52,6 +52,10 @@ impl Pilot {
         for (key, read) in &decision.reads {
             let known = self.reading.contains(key) || self.world.readings.contains_key(key);
             if known || (!recorded && key.is_of_a_step()) {
+                continue;
+            }
+            // What is read live already is not read beside it.
+            if *key == ReadKey::Refresh && self.refreshing {
                 continue;
             }
             self.reading.insert(key.clone());

@@ -28,8 +28,9 @@ impl Pilot {
     pub(super) fn settle(&mut self, decision: Box<Decision>, now: Now) -> Flow {
         let acts = decision.effects.iter().any(|e| !is_restore(e)) || !self.consumed.is_empty();
         if !(self.urgent || self.ahead() && (acts || self.wake.soon_is_due(now.ticks))) {
-            let durable = self.record.as_ref().map(journal::durable);
-            if durable == Some(journal::durable(&self.journal)) {
+            // A run to which nothing has happened yet stands as it was created.
+            let standing = self.record.as_ref().map(journal::durable).unwrap_or_default();
+            if standing == journal::durable(&self.journal) {
                 return Flow::Go(Stage::Proven(decision, Ground::Standing));
             }
             self.urgent = true;

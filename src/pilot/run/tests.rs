@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
+use crate::api::phase::Phase;
 use crate::api::run::CutoverRunSpec;
 use crate::journal::outbox::{self, Happened, Sink};
 use crate::plan::PLAN_VERSION;
@@ -15,8 +16,8 @@ fn now() -> Now {
     Now { wall: Timestamp::from_second(1000).expect("a time"), ticks: Duration::ZERO }
 }
 
-/// The pilot of a run whose journal holds an entry that nobody has received, and the entry's id.
-fn pilot() -> (Pilot, String) {
+/// A run that was just created.
+fn created() -> CutoverRun {
     let side = |name: &str| json!({"name": name, "selector": {"side": name}, "workloads": []});
     let plan = json!({
         "cutover": "web", "namespace": "a", "serviceAccount": "cutover", "services": ["web"],
@@ -25,7 +26,12 @@ fn pilot() -> (Pilot, String) {
         "observe": {"for": "5m", "every": "15s", "timeout": "15m", "triggers": []},
     });
     let spec = CutoverRunSpec { cutover: "web".into(), cutover_uid: "u".into(), plan_version: PLAN_VERSION, plan };
-    let mut run = CutoverRun::new("web-1", spec);
+    CutoverRun::new("web-1", spec)
+}
+
+/// The pilot of a run whose journal holds an entry that nobody has received, and the entry's id.
+fn pilot() -> (Pilot, String) {
+    let mut run = created();
     let mut journal = RunStatus::default();
     let happened = Happened { reason: "Progress", subject: "Observing", message: "confirm is done", warning: false };
     outbox::append(&mut journal, "uid", Timestamp::UNIX_EPOCH, happened);
@@ -48,6 +54,20 @@ fn written(next: &Next) -> &RunStatus {
         Then::Put { journal, .. } => journal,
         other => panic!("nothing is written: {other:?}"),
     }
+}
+
+#[test]
+fn of_a_new_run_nothing_is_written_before_it_has_been_read_once() {
+    let mut pilot = Pilot::open(&created(), now(), Pace::of("uid")).expect("a plan");
+    let refreshes = |next: &Next| next.orders.iter().filter(|o| matches!(o, Order::Refresh { .. })).count();
+    let next = pilot.next(now());
+    assert!(matches!(next.then, Then::Sleep(_)), "{:?}", next.then);
+    assert_eq!(refreshes(&next), 1, "read once, not twice");
+    let later = Now { ticks: Duration::from_secs(1), ..now() };
+    let sightings = vec![Sighting::Unread("nobody answers".into())];
+    pilot.hear(Heard::Refreshed { key: None, began: now().wall, sightings }, later);
+    let next = pilot.next(later);
+    assert_eq!(written(&next).phase, Phase::Pending, "it is said that it waits");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod figures;
 mod harness;
 mod machine;
 mod operator;
+mod paper;
 mod picture;
 mod report;
 mod stage;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use figures::{Bench, connections, dead, metric, size, switch, traffic};
+use figures::{Bench, connections, crowd, dead, hostile, metric, size, switch, traffic};
 use harness::cluster;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -45,7 +46,7 @@ struct Cli {
     /// A short run: 3 repetitions, at most 300 idle Cutovers
     #[arg(long, env = "QUICK", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     quick: bool,
-    /// Only these: metric, prometheus, killed, dead, switch, traffic, connections, size
+    /// Only these: metric, prometheus, killed, dead, switch, traffic, connections, crowd, large, hostile, size
     #[arg(long, env = "ONLY", value_delimiter = ',')]
     only: Vec<String>,
     /// Further arguments of the operator
@@ -105,6 +106,7 @@ async fn whole(cli: &Cli) -> Result<Report> {
             log,
             arguments: cli.arguments.iter().cloned().chain(configuration).collect(),
         },
+        quick: cli.quick,
         reps: if cli.quick { 3 } else { cli.reps.max(1) },
         crowds: if cli.quick { vec![0, 300] } else { vec![0, 1000, 3000, 10_000] },
         report,
@@ -119,7 +121,19 @@ async fn whole(cli: &Cli) -> Result<Report> {
 /// Every figure; one that fails is named in the report, and the others are measured all the same.
 async fn measure(cli: &Cli, bench: &mut Bench) {
     let mut running: Option<Operator> = None;
-    for name in ["metric", "prometheus", "killed", "dead", "switch", "traffic", "connections", "size"] {
+    for name in [
+        "metric",
+        "prometheus",
+        "killed",
+        "dead",
+        "switch",
+        "traffic",
+        "connections",
+        "crowd",
+        "large",
+        "hostile",
+        "size",
+    ] {
         if !(cli.only.is_empty() || cli.only.iter().any(|o| o == name)) {
             continue;
         }
@@ -137,6 +151,9 @@ async fn measure(cli: &Cli, bench: &mut Bench) {
                 "switch" => switch::switch(bench).await,
                 "traffic" => traffic::lost(bench).await,
                 "connections" => connections::follow(bench).await,
+                "crowd" => crowd::crowd(bench, &mut running).await,
+                "hostile" => hostile::hostile(bench, &running).await,
+                "large" => crowd::large(bench, &mut running).await,
                 _ => size::size(bench, &mut running).await,
             }
         };

@@ -74,6 +74,29 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// Its established TCP connections.
+    pub fn connections(&self) -> Result<usize> {
+        let pid = self.child.id();
+        let mut sockets = std::collections::BTreeSet::new();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).context("the descriptors of the operator")? {
+            // One that is closed meanwhile leads nowhere.
+            let Ok(leads) = std::fs::read_link(entry?.path()) else { continue };
+            let inode = leads.to_str().and_then(|l| l.strip_prefix("socket:[")?.strip_suffix(']')).map(str::to_owned);
+            sockets.extend(inode);
+        }
+        let mut count = 0;
+        for table in ["tcp", "tcp6"] {
+            let text = read(&format!("/proc/{pid}/net/{table}"))?;
+            // State and inode are the fourth and the tenth field; 01 is an established connection.
+            let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            count +=
+                fields.filter(|f| f.get(3) == Some(&"01") && f.get(9).is_some_and(|i| sockets.contains(*i))).count();
+        }
+        Ok(count)
+    }
+}
+
 impl Drop for Operator {
     fn drop(&mut self) {
         // An error says that it has ended already.

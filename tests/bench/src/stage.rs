@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::harness::app::{self, Colour};
 use crate::harness::audit::{self, Line};
 use crate::harness::{cluster, wait};
+use crate::paper;
 
 /// The Cutover, its Service and its application.
 pub const NAME: &str = "web";
@@ -40,18 +41,38 @@ pub struct Run {
 impl Stage {
     /// Makes the namespace with so many pods of each colour; an earlier one of the name is taken away.
     pub async fn new(client: &Client, namespace: &str, replicas: u32) -> Result<Self> {
-        remove(client, namespace).await?;
-        let api: Api<Namespace> = Api::all(client.clone());
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        api.patch(namespace, &PatchParams::apply("bench").force(), &Patch::Apply(&object)).await?;
-        let mut stage = Self { client: client.clone(), namespace: namespace.into(), spec: json!({}), release: 0 };
-        stage.apply(&app::tenant(namespace)?).await?;
-        stage.apply(&app::service(NAME, "blue")).await?;
+        let mut stage = Self::bare(client, namespace).await?;
         for colour in ["blue", "green"] {
             stage.apply(&app::deployment(NAME, &Colour::new(colour).replicas(replicas))).await?;
         }
         stage.available("green").await?;
         stage.available("blue").await?;
+        stage.spec("{}")?;
+        Ok(stage)
+    }
+
+    /// The namespace with its rights and the Service, without pods.
+    async fn bare(client: &Client, namespace: &str) -> Result<Self> {
+        remove(client, namespace).await?;
+        let api: Api<Namespace> = Api::all(client.clone());
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        api.patch(namespace, &PatchParams::apply("bench").force(), &Patch::Apply(&object)).await?;
+        let stage = Self { client: client.clone(), namespace: namespace.into(), spec: json!({}), release: 0 };
+        stage.apply(&app::tenant(namespace)?).await?;
+        stage.apply(&app::service(NAME, "blue")).await?;
+        Ok(stage)
+    }
+
+    /// The same, with pods on a node of paper, which may take a while to be made.
+    pub async fn on_paper(client: &Client, namespace: &str, replicas: u32, within: Duration) -> Result<Self> {
+        let mut stage = Self::bare(client, namespace).await?;
+        for colour in ["blue", "green"] {
+            let object = paper::deployment(NAME, colour, replicas)?;
+            cluster::apply(client, &object, namespace).await.context("a side on paper")?;
+        }
+        for colour in ["blue", "green"] {
+            stage.available_within(colour, within).await?;
+        }
         stage.spec("{}")?;
         Ok(stage)
     }
@@ -83,8 +104,12 @@ impl Stage {
 
     /// Waits until all pods of a colour are available.
     pub async fn available(&self, colour: &str) -> Result<()> {
+        self.available_within(colour, LONGEST).await
+    }
+
+    async fn available_within(&self, colour: &str, within: Duration) -> Result<()> {
         let name = format!("{NAME}-{colour}");
-        wait::until(self.api::<Deployment>(), &format!("Deployment {name} available"), LONGEST, |all| {
+        wait::until(self.api::<Deployment>(), &format!("Deployment {name} available"), within, |all| {
             Ok(all.get(&name).and_then(|d| {
                 let (spec, status) = (d.spec.as_ref()?, d.status.as_ref()?);
                 let wanted = spec.replicas.unwrap_or(1);

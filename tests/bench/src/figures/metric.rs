@@ -16,7 +16,7 @@ use crate::stage::{self, Stage, millis};
 use crate::standin::StandIn;
 
 /// Namespaces of stages that ask the stand-in.
-pub const NAMESPACES: [&str; 3] = ["bench-metric", "bench-dead-metric", "bench-start"];
+pub const NAMESPACES: [&str; 4] = ["bench-metric", "bench-dead-metric", "bench-start", "bench-quiet"];
 
 /// The operator's configuration: a source for each of these namespaces. A Service that leads out of its namespace, as that of
 /// the stand-in does, is asked only where the configuration names it.
@@ -107,7 +107,7 @@ pub async fn standin(bench: &mut Bench) -> Result<()> {
 }
 
 /// One release whose metric turns bad `pause` ms after it is observed: (visible → restored, read → restored) in ms.
-async fn once(stage: &mut Stage, standin: &StandIn, pause: f64) -> Result<(f64, f64)> {
+pub(super) async fn once(stage: &mut Stage, standin: &StandIn, pause: f64) -> Result<(f64, f64)> {
     standin.set(0.01);
     let from = audit::end();
     stage.release("green").await?;

@@ -1,7 +1,9 @@
 //! The figures, one file for each kind of trial.
 
 pub mod connections;
+pub mod crowd;
 pub mod dead;
+pub mod hostile;
 pub mod metric;
 pub mod size;
 pub mod switch;
@@ -19,6 +21,8 @@ pub struct Bench {
     pub client: Client,
     /// Starts operators.
     pub launcher: Launcher,
+    /// A short run.
+    pub quick: bool,
     /// Repetitions.
     pub reps: usize,
     /// Numbers of idle Cutovers.

@@ -128,9 +128,12 @@ async fn begin(client: &Client, flood: &str, health: SocketAddr) -> Result<JoinS
                 sleep(RISE).await;
             }
             tasks.spawn(async move {
+                if !changes {
+                    return;
+                }
                 let mut pace = interval(PACE);
                 let mut number = 0;
-                while changes {
+                loop {
                     pace.tick().await;
                     number += 1;
                     let patch = Patch::Merge(json!({"spec": {"release": {"version": number.to_string()}}}));

@@ -64,6 +64,7 @@ impl Actor {
                                 operator: &clients.reader,
                                 account: &clients.writer,
                                 namespace: &clients.namespace,
+                                watched: None,
                             };
                             self.net.request(&asker, &request).await
                         }

@@ -43,11 +43,7 @@ impl TrialRule for ProbeTrigger {
 
     fn ask<'w>(&self, cx: &Cx<'w>, trial: &Trial) -> Result<Read, NotAsked<Self::Answer<'w>>> {
         let request = build(cx, &self.http, To::Live, timeout(trial.trials), None);
-        let mut request = request.map_err(|why| NotAsked::Known(Err(why)))?;
-        // To ask the API server for the endpoints of each trial would be two requests more, ten times a second where a
-        // manifest says so, and no verdict at all while it is away. The Service's own address is under the address rules.
-        request.to.iter_mut().for_each(|address| address.service = None);
-        Ok(Read::Http(request))
+        Ok(Read::Http(request.map_err(|why| NotAsked::Known(Err(why)))?))
     }
 
     fn answer<'w>(&self, reading: &'w Reading) -> Option<Self::Answer<'w>> {

@@ -30,6 +30,19 @@ const TRIES: usize = 4;
 /// The label by which EndpointSlices belong to a Service.
 const OF_SERVICE: &str = "kubernetes.io/service-name";
 
+/// What the watches of a namespace have shown of a Service.
+pub(crate) struct Shown {
+    pub slices: Vec<EndpointSlice>,
+    /// The address of each pod that these name, as far as it is there and has one.
+    pub pods: HashMap<String, IpAddr>,
+}
+
+/// The watches of namespaces, for whoever must not ask the API server each time.
+pub(crate) trait Watched: Send + Sync {
+    /// What they have shown; none where they have not shown everything.
+    fn shown(&self, namespace: &str, service: &str) -> Option<Shown>;
+}
+
 type Key = (String, ServicePort);
 /// Held by whoever looks it up, so that all who ask at once wait for one look.
 type Place = Arc<tokio::sync::Mutex<Option<(SocketAddr, Instant)>>>;
@@ -75,8 +88,14 @@ impl Net {
         }
         *found = None;
         let turn = self.inner.endpoints.turn.fetch_add(1, Ordering::Relaxed);
-        let look = look(asker.operator, asker.namespace, service, &rules, turn);
-        let at = timeout_at(deadline, look).await.map_err(|_| late())??;
+        let shown = asker.watched.and_then(|watched| watched.shown(asker.namespace, &service.name));
+        let at = match shown.and_then(|shown| of_shown(&shown, asker.namespace, service, &rules, turn)) {
+            Some(known) => known?,
+            None => {
+                let look = look(asker.operator, asker.namespace, service, &rules, turn);
+                timeout_at(deadline, look).await.map_err(|_| late())??
+            }
+        };
         *found = Some((at, Instant::now()));
         Ok(at)
     }
@@ -86,6 +105,47 @@ impl Net {
         let mut places = self.inner.endpoints.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.remove(&(asker.namespace.to_owned(), service.clone()));
     }
+}
+
+/// One that what was shown is enough for; none where it is to be looked up, since slices and pods do not agree yet.
+fn of_shown(
+    shown: &Shown,
+    namespace: &str,
+    service: &ServicePort,
+    rules: &AddressRules,
+    turn: usize,
+) -> Option<Result<SocketAddr, HttpError>> {
+    let all = match in_turn(&shown.slices, service, namespace, rules, turn) {
+        Ok(all) if all.is_empty() => return Some(Err(not_ready(service))),
+        Ok(all) => all,
+        Err(why) => return Some(Err(why)),
+    };
+    let checked = all.into_iter().find(|endpoint| shown.pods.get(&endpoint.pod) == Some(&endpoint.at.ip()));
+    checked.map(|endpoint| Ok(endpoint.at))
+}
+
+/// The ready endpoints, from another one on each time.
+fn in_turn(
+    slices: &[EndpointSlice],
+    service: &ServicePort,
+    namespace: &str,
+    rules: &AddressRules,
+    turn: usize,
+) -> Result<Vec<Endpoint>, HttpError> {
+    let mut all = ready(slices, service, namespace, rules).map_err(|why| refused(service, &why))?;
+    let count = all.len().max(1);
+    all.rotate_left(turn % count);
+    // IPv4 first, as with names.
+    all.sort_by_key(|endpoint| endpoint.at.is_ipv6());
+    Ok(all)
+}
+
+fn refused(service: &ServicePort, why: &str) -> HttpError {
+    HttpError::NotSent(format!("Service {} may not be asked: {why}", service.name))
+}
+
+fn not_ready(service: &ServicePort) -> HttpError {
+    HttpError::NotSent(format!("no endpoint of Service {} is ready", service.name))
 }
 
 async fn look(
@@ -101,14 +161,8 @@ async fn look(
     let slices = answered(api.list(&of_service)).await.map_err(|error| {
         HttpError::Unread(format!("the endpoints of Service {name} cannot be read: {}", said(&error)))
     })?;
-    let refuse = |why: String| HttpError::NotSent(format!("Service {name} may not be asked: {why}"));
-    let mut all = ready(&slices.items, service, namespace, rules).map_err(refuse)?;
+    let all = in_turn(&slices.items, service, namespace, rules, turn)?;
     let count = all.len();
-    if count > 0 {
-        all.rotate_left(turn % count);
-        // IPv4 first, as with names.
-        all.sort_by_key(|endpoint| endpoint.at.is_ipv6());
-    }
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     for endpoint in all.into_iter().take(TRIES) {
         // The right to list is enough for one pod, too.
@@ -121,16 +175,15 @@ async fn look(
         let Some(addresses) = pod.map(addresses).filter(|all| !all.is_empty()) else { continue };
         if !addresses.contains(&endpoint.at.ip()) {
             let (slice, ip, pod) = (&endpoint.slice, endpoint.at.ip(), &endpoint.pod);
-            return Err(refuse(format!(
-                "its EndpointSlice {slice} leads to {ip}, which is not the address of pod {pod}"
-            )));
+            let why = format!("its EndpointSlice {slice} leads to {ip}, which is not the address of pod {pod}");
+            return Err(refused(service, &why));
         }
         return Ok(endpoint.at);
     }
-    Err(HttpError::NotSent(match count {
-        0 => format!("no endpoint of Service {name} is ready"),
-        _ => format!("the pods behind Service {name} are gone"),
-    }))
+    Err(match count {
+        0 => not_ready(service),
+        _ => HttpError::NotSent(format!("the pods behind Service {name} are gone")),
+    })
 }
 
 fn said(error: &Unanswered) -> String {
@@ -258,6 +311,43 @@ mod tests {
         for (port, wanted) in [(Some("http"), 1), (Some("udp"), 0), (Some("other"), 0), (None, 0)] {
             let service = ServicePort { name: "web".into(), port: port.map(str::to_owned) };
             assert_eq!(ready(&all, &service, "prod", &rules()).map(|all| all.len()), Ok(wanted), "{port:?}");
+        }
+    }
+
+    /// Watches that have shown this of every Service.
+    struct Seen(Value, &'static [(&'static str, &'static str)]);
+
+    impl Watched for Seen {
+        fn shown(&self, _: &str, _: &str) -> Option<Shown> {
+            let pods = self.1.iter().map(|(pod, ip)| ((*pod).to_owned(), ip.parse().expect("an address")));
+            Some(Shown { slices: vec![slice(self.0.clone())], pods: pods.collect() })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_watches_have_shown_is_checked_alike_and_asks_nobody() {
+        let (a, b) = (Some(("prod", "a")), Some(("prod", "b")));
+        let both = || json!([endpoint("10.0.0.1", a, true), endpoint("10.0.0.2", b, true)]);
+        let node = || json!([endpoint("10.0.0.1", a, true), endpoint("10.9.0.1", b, true)]);
+        let pods: &[_] = &[("a", "10.0.0.1"), ("b", "10.0.0.2")];
+        // What is shown, what comes of it, and whether the API server is asked.
+        let table = [
+            (Seen(both(), pods), "Ok(10.0.0.1:8080)", false),
+            (Seen(both(), &[("b", "10.0.0.2")]), "Ok(10.0.0.2:8080)", false),
+            (Seen(json!([endpoint("10.0.0.1", a, false)]), pods), "no endpoint of Service web is ready", false),
+            (Seen(node(), pods), "10.9.0.1, which is an address of a node", false),
+            // A pod that has another address by now, or is not there yet: the slice is asked for again.
+            (Seen(json!([endpoint("10.0.0.7", a, true)]), pods), "Ok(10.0.0.1:8080)", true),
+            (Seen(json!([endpoint("10.0.0.1", a, true)]), &[]), "Ok(10.0.0.1:8080)", true),
+        ];
+        for (seen, words, asks) in table {
+            let (client, asked) = api(json!([endpoint("10.0.0.1", a, true)]));
+            let net = Net::for_tests(rules(), super::super::wire::Roots::default());
+            let asker = Asker { watched: Some(&seen), ..asker(&client) };
+            let found = net.behind(&asker, &web(), Instant::now() + Duration::from_secs(5)).await;
+            let found = format!("{found:?}");
+            assert!(found.contains(words), "{words}: {found}");
+            assert_eq!(asked.load(Ordering::Relaxed) > 0, asks, "{words}");
         }
     }
 

@@ -11,7 +11,7 @@ pub mod address;
 mod body;
 mod budget;
 pub mod call;
-mod endpoints;
+pub(crate) mod endpoints;
 pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
@@ -52,6 +52,8 @@ pub(crate) struct Asker<'a> {
     pub account: &'a kube::Client,
     /// The Cutover's.
     pub namespace: &'a str,
+    /// What is watched of it; none where the API server is to be asked.
+    pub watched: Option<&'a dyn endpoints::Watched>,
 }
 
 impl Net {

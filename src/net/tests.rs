@@ -122,7 +122,7 @@ pub(super) fn account() -> kube::Client {
 }
 
 pub(super) fn asker(client: &kube::Client) -> Asker<'_> {
-    Asker { operator: client, account: client, namespace: "prod" }
+    Asker { operator: client, account: client, namespace: "prod", watched: None }
 }
 
 fn net() -> Net {

@@ -177,7 +177,7 @@ impl Observer {
     }
 
     fn asker<'a>(&'a self, scope: &'a RunScope, account: &'a kube::Client) -> Asker<'a> {
-        Asker { operator: &self.client, account, namespace: &scope.namespace }
+        Asker { operator: &self.client, account, namespace: &scope.namespace, watched: Some(&self.spaces) }
     }
 
     async fn http(&self, scope: &RunScope, request: &Request) -> Vec<crate::world::HttpAnswer> {

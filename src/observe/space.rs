@@ -28,6 +28,7 @@ use super::waits::Waits;
 use crate::api::LABEL_RUN;
 use crate::api::step::WorkloadKind;
 use crate::net::call::{CALL_LIMIT, answered};
+use crate::net::endpoints::{Shown, Watched};
 use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::net::watches::Watches;
 use crate::world::Sighting;
@@ -109,6 +110,16 @@ impl Spaces {
         space.state().subscribe(subscriber);
         space.begin(source, wants);
         space
+    }
+}
+
+impl Watched for Spaces {
+    fn shown(&self, namespace: &str, service: &str) -> Option<Shown> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = all.get(namespace).and_then(Weak::upgrade)?;
+        drop(all);
+        let shown = space.state().behind(service);
+        shown
     }
 }
 

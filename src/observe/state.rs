@@ -18,6 +18,7 @@ use super::scope::LABEL_SERVICE;
 use super::waits::Waits;
 use crate::api::LABEL_RUN;
 use crate::api::step::{WorkloadKind, WorkloadRef};
+use crate::net::endpoints::Shown;
 use crate::world::{PodView, ServiceView, Sighting, WorkloadView, convert};
 
 /// One namespace.
@@ -81,6 +82,21 @@ impl State {
             Slot::NoJob(name) => Sighting::Job(name.clone(), None),
             Slot::Cutover | Slot::Decisions => return None,
         })
+    }
+
+    /// Where a Service leads, with the addresses of the pods that its slices name; `None`: not everything is known.
+    pub fn behind(&self, service: &str) -> Option<Shown> {
+        let slices = self.slices.known()?.values();
+        let of_service = slices.filter(|slice| slice.labels().get(LABEL_SERVICE).is_some_and(|name| name == service));
+        let slices: Vec<EndpointSlice> = of_service.cloned().collect();
+        let known = self.pods.known()?;
+        let named = slices
+            .iter()
+            .flat_map(|s| s.endpoints.iter().flatten())
+            .filter_map(|e| e.target_ref.as_ref()?.name.as_ref());
+        let address = |name: &String| Some((name.clone(), known.get(name)?.ip.as_ref()?.parse().ok()?));
+        let pods = named.filter_map(address).collect();
+        Some(Shown { slices, pods })
     }
 
     /// Takes an event of a pod in: of a side, of a Job, or of neither.

@@ -70,6 +70,23 @@ impl Space {
     }
 }
 
+#[test]
+fn where_a_service_leads_is_known_once_all_slices_and_pods_are() {
+    let mut space = Space::new();
+    let pod = |name: &str| -> Pod { of(json!({"metadata": {"name": name}, "status": {"podIP": "10.0.0.1"}})) };
+    let slices = [slice("web-x", "web", "green-a"), slice("web-y", "web", "green-b"), slice("api-x", "api", "other")];
+    space.state.slice(Event::Init, at(1));
+    slices.into_iter().for_each(|slice| space.state.slice(Event::InitApply(slice), at(1)));
+    space.state.slice(Event::InitDone, at(1));
+    assert!(space.state.behind("web").is_none(), "the pods are not known");
+    space.state.pod(Event::Init, &space.waits, at(2));
+    space.state.pod(Event::InitApply(pod("green-a")), &space.waits, at(2));
+    space.state.pod(Event::InitDone, &space.waits, at(2));
+    let shown = space.state.behind("web").expect("all is known");
+    assert_eq!(shown.slices.len(), 2);
+    assert_eq!(shown.pods.into_keys().collect::<Vec<_>>(), ["green-a"], "those that are there, and no other's");
+}
+
 fn names(all: &[Sighting]) -> Vec<String> {
     let name = |sighting: &Sighting| match sighting {
         Sighting::Job(name, job) => format!("{name}: {}", job.as_ref().map_or("none", |j| &j.resource_version)),

@@ -177,6 +177,16 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         refused(t, "faked", &step, Phase::Failed, &[&words[0]]).await?;
         remove_slice(t).await?;
 
+        // A trial of a trigger does not go there either, and is a failure.
+        let probed = "switch: {timeout: 20s}\nobserve: {for: 2m, every: 500ms, triggers: [{name: bad, probe: {http: {path: /}, failing: 2}}]}\n";
+        t.cutover("probed", probed).await?;
+        t.phase("probed", Phase::Observing, 40).await?;
+        slice(t, "web", "http", elsewhere, None).await?;
+        let said = said(&t.ends("probed", Phase::RolledBack, 90).await?)?;
+        ensure!(said.contains("which is no pod of this namespace") && !said.contains(CANARY), "{said}");
+        gone(t, "probed").await?;
+        remove_slice(t).await?;
+
         let name = "apiVersion: v1\nkind: Service\nmetadata: {name: outside}\n\
                     spec: {type: ExternalName, externalName: kubernetes.default.svc.cluster.local}\n";
         t.apply(name).await?;

@@ -124,13 +124,14 @@ pub(crate) fn is_awaited(d: &Draft) -> bool {
     let late = d.journal.closing_since.is_some_and(|since| later(since, PATIENCE) <= d.now());
     !late
         && d.said.mute.is_none()
-        && (!due(d).is_empty() || d.world.decisions.iter().any(|view| is_being_taken_up(d, view)))
+        && (!due(d).is_empty() || d.world.decisions.iter().any(|view| is_being_judged(d, view)))
 }
 
-/// Whether a decision is not judged before an operator before this one is known not to have answered it.
-fn is_being_taken_up(d: &Draft, view: &DecisionView) -> bool {
-    let judged = d.journal.decisions.iter().any(|r| r.uid == view.uid) || d.said.refused.contains_key(&view.uid);
-    !judged && d.said.taken_up.get(&view.uid).is_some_and(|t| !t.done)
+/// Whether a decision is not judged yet: an operator before this one may have answered it, or it is being proven whose it is.
+fn is_being_judged(d: &Draft, view: &DecisionView) -> bool {
+    let uid = &view.uid;
+    let judged = d.journal.decisions.iter().any(|r| r.uid == *uid) || d.said.refused.contains_key(uid);
+    !judged && (d.said.unproven.contains_key(uid) || d.said.taken_up.get(uid).is_some_and(|t| !t.done))
 }
 
 /// Whether a Rollback that stands open, or may stand open unseen, is still to be judged: one that a person has said while no
@@ -139,7 +140,7 @@ pub(crate) fn way_back_is_to_be_heard(d: &Draft) -> bool {
     // A live reading that fails is not waited for.
     let unseen = d.world.refreshed.is_none() && d.world.unread.is_none();
     let said = |view: &&DecisionView| view.spec.decision == Verb::Rollback;
-    unseen || d.world.decisions.iter().filter(said).any(|view| is_being_taken_up(d, view))
+    unseen || d.world.decisions.iter().filter(said).any(|view| is_being_judged(d, view))
 }
 
 /// Answers that are to be written: first those of decisions that count, then of those that another would take for open.
@@ -352,6 +353,23 @@ mod tests {
         say(&mut f, Verb::Retry, "joe");
         assert_eq!(answers(&pass(&mut f)), [], "the controller's");
         assert!(f.world.said.refused.is_empty());
+    }
+
+    #[test]
+    fn a_run_that_was_opened_for_a_word_does_not_close_before_it_is_proven_whose_it_is() {
+        let mut f = Fixture::new();
+        f.journal.phase = Phase::Aborted;
+        let ending = serde_json::json!({"phase": "Aborted", "reason": "Decision", "message": "", "at": f.world.now});
+        f.journal.ending = Some(serde_json::from_value(ending).expect("an ending"));
+        f.world.readings.clear();
+        say(&mut f, Verb::Suspend, "jane");
+        let waits = pass(&mut f);
+        assert_eq!(waits.journal.state, RunState::Active);
+        assert!(waits.reads.values().any(|read| *read == Read::Proof) && answers(&waits).is_empty());
+        // What never comes does not hold it for ever.
+        f.after(30);
+        pass(&mut f);
+        assert_eq!(pass(&mut f).journal.state, RunState::Closed);
     }
 
     #[test]

@@ -118,8 +118,7 @@ impl Watched for Spaces {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let space = all.get(namespace).and_then(Weak::upgrade)?;
         drop(all);
-        let shown = space.state().behind(service);
-        shown
+        space.state().behind(service)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct World {
     pub cutover: Option<Seen<Option<CutoverView>>>,
     /// Decisions that name this run and have no answer yet: Rollback and Abort first, then in the order of their creation.
     pub decisions: Vec<DecisionView>,
+    /// When they were seen.
+    pub(crate) heard: Option<Timestamp>,
     /// By uid: decisions that were there when this process began to look. An operator before it may have judged them, and its
     /// answer may still be under way.
     pub inherited: BTreeSet<String>,
@@ -422,6 +424,7 @@ impl World {
             unread: None,
             cutover: None,
             decisions: vec![],
+            heard: None,
             inherited: BTreeSet::new(),
             said: Said::default(),
             services: BTreeMap::new(),
@@ -456,6 +459,7 @@ impl World {
                     self.inherited.extend(list.iter().map(|d| d.uid.clone()));
                 }
                 self.decisions = list;
+                self.heard = self.heard.max(Some(at));
             }
             Sighting::Service(name, value) => {
                 self.services.insert(name, Seen { at, value });

@@ -197,7 +197,7 @@ fn conclude(
     match guards {
         Err(why) => unknown = unknown.or(Some(why)),
         Ok(guards) => {
-            let mut versions = vec![];
+            let (mut versions, whole) = (vec![], guards.iter().all(Result::is_ok));
             for guard in guards {
                 let guard = match guard {
                     Ok(guard) => guard,
@@ -222,7 +222,8 @@ fn conclude(
                     versions.push(format!("{} {}", uid.unwrap_or_default(), generation.unwrap_or_default()));
                 }
             }
-            proof.policies = Some(versions.join(", "));
+            // A gate's token changes with the policies, not while one of them is missing.
+            proof.policies = whole.then(|| versions.join(", "));
         }
     }
     proof.verdict = match (open, unknown) {
@@ -294,7 +295,9 @@ mod tests {
             let mut gone = guards(100);
             let of = gone.iter().position(|g| g.as_ref().is_ok_and(|g| g.name == name)).expect("ours");
             gone[of] = Err(name);
-            assert!(matches!(verdict(Ok(()), Ok(gone)), Proven::Open(why) if why.contains(name)), "{name}");
+            let proof = conclude(Ok(()), Ok(gone), OPERATOR);
+            assert!(matches!(proof.verdict, Proven::Open(why) if why.contains(name)), "{name}");
+            assert_eq!(proof.policies, None, "a gate's token stays as it is");
             let mut audits = guards(100);
             audits[of].as_mut().expect("one").binding.data["spec"]["validationActions"] = json!(["Audit"]);
             assert!(matches!(verdict(Ok(()), Ok(audits)), Proven::Open(why) if why.contains(name)), "{name}");

@@ -1,18 +1,34 @@
 //! Watches and live readings tell of the same objects: the younger word counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::world::{Seen, Sighting, World};
+use crate::world::{DecisionView, Seen, Sighting, World, convert};
 
 /// Takes what a live read of everything saw into the world, but for what a watch has shown since it began.
 pub(super) fn refreshed(world: &mut World, began: Timestamp, sightings: Vec<Sighting>) {
     for sighting in sightings {
-        if !overtaken(world, began, &sighting) {
-            world.take_in(began, sighting);
+        match sighting {
+            Sighting::Decisions(list) => {
+                let list = with_heard(world, began, list);
+                world.take_in(began, Sighting::Decisions(list));
+            }
+            sighting if !overtaken(world, began, &sighting) => world.take_in(began, sighting),
+            _ => {}
         }
     }
+}
+
+/// The decisions of a live reading, and those beside them that a watch has shown since it began: somebody may have spoken in
+/// between. Neither hides a word that the other has.
+fn with_heard(world: &World, began: Timestamp, mut list: Vec<DecisionView>) -> Vec<DecisionView> {
+    if world.heard.is_some_and(|at| at > began) {
+        let known: BTreeSet<String> = list.iter().map(|d| d.uid.clone()).collect();
+        list.extend(world.decisions.iter().filter(|d| !known.contains(&d.uid)).cloned());
+        convert::order(&mut list);
+    }
+    list
 }
 
 /// Takes a watch's sighting in, unless a live read has already shown something younger.
@@ -75,6 +91,8 @@ fn order(world: &World, sighting: &Sighting) -> Option<std::cmp::Ordering> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::api::run::Selector;
     use crate::world::ServiceView;
@@ -110,6 +128,22 @@ mod tests {
         assert_eq!(known(&world), Some("10"));
         watched(&mut world, at(3), web("11"));
         assert_eq!(known(&world), Some("11"));
+    }
+
+    #[test]
+    fn a_live_read_hides_no_word_that_was_said_after_it_began() {
+        let decision = |uid: &str| {
+            let spec = json!({"cutover": "web", "runUID": "r", "decision": "Rollback", "by": "jane"});
+            let spec = serde_json::from_value(spec).expect("a spec");
+            DecisionView { name: uid.into(), uid: uid.into(), resource_version: "1".into(), created: at(3), spec }
+        };
+        let known = |world: &World| world.decisions.iter().map(|d| d.uid.clone()).collect::<Vec<_>>().join(" ");
+        let mut world = World::new(at(0), "r");
+        watched(&mut world, at(5), Sighting::Decisions(vec![decision("b")]));
+        refreshed(&mut world, at(4), vec![Sighting::Decisions(vec![decision("a")])]);
+        assert_eq!(known(&world), "a b", "both");
+        refreshed(&mut world, at(6), vec![Sighting::Decisions(vec![decision("a")])]);
+        assert_eq!(known(&world), "a", "it is answered by now");
     }
 
     #[test]

@@ -96,14 +96,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Enters a phase of which there is nothing to tell.
-    pub(crate) fn pass(&mut self, to: Phase, reason: &str, message: &str) {
-        let now = self.now();
-        if let Err(e) = journal::enter(&mut self.journal, to, reason, message, now) {
-            self.note(true, reasons::DEFECT, to.as_str(), e.to_string());
-        }
-    }
-
     /// Whether a change of the journal was legal. One that is not is a defect of this module: it is told, and nothing has
     /// changed.
     pub(crate) fn legal(&mut self, change: Result<(), IllegalEvent>) -> bool {

@@ -97,12 +97,13 @@ pub(crate) struct Seen {
 pub(crate) struct Flags<'a>(pub &'a str);
 
 impl Seen {
-    /// What a run has already been through is not told, but where it stands; what has changed since then is.
-    pub(crate) fn changes(&mut self, run: &view::Run, flags: &Flags, now: Timestamp) -> Vec<Change> {
+    /// What a run has already been through is not told, but where it stands; what has changed since then is. Of a run that was
+    /// waited for (`waited`) everything is told: it may have gone far before it was first seen.
+    pub(crate) fn changes(&mut self, run: &view::Run, flags: &Flags, now: Timestamp, waited: bool) -> Vec<Change> {
         let mut out = Out { run, flags, now, changes: vec![] };
         if self.run != run.uid {
             *self = Self { run: run.uid.to_owned(), ..Self::default() };
-            if run.phases.len() > 1 {
+            if run.phases.len() > 1 && !waited {
                 self.quietly(run);
                 let since = run.since.map(|at| format!("since {}", time::ago(at, now))).unwrap_or_default();
                 let why = run.ending.filter(|_| run.phase.is_over()).map(|e| format!(": {}", e.message));

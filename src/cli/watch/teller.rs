@@ -131,8 +131,8 @@ impl Teller {
             self.waits(cutover, now, format!("run {} has not begun yet", run.name_any()), changes);
             return None;
         };
-        self.waiting = None;
-        changes.extend(self.seen.changes(&view, &Flags(&self.flags), now));
+        let waited = self.waiting.take().is_some();
+        changes.extend(self.seen.changes(&view, &Flags(&self.flags), now, waited));
         let late = view.gate.filter(|_| !view.phase.is_over()).map(|g| (g.open.until, format!("gate {}", g.name)));
         let late = late.or_else(|| view.question.and_then(|q| Some((q.until?, "the open question".to_owned()))));
         self.idle_since = late.as_ref().map(|(until, _)| *until);

@@ -91,6 +91,18 @@ fn a_watch_that_comes_late_tells_where_the_run_stands() {
 }
 
 #[test]
+fn of_a_run_that_was_waited_for_everything_is_told_however_fast_it_was() {
+    let mut teller = teller(Pick::Wanted, Goal::Completed);
+    let mut store = store(cutover("2.4.0", json!({})), vec![]);
+    let (lines, _) = look(&mut teller, &store, time(1));
+    assert!(lines[0].contains("waiting"), "{lines:?}");
+    list(&mut store, Told::Run, vec![run(2, "2.4.0", Some(observing()))]);
+    let (lines, _) = look(&mut teller, &store, time(9));
+    let told = |phase: &str| lines.iter().any(|line| line.contains(&format!("web-2 {phase}: ")));
+    assert!(["Preparing", "Switching", "Observing"].into_iter().all(told), "{lines:?}");
+}
+
+#[test]
 fn a_run_that_is_over_ends_it_with_its_reason() {
     let mut teller = teller(Pick::Wanted, Goal::Switched);
     let store = store(cutover("2.4.0", json!({})), vec![run(2, "2.4.0", Some(over("RolledBack")))]);

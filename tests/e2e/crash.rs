@@ -139,7 +139,7 @@ fn two_operators_on_one_run_switch_once() {
         t.start().await?;
         let second = t.another()?;
         t.cutover("shop", &phased("{for: 2s, every: 500ms}")).await?;
-        let run = t.ends("shop", Phase::Completed, 60).await?;
+        let run = t.ends("shop", Phase::Completed, 120).await?;
         drop(second);
         ensure!(t.selector_writes("web")? == ["green"], "{:?}", t.selector_writes("web")?);
         ensure!(t.jobs()? == (3, 3), "three Jobs, but {:?} were created and started", t.jobs()?);

@@ -145,7 +145,7 @@ pub fn answer(status: u16, body: &str) -> HttpAnswer {
     }
 }
 
-/// What was found of the policies, which stand since ever.
+/// A proof with this verdict. The policies are older than every decision.
 pub fn proof(verdict: Proven) -> Proof {
     Proof { verdict, since: Timestamp::MIN, policies: Some("decision 1".into()) }
 }

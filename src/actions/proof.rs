@@ -4,11 +4,11 @@ use crate::actions::Out;
 use crate::effect::{Read, ReadKey};
 use crate::world::{Proof, Proven, Reading, World};
 
-/// One answer is asked for in so many seconds at most.
+/// Length of a slot in seconds: at most one answer is asked for in each.
 const SLOT: i64 = 5;
-/// An answer is enough for so many of them; one that found nothing out for none.
+/// An answer is used for so many slots before the next one is asked for. `Unknown` is asked again in the next slot.
 const FRESH: i64 = 6;
-/// It stands for so many, until the next one is there.
+/// An answer is used for so many slots at most, while the next one has not come.
 const STANDS: i64 = 12;
 
 /// The last answer; none where there is none yet. A new one is asked for in time.

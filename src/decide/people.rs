@@ -114,8 +114,8 @@ fn refusal(d: &Draft, view: &DecisionView) -> Option<String> {
         .then(|| format!("refused: {all} decisions have been made on this run, the most that it keeps; {rest}"))
 }
 
-/// Whether somebody has just said what may hold the run, and it is not judged yet: nothing is switched in between. However
-/// many speak, each of them holds it for a moment only.
+/// Whether a decision that may stop the run was made in the last two seconds and is not judged yet. Nothing is switched
+/// meanwhile. Each decision holds the switch for two seconds at most.
 pub(crate) fn may_hold(d: &mut Draft) -> bool {
     let (mut holds, now) = (false, d.now());
     for view in d.world.decisions.iter().filter(|v| v.spec.decision != Verb::Approve) {

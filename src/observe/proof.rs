@@ -23,7 +23,7 @@ use crate::world::{Proof, Proven};
 const LASTS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(1));
 /// API servers enforce a policy only some time after it was written.
 const LAG: SignedDuration = SignedDuration::from_secs(5);
-/// So many namespaces are remembered before those of which nothing must be known are forgotten.
+/// With so many namespaces in memory, those are forgotten in which no forgery was ever admitted.
 const MANY: usize = 256;
 
 /// What was found last in a namespace.

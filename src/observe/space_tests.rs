@@ -23,7 +23,7 @@ fn server() -> (Client, Arc<Mutex<Vec<String>>>, watch::Receiver<usize>) {
                 let _open = Open(path, all, count);
                 std::future::pending::<()>().await;
             }
-            // Only a list that asks for no version is as good as a live reading: any other may be of long ago.
+            // A list without a resourceVersion is as current as a live read. One with a resourceVersion may be old.
             if query.contains("resourceVersion=") {
                 let gone = http::Response::builder().status(410).body(Body::from(b"{}".to_vec()));
                 return Ok(gone.expect("a response"));

@@ -32,7 +32,7 @@ pub fn unread(read: &Read) -> Reading {
     }
 }
 
-/// What is found of policies that stand since ever.
+/// A proof with this verdict. The policies are older than every decision.
 pub fn proof(verdict: Proven) -> Proof {
     Proof { verdict, since: jiff::Timestamp::MIN, policies: Some("as installed".into()) }
 }

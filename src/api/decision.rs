@@ -102,6 +102,24 @@ pub struct DecisionStatus {
     pub run: Option<String>,
 }
 
+impl CutoverDecisionSpec {
+    /// A decision about a run: `cutover` and `run_uid` name it. Nothing else is said.
+    pub fn about(cutover: &str, run_uid: &str, decision: Verb, by: &str) -> Self {
+        Self {
+            cutover: cutover.to_owned(),
+            run_uid: run_uid.to_owned(),
+            decision,
+            gate: None,
+            role: None,
+            token: None,
+            step: None,
+            outcome: None,
+            comment: None,
+            by: by.to_owned(),
+        }
+    }
+}
+
 impl CutoverDecision {
     /// Whether it still waits for its answer.
     pub fn is_open(&self) -> bool {

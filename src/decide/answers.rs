@@ -214,18 +214,7 @@ mod tests {
 
     fn say(f: &mut Fixture, verb: Verb, by: &str) -> String {
         let uid = format!("d{}", f.world.decisions.len() + f.journal.decisions.len() * 1000);
-        let spec = CutoverDecisionSpec {
-            cutover: "web".into(),
-            run_uid: "run-1".into(),
-            decision: verb,
-            gate: None,
-            role: None,
-            token: None,
-            step: None,
-            outcome: None,
-            comment: None,
-            by: by.into(),
-        };
+        let spec = CutoverDecisionSpec::about("web", "run-1", verb, by);
         let created = f.world.now;
         let view = DecisionView { name: uid.clone(), uid: uid.clone(), resource_version: "1".into(), created, spec };
         f.world.decisions.push(view);

@@ -113,16 +113,8 @@ fn a_restore_by_hand_has_the_cause_that_a_person_has_said_before() {
     assert_eq!(cause(&f), None, "words may be there that nobody has seen yet");
     let of = |verb, uid: &str, comment: Option<&str>| {
         let spec = CutoverDecisionSpec {
-            cutover: "web".into(),
-            run_uid: "run-1".into(),
-            decision: verb,
-            gate: None,
-            role: None,
-            token: None,
-            step: None,
-            outcome: None,
             comment: comment.map(str::to_owned),
-            by: "otto".into(),
+            ..CutoverDecisionSpec::about("web", "run-1", verb, "otto")
         };
         let (uid, created): (String, _) = (uid.into(), "2026-01-01T00:00:30Z".parse().expect("a time"));
         DecisionView { name: uid.clone(), uid, resource_version: "1".into(), created, spec }

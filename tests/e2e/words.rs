@@ -32,18 +32,7 @@ async fn run_of(t: &Case, cutover: &str) -> anyhow::Result<CutoverRun> {
 }
 
 fn word(cutover: &str, run_uid: &str, verb: Verb, by: &str) -> CutoverDecisionSpec {
-    CutoverDecisionSpec {
-        cutover: cutover.into(),
-        run_uid: run_uid.into(),
-        decision: verb,
-        gate: None,
-        role: None,
-        token: None,
-        step: None,
-        outcome: None,
-        comment: None,
-        by: by.into(),
-    }
+    CutoverDecisionSpec::about(cutover, run_uid, verb, by)
 }
 
 /// Gives a user every verb on runs of one Cutover.

@@ -133,18 +133,7 @@ impl State {
     }
 
     fn word(&self, decision: Verb) -> CutoverDecisionSpec {
-        CutoverDecisionSpec {
-            cutover: self.cluster.plan.cutover.clone(),
-            run_uid: self.cluster.run.1.clone(),
-            decision,
-            gate: None,
-            role: None,
-            token: None,
-            step: None,
-            outcome: None,
-            comment: None,
-            by: "jane".into(),
-        }
+        CutoverDecisionSpec::about(&self.cluster.plan.cutover, &self.cluster.run.1, decision, "jane")
     }
 
     fn gate(&mut self, verb: Verb, gate: &str) {

@@ -160,18 +160,7 @@ async fn begin(client: &Client, flood: &str, health: SocketAddr) -> Result<JoinS
 }
 
 fn decision(run: &CutoverRun, person: &str) -> CutoverDecision {
-    let spec = CutoverDecisionSpec {
-        cutover: stage::NAME.into(),
-        run_uid: run.uid().unwrap_or_default(),
-        decision: Verb::Resume,
-        gate: None,
-        role: None,
-        token: None,
-        step: None,
-        outcome: None,
-        comment: None,
-        by: person.into(),
-    };
+    let spec = CutoverDecisionSpec::about(stage::NAME, &run.uid().unwrap_or_default(), Verb::Resume, person);
     let mut decision = CutoverDecision::new("", spec);
     decision.metadata = ObjectMeta { generate_name: Some("flood-".into()), ..ObjectMeta::default() };
     decision

@@ -6,6 +6,7 @@ use crate::effect::protocol::{Exchange, Next};
 use crate::effect::{Claimed, Effect, Outcome};
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
+use crate::net::room::urgent;
 use crate::net::{Asker, Net};
 use crate::observe::RunScope;
 use crate::world::{HttpAnswer, HttpError};
@@ -38,13 +39,14 @@ impl Actor {
     /// Carries out one effect as the Cutover's ServiceAccount.
     pub async fn act(&self, scope: &RunScope, effect: &Claimed<Effect>) -> Outcome {
         let account = self.identity.as_account(&scope.namespace, &scope.service_account);
+        let restores = matches!(effect.get(), Effect::Restore { .. });
         let clients = Clients {
-            reader: self.client.clone(),
+            reader: if restores { urgent(self.client.clone()) } else { self.client.clone() },
             writer: self.leadership.guard(account.clone()),
-            always: account,
+            always: urgent(account),
             operator: self.leadership.guard(self.client.clone()),
             namespace: scope.namespace.clone(),
-            urgent: matches!(effect.get(), Effect::Restore { .. }),
+            urgent: restores,
             manager: crate::api::FIELD_MANAGER,
         };
         let run = Run { name: &scope.run, uid: &scope.run_uid };

@@ -92,8 +92,6 @@ fn claim(d: &mut Draft) {
         .collect();
     d.journal.switch =
         Some(SwitchRecord { claimed_at: d.now(), converged_at: None, restored_at: None, services: services.clone() });
-    let targets = d.plan.target.name.clone();
-    d.note(false, reasons::PROGRESS, "switch", format!("switching {} to {targets}", d.plan.services.join(", ")));
     for s in &services {
         send(d, s);
     }

@@ -9,11 +9,14 @@ use crate::act::call::{CALL_LIMIT, CallError, Class, call, call_within, insist};
 use crate::api::run::{CutoverRun, RunStatus};
 use crate::api::{FIELD_MANAGER, RUN_FINALIZER};
 use crate::effect::protocol::JsonPatch;
+use crate::net::room::urgent;
 use crate::pilot::run::{Put, Reread};
 
 /// A run as it was last read or written.
 pub(crate) struct Record {
     api: Api<CutoverRun>,
+    /// The same for what a restore waits for.
+    at_once: Api<CutoverRun>,
     name: String,
     uid: String,
     run: CutoverRun,
@@ -25,15 +28,20 @@ impl Record {
     pub fn unwritten(client: Client, run: &CutoverRun) -> Option<Self> {
         let (namespace, name, uid) =
             (run.metadata.namespace.as_deref()?, run.metadata.name.clone()?, run.metadata.uid.clone()?);
-        run.status.is_none().then(|| Self { api: Api::namespaced(client, namespace), name, uid, run: run.clone() })
+        run.status.is_none().then(|| Self::with(client, namespace, name, uid, run.clone()))
+    }
+
+    fn with(client: Client, namespace: &str, name: String, uid: String, run: CutoverRun) -> Self {
+        let at_once = Api::namespaced(urgent(client.clone()), namespace);
+        Self { api: Api::namespaced(client, namespace), at_once, name, uid, run }
     }
 
     /// Reads a run live. `None`: it does not exist any more.
     pub async fn open(client: Client, namespace: &str, name: &str, uid: &str) -> Result<Option<Self>, CallError> {
-        let api: Api<CutoverRun> = Api::namespaced(client, namespace);
+        let api: Api<CutoverRun> = Api::namespaced(client.clone(), namespace);
         match call(api.get(name)).await {
             Ok(run) if run.metadata.uid.as_deref() == Some(uid) => {
-                Ok(Some(Self { api, name: name.into(), uid: uid.into(), run }))
+                Ok(Some(Self::with(client, namespace, name.into(), uid.into(), run)))
             }
             Ok(_) => Ok(None),
             Err(e) if e.class == Class::NotFound => Ok(None),
@@ -46,13 +54,14 @@ impl Record {
         &self.run
     }
 
-    /// Writes the journal with the resourceVersion of the last reading.
+    /// Writes the journal with the resourceVersion of the last reading. `within`: a restore waits for it, for so long.
     pub async fn put(&mut self, journal: RunStatus, within: Option<Duration>) -> Put {
         let mut next = self.run.clone();
         next.metadata.managed_fields = None;
         next.status = Some(journal);
         let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
-        match call_within(within.unwrap_or(CALL_LIMIT), self.api.replace_status(&self.name, &params, &next)).await {
+        let api = if within.is_some() { &self.at_once } else { &self.api };
+        match call_within(within.unwrap_or(CALL_LIMIT), api.replace_status(&self.name, &params, &next)).await {
             Ok(answer) => {
                 self.run.metadata = answer.metadata;
                 self.run.status = next.status;
@@ -80,7 +89,7 @@ impl Record {
     /// Reads the run live and leaves the record as it is, so that a later write still notices what somebody else wrote.
     pub async fn look(&self) -> Reread {
         // A restore waits for it.
-        match self.ours(insist(CALL_LIMIT, || self.api.get(&self.name)).await) {
+        match self.ours(insist(CALL_LIMIT, || self.at_once.get(&self.name)).await) {
             Ok(Some(run)) => {
                 let same = run.metadata.resource_version == self.run.metadata.resource_version;
                 Reread::Found { journal: Box::new(run.status.unwrap_or_default()), same }

@@ -19,6 +19,7 @@ mod machines;
 pub mod prometheus;
 pub mod request;
 mod resolve;
+pub(crate) mod room;
 pub mod sources;
 mod tls;
 pub(crate) mod watch;

@@ -15,6 +15,7 @@ use super::health::Health;
 use super::traffic::Counted;
 use crate::act::call::call;
 use crate::meter::Meter;
+use crate::net::room::Room;
 use crate::net::watches::SECONDS;
 use crate::net::{Machines, Net};
 use crate::observe::{Observer, machines};
@@ -46,7 +47,7 @@ pub async fn connect(meter: Meter, instance: &str) -> anyhow::Result<(Client, ::
     let (endpoint, namespace, doubt) = (config.cluster_url.clone(), config.default_namespace.clone(), Doubt::default());
     let connections = Connections::open(config, doubt.clone()).context("the client of the cluster")?;
     let client = ClientBuilder::new(connections, namespace).with_layer(&Counted { meter, doubt });
-    Ok((client.build(), endpoint))
+    Ok((Room::default().guard(client.build()), endpoint))
 }
 
 /// Asks the API server again and again whether it answers.

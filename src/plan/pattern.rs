@@ -88,11 +88,6 @@ impl Pattern {
         Search::of(pattern, Arc::default())
     }
 
-    /// The same on a budget that others spend, too.
-    pub(crate) fn search_within(&self, budget: Arc<Budget>) -> Search<&Self> {
-        Search::of(self, budget)
-    }
-
     /// Whether it matches somewhere in the text.
     ///
     /// # Errors
@@ -120,7 +115,8 @@ pub struct Search<P> {
 }
 
 impl<P: Deref<Target = Pattern>> Search<P> {
-    fn of(pattern: P, budget: Arc<Budget>) -> Self {
+    /// The same on a budget that others spend, too.
+    pub(crate) fn of(pattern: P, budget: Arc<Budget>) -> Self {
         Self { cache: pattern.automaton.create_cache(), pattern, budget }
     }
 

@@ -156,6 +156,11 @@ fn a_pattern_that_takes_too_long_says_nothing_about_the_text() {
     let said = super::eval("!body.matches('(?:a{1,98}){1,98}x')", &vars);
     assert!(matches!(&said, Err(Fault::Beyond(why)) if why.contains("takes too long on this text")), "{said:?}");
     assert!(matches!(super::eval("body > 1", &vars), Err(Fault::Wrong(_))));
+    // All patterns of an expression share one bound.
+    let vars = BTreeMap::from([("body".to_owned(), Var::Json("a".repeat(500).into()))]);
+    let all = ["x", "y", "z"].map(|end| format!("!body.matches('(?:a{{1,53}}){{1,53}}{end}')"));
+    assert_eq!(super::eval(&all[0], &vars), Ok(true));
+    assert!(matches!(super::eval(&all.join(" && "), &vars), Err(Fault::Beyond(_))));
 }
 
 /// Odd texts: none may panic, overflow the stack or take long. Run on a stack half as large as a worker's.

@@ -93,8 +93,9 @@ async fn a_panic_goes_on_in_its_caller_and_the_thread_lives() {
     let threads = Threads::start().expect("threads");
     for n in 0..THREADS * 3 {
         let of = threads.clone();
-        let caller = tokio::spawn(async move { of.run("a", move || assert_eq!(n, usize::MAX, "no")).await });
-        assert!(caller.await.is_err_and(|e| e.is_panic()));
+        let caller = tokio::spawn(async move { of.run("a", move || assert!(n == usize::MAX, "it breaks")).await });
+        let panic = caller.await.expect_err("it broke").into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"it breaks"));
     }
     assert_eq!(threads.run("a", || 7).await, 7);
 }

@@ -79,15 +79,6 @@ impl Net {
             }),
         }
     }
-
-    /// With all machines known: there are none.
-    #[cfg(test)]
-    fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
-        let net = Self::with_roots(rules, None, Threads::start().expect("threads"), roots);
-        net.forbid(Machines::Nodes, []);
-        net.forbid(Machines::ApiServer, []);
-        net
-    }
 }
 
 #[cfg(test)]

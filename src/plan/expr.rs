@@ -163,7 +163,11 @@ pub fn looked_at(expr: &str, root: &str, value: &Value) -> BTreeMap<String, Valu
 fn executable(expr: &str, vars: &BTreeMap<String, Var>) -> Result<(IdedExpr, Facts), Fault> {
     let program = compile(expr)?;
     let facts = expr_check::examine(program.expression())?;
-    expr_cost::bounded(program.expression(), vars).map_err(Fault::Beyond)?;
+    let json = |name: &str| match vars.get(name)? {
+        Var::Json(value) => Some(value),
+        Var::Duration(_) | Var::Time(_) => None,
+    };
+    expr_cost::bounded(program.expression(), &json).map_err(Fault::Beyond)?;
     let mut tree = program.expression().clone();
     expr_matches::rewrite(&mut tree);
     Ok((tree, facts))

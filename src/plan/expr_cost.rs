@@ -5,13 +5,10 @@
 //! What is counted are upper bounds. A step is a node of the expression that is evaluated, or a value, or [`TEXT`] bytes of
 //! text that are looked at: up to some 0.2 µs. Which entries a loop meets is known only by the largest of them.
 
-use std::collections::BTreeMap;
-
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
 use serde_json::Value;
 
-use super::expr::Var;
 use super::expr_check::chain_of;
 
 /// Steps of one evaluation: a tenth of a second, a quarter where the machine is slow.
@@ -93,12 +90,15 @@ impl Extent {
     }
 }
 
+/// What JSON a variable holds, if it holds any.
+pub(super) type Given<'e> = &'e dyn Fn(&str) -> Option<&'e Value>;
+
 /// Whether an evaluation ends in time and in little memory.
 ///
 /// # Errors
 /// It may not; in words for a status.
-pub(super) fn bounded(expr: &IdedExpr, vars: &BTreeMap<String, Var>) -> Result<(), String> {
-    let mut estimate = Estimate { vars, bound: vec![], times: 1, steps: 0, built: 0 };
+pub(super) fn bounded<'e>(expr: &'e IdedExpr, given: Given<'e>) -> Result<(), String> {
+    let mut estimate = Estimate { given, bound: vec![], times: 1, steps: 0, built: 0 };
     estimate.expr(expr);
     let Estimate { steps, built, .. } = estimate;
     if steps > MAX_STEPS {
@@ -113,7 +113,7 @@ pub(super) fn bounded(expr: &IdedExpr, vars: &BTreeMap<String, Var>) -> Result<(
 }
 
 struct Estimate<'e> {
-    vars: &'e BTreeMap<String, Var>,
+    given: Given<'e>,
     /// Variables of loops.
     bound: Vec<(&'e str, Extent)>,
     /// How often what is looked at now is evaluated.
@@ -137,12 +137,9 @@ impl<'e> Estimate<'e> {
         self.takes(1);
         if let Some(chain) = chain_of(&e.expr, &|name| self.bound.iter().any(|(bound, _)| *bound == name)) {
             self.takes(chain.path.len() as u64);
-            return match self.vars.get(&chain.root) {
-                Some(Var::Json(root)) => {
-                    chain.path.iter().try_fold(root, |at, seg| seg.of(at)).map_or(SCALAR, Extent::of)
-                }
-                Some(Var::Duration(_) | Var::Time(_)) | None => SCALAR,
-            };
+            let value =
+                (self.given)(&chain.root).and_then(|root| chain.path.iter().try_fold(root, |at, seg| seg.of(at)));
+            return value.map_or(SCALAR, Extent::of);
         }
         match &e.expr {
             Expr::Unspecified | Expr::Struct(_) => SCALAR,
@@ -234,7 +231,9 @@ impl<'e> Estimate<'e> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expr::eval_bool;
+    use std::collections::BTreeMap;
+
+    use super::super::expr::{Var, eval_bool};
     use super::*;
     use serde_json::json;
 

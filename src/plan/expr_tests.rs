@@ -1,3 +1,5 @@
+//! Tests of expressions: what they say, what they may refer to, and that none takes long.
+
 use super::*;
 use serde_json::json;
 

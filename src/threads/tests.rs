@@ -1,3 +1,5 @@
+//! Tests of the threads: whose turn it is, and that no piece of work stops another's.
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 

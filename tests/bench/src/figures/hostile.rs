@@ -91,7 +91,7 @@ fn body() -> String {
 }
 
 fn log() -> String {
-    "logs: {side: green, matches: '(?:x{1,9}y){2,9}z', within: 1h, moreThan: 100000}".into()
+    "logs: {matches: '(?:x{1,9}y){2,9}z', within: 1h, moreThan: 100000}".into()
 }
 
 /// Quiet, and beside each flood.
@@ -122,6 +122,7 @@ pub async fn hostile(bench: &mut Bench, running: &Option<Operator>) -> Result<()
             Err(error) => {
                 eprintln!("  beside {name}: {error:#}");
                 bench.report.failures.push(format!("hostile, {name}: {error:#}"));
+                end(&loud).await?;
                 continue;
             }
         };

@@ -79,6 +79,11 @@ impl Net {
             }),
         }
     }
+
+    /// Before a log is read for a namespace: waits for room among those of all.
+    pub(crate) async fn room_for_log(&self, namespace: &str) -> Option<budget::Taken> {
+        self.inner.budget.log(namespace).await
+    }
 }
 
 #[cfg(test)]

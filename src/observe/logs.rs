@@ -21,6 +21,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::effect::{LogsOf, PodsOf};
 use crate::endpoints::check::MOST_PODS;
+use crate::net::Net;
 use crate::net::call::answered;
 use crate::net::keys::brief;
 use crate::plan::pattern::{Pattern, Search};
@@ -40,7 +41,7 @@ const PART: usize = 64 * 1024;
 /// Logs read at a time.
 const AT_ONCE: usize = 16;
 
-pub(super) async fn read(threads: &Threads, client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
+pub(super) async fn read(net: &Net, threads: &Threads, client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
     let problem = |why: String| LogsAnswer { problem: Some(why), ..LogsAnswer::default() };
     let matches = of.matches.clone();
     let pattern = match threads.run(namespace, move || Pattern::new(&matches)).await {
@@ -57,7 +58,7 @@ pub(super) async fn read(threads: &Threads, client: &Client, namespace: &str, of
         Err(why) => return problem(why),
     };
     let mut answer = LogsAnswer { pods: u32::try_from(list.len()).unwrap_or(u32::MAX), ..LogsAnswer::default() };
-    let reader = Reader { threads, namespace, pods: &pods };
+    let reader = Reader { net, threads, namespace, pods: &pods };
     let (reader, matches) = (&reader, &pattern);
     let counts = stream::iter(list).map(async |pod| {
         let mut found = LogsAnswer::default();
@@ -169,6 +170,7 @@ fn instances(status: &ContainerStatus, since: Timestamp) -> Result<Vec<Instance>
 
 /// Reads logs of pods.
 struct Reader<'a> {
+    net: &'a Net,
     threads: &'a Threads,
     namespace: &'a str,
     pods: &'a Api<Pod>,
@@ -241,6 +243,7 @@ impl Reader<'_> {
 
     /// The lines of a log, to its end or as far as it could be read.
     async fn lines(&self, pod: &str, params: &LogParams, mut lines: Lines) -> (Lines, Result<(), String>) {
+        let _room = self.net.room_for_log(self.namespace).await;
         let stream = match self.pods.log_stream(pod, params).await {
             Ok(stream) => stream,
             Err(error) => return (lines, Err(brief(&error.to_string()))),

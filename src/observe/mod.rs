@@ -171,7 +171,9 @@ impl Observer {
                 Reading::Tls(self.net.certificate(&self.asker(scope, &account), of).await)
             }
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
-            Read::Logs(of) => Reading::Logs(logs::read(&self.threads, &self.client, &scope.namespace, of).await),
+            Read::Logs(of) => {
+                Reading::Logs(logs::read(&self.net, &self.threads, &self.client, &scope.namespace, of).await)
+            }
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
             Read::CronJob(name) => Reading::CronJob(changed::cron_job(&self.client, &scope.namespace, name).await),
             Read::Revisions(name) => Reading::Revisions(changed::revisions(&self.client, &scope.namespace, name).await),

@@ -23,6 +23,7 @@ pub(crate) mod publish;
 pub(crate) mod route;
 pub(crate) mod spans;
 pub(crate) mod status;
+pub mod threads;
 pub(crate) mod traces;
 pub mod view;
 pub mod world;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::api::run::{StepRecord, StepState};
 use crate::api::step::Capture;
 use crate::plan::Execution;
-use crate::plan::expr::{self, Var};
+use crate::plan::expr::{self, Fault, Var};
 use crate::plan::select;
 
 use super::Cx;
@@ -47,13 +47,29 @@ pub fn vars(cx: &Cx) -> BTreeMap<String, Var> {
     ])
 }
 
+/// Why an expectation is not met.
+pub(crate) struct Unmet {
+    /// For people.
+    pub(crate) why: String,
+    /// It is not known whether it is: finding out would take too long.
+    pub(crate) unknown: bool,
+}
+
 /// Why the first expectation that does not hold does not; `None` when all hold.
-pub(crate) fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
-    expect.iter().enumerate().find_map(|(i, e)| match expr::eval_bool(e, vars) {
+pub(crate) fn first_unmet(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<Unmet> {
+    expect.iter().enumerate().find_map(|(i, e)| match expr::eval(e, vars) {
         Ok(true) => None,
-        Ok(false) => Some(format!("expect[{i}] {e} is false")),
-        Err(why) => Some(format!("expect[{i}] {e}: {why}")),
+        Ok(false) => Some(Unmet { why: format!("expect[{i}] {e} is false"), unknown: false }),
+        Err(fault) => {
+            let unknown = matches!(fault, Fault::Beyond(_));
+            Some(Unmet { why: format!("expect[{i}] {e}: {}", fault.text()), unknown })
+        }
     })
+}
+
+/// The same for whom only what is known to hold counts.
+pub(crate) fn first_failing(expect: &[String], vars: &BTreeMap<String, Var>) -> Option<String> {
+    first_unmet(expect, vars).map(|unmet| unmet.why)
 }
 
 /// What is captured from an answer: all values, and those to be recorded as evidence.

@@ -13,6 +13,7 @@ use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::world::{HttpAnswer, HttpError, HttpResponse, Reading};
 
+use super::expect::Unmet;
 use super::request::{NoRequest, build, timeout};
 use super::{Cx, Out, Verdict, attempt_of, expect, read_key};
 
@@ -162,7 +163,23 @@ fn judge_sent(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
 
 /// Judges answers: each must meet every expectation; the first one's body is captured from.
 pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
-    let Some(first) = answers.first() else { return Verdict::fail("there was nobody to ask") };
+    judge_or_not(cx, http, answers).unwrap_or_else(|unjudged| unjudged.verdict)
+}
+
+/// Finding out whether an answer is as expected would take too long.
+pub(crate) struct Unjudged {
+    /// What it is that takes too long.
+    pub(crate) why: String,
+    /// For whom only what is known to be good counts.
+    pub(crate) verdict: Verdict,
+}
+
+/// The same for whom what cannot be judged is no failure.
+///
+/// # Errors
+/// Nothing is wrong with the answers before the first that cannot be judged.
+pub(crate) fn judge_or_not(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Result<Verdict, Unjudged> {
+    let Some(first) = answers.first() else { return Ok(Verdict::fail("there was nobody to ask")) };
     let several = answers.len() > 1;
     let base = expect::vars(cx);
     for answer in answers {
@@ -175,11 +192,12 @@ pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
             Verdict::Fail { message: format!("{}: {why}", answer.from), evidence: Some(Value::Object(evidence)) }
         };
         match &answer.result {
-            Err(HttpError::NotSent(why) | HttpError::Unread(why)) => return fail(format!("not sent: {why}")),
-            Err(HttpError::Lost(why)) => return fail(format!("no answer: {why}")),
+            Err(HttpError::NotSent(why) | HttpError::Unread(why)) => return Ok(fail(format!("not sent: {why}"))),
+            Err(HttpError::Lost(why)) => return Ok(fail(format!("no answer: {why}"))),
             Ok(response) => {
-                if let Some(why) = unexpected(http, response, &base) {
-                    return fail(why);
+                if let Some(Unmet { why, unknown }) = unexpected(http, response, &base) {
+                    let verdict = fail(why.clone());
+                    return if unknown { Err(Unjudged { why, verdict }) } else { Ok(verdict) };
                 }
             }
         }
@@ -191,7 +209,7 @@ pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
         let slowest = answers.iter().filter_map(|a| a.result.as_ref().ok()).map(|r| r.latency_ms).max();
         evidence.insert("slowestMs".into(), json!(slowest));
     }
-    match expect::capture(&http.capture, body.as_ref()) {
+    Ok(match expect::capture(&http.capture, body.as_ref()) {
         Err(why) => {
             evidence.insert("failed".into(), Value::String(why.clone()));
             Verdict::Fail { message: format!("{}: {why}", first.from), evidence: Some(Value::Object(evidence)) }
@@ -202,7 +220,7 @@ pub fn judge(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Verdict {
             }
             Verdict::Pass { evidence: Some(Value::Object(evidence)), captures }
         }
-    }
+    })
 }
 
 fn shown(answer: &HttpAnswer) -> Map<String, Value> {
@@ -215,10 +233,10 @@ fn shown(answer: &HttpAnswer) -> Map<String, Value> {
 }
 
 /// Why an answer is not what was expected. The body is never shown.
-fn unexpected(http: &Http, response: &HttpResponse, base: &BTreeMap<String, Var>) -> Option<String> {
+fn unexpected(http: &Http, response: &HttpResponse, base: &BTreeMap<String, Var>) -> Option<Unmet> {
     if http.expect.is_empty() {
         let ok = (200..300).contains(&response.status);
-        return (!ok).then(|| format!("status {} is not 2xx", response.status));
+        return (!ok).then(|| Unmet { why: format!("status {} is not 2xx", response.status), unknown: false });
     }
     let json = serde_json::from_str::<Value>(&response.body);
     let not_json = json.is_err();
@@ -228,9 +246,9 @@ fn unexpected(http: &Http, response: &HttpResponse, base: &BTreeMap<String, Var>
     vars.insert("body".into(), Var::Json(Value::String(response.body.clone())));
     vars.insert("json".into(), Var::Json(json.unwrap_or(Value::Null)));
     vars.insert("latency".into(), Var::Duration(crate::api::duration::Duration::from_millis(response.latency_ms)));
-    let why = expect::first_failing(&http.expect, &vars)?;
+    let Unmet { why, unknown } = expect::first_unmet(&http.expect, &vars)?;
     let hint = if not_json && why.contains("json") { "; the body is not JSON" } else { "" };
-    Some(format!("{why} (status {}, {} ms{hint})", response.status, response.latency_ms))
+    Some(Unmet { why: format!("{why} (status {}, {} ms{hint})", response.status, response.latency_ms), unknown })
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::pilot::cutover::{
     Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Selector, Setup, WatchEvent, key_of,
 };
 use crate::publish::{About, Publisher};
+use crate::threads::Threads;
 
 mod carry;
 mod queue;
@@ -51,6 +52,8 @@ pub struct Controller {
     meter: Meter,
     proofs: Proofs,
     setup: Arc<Setup>,
+    /// Where looks think.
+    threads: Threads,
     known: Mutex<Known>,
     /// By namespace: whose turn it is to start a run.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -65,9 +68,10 @@ impl Controller {
         meter: Meter,
         proofs: Proofs,
         setup: Setup,
+        threads: Threads,
     ) -> Self {
         let (setup, known, turns) = (Arc::new(setup), Mutex::default(), Mutex::default());
-        Self { client, identity, publisher, meter, proofs, setup, known, turns }
+        Self { client, identity, publisher, meter, proofs, setup, threads, known, turns }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -239,7 +243,13 @@ async fn look(cx: &Controller, key: &Key) -> Result<Option<Duration>, Failure> {
     let mut look = Look::begin(cx.setup.clone(), key.clone(), seen);
     let mut turn: Option<tokio::sync::OwnedMutexGuard<()>> = None;
     loop {
-        for order in look.next(Timestamp::now()) {
+        let think = move || {
+            let orders = look.next(Timestamp::now());
+            (look, orders)
+        };
+        let orders;
+        (look, orders) = cx.threads.run(&key.namespace, think).await;
+        for order in orders {
             match order {
                 Order::Remember(memo) => cx.known().remember(key, memo),
                 Order::Tell { uid, note } => {

@@ -1,6 +1,7 @@
 //! One task for each run that is not closed: the shell around the run's pilot ([`crate::pilot::run`]). It hears, asks what is
 //! to be done, and carries that out. What takes long runs in child tasks that answer into the mailbox; the driver itself
-//! awaits only API calls of at most 2 s. It decides nothing.
+//! awaits only API calls of at most 2 s, and its pilot, which thinks on the threads of its namespace
+//! ([`crate::threads`]). It decides nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::pilot::run::{End, Ground, Heard, Now, Order, Pace, Pilot, Put, Sink, 
 
 use crate::meter::Meter;
 use crate::publish::{About, Publisher, Receipt, say};
+use crate::threads::Threads;
 use crate::traces::Traces;
 
 mod mailbox;
@@ -48,6 +50,8 @@ pub struct Context {
     pub meter: Meter,
     /// Takes the traces of closed runs.
     pub traces: Traces,
+    /// Where pilots decide.
+    pub threads: Threads,
 }
 
 /// The clocks of this process.
@@ -67,7 +71,6 @@ struct Driver {
     clock: Clock,
     record: Record,
     about: About,
-    pilot: Pilot,
     mailbox: Mailbox,
     post: Post,
     tasks: JoinSet<()>,
@@ -97,8 +100,10 @@ pub async fn drive(cx: Arc<Context>, seen: &CutoverRun, stop: CancellationToken)
     };
     let clock = Clock(Instant::now());
     let about = about(record.run(), namespace);
-    match Pilot::open(record.run(), clock.now(), Pace::of(uid)) {
-        Ok(pilot) => Driver::new(cx, stop, clock, record, about, pilot).run().await,
+    let (run, pace) = (record.run().clone(), Pace::of(uid));
+    let opened = cx.threads.run(namespace, move || Pilot::open(&run, clock.now(), pace).map(Box::new)).await;
+    match opened {
+        Ok(pilot) => Driver::new(cx, stop, clock, record, about, &pilot).run(pilot).await,
         Err(unreadable) => {
             cx.publisher.publish(&about, &unreadable);
             stop.cancelled().await;
@@ -124,48 +129,44 @@ impl Driver {
         clock: Clock,
         record: Record,
         about: About,
-        pilot: Pilot,
+        pilot: &Pilot,
     ) -> Self {
         // Before anything is read: what changes from then on is heard.
         let (post, mailbox) = mailbox::mailbox(cx.observer.feed(&pilot.scope(), pilot.plan()));
-        Self { cx, stop, clock, record, about, pilot, mailbox, post, tasks: JoinSet::new(), reads: HashMap::new() }
+        Self { cx, stop, clock, record, about, mailbox, post, tasks: JoinSet::new(), reads: HashMap::new() }
     }
 
-    async fn run(mut self) -> End {
+    async fn run(mut self, mut pilot: Box<Pilot>) -> End {
         let mut stopping = false;
+        let mut heard = vec![];
         loop {
-            let now = self.clock.now();
-            for heard in self.mailbox.take() {
-                self.take_off(&heard);
-                self.pilot.hear(heard, now);
-            }
-            let next = self.pilot.next(self.clock.now());
-            next.orders.into_iter().for_each(|order| self.carry_out(order));
+            let letters = self.mailbox.take();
+            letters.iter().for_each(|letter| self.take_off(letter));
+            let (clock, now, mail) = (self.clock, self.clock.now(), std::mem::take(&mut heard));
+            let think = move || {
+                mail.into_iter().chain(letters).for_each(|heard| pilot.hear(heard, now));
+                let next = pilot.next(clock.now());
+                (pilot, next)
+            };
+            let next;
+            (pilot, next) = self.cx.threads.run(&self.about.namespace, think).await;
+            next.orders.into_iter().for_each(|order| self.carry_out(&pilot, order));
             match next.then {
                 Then::Put { journal, within } => {
                     let put = self.record.put(*journal, within).await;
                     self.count(&put);
-                    self.hear(Heard::Put(put));
+                    heard.push(Heard::Put(put));
                 }
-                Then::Reread => {
-                    let read = self.record.read().await;
-                    self.hear(Heard::Read(read));
-                }
-                Then::Authorise => {
-                    let read = self.record.look().await;
-                    self.hear(Heard::Authority(read));
-                }
-                Then::Release => {
-                    let done = self.record.release().await.is_ok();
-                    self.hear(Heard::Released(done));
-                }
+                Then::Reread => heard.push(Heard::Read(self.record.read().await)),
+                Then::Authorise => heard.push(Heard::Authority(self.record.look().await)),
+                Then::Release => heard.push(Heard::Released(self.record.release().await.is_ok())),
                 Then::End(end) => return end,
                 Then::Sleep(alarm) => {
                     tokio::select! {
                         biased;
                         () = self.stop.cancelled(), if !stopping => {
                             stopping = true;
-                            self.hear(Heard::Stopping);
+                            heard.push(Heard::Stopping);
                         }
                         () = self.mailbox.wait() => {}
                         Some(_) = self.tasks.join_next() => {}
@@ -176,20 +177,16 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, heard: Heard) {
-        self.pilot.hear(heard, self.clock.now());
-    }
-
-    fn carry_out(&mut self, order: Order) {
+    fn carry_out(&mut self, pilot: &Pilot, order: Order) {
         match order {
             Order::Act(effect, ground) => {
                 if ground == Ground::Switch {
                     tracing::info!(effect = %effect.get().key(), "restoring by the claim of the switch");
                 }
-                self.act(effect);
+                self.act(pilot.scope(), effect);
             }
-            Order::Read(key, read) => self.read(key, read),
-            Order::Refresh { key, jobs } => self.refresh(key, jobs),
+            Order::Read(key, read) => self.read(pilot.scope(), key, read),
+            Order::Refresh { key, jobs } => self.refresh(pilot, key, jobs),
             Order::Drop(key) => {
                 if let Some(task) = self.reads.remove(&key) {
                     task.abort();

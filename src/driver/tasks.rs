@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tracing::Instrument;
 
 use super::Driver;
-use crate::effect::{Claimed, Effect, Outcome, Read, ReadKey};
+use crate::effect::{Claimed, Effect, Outcome, Read, ReadKey, RunScope};
 use crate::meter::labels;
-use crate::pilot::run::{Heard, panic_text};
+use crate::pilot::run::{Heard, Pilot, panic_text};
 use crate::world::{HttpAnswer, HttpError, Sighting};
 
 /// Pause before a refresh that was asked for is tried again.
@@ -20,9 +20,9 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// Carries out a claimed effect.
-    pub(super) fn act(&mut self, effect: Claimed<Effect>) {
+    pub(super) fn act(&mut self, scope: RunScope, effect: Claimed<Effect>) {
         let key = effect.get().key();
-        let (cx, scope, post) = (self.cx.clone(), self.pilot.scope(), self.post.letters.clone());
+        let (cx, post) = (self.cx.clone(), self.post.letters.clone());
         self.tasks.spawn(
             async move {
                 let outcome = match AssertUnwindSafe(cx.actor.act(&scope, &effect)).catch_unwind().await {
@@ -45,8 +45,8 @@ impl Driver {
     }
 
     /// Reads.
-    pub(super) fn read(&mut self, key: ReadKey, read: Read) {
-        let (cx, scope, post) = (self.cx.clone(), self.pilot.scope(), self.post.letters.clone());
+    pub(super) fn read(&mut self, scope: RunScope, key: ReadKey, read: Read) {
+        let (cx, post) = (self.cx.clone(), self.post.letters.clone());
         let of = key.clone();
         let task = async move {
             let heard = match AssertUnwindSafe(cx.observer.read(&scope, &read)).catch_unwind().await {
@@ -65,9 +65,9 @@ impl Driver {
     }
 
     /// Reads everything live. One with a key is repeated until it is complete.
-    pub(super) fn refresh(&mut self, key: Option<ReadKey>, jobs: Vec<String>) {
-        let (cx, scope, post) = (self.cx.clone(), self.pilot.scope(), self.post.letters.clone());
-        let (of, plan) = (key.clone(), self.pilot.plan().clone());
+    pub(super) fn refresh(&mut self, pilot: &Pilot, key: Option<ReadKey>, jobs: Vec<String>) {
+        let (cx, scope, post) = (self.cx.clone(), pilot.scope(), self.post.letters.clone());
+        let (of, plan) = (key.clone(), pilot.plan().clone());
         let task = async move {
             loop {
                 let began = Timestamp::now();

@@ -60,15 +60,17 @@ impl TrialRule for ProbeTrigger {
     ) -> Option<String> {
         let due = trial.due;
         let (verdict, saw) = match answer {
-            Ok(answers) => match (unread(answers), http::judge(cx, &self.http, answers)) {
+            Ok(answers) => match (unread(answers), http::judge_or_not(cx, &self.http, answers)) {
                 (Some(why), _) => (no_data::verdict(trigger), why),
-                (None, Verdict::Pass { .. }) => (TrialVerdict::Good, "ok".to_owned()),
-                (None, Verdict::Fail { message, .. } | Verdict::Refused { message, .. }) => {
+                (None, Ok(Verdict::Pass { .. })) => (TrialVerdict::Good, "ok".to_owned()),
+                (None, Ok(Verdict::Fail { message, .. } | Verdict::Refused { message, .. })) => {
                     (TrialVerdict::Bad, message)
                 }
-                (None, Verdict::Unknown { message } | Verdict::NotMade { message }) => {
-                    (no_data::verdict(trigger), message)
-                }
+                (
+                    None,
+                    Ok(Verdict::Unknown { message } | Verdict::NotMade { message })
+                    | Err(http::Unjudged { why: message, .. }),
+                ) => (no_data::verdict(trigger), message),
             },
             // That nobody is there is what a probe is there to find.
             Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
@@ -117,6 +119,7 @@ mod tests {
         let failed = |e| vec![HttpAnswer { from: "service/web".into(), result: Err(e) }];
         match c {
             'g' => vec![answer(200, "")],
+            'x' => vec![answer(200, &"a".repeat(65_536))],
             'b' => vec![answer(503, "")],
             'r' => failed(HttpError::NotSent("connection refused".into())),
             'u' => failed(HttpError::Unread("Secret tokens cannot be read: no answer".into())),
@@ -163,6 +166,16 @@ mod tests {
         let mut holds_nothing = probe(&[]);
         holds_nothing.no_data = Some(crate::api::trigger::NoData::Rollback);
         assert_eq!(play(&holds_nothing, "uuu").map(|f| f.0), Some(3), "unless the manifest says so");
+    }
+
+    #[test]
+    fn an_answer_that_takes_too_long_to_judge_is_no_failure() {
+        let mut t = probe(&[("failing", json!(1))]);
+        if let Ok(Watched::Probe(p)) = t.watches.one_mut() {
+            p.http.expect = vec!["!body.matches('(?:a{1,98}){1,98}x')".into(), "status == 200".into()];
+        }
+        assert_eq!(play(&t, "xgxx"), None);
+        assert_eq!(play(&t, "xgxb").map(|f| f.0), Some(4));
     }
 
     #[test]

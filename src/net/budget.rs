@@ -14,6 +14,8 @@ use crate::world::HttpError;
 const CONNECTIONS: (usize, usize) = (64, 512);
 /// KiB of answers beyond the first 64 of each: of one namespace, and of all.
 const KIBIBYTES: (usize, usize) = (8 * 1024, 32 * 1024);
+/// Logs that are read at a time: of one namespace, and of all. Each is a connection to the API server, and large.
+const LOGS: (usize, usize) = (8, 48);
 /// Descriptors kept for a restore and its claims.
 const RESTORE: usize = 64;
 /// Descriptors kept for the health server, watches, logs and files.
@@ -30,7 +32,7 @@ struct Purse {
 }
 
 /// What was taken; given back when dropped.
-pub(super) struct Taken {
+pub(crate) struct Taken {
     _of: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
@@ -64,6 +66,7 @@ impl Purse {
 pub(super) struct Budget {
     connections: Purse,
     kibibytes: Purse,
+    logs: Purse,
 }
 
 impl Default for Budget {
@@ -76,7 +79,11 @@ impl Budget {
     fn of(descriptors: usize) -> Self {
         let (each, all) = CONNECTIONS;
         let left = descriptors.saturating_sub(RESTORE + OWN).clamp(8, all);
-        Self { connections: Purse::new(each, left), kibibytes: Purse::new(KIBIBYTES.0, KIBIBYTES.1) }
+        Self {
+            connections: Purse::new(each, left),
+            kibibytes: Purse::new(KIBIBYTES.0, KIBIBYTES.1),
+            logs: Purse::new(LOGS.0, LOGS.1),
+        }
     }
 
     /// Before a connection is made.
@@ -100,6 +107,11 @@ impl Budget {
         taken.ok_or_else(|| {
             HttpError::Lost("there was no room for the answer: too many long ones are read at once".into())
         })
+    }
+
+    /// Before a log is read. Waits; whoever reads bounds the whole.
+    pub(super) async fn log(&self, namespace: &str) -> Option<Taken> {
+        self.logs.take(namespace, 1).await
     }
 }
 
@@ -172,6 +184,19 @@ mod tests {
         assert!(quiet.is_ok());
         held.pop();
         assert!(budget.room("loud", mib, soon()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logs_of_one_namespace_leave_room_for_those_of_others() {
+        let budget = Budget::of(1024);
+        let mut held = vec![];
+        for _ in 0..LOGS.0 {
+            held.push(budget.log("loud").await);
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(1), budget.log("loud")).await.is_err());
+        assert!(budget.log("quiet").await.is_some());
+        held.pop();
+        assert!(budget.log("loud").await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

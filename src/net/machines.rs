@@ -126,7 +126,11 @@ mod tests {
     use super::*;
 
     fn net() -> Net {
-        Net::new(AddressRules { deny: vec!["10.0.0.1/32".parse().expect("a net")], ..AddressRules::default() }, None)
+        Net::new(
+            AddressRules { deny: vec!["10.0.0.1/32".parse().expect("a net")], ..AddressRules::default() },
+            None,
+            crate::threads::Threads::start().expect("threads"),
+        )
     }
 
     async fn soon(net: &Net, origin: Origin) -> Result<Arc<AddressRules>, HttpError> {

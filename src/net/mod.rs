@@ -30,6 +30,8 @@ mod x509;
 pub(crate) use address::AddressRules;
 pub(crate) use machines::Machines;
 
+use crate::threads::Threads;
+
 /// Sends requests under the address rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Net {
@@ -42,6 +44,7 @@ struct Inner {
     roots: wire::Roots,
     endpoints: endpoints::Endpoints,
     budget: budget::Budget,
+    threads: Threads,
 }
 
 /// For whom something is asked.
@@ -60,11 +63,12 @@ pub(crate) struct Asker<'a> {
 impl Net {
     /// Under these rules, which are closed until [`Net::forbid`] has told of all machines; names are resolved by the system's name servers, or by `dns`. Never fails: what is missing
     /// (name servers, root certificates) fails the requests that need it.
-    pub fn new(rules: AddressRules, dns: Option<SocketAddr>) -> Self {
-        Self::with_roots(rules, dns, wire::Roots::default())
+    /// Answers and authorities are read on `threads`.
+    pub fn new(rules: AddressRules, dns: Option<SocketAddr>, threads: Threads) -> Self {
+        Self::with_roots(rules, dns, threads, wire::Roots::default())
     }
 
-    fn with_roots(rules: AddressRules, dns: Option<SocketAddr>, roots: wire::Roots) -> Self {
+    fn with_roots(rules: AddressRules, dns: Option<SocketAddr>, threads: Threads, roots: wire::Roots) -> Self {
         Self {
             inner: Arc::new(Inner {
                 known: Sender::new(machines::Known::new(rules)),
@@ -72,17 +76,14 @@ impl Net {
                 roots,
                 endpoints: endpoints::Endpoints::default(),
                 budget: budget::Budget::default(),
+                threads,
             }),
         }
     }
 
-    /// With all machines known: there are none.
-    #[cfg(test)]
-    fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
-        let net = Self::with_roots(rules, None, roots);
-        net.forbid(Machines::Nodes, []);
-        net.forbid(Machines::ApiServer, []);
-        net
+    /// Before a log is read for a namespace: waits for room among those of all.
+    pub(crate) async fn room_for_log(&self, namespace: &str) -> Option<budget::Taken> {
+        self.inner.budget.log(namespace).await
     }
 }
 

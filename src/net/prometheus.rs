@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
-use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -89,8 +88,8 @@ impl Net {
         deadline: Instant,
     ) -> Result<QueryAnswer, HttpError> {
         let shown = match query.access {
-            Access::Cutover(options) => of_cutover(asker.account, asker.namespace, options).await,
-            Access::Operator(source) => of_operator(source, asker.namespace).await,
+            Access::Cutover(options) => self.of_cutover(asker, options).await,
+            Access::Operator(source) => self.of_operator(source, asker.namespace).await,
         };
         let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -140,7 +139,60 @@ impl Net {
             self.forget(asker, service);
         }
         let answer = answer?;
-        Ok(judge(answer.status, &answer.body))
+        let read = move || judge(answer.status, &answer.body);
+        Ok(self.inner.threads.run(asker.namespace, read).await)
+    }
+
+    async fn of_cutover(&self, asker: &Asker<'_>, options: &Prometheus) -> Result<Shown, String> {
+        let ca = options.ca_from.as_ref().and_then(|from| match (&from.config_map, &from.secret) {
+            (Some(key), _) => Some((keys::Source::ConfigMap(key.name.clone()), key)),
+            (None, Some(key)) => Some((keys::Source::Secret(key.name.clone()), key)),
+            (None, None) => None,
+        });
+        let from_headers = options.headers_from.iter().map(|h| keys::Source::Secret(h.secret.name.clone()));
+        let wanted = from_headers.chain(ca.iter().map(|(source, _)| source.clone()));
+        let read = keys::read_all(asker.account, asker.namespace, wanted).await;
+        let mut headers = HeaderMap::new();
+        for header in &options.headers_from {
+            let (name, value) = request::secret_header(header, &read)?;
+            headers.append(name, value);
+        }
+        tenant(&mut headers, options.tenant.as_deref())?;
+        let roots = match ca {
+            Some((source, key)) => {
+                let pem = request::value(&read, &source, key)?;
+                let roots = self.authorities(asker.namespace, pem).await;
+                Some(roots.map_err(|why| format!("key {} of {source}: {why}", key.key))?)
+            }
+            None => None,
+        };
+        Ok(Shown { headers, roots })
+    }
+
+    async fn of_operator(&self, source: &Source, namespace: &str) -> Result<Shown, String> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = source.bearer_token().await? {
+            headers.insert(AUTHORIZATION, token);
+        }
+        tenant(&mut headers, source.tenant.as_deref())?;
+        if let Some(Enforce::Header(name)) = &source.enforce {
+            let value =
+                HeaderValue::from_str(namespace).map_err(|_| "the namespace cannot be sent as a header".to_owned())?;
+            headers.insert(name.clone(), value);
+        }
+        let roots = match source.authorities().await? {
+            Some((file, pem)) => {
+                let roots = self.authorities(namespace, pem.into()).await;
+                Some(roots.map_err(|why| format!("caFile {file}: {why}"))?)
+            }
+            None => None,
+        };
+        Ok(Shown { headers, roots })
+    }
+
+    /// A bundle may be large, and is read for each query.
+    async fn authorities(&self, namespace: &str, pem: Bytes) -> Result<Roots, String> {
+        self.inner.threads.run(namespace, move || Roots::from_pem(&pem)).await
     }
 }
 
@@ -149,49 +201,6 @@ struct Shown {
     headers: HeaderMap,
     /// Instead of the operator's own.
     roots: Option<Roots>,
-}
-
-async fn of_cutover(account: &Client, namespace: &str, options: &Prometheus) -> Result<Shown, String> {
-    let ca = options.ca_from.as_ref().and_then(|from| match (&from.config_map, &from.secret) {
-        (Some(key), _) => Some((keys::Source::ConfigMap(key.name.clone()), key)),
-        (None, Some(key)) => Some((keys::Source::Secret(key.name.clone()), key)),
-        (None, None) => None,
-    });
-    let from_headers = options.headers_from.iter().map(|h| keys::Source::Secret(h.secret.name.clone()));
-    let wanted = from_headers.chain(ca.iter().map(|(source, _)| source.clone()));
-    let read = keys::read_all(account, namespace, wanted).await;
-    let mut headers = HeaderMap::new();
-    for header in &options.headers_from {
-        let (name, value) = request::secret_header(header, &read)?;
-        headers.append(name, value);
-    }
-    tenant(&mut headers, options.tenant.as_deref())?;
-    let roots = match ca {
-        Some((source, key)) => {
-            let pem = request::value(&read, &source, key)?;
-            Some(Roots::from_pem(&pem).map_err(|why| format!("key {} of {source}: {why}", key.key))?)
-        }
-        None => None,
-    };
-    Ok(Shown { headers, roots })
-}
-
-async fn of_operator(source: &Source, namespace: &str) -> Result<Shown, String> {
-    let mut headers = HeaderMap::new();
-    if let Some(token) = source.bearer_token().await? {
-        headers.insert(AUTHORIZATION, token);
-    }
-    tenant(&mut headers, source.tenant.as_deref())?;
-    if let Some(Enforce::Header(name)) = &source.enforce {
-        let value =
-            HeaderValue::from_str(namespace).map_err(|_| "the namespace cannot be sent as a header".to_owned())?;
-        headers.insert(name.clone(), value);
-    }
-    let roots = match source.authorities().await? {
-        Some((file, pem)) => Some(Roots::from_pem(&pem).map_err(|why| format!("caFile {file}: {why}"))?),
-        None => None,
-    };
-    Ok(Shown { headers, roots })
 }
 
 fn tenant(headers: &mut HeaderMap, tenant: Option<&str>) -> Result<(), String> {

@@ -16,6 +16,16 @@ use crate::world::{HttpError, HttpResponse};
 
 mod metrics;
 
+impl Net {
+    /// With all machines known: there are none.
+    pub(in crate::net) fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
+        let net = Self::with_roots(rules, None, Threads::start().expect("threads"), roots);
+        net.forbid(Machines::Nodes, []);
+        net.forbid(Machines::ApiServer, []);
+        net
+    }
+}
+
 /// What a server does with a connection once it has read a whole request.
 #[derive(Clone)]
 enum Then {

@@ -114,10 +114,10 @@ impl Tries<'_> {
                     answer => answer.map(drop).map_err(refusal),
                 }
             }
-            DryRun::Look(of) => match resource::read(&self.account, self.namespace, of).await {
-                ResourceAnswer::Found(_) | ResourceAnswer::NotFound => Ok(()),
-                ResourceAnswer::Forbidden { why, .. } => Err(Refusal { why, forbidden: true, transient: false }),
-                ResourceAnswer::Unread(why) => Err(Refusal::transient(why)),
+            DryRun::Look(of) => match resource::ask(&self.account, self.namespace, of).await {
+                Ok(_) | Err(ResourceAnswer::Found(_) | ResourceAnswer::NotFound) => Ok(()),
+                Err(ResourceAnswer::Forbidden { why, .. }) => Err(Refusal { why, forbidden: true, transient: false }),
+                Err(ResourceAnswer::Unread(why)) => Err(Refusal::transient(why)),
             },
         }
     }

@@ -1,9 +1,11 @@
-//! Answers [`Read::Logs`](crate::effect::Read::Logs): counts lines as they come, and keeps none.
+//! Answers [`Read::Logs`](crate::effect::Read::Logs): counts lines as they come, and keeps none. They are matched on the threads
+//! of the namespace.
 //!
 //! A node keeps a bounded part of what a container wrote, and the API serves less: the file being written, and that of
 //! the instance before. So a count is whole only where the file begins before the time that is asked about; anything else
 //! is told as a problem.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::io::AsyncReadExt;
@@ -19,9 +21,11 @@ use kube::{Api, Client, ResourceExt};
 use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::effect::{LogsOf, PodsOf};
 use crate::endpoints::check::MOST_PODS;
+use crate::net::Net;
 use crate::net::call::answered;
 use crate::net::keys::brief;
 use crate::plan::pattern::{Pattern, Search};
+use crate::threads::Threads;
 use crate::world::LogsAnswer;
 
 /// For everything together; as long again for every 500 pods.
@@ -32,13 +36,16 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const MAX_LINE: usize = 16 * 1024;
 /// Enough for the time at the beginning of a line.
 const HEAD: i64 = 64;
+/// Read and matched at a time.
+const PART: usize = 64 * 1024;
 /// Logs read at a time.
 const AT_ONCE: usize = 16;
 
-pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
+pub(super) async fn read(net: &Net, threads: &Threads, client: &Client, namespace: &str, of: &LogsOf) -> LogsAnswer {
     let problem = |why: String| LogsAnswer { problem: Some(why), ..LogsAnswer::default() };
-    let pattern = match Pattern::new(&of.matches) {
-        Ok(pattern) => pattern,
+    let matches = of.matches.clone();
+    let pattern = match threads.run(namespace, move || Pattern::new(&matches)).await {
+        Ok(pattern) => Arc::new(pattern),
         Err(why) => return problem(format!("logs.matches: {why}")),
     };
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
@@ -51,10 +58,11 @@ pub(super) async fn read(client: &Client, namespace: &str, of: &LogsOf) -> LogsA
         Err(why) => return problem(why),
     };
     let mut answer = LogsAnswer { pods: u32::try_from(list.len()).unwrap_or(u32::MAX), ..LogsAnswer::default() };
-    let (api, matches) = (&pods, &pattern);
+    let reader = Reader { net, threads, namespace, pods: &pods };
+    let (reader, matches) = (&reader, &pattern);
     let counts = stream::iter(list).map(async |pod| {
         let mut found = LogsAnswer::default();
-        if let Err(why) = of_pod(api, &pod, of, matches, &mut found).await {
+        if let Err(why) = reader.of_pod(&pod, of, matches, &mut found).await {
             found.problem = Some(format!("the log of pod {}: {why}", pod.name_any()));
         }
         found
@@ -160,89 +168,111 @@ fn instances(status: &ContainerStatus, since: Timestamp) -> Result<Vec<Instance>
     Ok(known.into_iter().filter(|i| i.ended.is_none_or(|at| at >= since)).collect())
 }
 
-async fn of_pod(
-    pods: &Api<Pod>,
-    pod: &Pod,
-    of: &LogsOf,
-    pattern: &Pattern,
-    found: &mut LogsAnswer,
-) -> Result<(), String> {
-    let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
-    let container = match &of.container {
-        Some(name) if spec.containers.iter().all(|c| &c.name != name) => {
-            return Err(format!("it has no container {name}"));
-        }
-        Some(name) => name.clone(),
-        None => spec.containers.first().map(|c| c.name.clone()).unwrap_or_default(),
-    };
-    let status = pod.status.as_ref();
-    let statuses = status.and_then(|s| s.container_statuses.as_ref());
-    let Some(status) = statuses.and_then(|all| all.iter().find(|s| s.name == container)) else {
-        // A pod that has not begun has written nothing; one that is over without a word may have.
-        return match status.and_then(|s| s.phase.as_deref()) {
-            None | Some("Pending") => Ok(()),
-            Some(phase) => Err(format!("nothing is known of its containers ({phase})")),
-        };
-    };
-    let name = pod.name_any();
-    let mut gone = None;
-    let all = instances(status, of.since).unwrap_or_else(|why| {
-        gone = Some(why);
-        vec![Instance { previous: false, started: None, ended: None }]
-    });
-    for one in all {
-        let params = LogParams {
-            container: Some(container.clone()),
-            previous: one.previous,
-            timestamps: true,
-            ..LogParams::default()
-        };
-        if one.started.is_none_or(|at| at < of.since) {
-            let head = LogParams { limit_bytes: Some(HEAD), ..params.clone() };
-            let mut first = Lines::new(None, of.since);
-            stream_into(pods, &name, &head, &mut first).await?;
-            first.end();
-            if let Some(at) = first.first
-                && at > of.since
-                && gone.is_none()
-            {
-                gone = Some(format!("it begins at {at:.0}, later than what is asked about ({:.0})", of.since));
-            }
-        }
-        let limit = i64::try_from(MAX_BYTES).unwrap_or(i64::MAX);
-        let params = LogParams { since_time: Some(of.since), limit_bytes: Some(limit), ..params };
-        let mut lines = Lines::new(Some(pattern), of.since);
-        let read = stream_into(pods, &name, &params, &mut lines).await;
-        let whole = lines.bytes < MAX_BYTES;
-        lines.end();
-        found.lines += lines.matched;
-        read?;
-        if let Some(why) = lines.refused {
-            return Err(why);
-        }
-        if !whole {
-            return Err(format!("more than {} MiB since {:.0}", MAX_BYTES >> 20, of.since));
-        }
-    }
-    gone.map_or(Ok(()), Err)
+/// Reads logs of pods.
+struct Reader<'a> {
+    net: &'a Net,
+    threads: &'a Threads,
+    namespace: &'a str,
+    pods: &'a Api<Pod>,
 }
 
-async fn stream_into(pods: &Api<Pod>, pod: &str, params: &LogParams, lines: &mut Lines<'_>) -> Result<(), String> {
-    let stream = pods.log_stream(pod, params).await.map_err(|e| brief(&e.to_string()))?;
-    let mut stream = std::pin::pin!(stream);
-    let mut buffer = vec![0u8; 16 * 1024];
-    loop {
-        match stream.read(&mut buffer).await {
-            Ok(0) => return Ok(()),
-            Ok(n) => lines.push(buffer.get(..n).unwrap_or_default()),
-            Err(error) => return Err(brief(&error.to_string())),
+impl Reader<'_> {
+    async fn of_pod(
+        &self,
+        pod: &Pod,
+        of: &LogsOf,
+        pattern: &Arc<Pattern>,
+        found: &mut LogsAnswer,
+    ) -> Result<(), String> {
+        let spec = pod.spec.as_ref().ok_or("the pod has no spec")?;
+        let container = match &of.container {
+            Some(name) if spec.containers.iter().all(|c| &c.name != name) => {
+                return Err(format!("it has no container {name}"));
+            }
+            Some(name) => name.clone(),
+            None => spec.containers.first().map(|c| c.name.clone()).unwrap_or_default(),
+        };
+        let status = pod.status.as_ref();
+        let statuses = status.and_then(|s| s.container_statuses.as_ref());
+        let Some(status) = statuses.and_then(|all| all.iter().find(|s| s.name == container)) else {
+            // A pod that has not begun has written nothing; one that is over without a word may have.
+            return match status.and_then(|s| s.phase.as_deref()) {
+                None | Some("Pending") => Ok(()),
+                Some(phase) => Err(format!("nothing is known of its containers ({phase})")),
+            };
+        };
+        let name = pod.name_any();
+        let mut gone = None;
+        let all = instances(status, of.since).unwrap_or_else(|why| {
+            gone = Some(why);
+            vec![Instance { previous: false, started: None, ended: None }]
+        });
+        for one in all {
+            let params = LogParams {
+                container: Some(container.clone()),
+                previous: one.previous,
+                timestamps: true,
+                ..LogParams::default()
+            };
+            if one.started.is_none_or(|at| at < of.since) {
+                let head = LogParams { limit_bytes: Some(HEAD), ..params.clone() };
+                let (first, read) = self.lines(&name, &head, Lines::new(None, of.since)).await;
+                read?;
+                if let Some(at) = first.first
+                    && at > of.since
+                    && gone.is_none()
+                {
+                    gone = Some(format!("it begins at {at:.0}, later than what is asked about ({:.0})", of.since));
+                }
+            }
+            let limit = i64::try_from(MAX_BYTES).unwrap_or(i64::MAX);
+            let params = LogParams { since_time: Some(of.since), limit_bytes: Some(limit), ..params };
+            let (lines, read) = self.lines(&name, &params, Lines::new(Some(pattern.clone()), of.since)).await;
+            let whole = lines.bytes < MAX_BYTES;
+            found.lines += lines.matched;
+            read?;
+            if let Some(why) = lines.refused {
+                return Err(why);
+            }
+            if !whole {
+                return Err(format!("more than {} MiB since {:.0}", MAX_BYTES >> 20, of.since));
+            }
+        }
+        gone.map_or(Ok(()), Err)
+    }
+
+    /// The lines of a log, to its end or as far as it could be read.
+    async fn lines(&self, pod: &str, params: &LogParams, mut lines: Lines) -> (Lines, Result<(), String>) {
+        let _room = self.net.room_for_log(self.namespace).await;
+        let stream = match self.pods.log_stream(pod, params).await {
+            Ok(stream) => stream,
+            Err(error) => return (lines, Err(brief(&error.to_string()))),
+        };
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            let mut part = vec![0u8; PART];
+            let read = stream.read(&mut part).await;
+            part.truncate(*read.as_ref().unwrap_or(&0));
+            let add = move || {
+                match part.as_slice() {
+                    [] => lines.end(),
+                    part => lines.push(part),
+                }
+                lines
+            };
+            lines = self.threads.run(self.namespace, add).await;
+            match read {
+                Ok(0) => return (lines, Ok(())),
+                Ok(_) => {}
+                Err(error) => return (lines, Err(brief(&error.to_string()))),
+            }
         }
     }
 }
 
 /// Lines, each with its time in front, that come in pieces.
-struct Lines<'r> {
-    search: Option<Search<'r>>,
+struct Lines {
+    search: Option<Search<Arc<Pattern>>>,
     since: Timestamp,
     line: Vec<u8>,
     bytes: usize,
@@ -252,9 +282,9 @@ struct Lines<'r> {
     refused: Option<String>,
 }
 
-impl<'r> Lines<'r> {
-    fn new(pattern: Option<&'r Pattern>, since: Timestamp) -> Self {
-        let search = pattern.map(Pattern::search);
+impl Lines {
+    fn new(pattern: Option<Arc<Pattern>>, since: Timestamp) -> Self {
+        let search = pattern.map(Pattern::search_shared);
         Self { search, since, line: vec![], bytes: 0, first: None, matched: 0, refused: None }
     }
 
@@ -300,14 +330,14 @@ mod tests {
     fn lines_are_counted_from_the_time_on_however_they_are_cut() {
         let log = "2026-01-01T00:00:01.5Z ERROR early\n2026-01-01T00:00:02.5Z ERROR a\n\
                    2026-01-01T00:00:02.6Z fine\n2026-01-01T00:00:03Z ERROR\n";
-        let pattern = Pattern::new("^ERROR").expect("a pattern");
+        let pattern = Arc::new(Pattern::new("^ERROR").expect("a pattern"));
         for size in [1, 7, 40, 1000] {
-            let mut lines = Lines::new(Some(&pattern), at("2026-01-01T00:00:02Z"));
+            let mut lines = Lines::new(Some(pattern.clone()), at("2026-01-01T00:00:02Z"));
             log.as_bytes().chunks(size).for_each(|part| lines.push(part));
             lines.end();
             assert_eq!((lines.matched, lines.first), (2, Some(at("2026-01-01T00:00:01.5Z"))), "{size}");
         }
-        let mut long = Lines::new(Some(&pattern), Timestamp::MIN);
+        let mut long = Lines::new(Some(pattern.clone()), Timestamp::MIN);
         long.push(b"2026-01-01T00:00:01Z ERROR ");
         long.push(&vec![b'x'; 5 * MAX_LINE]);
         assert!(long.line.len() <= MAX_LINE);

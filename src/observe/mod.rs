@@ -37,6 +37,7 @@ use crate::net::sources::Sources;
 use crate::net::watches::Watches;
 use crate::net::{Asker, Net};
 use crate::plan::Plan;
+use crate::threads::Threads;
 pub use crate::world::convert;
 use crate::world::{QueryAnswer, Reading, Sighting};
 
@@ -77,12 +78,20 @@ pub(crate) struct Observer {
     spaces: space::Spaces,
     ours: ours::Ours,
     proofs: proof::Proofs,
+    threads: Threads,
 }
 
 impl Observer {
     /// Reads with `client`, and as a Cutover's ServiceAccount through `identity`. `sources`: those of metrics that the
-    /// operator's configuration offers; `watches`: where all are known.
-    pub(crate) fn new(client: kube::Client, identity: Identity, net: Net, sources: Sources, watches: Watches) -> Self {
+    /// operator's configuration offers; `watches`: where all are known; `threads`: where what was read is worked through.
+    pub(crate) fn new(
+        client: kube::Client,
+        identity: Identity,
+        net: Net,
+        sources: Sources,
+        watches: Watches,
+        threads: Threads,
+    ) -> Self {
         Self {
             client,
             identity,
@@ -95,6 +104,7 @@ impl Observer {
             spaces: space::Spaces::default(),
             ours: ours::Ours::default(),
             proofs: proof::Proofs::default(),
+            threads,
         }
     }
 
@@ -153,13 +163,17 @@ impl Observer {
             Read::JobResult { job, uid, log } => {
                 Reading::Job(job_result::read(&self.client, &scope.namespace, job, uid, *log).await)
             }
-            Read::Resource(of) => Reading::Resource(resource::read(&self.account(scope), &scope.namespace, of).await),
+            Read::Resource(of) => {
+                Reading::Resource(resource::read(&self.threads, &self.account(scope), &scope.namespace, of).await)
+            }
             Read::Tls(of) => {
                 let account = self.account(scope);
                 Reading::Tls(self.net.certificate(&self.asker(scope, &account), of).await)
             }
             Read::Usage(of) => Reading::Usage(usage::read(&self.client, &scope.namespace, of).await),
-            Read::Logs(of) => Reading::Logs(logs::read(&self.client, &scope.namespace, of).await),
+            Read::Logs(of) => {
+                Reading::Logs(logs::read(&self.net, &self.threads, &self.client, &scope.namespace, of).await)
+            }
             Read::DryRun(runs) => Reading::DryRun(dry_run::all(self, scope, runs).await),
             Read::CronJob(name) => Reading::CronJob(changed::cron_job(&self.client, &scope.namespace, name).await),
             Read::Revisions(name) => Reading::Revisions(changed::revisions(&self.client, &scope.namespace, name).await),

@@ -22,7 +22,9 @@ use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
 use crate::pilot::cutover::Setup;
 use crate::publish::Publisher;
+use crate::threads::Threads;
 
+mod apart;
 mod cluster;
 mod config;
 mod connections;
@@ -34,6 +36,7 @@ pub(crate) mod preflight;
 mod telemetry;
 mod traffic;
 
+use apart::Pulse;
 use config::Config;
 use health::Health;
 
@@ -102,8 +105,8 @@ fn threads() -> usize {
 
 async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let listener = tokio::net::TcpListener::bind(flags.listen)
-        .await
+    let listener = std::net::TcpListener::bind(flags.listen)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("--listen {}: cannot be listened on", flags.listen))?;
     tracing::info!(listen = ?listener.local_addr(), "health and metrics are served");
     let meter = Meter::new().context("metrics")?;
@@ -118,9 +121,11 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         deny: cluster::own_addresses(&endpoint),
         ..AddressRules::default()
     };
-    let net = Net::new(rules, flags.dns);
+    let threads = Threads::start().context("threads for what tenants compute")?;
+    let net = Net::new(rules, flags.dns, threads.clone());
+    let watches = meter.watches().clone();
     let observer =
-        Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, meter.watches().clone());
+        Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, watches, threads.clone());
     let health = Arc::new(Health::new(meter.watches().clone()));
     let (shared, ended, of) = (observer.clone(), stop.clone(), flags.namespaces.clone());
     tokio::spawn(async move {
@@ -131,7 +136,10 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     });
     tokio::spawn(cluster::keep_forbidden(client.clone(), net.clone(), observer.clone(), stop.clone()));
     // Before anything else is asked: the cluster may be away for a while.
-    let server = tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
+    let _serving = {
+        let (health, meter, stop) = (health.clone(), meter.clone(), stop.clone());
+        apart::begin("health", move || http::serve(listener, health, meter, stop))?
+    };
     let operator = tokio::select! {
         name = operator_name(&client) => name,
         signal = signalled() => {
@@ -140,7 +148,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         }
     };
     let publisher = Publisher::start(client.clone(), meter.clone(), instance());
-    let election = Election::prepare(&flags.lease, &client, &health, &meter);
+    let election = Election::prepare(&flags.lease, &health, &meter);
     // What writes claims and Cutovers asks the Lease each time. What only reads does not, nor do Events: they tell what
     // has happened, and change nothing.
     let writer = election.leadership.guard(client.clone());
@@ -152,9 +160,10 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         publisher: publisher.clone(),
         meter: meter.clone(),
         traces,
+        threads: threads.clone(),
     });
     let setup = Setup { operator: operator.clone(), offered: config.offered };
-    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), proofs, setup));
+    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), proofs, setup, threads));
     let mut checks = preflight::Preflight::new(
         client.clone(),
         &operator,
@@ -176,7 +185,12 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
 
     let mut work = tokio::spawn(async move { tokio::try_join!(manage, control).map(drop) });
     let give_back = CancellationToken::new();
-    let mut keeping = tokio::spawn(election.keep(give_back.clone()));
+    let pulse = Pulse::default();
+    tokio::spawn(pulse.clone().beat());
+    let mut keeping = {
+        let end = give_back.clone();
+        apart::begin("lease", move || election.keep(pulse, end))?
+    };
     tokio::select! {
         signal = signalled() => {
             tracing::info!(signal = signal?, "stopping");
@@ -201,7 +215,6 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         // The queue ends with the last driver; what is in it is still sent, if the collector takes it at once.
         tokio::time::timeout(LAST_TRACES, exporting).await.ok();
     }
-    server.abort();
     Ok(())
 }
 
@@ -222,35 +235,49 @@ async fn operator_name(client: &kube::Client) -> String {
 struct Election {
     leadership: Leadership,
     leads: watch::Receiver<bool>,
-    /// Without a Lease: what keeps `leads` as it is.
-    keeper: Result<lease::Keeper, watch::Sender<bool>>,
+    tell: watch::Sender<bool>,
+    /// Whose Lease is kept; without one this process leads.
+    namespace: Option<String>,
+    meter: Meter,
 }
 
 impl Election {
-    fn prepare(flags: &lease::LeaseFlags, client: &kube::Client, health: &Arc<Health>, meter: &Meter) -> Self {
-        let Some(namespace) = flags.namespace() else {
+    fn prepare(flags: &lease::LeaseFlags, health: &Arc<Health>, meter: &Meter) -> Self {
+        let namespace = flags.namespace().map(str::to_owned);
+        let alone = namespace.is_none();
+        if alone {
             tracing::info!(
                 "no Lease: this process is taken for the only operator (--lease-namespace names one's place)"
             );
             meter.leader(true);
-            let (tell, leads) = watch::channel(true);
-            return Self { leadership: Leadership::sole(), leads, keeper: Err(tell) };
-        };
-        let identity = lease::identity(&instance());
-        tracing::info!(namespace, lease = lease::NAME, identity, "a candidate");
-        let (tell, leads) = watch::channel(false);
-        let leadership = Leadership::none();
-        health.needs(lease::WATCH);
-        let (client, meter) = (client.clone(), meter.clone());
-        let keeper = lease::Keeper::new(client, namespace, &identity, leadership.clone(), tell, meter);
-        Self { leadership, leads, keeper: Ok(keeper) }
+        } else {
+            health.needs(lease::WATCH);
+        }
+        let (tell, leads) = watch::channel(alone);
+        let leadership = if alone { Leadership::sole() } else { Leadership::none() };
+        Self { leadership, leads, tell, namespace, meter: meter.clone() }
     }
 
-    /// Until `stop`; without a Lease there is nothing else to do.
-    async fn keep(self, stop: CancellationToken) {
-        match self.keeper {
-            Ok(keeper) => keeper.run(stop).await,
-            Err(_tell) => stop.cancelled().await,
+    /// Until `stop`; without a Lease there is nothing else to do. On a thread of its own, with a client of its own: nothing
+    /// that drivers do holds up a renewal. A process whose drivers stand still must not keep the Lease: it ends.
+    async fn keep(self, pulse: Pulse, stop: CancellationToken) -> anyhow::Result<()> {
+        let keep = async {
+            let Some(namespace) = &self.namespace else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            let (client, _) = cluster::connect(self.meter.clone(), &instance()).await?;
+            let identity = lease::identity(&instance());
+            tracing::info!(namespace, lease = lease::NAME, identity, "a candidate");
+            lease::Keeper::new(client, namespace, &identity, self.leadership, self.tell, self.meter).run(stop).await;
+            Ok(())
+        };
+        tokio::select! {
+            kept = keep => kept,
+            () = pulse.gone() => {
+                tracing::error!("the runtime of the drivers stands still: this process ends");
+                std::process::exit(1);
+            }
         }
     }
 }

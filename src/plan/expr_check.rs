@@ -17,8 +17,6 @@ const MAX_DEPTH: usize = 32;
 const MAX_PLUSES: u32 = 4;
 /// Most loops inside loops.
 const MAX_LOOPS: u32 = 2;
-/// Steps that a regular expression inside a loop counts for: it is compiled each time.
-const REGEX_WEIGHT: u128 = 200;
 
 /// Functions of the language that may be called. Macros are expanded before this is looked at.
 const FUNCTIONS: [&str; 21] = [
@@ -56,14 +54,6 @@ pub(super) struct Facts {
     pub steps: BTreeSet<String>,
     /// Selections on variables by constant keys, for naming what is missing.
     pub(crate) chains: Vec<Chain>,
-    /// Loops inside loops, at the deepest place.
-    pub loops: u32,
-    /// What a step of a loop costs.
-    pub(crate) loop_weight: u128,
-    /// `+` between texts or lists, at most.
-    pub(crate) pluses: u32,
-    /// Longest list or map that is written out.
-    pub(crate) largest_literal: usize,
     /// What the whole gives, where that is certainly no boolean.
     pub result: Option<&'static str>,
 }
@@ -140,7 +130,7 @@ pub(super) fn bounded(expr: &str) -> Result<(), String> {
 
 /// Walks the expression; refuses what is out of bounds.
 pub(super) fn examine(expr: &IdedExpr) -> Result<Facts, String> {
-    let mut walk = Walk { facts: Facts { loop_weight: 1, ..Facts::default() }, bound: vec![], loops: 0 };
+    let mut walk = Walk { facts: Facts::default(), bound: vec![], loops: 0, pluses: 0 };
     walk.expr(expr, 0)?;
     walk.facts.result = certain_type(&expr.expr);
     Ok(walk.facts)
@@ -149,7 +139,10 @@ pub(super) fn examine(expr: &IdedExpr) -> Result<Facts, String> {
 struct Walk<'e> {
     facts: Facts,
     bound: Vec<&'e str>,
+    /// Loops around this place.
     loops: u32,
+    /// `+` between texts or lists, at most.
+    pluses: u32,
 }
 
 impl<'e> Walk<'e> {
@@ -158,7 +151,7 @@ impl<'e> Walk<'e> {
             return Err(format!("the expression nests deeper than {MAX_DEPTH} operations: split it into several"));
         }
         let deeper = depth + 1;
-        if let Some(chain) = self.chain(&e.expr) {
+        if let Some(chain) = chain_of(&e.expr, &|name| self.bound.contains(&name)) {
             self.note_chain(chain);
         }
         match &e.expr {
@@ -177,25 +170,21 @@ impl<'e> Walk<'e> {
                     return Err(format!("{name}() is not a function that may be used here"));
                 }
                 if name == "matches" {
-                    self.regex(call.args.last())?;
+                    regex(call.args.last())?;
                 }
                 if name == "_+_"
                     && !call.args.first().is_some_and(|a| matches!(&a.expr, Expr::Ident(i) if i.starts_with('@')))
                 {
-                    self.facts.pluses += 1;
-                    if self.facts.pluses > MAX_PLUSES {
+                    self.pluses += 1;
+                    if self.pluses > MAX_PLUSES {
                         return Err(format!("the expression has more than {MAX_PLUSES} `+`"));
                     }
                 }
                 call.target.iter().try_for_each(|t| self.expr(t, deeper))?;
                 call.args.iter().try_for_each(|a| self.expr(a, deeper))
             }
-            Expr::List(list) => {
-                self.facts.largest_literal = self.facts.largest_literal.max(list.elements.len());
-                list.elements.iter().try_for_each(|x| self.expr(x, deeper))
-            }
+            Expr::List(list) => list.elements.iter().try_for_each(|x| self.expr(x, deeper)),
             Expr::Map(map) => {
-                self.facts.largest_literal = self.facts.largest_literal.max(map.entries.len());
                 for entry in &map.entries {
                     match &entry.expr {
                         EntryExpr::MapEntry(m) => {
@@ -212,7 +201,6 @@ impl<'e> Walk<'e> {
                 self.expr(&c.iter_range, deeper)?;
                 self.expr(&c.accu_init, deeper)?;
                 self.loops += 1;
-                self.facts.loops = self.facts.loops.max(self.loops);
                 if self.loops > MAX_LOOPS {
                     return Err(format!("more than {MAX_LOOPS} loops (all, exists, map, filter) inside one another"));
                 }
@@ -229,45 +217,6 @@ impl<'e> Walk<'e> {
         }
     }
 
-    /// The pattern must be written out, so that it can be checked before anything depends on it.
-    fn regex(&mut self, pattern: Option<&IdedExpr>) -> Result<(), String> {
-        let Some(Expr::Literal(LiteralValue::String(text))) = pattern.map(|p| &p.expr) else {
-            return Err("matches() wants its regular expression as a quoted text".into());
-        };
-        if self.loops > 0 {
-            self.facts.loop_weight = REGEX_WEIGHT;
-        }
-        select::check_regex(text.inner())
-    }
-
-    /// `a.b['c'][0]` with a free variable at its root.
-    fn chain(&self, e: &Expr) -> Option<Chain> {
-        let mut path = vec![];
-        let mut at = e;
-        loop {
-            match at {
-                Expr::Ident(name) if !name.starts_with('@') && !self.bound.contains(&name.as_str()) => {
-                    path.reverse();
-                    return Some(Chain { root: name.clone(), path });
-                }
-                Expr::Select(s) if !s.test => {
-                    path.push(Seg::Key(s.field.clone()));
-                    at = &s.operand.expr;
-                }
-                Expr::Call(c) if c.func_name == "_[_]" => {
-                    let [of, index] = c.args.as_slice() else { return None };
-                    path.push(match &index.expr {
-                        Expr::Literal(LiteralValue::String(s)) => Seg::Key(s.inner().to_owned()),
-                        Expr::Literal(LiteralValue::Int(i)) => Seg::Index(usize::try_from(*i.inner()).ok()?),
-                        _ => return None,
-                    });
-                    at = &of.expr;
-                }
-                _ => return None,
-            }
-        }
-    }
-
     fn note_chain(&mut self, chain: Chain) {
         if let Some(Seg::Key(key)) = chain.path.first() {
             match chain.root.as_str() {
@@ -277,6 +226,42 @@ impl<'e> Walk<'e> {
             };
         }
         self.facts.chains.push(chain);
+    }
+}
+
+/// The pattern must be written out, so that it can be checked before anything depends on it.
+fn regex(pattern: Option<&IdedExpr>) -> Result<(), String> {
+    let Some(Expr::Literal(LiteralValue::String(text))) = pattern.map(|p| &p.expr) else {
+        return Err("matches() wants its regular expression as a quoted text".into());
+    };
+    select::check_regex(text.inner())
+}
+
+/// `a.b['c'][0]` with a free variable at its root, which no loop binds.
+pub(super) fn chain_of(e: &Expr, bound: &dyn Fn(&str) -> bool) -> Option<Chain> {
+    let mut path = vec![];
+    let mut at = e;
+    loop {
+        match at {
+            Expr::Ident(name) if !name.starts_with('@') && !bound(name) => {
+                path.reverse();
+                return Some(Chain { root: name.clone(), path });
+            }
+            Expr::Select(s) if !s.test => {
+                path.push(Seg::Key(s.field.clone()));
+                at = &s.operand.expr;
+            }
+            Expr::Call(c) if c.func_name == "_[_]" => {
+                let [of, index] = c.args.as_slice() else { return None };
+                path.push(match &index.expr {
+                    Expr::Literal(LiteralValue::String(s)) => Seg::Key(s.inner().to_owned()),
+                    Expr::Literal(LiteralValue::Int(i)) => Seg::Index(usize::try_from(*i.inner()).ok()?),
+                    _ => return None,
+                });
+                at = &of.expr;
+            }
+            _ => return None,
+        }
     }
 }
 

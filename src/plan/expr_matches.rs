@@ -8,7 +8,7 @@ use cel::common::ast::{EntryExpr, Expr};
 use cel::extractors::This;
 use cel::{Context, ExecutionError, IdedExpr};
 
-use super::pattern::{Budget, Pattern};
+use super::pattern::{Budget, Pattern, Search};
 
 /// Of the language.
 pub(super) const MATCHES: &str = "matches";
@@ -48,22 +48,20 @@ fn entry_of(entry: &mut EntryExpr) {
     }
 }
 
-/// Adds ours to the context of one evaluation: each pattern is compiled once, and all of them share one budget.
+/// Adds ours to the context of one evaluation: each pattern is compiled once, what its automaton has learned is kept, and all
+/// of them share one budget.
 pub(super) fn add(context: &mut Context) -> Result<(), String> {
     let budget = Arc::<Budget>::default();
-    let known = Mutex::new(BTreeMap::<String, Arc<Pattern>>::new());
+    let known = Mutex::new(BTreeMap::<String, Search<Arc<Pattern>>>::new());
     let ours = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
         let failed = |why: String| ExecutionError::function_error(MATCHES, why);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let pattern = match known.get(pattern.as_str()) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let new = Arc::new(Pattern::new(&pattern).map_err(failed)?);
-                known.insert(pattern.to_string(), Arc::clone(&new));
-                new
-            }
-        };
-        pattern.search_within(Arc::clone(&budget)).is_match(&text).map_err(failed)
+        if let Some(search) = known.get_mut(pattern.as_str()) {
+            return search.is_match(&text).map_err(failed);
+        }
+        let new = Pattern::new(&pattern).map_err(failed)?;
+        let search = known.entry(pattern.to_string()).or_insert(Search::of(Arc::new(new), Arc::clone(&budget)));
+        search.is_match(&text).map_err(failed)
     };
     context.add_function(OURS, ours).map_err(|e| format!("defect: {e}"))
 }

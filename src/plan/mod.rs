@@ -8,6 +8,7 @@ mod changes;
 pub(crate) mod execution;
 pub mod expr;
 mod expr_check;
+mod expr_cost;
 mod expr_matches;
 pub mod keep;
 pub mod metrics;

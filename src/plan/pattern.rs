@@ -7,6 +7,7 @@
 //! is scanned with states that are there costs a nanosecond a byte. What is given up is tried state by state where that
 //! is little work, and else refused with words. Patterns as people write them are far from either bound.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,13 +79,13 @@ impl Pattern {
     }
 
     /// A search through texts that belong together, such as the lines of a log: one bound for all of them.
-    pub fn search(&self) -> Search<'_> {
-        self.search_within(Arc::default())
+    pub fn search(&self) -> Search<&Self> {
+        Search::of(self, Arc::default())
     }
 
-    /// The same on a budget that others spend, too.
-    pub(crate) fn search_within(&self, budget: Arc<Budget>) -> Search<'_> {
-        Search { pattern: self, cache: self.automaton.create_cache(), budget }
+    /// The same, with the pattern inside, for whoever hands it to another thread.
+    pub(crate) fn search_shared(pattern: Arc<Self>) -> Search<Arc<Self>> {
+        Search::of(pattern, Arc::default())
     }
 
     /// Whether it matches somewhere in the text.
@@ -107,27 +108,32 @@ fn no_pattern(text: &str, error: &thompson::BuildError) -> String {
 }
 
 /// See [`Pattern::search`].
-pub struct Search<'p> {
-    pattern: &'p Pattern,
+pub struct Search<P> {
+    pattern: P,
     cache: Cache,
     budget: Arc<Budget>,
 }
 
-impl Search<'_> {
+impl<P: Deref<Target = Pattern>> Search<P> {
+    /// The same on a budget that others spend, too.
+    pub(crate) fn of(pattern: P, budget: Arc<Budget>) -> Self {
+        Self { cache: pattern.automaton.create_cache(), pattern, budget }
+    }
+
     /// Whether the pattern matches somewhere in the text.
     ///
     /// # Errors
     /// It would take too long.
     pub fn is_match(&mut self, text: &str) -> Result<bool, String> {
-        let Pattern { text: pattern, automaton } = self.pattern;
         self.within(text).ok_or_else(|| {
+            let Pattern { text: pattern, automaton } = &*self.pattern;
             let states = automaton.get_nfa().states().len();
             format!("the regular expression {pattern:?}, of {states} states, takes too long on this text: write a simpler one")
         })
     }
 
     fn within(&mut self, text: &str) -> Option<bool> {
-        let Pattern { text: pattern, automaton } = self.pattern;
+        let Pattern { text: pattern, automaton } = &*self.pattern;
         let length = text.len() as u64;
         self.budget.spend(length / SCANNED)?;
         let why = match automaton.try_search_fwd(&mut self.cache, &Input::new(text).earliest(true)) {

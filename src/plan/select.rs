@@ -78,6 +78,8 @@ fn bounded_path(path: &str) -> Result<(), String> {
     let mut quote = None;
     let mut escaped = false;
     let mut previous = ' ';
+    // What stands outside of quotes.
+    let mut word = String::new();
     for c in path.chars() {
         if let Some(q) = quote {
             match c {
@@ -90,6 +92,10 @@ fn bounded_path(path: &str) -> Result<(), String> {
         }
         match c {
             '\'' | '"' => quote = Some(c),
+            // Of the language's functions these alone take regular expressions, with an engine that may take for ever.
+            '(' if ["match", "search"].iter().any(|name| word.trim_end().ends_with(name)) => {
+                return Err(format!("{path:?} uses a regular expression: write a path that names what it selects"));
+            }
             '[' | '(' => depth += 1,
             ']' | ')' => depth = depth.saturating_sub(1),
             '.' if previous == '.' => descents += 1,
@@ -98,6 +104,7 @@ fn bounded_path(path: &str) -> Result<(), String> {
             ',' => unions += 1,
             _ => {}
         }
+        word.push(c);
         if depth > MAX_NESTING {
             return Err(format!("{path:?} nests deeper than {MAX_NESTING} brackets"));
         }
@@ -110,6 +117,8 @@ fn bounded_path(path: &str) -> Result<(), String> {
         () if roots > 1 => refuse("uses `$` inside a filter"),
         () if filters > 0 && descents > 0 => refuse("uses both `..` and a filter"),
         () if unions > MAX_UNIONS => refuse("lists too many selectors"),
+        // Each selects the whole document's worth of places, and a place is kept with its path.
+        () if descents > 0 && unions > 1 => refuse("lists too many selectors beside `..`"),
         () => Ok(()),
     }
 }
@@ -147,11 +156,16 @@ mod tests {
             "$[?$..a]",
             "$[0,0][0,0][0,0][0,0][0,0][0,0][0,0][0,0][0,0]",
             "$[[[[[[[[[[",
+            "$[?match(@.a, '(?:a{1,98}){1,98}x')]",
+            "$[?search(@.a, 'x')]",
+            "$..[0,0,0]",
         ] {
             assert!(check_path(path).is_err(), "{path}");
         }
         assert!(check_path(&format!("$.{}", "a".repeat(300))).is_err());
-        assert_eq!(check_path("$['a..b','?','$']"), Ok(()), "quoted text is no operator");
+        for path in ["$['a..b','?','$','match(']", "$.search[0]", "$.match[?length(@.a) == 1]"] {
+            assert_eq!(check_path(path), Ok(()), "quoted text and names are no operators");
+        }
     }
 
     #[test]

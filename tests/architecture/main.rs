@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 27] = [
+const IMPORTS: [(&str, &[&str]); 28] = [
     ("api", &[]),
     ("plan", &["api"]),
     ("policies", &[]),
@@ -28,18 +28,35 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
     ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
-    ("net", &["api", "effect", "world"]),
-    ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net"]),
+    // Where tenants' computation is done; it knows nothing of what that is.
+    ("threads", &[]),
+    ("net", &["api", "effect", "world", "threads"]),
+    ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net", "threads"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
     ("meter", &["api", "plan", "effect", "journal", "net"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.
-    ("driver", &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces"]),
+    (
+        "driver",
+        &["api", "effect", "world", "spans", "net", "observe", "act", "pilot", "meter", "publish", "traces", "threads"],
+    ),
     (
         "controller",
-        &["api", "effect", "net", "observe::proof", "observe::scope", "act", "driver", "pilot", "meter", "publish"],
+        &[
+            "api",
+            "effect",
+            "net",
+            "observe::proof",
+            "observe::scope",
+            "act",
+            "driver",
+            "pilot",
+            "meter",
+            "publish",
+            "threads",
+        ],
     ),
     // What people use: reads objects, the view of a run, and the same functions as the operator where it foretells.
     (
@@ -84,6 +101,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
             "meter",
             "publish",
             "traces",
+            "threads",
         ],
     ),
 ];

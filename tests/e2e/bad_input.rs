@@ -109,6 +109,8 @@ fn steps_that_meet_bad_input_fail_the_run_before_the_switch() {
             ("config-secret", "phases: {preflight: {steps: [{name: step, timeout: 5s, config: {secret: nothing, keys: [{name: A}]}}]}}".into(), vec!["step", "nothing"]),
             ("header-key", verify("http: {path: /, headersFrom: [{name: X-A, secret: {name: settings, key: ABSENT}}]}, timeout: 5s"), vec!["step", "settings", "ABSENT"]),
             ("body", verify("http: {path: '/big?bytes=10485760'}, timeout: 10s"), vec!["step", "64 KiB"]),
+            ("loops", verify(&format!("http: {{path: '/big?bytes=60000', expect: [\"{n}.all(a, {n}.all(b, !body.contains('xxy')))\"]}}, timeout: 10s", n = format!("[{}]", ["0"; 24].join(",")))), vec!["step", "too much to loop over"]),
+            ("pattern", verify("http: {path: '/big?bytes=60000', expect: [\"!body.matches('(?:x{1,98}){1,98}y')\"]}, timeout: 10s"), vec!["step", "takes too long on this text"]),
             ("redirect", verify("http: {path: /redirect}, timeout: 5s"), vec!["step", "302"]),
             ("localhost", verify("http: {url: 'http://localhost:6443/'}, timeout: 5s"), vec!["step", "loopback"]),
             ("expect", verify("http: {path: /health, expect: [\"json.colour == 'red'\"]}, timeout: 5s"), vec!["step", "json.colour == 'red'"]),

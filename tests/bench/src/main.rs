@@ -28,7 +28,7 @@ use operator::{Launcher, Operator};
 use report::Report;
 
 /// Longest time of everything.
-const WHOLE: Duration = Duration::from_secs(40 * 60);
+const WHOLE: Duration = Duration::from_secs(60 * 60);
 
 /// Measures the operator on a real cluster
 #[derive(Parser)]

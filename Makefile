@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night fmt lint advisories crds clean
+.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night fuzz fmt lint advisories crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -45,7 +45,7 @@ bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a sh
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test
 
-night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, bench; PARTS="search faults"
+night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, fuzzing, bench; PARTS="search faults"
 	@tests/run night
 
 test-unit: ## the tests that need no cluster
@@ -56,6 +56,9 @@ test-cluster: ## admission tests on the cluster
 
 e2e: ## end-to-end tests on the cluster; ARGS="good -- --nocapture" narrows them
 	@tests/run e2e $(ARGS)
+
+fuzz: ## what comes from outside, made worse and guided by coverage: TARGET="http x509" (all), FOR=60 (seconds each)
+	@tests/run fuzz $(TARGET)
 
 fmt: ## format the code
 	cargo fmt --all

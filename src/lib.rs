@@ -9,6 +9,8 @@ pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod endpoints;
+#[cfg(feature = "fuzz")]
+pub mod entrances;
 pub mod journal;
 pub(crate) mod judge;
 pub mod lint;

@@ -7,11 +7,14 @@
 mod sim;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use cutover::api::decision::Verb;
-use cutover::api::run::RunState;
+use cutover::api::run::{CutoverRun, CutoverRunSpec, RunState};
+use cutover::plan::PLAN_VERSION;
 use sim::cluster::{Cluster, Who, Wrote};
 use sim::faults::On;
 use sim::files::{folder, load, play};
@@ -419,5 +422,36 @@ fn every_scenario_file_is_played() {
         }
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
         assert!(NAMES.contains(&stem), "{} belongs to no scenario of the list", path.display());
+    }
+}
+
+/// Runs as they stand in the API server, one for each phase that a scenario goes through: what the target `run` of
+/// `tests/fuzz` begins with. `UPDATE_EXPECT=1` writes them anew.
+#[test]
+fn runs_that_are_fuzzed_are_those_of_this_version() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/run");
+    for name in
+        ["good_release", "approval_rollback_given", "follow_ups", "finish_fails", "restore_denied", "trigger_asks"]
+    {
+        let line = play(&load(name), None);
+        let last = [("end".to_owned(), line.cluster.status.clone())];
+        let phases = line.phases.iter().map(|(phase, status)| (phase.to_string(), status.clone()));
+        for (phase, status) in phases.chain(last) {
+            let plan = serde_json::to_value(&*line.cluster.plan).expect("a plan");
+            let (cutover, cutover_uid) = ("web".to_owned(), "c".to_owned());
+            let spec = CutoverRunSpec { cutover, cutover_uid, plan_version: PLAN_VERSION, plan };
+            let mut run = CutoverRun::new(&line.cluster.run.0, spec);
+            run.metadata.namespace = Some("prod".into());
+            run.metadata.uid = Some(line.cluster.run.1.clone());
+            run.metadata.creation_timestamp = Some(Time(EPOCH));
+            run.status = Some(status);
+            let text = serde_json::to_string_pretty(&run).expect("a run") + "\n";
+            let path = corpus.join(format!("{name}-{phase}.json"));
+            if std::env::var_os("UPDATE_EXPECT").is_some() {
+                std::fs::write(&path, &text).expect("a file");
+            }
+            let found = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(found == text, "{} is of another version (UPDATE_EXPECT=1 writes it)", path.display());
+        }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    fn of(run: &CutoverRun) -> Self {
+    pub(crate) fn of(run: &CutoverRun) -> Self {
         let plan = view::plan_of(run);
         let seen = view::Run::of(run, plan.as_ref());
         let asked = plan.as_ref().and_then(|p| p.release.requested_by.clone()).map(|by| format!("{by} (asked)"));
@@ -98,7 +98,7 @@ impl History {
 }
 
 /// `all`: how many runs there have been.
-fn page(past: &[Past], all: i64, look: Look, now: Timestamp) -> Page {
+pub(crate) fn page(past: &[Past], all: i64, look: Look, now: Timestamp) -> Page {
     let mut table = Table::new(&["RUN", "RELEASE", "TARGET", "OUTCOME", "STARTED", "TOOK", "WHO", "CAUSE"]);
     let seconds = |s: Option<i64>| s.map(|s| time::long(jiff::SignedDuration::from_secs(s))).unwrap_or_default();
     for p in past {

@@ -24,6 +24,8 @@ mod lint;
 mod logs;
 mod needs;
 mod output;
+#[cfg(feature = "fuzz")]
+pub mod pages;
 mod plan;
 pub mod reference;
 mod release;

@@ -102,7 +102,7 @@ impl Trace {
 }
 
 /// What the objects say.
-fn trace(service: &Service, cutovers: &[Cutover], mut runs: Vec<CutoverRun>) -> Traced {
+pub(crate) fn trace(service: &Service, cutovers: &[Cutover], mut runs: Vec<CutoverRun>) -> Traced {
     let name = service.name_any();
     let selector = service.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
     let naming: Vec<&Cutover> = cutovers.iter().filter(|c| c.spec.services.iter().any(|s| s.name == name)).collect();
@@ -187,7 +187,7 @@ fn of_run(run: &CutoverRun, service: &str) -> Vec<Move> {
     [restored(switch), switched(switch)].into_iter().flatten().collect()
 }
 
-fn page(traced: &Traced, now: Timestamp) -> Page {
+pub(crate) fn page(traced: &Traced, now: Timestamp) -> Page {
     let mut page = Page::new();
     let selector: Vec<String> = traced.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let mut head = Line::new()

@@ -24,8 +24,8 @@ pub mod sources;
 mod tls;
 pub(crate) mod watch;
 pub(crate) mod watches;
-mod wire;
-mod x509;
+pub(crate) mod wire;
+pub(crate) mod x509;
 
 pub(crate) use address::AddressRules;
 pub(crate) use machines::Machines;

@@ -242,7 +242,7 @@ struct Data {
 }
 
 /// What an answer is worth.
-fn judge(status: u16, body: &str) -> QueryAnswer {
+pub(crate) fn judge(status: u16, body: &str) -> QueryAnswer {
     let inconclusive = |why: String| QueryAnswer::Inconclusive(format!("Prometheus: {why}"));
     let Ok(answer) = serde_json::from_str::<Answer>(body) else {
         return inconclusive(format!("status {status}, and the body is not an answer of Prometheus"));

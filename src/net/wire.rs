@@ -183,6 +183,20 @@ where
     }
 }
 
+/// Reads an answer from a connection that is there, as [`exchange`] does.
+#[cfg(feature = "fuzz")]
+pub(crate) async fn answer<T>(io: T, limit: usize, within: Duration) -> Result<HttpResponse, HttpError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (roots, budget) = (Roots::default(), Budget::default());
+    let to = SocketAddr::from(([127, 0, 0, 1], 80));
+    let deadline = Instant::now() + within;
+    let route = Route { to, tls: None, deadline, limit, roots: &roots, namespace: "prod", budget: &budget };
+    let request = Request::get("/").header("host", "shop.example").body(Full::default());
+    converse(&route, TokioIo::new(io), request.map_err(|e| HttpError::NotSent(e.to_string()))?).await
+}
+
 async fn collect(mut body: Incoming, route: &Route<'_>) -> Result<Bytes, HttpError> {
     let limit = route.limit;
     let mut all = BytesMut::new();

@@ -14,30 +14,30 @@ use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::x509::X509Name;
 
 /// Most names of a certificate that are shown.
-const MAX_NAMES: usize = 100;
+pub(crate) const MAX_NAMES: usize = 100;
 /// Longest text that is shown.
-const MAX_TEXT: usize = 253;
+pub(crate) const MAX_TEXT: usize = 253;
 /// Parts of names that have short ones (RFC 4514).
 const ATTRIBUTES: [(&str, &str); 6] =
     [("2.5.4.3", "CN"), ("2.5.4.6", "C"), ("2.5.4.7", "L"), ("2.5.4.8", "ST"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")];
 
 /// What is read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// Whom it is about.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// Who signed it.
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     /// DNS names and addresses that it is for; without the extension no client of today takes it for any.
-    pub(super) names: Vec<String>,
-    pub(super) not_after: Timestamp,
+    pub(crate) names: Vec<String>,
+    pub(crate) not_after: Timestamp,
 }
 
 /// Reads a certificate.
 ///
 /// # Errors
 /// It is none.
-pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
+pub(crate) fn read(der: &[u8]) -> Result<Contents, String> {
     contents(der).map_err(|why| format!("the certificate cannot be read: {why}"))
 }
 

@@ -82,6 +82,8 @@ const IMPORTS: [(&str, &[&str]); 28] = [
             "act::by_hand",
         ],
     ),
+    // For tests alone: the places where something from outside comes in.
+    ("entrances", &["api", "plan", "world", "journal", "view", "status", "spans", "actions", "net", "cli"]),
     (
         "operator",
         &[

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use cutover::api::phase::Phase;
+use cutover::api::run::RunStatus;
 use cutover::api::step::WorkloadRef;
 use cutover::effect::{Effect, EffectKey, Outcome, ReadKey};
 use cutover::world::Sighting;
@@ -23,6 +24,9 @@ use super::shell::{Look, Shell};
 
 /// Everything is read live this often.
 const REFRESH: Duration = Duration::from_secs(25);
+
+/// How long after a phase was entered its journal is still kept.
+const KEPT_FOR: SignedDuration = SignedDuration::from_secs(20);
 
 /// When every simulation begins.
 pub const EPOCH: Timestamp = Timestamp::constant(1_795_000_000, 0);
@@ -55,6 +59,8 @@ pub struct Timeline {
     pub cued: BTreeMap<String, Timestamp>,
     pub pointed: BTreeMap<String, (String, Timestamp)>,
     pub clock: promises::Clock,
+    /// The journal in each phase that the run was in, some seconds after it was entered.
+    pub phases: BTreeMap<Phase, RunStatus>,
     generation: u32,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     sequence: u64,
@@ -79,6 +85,7 @@ impl Timeline {
             cued: BTreeMap::new(),
             pointed: BTreeMap::new(),
             clock: promises::Clock::default(),
+            phases: BTreeMap::new(),
             generation: 0,
             agenda: BTreeMap::new(),
             sequence: 0,
@@ -95,6 +102,14 @@ impl Timeline {
         line
     }
 
+    fn keep_phase(&mut self, at: Timestamp) {
+        let status = &self.cluster.status;
+        let early = status.phase_since.is_some_and(|since| at <= since + KEPT_FOR);
+        if early && self.phases.get(&status.phase) != Some(status) {
+            self.phases.insert(status.phase, status.clone());
+        }
+    }
+
     /// Runs until nothing is left to happen, the run is closed, or the limit is reached.
     pub fn run(&mut self) {
         let limit = EPOCH + self.scenario.limit.signed();
@@ -109,6 +124,7 @@ impl Timeline {
             self.world_moves();
             promises::after_tick(&mut self.cluster);
             self.clock.tick(&self.cluster);
+            self.keep_phase(at);
             if !self.cluster.broken.is_empty() {
                 let broken = std::mem::take(&mut self.cluster.broken);
                 for b in &broken {

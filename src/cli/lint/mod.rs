@@ -1,7 +1,7 @@
 //! `lint`: manifests checked without a cluster, for editors and pipelines.
 
 mod files;
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@ use crate::lint::report::PAGE;
 use crate::lint::{Finding, Outcome, Severity};
 
 /// The page.
-pub(super) fn page(outcome: &Outcome) -> Page {
+pub(crate) fn page(outcome: &Outcome) -> Page {
     let mut page = Page::new();
     let mut file = None;
     for finding in &outcome.findings {

@@ -34,6 +34,7 @@ use crate::publish::{About, Publisher};
 
 mod carry;
 mod queue;
+pub(crate) mod sweep;
 mod templates;
 
 pub(crate) use carry::operator_name;

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
+use super::Run;
 use crate::api::decision::{DecisionState, DecisionStatus};
 use crate::api::{CutoverDecision, GROUP, VERSION};
-use super::Run;
 use crate::effect::protocol::{As, Exchange, JsonPatch, LiveRead, Next, Object, Send, Write, list};
 use crate::effect::{CallError, Class, Outcome};
 
@@ -57,12 +57,7 @@ pub fn answer(
 }
 
 /// The answer stands. What comes of the owner changes nothing about that.
-fn stands(
-    seen: &OpenDecision<'_>,
-    written: &Value,
-    owner: Option<Run<'_>>,
-    heard: &Exchange,
-) -> Result<Outcome, Next> {
+fn stands(seen: &OpenDecision<'_>, written: &Value, owner: Option<Run<'_>>, heard: &Exchange) -> Result<Outcome, Next> {
     match owner {
         Some(run) if heard.followed().is_none() && !is_owned(written, run) => Err(give(seen, run)),
         _ => Ok(Outcome::Done),

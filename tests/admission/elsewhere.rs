@@ -19,10 +19,7 @@ fn references() -> Vec<(&'static str, Box<dyn Fn(Value) -> Value>)> {
         step(json!({"name": "a", "http": http}))
     };
     vec![
-        (
-            "a Service",
-            Box::new(move |more| with(json!({"services": [beside(json!({"name": "shop"}), more)]}))),
-        ),
+        ("a Service", Box::new(move |more| with(json!({"services": [beside(json!({"name": "shop"}), more)]})))),
         (
             "a workload",
             Box::new(move |more| {

@@ -188,7 +188,9 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         remove_slice(t).await?;
 
         for (name, to) in [("name", "kubernetes.default.svc.cluster.local"), ("metadata", "169.254.169.254")] {
-            let service = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: outside-{name}}}\nspec: {{type: ExternalName, externalName: {to}}}\n");
+            let service = format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: outside-{name}}}\nspec: {{type: ExternalName, externalName: {to}}}\n"
+            );
             t.apply(&service).await?;
             let other = format!("name: outside-{name}");
             let step = verify("metric: {query: up, expect: 'value > 0.0'}").replace("name: metrics", &other);

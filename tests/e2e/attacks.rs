@@ -43,7 +43,10 @@ fn a_job_that_wants_the_node_gets_no_pod_and_its_run_ends_before_the_switch() {
             t.cutover(name, &migrates(pod, container)).await?;
             let run = t.ends(name, Phase::Failed, 60).await?;
             let message = run.status.and_then(|s| s.ending).context("an ending")?.message;
-            ensure!(message.contains("violates PodSecurity \"baseline") && message.contains(words), "{name}: {message}");
+            ensure!(
+                message.contains("violates PodSecurity \"baseline") && message.contains(words),
+                "{name}: {message}"
+            );
             ensure!(pods_of_jobs(t).await? == 0, "{name}: it has a pod");
             t.api::<Cutover>().delete(name, &DeleteParams::default()).await?;
             gone(t, name, 30).await?;

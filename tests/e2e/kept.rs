@@ -13,7 +13,8 @@ use crate::harness::case::secs;
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::{Case, e2e, wait};
 
-const HELD: &str = "phases: {prepare: {steps: [{name: hold, wait: {for: 5m}}]}}\nswitch: {timeout: 20s}\nhistoryLimit: 1\n";
+const HELD: &str =
+    "phases: {prepare: {steps: [{name: hold, wait: {for: 5m}}]}}\nswitch: {timeout: 20s}\nhistoryLimit: 1\n";
 
 /// Waits until a decision belongs to the run of this name and to nothing else.
 async fn belongs(t: &Case, decision: &str, run: &str) -> anyhow::Result<()> {
@@ -112,7 +113,8 @@ fn a_decision_that_no_run_has_goes_by_itself_and_one_that_leads_back_waits() {
         let open = all.iter().find(|d| d.name_any() == back).context("the Abort")?;
         ensure!(open.is_open() && open.owner_references().is_empty(), "{open:?}");
         // Nothing went before its time, and nobody else did it.
-        let deleted = t.audit()?.into_iter().filter(|l| l.resource == "cutoverdecisions" && l.verb == "delete" && l.done());
+        let deleted =
+            t.audit()?.into_iter().filter(|l| l.resource == "cutoverdecisions" && l.verb == "delete" && l.done());
         let deleted: Vec<_> = deleted.map(|l| (l.name.clone(), l.sender.clone(), l.at)).collect();
         ensure!(deleted.len() == 3, "{deleted:?}");
         // Once it can be answered it is its run's; without the run it goes.

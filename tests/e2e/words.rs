@@ -240,7 +240,7 @@ fn a_word_on_a_run_of_a_former_cutover_of_the_name_starts_nothing() {
         t.ends("shop", Phase::Aborted, 30).await?;
         let uid = run_of(t, "shop").await?.uid().context("a uid")?;
         // Its run stays behind, as somebody who deletes in a hurry leaves it.
-        t.api::<Cutover>().delete("shop", &DeleteParams::default().orphan()).await?;
+        t.api::<Cutover>().delete("shop", &DeleteParams::orphan()).await?;
         crate::deletion::gone(t, "shop", 30).await?;
         t.cutover("shop", "activate: blue\n").await?;
         t.condition("shop", "Ready", true, 30).await?;

@@ -151,7 +151,8 @@ pub fn refuse(
     newest: Option<&CutoverRun>,
     why: &str,
 ) -> Result<(), Stop> {
-    let owner = newest.filter(|run| run.metadata.uid.as_ref() == Some(&decision.spec.run_uid)).map(ResourceExt::name_any);
+    let owner =
+        newest.filter(|run| run.metadata.uid.as_ref() == Some(&decision.spec.run_uid)).map(ResourceExt::name_any);
     let said = Said { result: format!("refused: {why}"), at: look.now(), run: None, owner };
     reply(look, vec![(decision, said)]).map(drop)
 }

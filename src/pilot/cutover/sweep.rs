@@ -166,8 +166,15 @@ mod tests {
     fn what_was_never_answered_goes_but_a_rollback_and_an_abort_while_their_run_is_there() {
         let there = [("r", "web-1"), ("s", "web-2")];
         let all = [
-            Verb::Approve, Verb::Reject, Verb::Abort, Verb::Rollback, Verb::Retry, Verb::Resolve, Verb::Suspend,
-            Verb::Resume, Verb::Revalidate,
+            Verb::Approve,
+            Verb::Reject,
+            Verb::Abort,
+            Verb::Rollback,
+            Verb::Retry,
+            Verb::Resolve,
+            Verb::Suspend,
+            Verb::Resume,
+            Verb::Revalidate,
         ];
         for verb in all {
             let (waits, verb) = (matches!(verb, Verb::Abort | Verb::Rollback), format!("{verb:?}"));

@@ -250,6 +250,8 @@ fn a_word_on_a_run_of_a_former_cutover_of_the_name_starts_nothing() {
             ensure!(result.starts_with("refused") && result.contains("is not a run of Cutover shop"), "{result}");
         }
         ensure!(runs(t).await? == ["shop-1"] && t.selector_writes("web")?.is_empty(), "{:?}", runs(t).await?);
+        // Nobody else would.
+        t.api::<CutoverRun>().delete("shop-1", &DeleteParams::default()).await?;
         Ok(())
     });
 }

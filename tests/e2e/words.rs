@@ -241,7 +241,8 @@ fn a_word_on_a_run_of_a_former_cutover_of_the_name_starts_nothing() {
         let uid = run_of(t, "shop").await?.uid().context("a uid")?;
         // Its run stays behind, as somebody who deletes in a hurry leaves it.
         t.api::<Cutover>().delete("shop", &DeleteParams::orphan()).await?;
-        crate::deletion::gone(t, "shop", 30).await?;
+        wait::until(t.api::<Cutover>(), "the first Cutover is gone", secs(30), |all| Ok(all.is_empty().then_some(())))
+            .await?;
         t.cutover("shop", "activate: blue\n").await?;
         t.condition("shop", "Ready", true, 30).await?;
         for verb in [Verb::Retry, Verb::Revalidate, Verb::Rollback] {

@@ -102,6 +102,32 @@ fn every_link_leads_somewhere() {
     }
 }
 
+/// Whether a file has a test of this name.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let heads = [format!("fn {name}("), format!("async fn {name}(")];
+    let at = |line: &&str| heads.iter().any(|head| line.starts_with(head));
+    lines.iter().position(at).is_some_and(|at| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        above.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
+}
+
+#[test]
+fn every_attack_of_the_security_page_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).expect("the page");
+    let table = page.split("\n## ").find(|part| part.starts_with("Attacks")).expect("the chapter");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    for row in &rows {
+        let named = row.split('`').filter_map(|word| word.split_once("::")).next();
+        let (file, test) = named.unwrap_or_else(|| panic!("no test is named: {row}"));
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(has_test(&text, test), "{file} has no test {test}");
+    }
+    assert!(rows.len() >= 20, "only {} attacks: is the table where it was?", rows.len());
+}
+
 /// The commands of the pages, line by line.
 fn commands() -> Vec<(PathBuf, String)> {
     let mut all = vec![];

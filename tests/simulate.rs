@@ -111,6 +111,9 @@ fn check(line: &Timeline) -> Vec<String> {
         status.state == RunState::Closed && status.closing_since.is_some_and(|since| seen < since)
     };
     let silent = cluster.faults.0.iter().any(|f| f.on == On::Answer);
+    for uid in cluster.answers.keys().filter(|uid| !cluster.owned.contains(*uid)) {
+        wrong.push(format!("{uid} has an answer and does not go with its run"));
+    }
     for d in open.filter(|d| seen(d.created) && !silent) {
         wrong.push(format!("{} of {} has no answer", d.name, d.spec.by));
     }

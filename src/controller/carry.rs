@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Controller;
-use crate::act::answer::{OpenDecision, answer, status, take_up};
+use crate::act::answer::{OpenDecision, Run, answer, status, take_up};
 use crate::act::call::{CallError, call};
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
@@ -178,9 +178,10 @@ where
 }
 
 async fn write_answer(client: kube::Client, namespace: &str, wanted: Answer) -> Outcome {
-    let Answer { name, uid, resource_version, said } = wanted;
+    let Answer { name, uid, resource_version, run_uid, said } = wanted;
     let seen = OpenDecision { name: &name, uid: &uid, resource_version: &resource_version };
-    answer(client, namespace, &seen, &status(&said.result, said.at, said.run)).await
+    let owner = said.owner.as_deref().map(|name| Run { name, uid: &run_uid });
+    answer(client, namespace, &seen, &status(&said.result, said.at, said.run.clone()), owner).await
 }
 
 /// Who the operator is, for the commands that grant it a right.

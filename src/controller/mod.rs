@@ -35,6 +35,7 @@ use crate::threads::Threads;
 
 mod carry;
 mod queue;
+pub(crate) mod sweep;
 mod templates;
 
 pub(crate) use carry::operator_name;

@@ -117,7 +117,7 @@ pub struct Exchange {
     /// How long the readings took, from the first on.
     pub took: Duration,
     before: Vec<(LiveRead, Answer)>,
-    sent: Option<Result<Value, CallError>>,
+    sent: Vec<Result<Value, CallError>>,
     after: Vec<(LiveRead, Answer)>,
 }
 
@@ -127,17 +127,22 @@ impl Exchange {
 
     /// Takes in what was read.
     pub fn read(&mut self, look: LiveRead, answer: Answer) {
-        if self.sent.is_none() { &mut self.before } else { &mut self.after }.push((look, answer));
+        if self.sent.is_empty() { &mut self.before } else { &mut self.after }.push((look, answer));
     }
 
-    /// Takes in the answer to the write: the object as it is then.
+    /// Takes in the answer to a write: the object as it is then.
     pub fn wrote(&mut self, answer: Result<Value, CallError>) {
-        self.sent = Some(answer);
+        self.sent.push(answer);
     }
 
     /// The answer to the write, once it was sent.
     pub fn sent(&self) -> Option<&Result<Value, CallError>> {
-        self.sent.as_ref()
+        self.sent.first()
+    }
+
+    /// The answer to the write that followed the first, where there is one.
+    pub(crate) fn followed(&self) -> Option<&Result<Value, CallError>> {
+        self.sent.get(1)
     }
 
     /// What was read before anything was written, in the order of `looks`.

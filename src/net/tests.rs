@@ -1,6 +1,7 @@
 //! Requests against real servers on the loopback address, which no flag could make reachable.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -270,6 +271,35 @@ async fn bodies_end_at_64_kib() {
         let more = Server::new(answer(request::BODY_LIMIT + 1, head)).await;
         assert_eq!(lost(ask(&get(vec![more.address("a")])).await), "answer larger than 64 KiB");
     }
+}
+
+/// A server that says that a gigabyte follows, and sends so much at a time for ever; how much it could send.
+async fn gigabyte(each: usize, pause: Duration) -> (Address, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await.unwrap();
+        while tcp.write_all(&vec![b'x'; each]).await.is_ok() {
+            count.fetch_add(each, Ordering::Relaxed);
+            tokio::time::sleep(pause.std()).await;
+        }
+    });
+    (Address { name: "endless".into(), ip: at.ip().to_string(), port: at.port(), service: None }, sent)
+}
+
+#[tokio::test]
+async fn a_gigabyte_is_cut_off_whether_it_comes_fast_or_slowly() {
+    let (fast, sent) = gigabyte(16 << 10, Duration::from_millis(0)).await;
+    assert_eq!(lost(ask(&get(vec![fast])).await), "answer larger than 64 KiB");
+    // What the sockets hold apart, nothing more is taken.
+    assert!(sent.load(Ordering::Relaxed) < 16 << 20, "{} bytes were taken", sent.load(Ordering::Relaxed));
+    let (slow, sent) = gigabyte(1, Duration::from_millis(5)).await;
+    let request = Request { timeout: Duration::from_millis(300), ..get(vec![slow]) };
+    assert!(lost(ask(&request).await).contains("no full answer within"));
+    assert!(sent.load(Ordering::Relaxed) < request::BODY_LIMIT);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Actor;
+use crate::api;
 use crate::controller::{self, Controller};
 use crate::driver::Context;
 use crate::driver::manager::{self, Namespaces};
@@ -20,7 +21,7 @@ use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
 use crate::net::{AddressRules, Net};
 use crate::observe::Observer;
-use crate::pilot::cutover::Setup;
+use crate::pilot::cutover::{Setup, sweep};
 use crate::publish::Publisher;
 use crate::threads::Threads;
 
@@ -67,6 +68,10 @@ pub struct Flags {
     /// Name server for URLs in Cutovers, instead of the system's.
     #[arg(long, value_name = "IP:PORT")]
     pub dns: Option<SocketAddr>,
+    /// How long a decision is kept that no run has: one that was never answered, or that names a run which is not there. At
+    /// least 10s.
+    #[arg(long, default_value = "24h", value_parser = keep_decisions, value_name = "TIME")]
+    pub(crate) keep_decisions: Duration,
     /// Where /metrics, /readyz and /livez are served.
     #[arg(long, alias = "metrics-addr", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
     pub listen: SocketAddr,
@@ -80,6 +85,14 @@ pub struct Flags {
     /// Log lines for people or for machines. RUST_LOG filters them.
     #[arg(long, value_enum, default_value_t = telemetry::Format::Text)]
     pub(crate) log_format: telemetry::Format,
+}
+
+fn keep_decisions(text: &str) -> Result<Duration, String> {
+    let keep = text.parse::<api::duration::Duration>().map_err(|e| e.to_string())?.std();
+    if keep < sweep::LEAST {
+        return Err(format!("at least {}s: decisions are answered within seconds", sweep::LEAST.as_secs()));
+    }
+    Ok(keep)
 }
 
 /// Runs until a signal.
@@ -163,7 +176,8 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         threads: threads.clone(),
     });
     let setup = Setup { operator: operator.clone(), offered: config.offered };
-    let controller = Arc::new(Controller::new(writer, identity, publisher, meter.clone(), proofs, setup, threads));
+    let controller = Controller::new(writer.clone(), identity, publisher, meter.clone(), proofs, setup, threads);
+    let controller = Arc::new(controller);
     let mut checks = preflight::Preflight::new(
         client.clone(),
         &operator,
@@ -181,9 +195,11 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let (tell, runs) = told();
     let leads = || election.leads.clone();
     let manage = tokio::spawn(manager::run(drivers, namespaces.clone(), tell, leads(), stop.clone()));
-    let control = tokio::spawn(controller::run(controller, namespaces, runs, leads(), stop.clone()));
+    let control = tokio::spawn(controller::run(controller, namespaces.clone(), runs, leads(), stop.clone()));
+    let (keep, over) = (flags.keep_decisions, stop.clone());
+    let sweep = tokio::spawn(controller::sweep::run(writer, namespaces, keep, leads(), over));
 
-    let mut work = tokio::spawn(async move { tokio::try_join!(manage, control).map(drop) });
+    let mut work = tokio::spawn(async move { tokio::try_join!(manage, control, sweep).map(drop) });
     let give_back = CancellationToken::new();
     let pulse = Pulse::default();
     tokio::spawn(pulse.clone().beat());
@@ -195,7 +211,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         signal = signalled() => {
             tracing::info!(signal = signal?, "stopping");
         }
-        // Neither ends by itself: whatever happened, a new process is better than half of this one.
+        // None of them ends by itself: whatever happened, a new process is better than half of this one.
         ended = &mut work => {
             stop.cancel();
             bail!("a part of the operator ended: {ended:?}");
@@ -313,5 +329,8 @@ mod tests {
         assert_eq!(parse(&["--lease-namespace", "a"]).namespace(), Some("a"));
         assert_eq!(parse(&["--lease-namespace", "a", "--no-lease"]).namespace(), None);
         assert_eq!(parse(&["--lease-namespace", ""]).namespace(), None);
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!((keep_decisions("24h"), keep_decisions("10s")), (Ok(day), Ok(sweep::LEAST)));
+        assert!(keep_decisions("9s").is_err() && keep_decisions("soon").is_err());
     }
 }

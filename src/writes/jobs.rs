@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::Run;
-use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, GROUP, LABEL_RUN, LABEL_STEP, VERSION};
+use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, LABEL_RUN, LABEL_STEP};
 use crate::effect::protocol::{Answer, Exchange, JsonPatch, LiveRead, Next, Object, Write, object};
 use crate::effect::{CallError, Class, Outcome};
 
@@ -134,9 +134,7 @@ fn same_again(e: &CallError) -> Outcome {
 }
 
 fn own_patch(job: &Value, run: Run<'_>, uid: &str) -> JsonPatch {
-    let owner = json!({
-        "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "CutoverRun", "name": run.name, "uid": run.uid,
-    });
+    let owner = run.as_owner();
     let patch = JsonPatch::of(uid).version(version(job));
     match job.pointer("/metadata/ownerReferences").and_then(Value::as_array).map(Vec::as_slice) {
         Some([_, ..]) => patch.add("/metadata/ownerReferences/-", owner),

@@ -2,11 +2,14 @@
 //! sent next, or the outcome. `act` and the simulated cluster of the tests only carry that out, so that both judge alike.
 //!
 //! Each effect sends at most one request, with tests of its own, and is not tried again here: the driver decides about
-//! another try. After a failure that may be a failed test the object is read again, which says what the failure means.
+//! another try. An answer alone is followed by a second one, which nothing depends on: it says whose the decision is. After a failure that may be a failed test the object is read again, which says what the failure means.
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::api::run::CutoverRun;
+use crate::api::{GROUP, VERSION};
 use crate::effect::protocol::{Exchange, Next, Object};
 use crate::effect::{Effect, Outcome};
 use crate::route;
@@ -22,6 +25,15 @@ mod pods;
 pub struct Run<'a> {
     pub name: &'a str,
     pub uid: &'a str,
+}
+
+impl Run<'_> {
+    /// What an object has that goes with the run.
+    fn as_owner(&self) -> Value {
+        json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "CutoverRun", "name": self.name, "uid": self.uid,
+        })
+    }
 }
 
 /// What comes next of an effect.
@@ -42,7 +54,8 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Exchange) -> Result<Outcome, Ne
         Effect::OwnJob { name, uid } => jobs::own(run, name, uid, heard),
         Effect::Answer { decision, uid, resource_version, result, at, accepted } => {
             let status = answer::status(result, *at, accepted.then(|| run.name.to_owned()));
-            answer::answer(&answer::OpenDecision { name: decision, uid, resource_version }, &status, heard)
+            let seen = answer::OpenDecision { name: decision, uid, resource_version };
+            answer::answer(&seen, &status, Some(run), heard)
         }
         Effect::TakeUp { decision, uid, resource_version, at } => {
             answer::take_up(&answer::OpenDecision { name: decision, uid, resource_version }, *at, heard)

@@ -7,6 +7,7 @@ mod aggregated;
 mod agreement;
 mod cluster;
 mod corpus;
+mod elsewhere;
 mod manifest_files;
 mod manifests;
 mod mutations;

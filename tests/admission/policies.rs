@@ -11,6 +11,13 @@ fn refused(answer: Result<Value, String>, expected: &str) {
     assert!(text.contains(expected), "expected {expected:?}, got {text}");
 }
 
+const OWNERS: &str = "the owners of a run and of a decision belong to the operator";
+
+fn owner(kind: &str, uid: &str) -> Value {
+    let version = if kind == "ConfigMap" { "v1" } else { "cutover.dev/v1alpha1" };
+    json!({"apiVersion": version, "kind": kind, "name": "x", "uid": uid})
+}
+
 fn run(cutover: &str) -> Value {
     let spec = json!({"cutover": cutover, "cutoverUID": "u", "planVersion": 1, "plan": {"a": {"b": 1}}});
     let mut run = named(json!({ "spec": spec }), "cutoverruns", &format!("{cutover}-1"));
@@ -72,14 +79,12 @@ async fn runs_and_status_are_the_operators() {
     let plan = json!({"spec": {"plan": {"a": {"b": 2}}}});
     refused(cluster.merge(mallory, "cutoverruns/shop-1", &plan).await, "never changes");
     refused(cluster.merge(None, "cutoverruns/shop-1", &plan).await, "never changes");
-    for theirs in [
-        json!({"finalizers": []}),
-        json!({"labels": {"cutover.dev/cutover": "other"}}),
-        json!({"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}),
-    ] {
+    for theirs in [json!({"finalizers": []}), json!({"labels": {"cutover.dev/cutover": "other"}})] {
         let answer = cluster.merge(mallory, "cutoverruns/shop-1", &json!({ "metadata": theirs })).await;
-        refused(answer, "labels, owners and the finalizer of a run belong to the operator");
+        refused(answer, "labels and the finalizer of a run belong to the operator");
     }
+    let owner = json!({"metadata": {"ownerReferences": [owner("ConfigMap", "x")]}});
+    refused(cluster.merge(mallory, "cutoverruns/shop-1", &owner).await, OWNERS);
     let note = json!({"metadata": {"annotations": {"note": "seen"}}});
     cluster.merge(mallory, "cutoverruns/shop-1", &note).await.expect("an annotation is free");
 
@@ -163,6 +168,43 @@ async fn a_decision_never_changes() {
         let answer = cluster.merge(None, "cutoverdecisions/word", &json!({ "spec": change })).await;
         refused(answer, "a decision never changes");
     }
+    cluster.close();
+}
+
+#[tokio::test]
+async fn the_run_that_a_decision_goes_with_is_the_operators_to_say() {
+    let Some(cluster) = Cluster::open("owner").await else { return };
+    cluster.bind("oncall", "cutover-on-call");
+    cluster.give_all_writes("oncall");
+    let with = |owners: Value| {
+        let mut word = named(decision("oncall", json!({"decision": "Abort"})), "cutoverdecisions", "word");
+        word["metadata"]["ownerReferences"] = owners;
+        word
+    };
+    let (mine, other) = (json!([owner("ConfigMap", "x")]), json!([owner("CutoverRun", "y")]));
+    for forged in [&mine, &other] {
+        refused(cluster.create(Some("oncall"), "cutoverdecisions", &with(forged.clone())).await, OWNERS);
+    }
+    cluster.create(Some("oncall"), "cutoverdecisions", &with(json!([]))).await.expect("oncall may");
+    let made = cluster.create(None, "cutoverruns", &run("shop")).await.expect("the operator may");
+    let mut of_run = owner("CutoverRun", made["metadata"]["uid"].as_str().expect("a uid"));
+    of_run["name"] = json!("shop-1");
+    let object = "cutoverdecisions/word";
+    let owners = |owners: Value| json!({"metadata": {"ownerReferences": owners}});
+    refused(cluster.merge(Some("oncall"), object, &owners(mine.clone())).await, OWNERS);
+    cluster.merge(None, object, &owners(json!([of_run.clone()]))).await.expect("the operator may");
+    // Neither taken away, nor changed, nor joined by another one, which would keep it when the run goes.
+    let joined = json!([of_run, owner("ConfigMap", "x")]);
+    for forged in [json!(null), json!([]), mine, other, joined] {
+        refused(cluster.merge(Some("oncall"), object, &owners(forged)).await, OWNERS);
+    }
+    let note = json!({"metadata": {"labels": {"note": "seen"}}});
+    cluster.merge(Some("oncall"), object, &note).await.expect("the rest is free");
+    // It goes with the run, by the collector's hand.
+    let release = json!({"metadata": {"finalizers": null}});
+    cluster.merge(None, "cutoverruns/shop-1", &release).await.expect("the operator may");
+    cluster.delete(Some("oncall"), "cutoverruns/shop-1").await.expect("a matter of RBAC alone");
+    cluster.await_gone(object).await;
     cluster.close();
 }
 

@@ -23,6 +23,8 @@ async fn the_operator_reads_much_and_writes_little() {
         ("create", "cutover.dev", "cutoverruns", ""),
         ("update", "cutover.dev", "cutoverruns", "status"),
         ("update", "cutover.dev", "cutoverdecisions", "status"),
+        ("patch", "cutover.dev", "cutoverdecisions", ""),
+        ("delete", "cutover.dev", "cutoverdecisions", ""),
         ("create", "events.k8s.io", "events", ""),
     ] {
         assert!(ask(OPERATOR, verb, group, resource, sub, "", here).await, "must be allowed: {verb} {resource}/{sub}");

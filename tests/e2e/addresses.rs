@@ -187,11 +187,15 @@ fn what_a_slice_made_by_hand_leads_to_is_never_asked() {
         gone(t, "probed").await?;
         remove_slice(t).await?;
 
-        let name = "apiVersion: v1\nkind: Service\nmetadata: {name: outside}\n\
-                    spec: {type: ExternalName, externalName: kubernetes.default.svc.cluster.local}\n";
-        t.apply(name).await?;
-        let step = verify("metric: {query: up, expect: 'value > 0.0'}").replace("name: metrics", "name: outside");
-        refused(t, "name", &step, Phase::Failed, &["ExternalName, which is never followed"]).await?;
+        for (name, to) in [("name", "kubernetes.default.svc.cluster.local"), ("metadata", "169.254.169.254")] {
+            let service = format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: outside-{name}}}\nspec: {{type: ExternalName, externalName: {to}}}\n"
+            );
+            t.apply(&service).await?;
+            let other = format!("name: outside-{name}");
+            let step = verify("metric: {query: up, expect: 'value > 0.0'}").replace("name: metrics", &other);
+            refused(t, name, &step, Phase::Failed, &["ExternalName, which is never followed"]).await?;
+        }
         Api::<Namespace>::all(t.client.clone()).delete(&elsewhere_of(t), &DeleteParams::default()).await?;
         forbidden.never_asked()
     });

@@ -156,6 +156,18 @@ fn nothing_but_a_valid_word_on_this_gate_opens_it() {
         let answer = by_hand.patch_status(&run, &PatchParams::default(), &Patch::Merge(&forged)).await;
         ensure!(answer.is_err(), "a forged status was admitted");
 
+        // Each attempt stands in the API server's audit log, with the name of who made it.
+        let denied = t.audit()?.into_iter().filter(|l| l.is_write() && !l.done());
+        let denied: Vec<_> = denied.map(|l| (l.user, l.verb, l.resource)).collect();
+        for (user, verb, resource) in [
+            (PEOPLE[0], "create", "cutoverdecisions"),
+            (by, "create", "cutoverdecisions"),
+            (PEOPLE[0], "patch", "cutoverruns/status"),
+        ] {
+            let attempt = (user.to_owned(), verb.to_owned(), resource.to_owned());
+            ensure!(denied.contains(&attempt), "{attempt:?} is in no line of the audit log: {denied:?}");
+        }
+
         // Admitted, and worth nothing.
         t.say(PEOPLE[1], CutoverDecisionSpec { token: old.token.clone(), ..good.clone() }).await?;
         t.say(PEOPLE[1], CutoverDecisionSpec { gate: Some("backup".into()), ..good.clone() }).await?;

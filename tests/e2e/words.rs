@@ -6,7 +6,7 @@ use cutover::api::run::StepState;
 use cutover::api::{Cutover, CutoverRun, Phase, Verb};
 use futures::{StreamExt, TryStreamExt};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
 use crate::harness::app::PEOPLE;
@@ -168,6 +168,91 @@ fn a_retry_authorised_for_another_cutover_is_refused_and_hides_nobodys() {
         let result = t.told("shop", Verb::Retry).await?;
         ensure!(result == "accepted: run shop-2 is started", "{result}");
         ensure!(runs(t).await? == ["shop-1", "shop-2"], "{:?}", runs(t).await?);
+        Ok(())
+    });
+}
+
+/// Another tenant's namespace, with a Cutover of the same name, on whose runs `mallory` may say anything.
+async fn tenant(t: &Case) -> anyhow::Result<String> {
+    let namespace = format!("{}-other", t.ns);
+    let object = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {"cutover.dev/e2e": "true"}},
+    });
+    cluster::apply(&t.client, &object, &namespace).await?;
+    let rights = crate::harness::app::tenant(&namespace)?;
+    let all = [&rights, "---", &crate::harness::app::service("web", "blue"), "---", &on_call("mallory", "shop")];
+    for object in cluster::documents(&all.join("\n"))? {
+        cluster::apply(&t.client, &object, &namespace).await?;
+    }
+    cluster::apply(&t.client, &crate::harness::app::cutover("shop", "web", "activate: blue\n")?, &namespace).await?;
+    Ok(namespace)
+}
+
+#[test]
+fn what_is_said_in_another_namespace_counts_for_nobody_here() {
+    e2e("words_elsewhere", async |t: &Case| {
+        t.web().await?;
+        let other = tenant(t).await?;
+        t.arguments(&["--namespace", &other]);
+        t.start().await?;
+        t.cutover("shop", WATCHING).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        let uid = run_of(t, "shop").await?.uid().context("a uid")?;
+        let words: Api<CutoverDecision> = Api::namespaced(cluster::client(Some("mallory")).await?, &other);
+        let says = async |verb: Verb| {
+            let word = CutoverDecision::new(&format!("{verb:?}").to_lowercase(), word("shop", &uid, verb, "mallory"));
+            words.create(&PostParams::default(), &word).await?;
+            let name = word.name_any();
+            let answer = wait::until(words.clone(), "an answer elsewhere", secs(20), |all| {
+                Ok(all.get(&name).filter(|d| !d.is_open()).and_then(|d| d.status.clone()))
+            });
+            anyhow::Ok(answer.await?.result.unwrap_or_default())
+        };
+        for verb in [Verb::Rollback, Verb::Abort] {
+            let result = says(verb).await?;
+            ensure!(result.starts_with("refused") && result.contains("has no run"), "{verb:?}: {result}");
+        }
+        // Nor here, where nobody has given her anything.
+        ensure!(t.say("mallory", word("shop", &uid, Verb::Rollback, "mallory")).await.is_err());
+        t.decide("shop", Verb::Rollback).await?;
+        t.ends("shop", Phase::RolledBack, 30).await?;
+        let result = says(Verb::Retry).await?;
+        ensure!(result.starts_with("refused") && result.contains("has no run"), "{result}");
+        ensure!(runs(t).await? == ["shop-1"], "{:?}", runs(t).await?);
+        ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
+        let by = run_of(t, "shop").await?.status.context("a status")?.decisions;
+        ensure!(by.len() == 1 && by[0].by == PEOPLE[0], "{by:?}");
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(t.client.clone());
+        namespaces.delete(&other, &DeleteParams::default()).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_word_on_a_run_of_a_former_cutover_of_the_name_starts_nothing() {
+    e2e("words_former", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", HELD).await?;
+        t.phase("shop", Phase::Preparing, 30).await?;
+        t.decide("shop", Verb::Abort).await?;
+        t.ends("shop", Phase::Aborted, 30).await?;
+        let uid = run_of(t, "shop").await?.uid().context("a uid")?;
+        // Its run stays behind, as somebody who deletes in a hurry leaves it.
+        t.api::<Cutover>().delete("shop", &DeleteParams::orphan()).await?;
+        wait::until(t.api::<Cutover>(), "the first Cutover is gone", secs(30), |all| Ok(all.is_empty().then_some(())))
+            .await?;
+        t.cutover("shop", "activate: blue\n").await?;
+        t.condition("shop", "Ready", true, 30).await?;
+        for verb in [Verb::Retry, Verb::Revalidate, Verb::Rollback] {
+            let said = t.say(PEOPLE[0], word("shop", &uid, verb, PEOPLE[0])).await?;
+            let result = t.answer(&said).await?.result.unwrap_or_default();
+            ensure!(result.starts_with("refused") && result.contains("is not a run of Cutover shop"), "{result}");
+        }
+        ensure!(runs(t).await? == ["shop-1"] && t.selector_writes("web")?.is_empty(), "{:?}", runs(t).await?);
+        // Nobody else would.
+        t.api::<CutoverRun>().delete("shop-1", &DeleteParams::default()).await?;
         Ok(())
     });
 }

@@ -108,6 +108,7 @@ fn each_switch_gives_what_it_says() {
         "requests.allowPrivate={10.0.0.0/8}",
         "requests.forbidPublic=true",
         "requests.dns=10.0.0.1:53",
+        "decisions.keep=48h",
         "traces.endpoint=http://c:4318",
         "image.digest=sha256:aa8c09b0c53cd8c8c1ae2e2f1fbd1a1d1d5fc4f3d2a4d5a6c7b8d9e0f1a2b3c4",
         "admission.operators={jane@example.com}",
@@ -125,7 +126,7 @@ fn each_switch_gives_what_it_says() {
     let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let wanted = "run --log-format=text --namespace=a --namespace=b --config=/etc/cutover/config/config.yaml \
                   --allow-private=10.0.0.0/8 --forbid-public --dns=10.0.0.1:53 \
-                  --otlp-endpoint=http://c:4318";
+                  --keep-decisions=48h --otlp-endpoint=http://c:4318";
     assert_eq!(args.join(" "), wanted);
     // The program understands them: `--help` after them would not be reached by an unknown flag.
     run(env!("CARGO_BIN_EXE_cutover"), &[&args[..], &["--help"]].concat()).expect("the program knows these flags");

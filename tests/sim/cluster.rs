@@ -100,6 +100,8 @@ pub struct Cluster {
     pub decisions: Vec<DecisionView>,
     /// What was written on decisions, by uid.
     pub answers: BTreeMap<String, String>,
+    /// Decisions that go with the run, by uid.
+    pub owned: BTreeSet<String>,
     pub services: Shared<BTreeMap<String, Service>>,
     pub workloads: Shared<BTreeMap<WorkloadRef, WorkloadView>>,
     /// Pods by name, with the workload they belong to.
@@ -170,6 +172,7 @@ impl Cluster {
             }),
             decisions: vec![],
             answers: BTreeMap::new(),
+            owned: BTreeSet::new(),
             services: Shared::default(),
             workloads: Shared::default(),
             pods: Shared::default(),

@@ -43,7 +43,18 @@ impl Server {
             return Outcome::Conflict("it was changed".into());
         }
         self.answered(&answer.name, &answer.said.result, answer.said.run.clone());
+        self.owned(answer);
         Outcome::Done
+    }
+
+    /// It goes with the run that it names, if that one is still there.
+    fn owned(&mut self, answer: &Answer) {
+        let there =
+            self.runs.values().find(|run| run.uid().as_ref() == Some(&answer.run_uid)).map(ResourceExt::name_any);
+        if there.is_some() && answer.said.owner != there {
+            let (name, owner) = (&answer.name, &answer.said.owner);
+            self.broken.push(format!("decision {name} would go with {owner:?}, and names {there:?}"));
+        }
     }
 
     /// P14: what was refused and counts all the same.

@@ -102,7 +102,12 @@ impl Cluster {
                 json!({"metadata": meta, "spec": {"suspend": found.suspended}})
             }),
             "cutoverdecisions" => self.decisions.iter().find(|d| d.name == name).map(|found| {
-                let meta = json!({"name": name, "uid": found.uid, "resourceVersion": found.resource_version});
+                let mut meta = json!({"name": name, "uid": found.uid, "resourceVersion": found.resource_version});
+                if self.owned.contains(&found.uid) {
+                    let (kind, (name, uid)) = ("CutoverRun", &self.run);
+                    meta["ownerReferences"] =
+                        json!([{"apiVersion": "cutover.dev/v1alpha1", "kind": kind, "name": name, "uid": uid}]);
+                }
                 match self.answers.get(&found.uid) {
                     Some(result) => json!({"metadata": meta, "status": {"state": "Answered", "result": result}}),
                     None => json!({"metadata": meta}),
@@ -209,7 +214,13 @@ impl Cluster {
                 if let Some(found) = self.decisions.iter_mut().find(|d| d.uid == uid) {
                     found.resource_version = version;
                 }
-                if object["status"]["state"] == "Answered" {
+                let owners = object["metadata"]["ownerReferences"].as_array();
+                let owner = owners.and_then(|all| all.first()).and_then(|o| o["uid"].as_str());
+                if owner.is_some() && self.owned.insert(uid.clone()) {
+                    if !self.answers.contains_key(&uid) || owner != Some(&self.run.1) {
+                        self.broken.push(format!("decision {name} goes with {owner:?}"));
+                    }
+                } else if object["status"]["state"] == "Answered" {
                     let result = object["status"]["result"].as_str().unwrap_or_default().to_owned();
                     self.answers.insert(uid.clone(), result);
                     self.wrote(Who::Us, Wrote::Answered { decision: uid });

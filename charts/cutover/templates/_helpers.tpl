@@ -33,6 +33,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.requests.dns }}
 - --dns={{ . }}
 {{- end }}
+{{- with .Values.decisions.keep }}
+- --keep-decisions={{ . }}
+{{- end }}
 {{- with .Values.traces.endpoint }}
 - --otlp-endpoint={{ . }}
 {{- end }}

@@ -20,6 +20,8 @@ pub struct Said {
     pub at: Timestamp,
     /// The run on which it took effect.
     pub run: Option<String>,
+    /// The run that it names, by name, if there is one: it goes with that one.
+    pub owner: Option<String>,
 }
 
 /// An open decision.
@@ -267,7 +269,7 @@ mod tests {
     fn a_look_knows_what_was_said_and_told_about_its_own_cutover_alone() {
         let mut asked = Asked::default();
         asked.seen(0, &decision("1", "web", json!(null)));
-        let said = Said { result: "refused: x".into(), at: Timestamp::UNIX_EPOCH, run: None };
+        let said = Said { result: "refused: x".into(), at: Timestamp::UNIX_EPOCH, run: None, owner: None };
         asked.say("1", said.clone());
         asked.told(&key("web"), Timestamp::UNIX_EPOCH);
         let (own, other) = (asked.about_cutover(&key("web")), asked.about_cutover(&key("api")));

@@ -17,7 +17,7 @@ use crate::api::LABEL_CUTOVER;
 use crate::api::condition::reasons;
 use crate::api::cutover::{Cutover, CutoverStatus};
 use crate::api::decision::CutoverDecision;
-use crate::api::run::RunState;
+use crate::api::run::{CutoverRun, RunState};
 use crate::decide::Note;
 use crate::decide::proof::{self, Standing};
 use crate::effect::Outcome;
@@ -69,9 +69,10 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Wish
             continue;
         }
         let place = runs.place(look, cutover, &decision.spec.run_uid)?;
+        let said = |result, run| Said { result, at, run, owner: runs.there.get(&decision.spec.run_uid).cloned() };
         match word(decision, cutover, place) {
             Word::Leave => {}
-            Word::Answer { result, run } => answers.push((decision, Said { result, at, run })),
+            Word::Answer { result, run } => answers.push((decision, said(result, run))),
             _ if heard.wish.is_some() => {}
             Word::Retry | Word::Revalidate if questions.inherited.contains(&uid) => {
                 // Looked at again once that is known, with what then stands there.
@@ -80,10 +81,10 @@ pub fn hear<'a>(look: &mut Replay<'a>, cutover: Option<&Cutover>) -> Result<Wish
             }
             Word::Revalidate if questions.opened.contains(&uid) => {
                 let result = "refused: the run was opened for it and has not taken it in".into();
-                answers.push((decision, Said { result, at, run: None }));
+                answers.push((decision, said(result, None)));
             }
             word @ (Word::Retry | Word::Revalidate) => match standing(look, decision)? {
-                Standing::Refused(result) => answers.push((decision, Said { result, at, run: None })),
+                Standing::Refused(result) => answers.push((decision, said(result, None))),
                 Standing::Waits(_) => heard.again = heard.again.max(Some(UNPROVEN)),
                 // Neither of them leads back.
                 Standing::Counts | Standing::Unproven(_) if word == Word::Retry => {
@@ -143,9 +144,16 @@ fn created(decision: &CutoverDecision) -> Timestamp {
     decision.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0)
 }
 
-/// Refuses what cannot be carried out after all.
-pub fn refuse(look: &mut Replay<'_>, decision: &CutoverDecision, why: &str) -> Result<(), Stop> {
-    let said = Said { result: format!("refused: {why}"), at: look.now(), run: None };
+/// Refuses what cannot be carried out after all. `newest`: the run that it names, if it is still there.
+pub fn refuse(
+    look: &mut Replay<'_>,
+    decision: &CutoverDecision,
+    newest: Option<&CutoverRun>,
+    why: &str,
+) -> Result<(), Stop> {
+    let owner =
+        newest.filter(|run| run.metadata.uid.as_ref() == Some(&decision.spec.run_uid)).map(ResourceExt::name_any);
+    let said = Said { result: format!("refused: {why}"), at: look.now(), run: None, owner };
     reply(look, vec![(decision, said)]).map(drop)
 }
 
@@ -174,7 +182,8 @@ fn reply(look: &mut Replay<'_>, answers: Vec<(&CutoverDecision, Said)>) -> Resul
         let uid = decision.uid().unwrap_or_default();
         look.remember(Memo::Said(uid.clone(), said.clone()));
         let resource_version = decision.resource_version().unwrap_or_default();
-        request.push(Answer { name: decision.name_any(), uid, resource_version, said: said.clone() });
+        let run_uid = decision.spec.run_uid.clone();
+        request.push(Answer { name: decision.name_any(), uid, resource_version, run_uid, said: said.clone() });
     }
     let Reply::Answers(outcomes) = look.ask(Request::Answer(request))? else { return Err(another_kind()) };
     let (mut told, mut mute, mut all) = (questions.told, questions.mute, true);
@@ -225,6 +234,8 @@ fn publish(look: &mut Replay<'_>, warning: bool, reason: &str, subject: &str, me
 #[derive(Default)]
 struct Runs<'a> {
     found: BTreeMap<String, NamedRun<'a>>,
+    /// Names of those that are there, by uid.
+    there: BTreeMap<String, String>,
     /// Name and Cutover by uid, of all runs of the namespace.
     names: Option<BTreeMap<String, (String, Option<String>)>>,
 }
@@ -253,12 +264,14 @@ impl<'a> Runs<'a> {
             },
         };
         if of.as_ref() != Some(own) {
+            self.there.insert(uid.to_owned(), name);
             return Ok(NamedRun::Elsewhere);
         }
         let run = match look.run_opt(&name)? {
             Some(run) if run.metadata.uid.as_deref() == Some(uid) => run,
             _ => return Ok(NamedRun::Gone),
         };
+        self.there.insert(uid.to_owned(), name);
         Ok(match () {
             () if run.status.as_ref().is_none_or(|s| s.state != RunState::Closed) => NamedRun::UnderWay,
             // Of a former Cutover of this name.

@@ -186,7 +186,7 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
             cutover = unheld(look, cutover)?;
             if let Some(decision) = retry {
                 let why = format!("{} is live already, so there is nothing to switch", cutover.spec.activate);
-                decisions::refuse(look, decision, &why)?;
+                decisions::refuse(look, decision, newest, &why)?;
             }
             return idle(look, &cutover, &live);
         }
@@ -229,7 +229,8 @@ fn staying(look: &mut Replay<'_>, cutover: Cutover, wish: Option<Wish>) -> Resul
         uid.is_some_and(|uid| retries.into_iter().any(|r| r.decision == uid))
     };
     if let Some(decision) = retry.filter(|d| !counted(d.uid())) {
-        decisions::refuse(look, decision, &format!("no run can be started now: {}", trouble.message))?;
+        let why = format!("no run can be started now: {}", trouble.message);
+        decisions::refuse(look, decision, newest, &why)?;
         return Ok(Some(Duration::ZERO));
     }
     stuck(look, &cutover, newest, &live, trouble)

@@ -23,6 +23,7 @@ mod replay;
 mod retired;
 mod show;
 mod start;
+pub mod sweep;
 mod watch;
 mod words;
 

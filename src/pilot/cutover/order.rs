@@ -133,6 +133,8 @@ pub struct Answer {
     pub uid: String,
     /// Its resourceVersion as it was read: one that was answered meanwhile has another.
     pub resource_version: String,
+    /// The uid of the run that it names.
+    pub run_uid: String,
     pub said: Said,
 }
 

@@ -4,6 +4,7 @@ use crate::api::condition::types;
 use crate::api::phase::Phase;
 use crate::api::run::BlockCause;
 use crate::api::run::StepState;
+use crate::effect::letter::Told;
 use crate::effect::{Effect, Outcome};
 
 /// What a value outside of its set is shown as.
@@ -145,6 +146,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::DeleteJob { .. } => "delete_job",
         Effect::OwnJob { .. } => "own_job",
         Effect::DeletePod { .. } => "delete_pod",
+        Effect::Notify { .. } => "notify",
         Effect::Answer { .. } => "answer",
         Effect::TakeUp { .. } => "take_up",
         Effect::Send { .. } => "send",
@@ -175,6 +177,8 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::NameCollision(_) => "name_collision",
         Outcome::Done | Outcome::Changed { .. } => "done",
         Outcome::Answered(_) => "answered",
+        Outcome::Told(Told::Received { .. }) => "done",
+        Outcome::Told(Told::Not { .. }) => "transient",
         Outcome::NotFound => "not_found",
         Outcome::Conflict(_) => "conflict",
         Outcome::Refused { .. } => "refused",

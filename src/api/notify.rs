@@ -17,28 +17,27 @@ use super::step::KeyRef;
     "message": "a receiver has exactly one of webhook, slack, pagerDuty, teams, mail, alertmanager or cdEvents"
 }]))]
 pub struct Notify {
-    /// Its name, under which the run keeps what it has received.
+    /// Its name.
     #[schemars(schema_with = "schema::name40")]
     pub name: String,
-    /// What it hears of; by default all but the phases in which nothing is switched, Decision, Resolved, Suspended,
-    /// Retired, MetricsInconclusive and TriggerFired.
+    /// What it hears of; by default what `docs/notifications.md` lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub events: Vec<NotifyEvent>,
-    /// What needs a person, and a rollback under way, is told again this often, at least every 1m; told once by default.
+    /// What needs a person, and a rollback, is told again this often, 1m at least; never by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<Duration>,
-    /// Your own words (MiniJinja templates), by event; `Default` is for all that are not named. The operator's by default.
+    /// Your own words, by event, with `${…}`; `Default` is for all others. The operator's by default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 2048}))]
     pub texts: BTreeMap<String, String>,
     /// A POST of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
-    /// One message for each run, which changes; details in its thread.
+    /// One message a run, which changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<Slack>,
-    /// Incidents and change events, by a routing key.
+    /// By a routing key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pager_duty: Option<NotifyTo>,
     /// The URL of a workflow.
@@ -47,15 +46,15 @@ pub struct Notify {
     /// Mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,
-    /// Alerts, by the URL of an Alertmanager.
+    /// By the URL of an Alertmanager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<NotifyTo>,
-    /// CloudEvents of the CDEvents specification, by the URL of whatever takes them.
+    /// By the URL of what takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cd_events: Option<NotifyTo>,
 }
 
-/// An address, which is a secret.
+/// A secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotifyTo {
     /// Where it is kept.
@@ -76,9 +75,9 @@ pub struct Webhook {
 /// Slack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Slack {
-    /// Where the URL of an incoming webhook is kept, or with `channel` a bot's token.
+    /// A webhook's URL, or with `channel` a bot's token.
     pub secret: KeyRef,
-    /// The id of the channel that the bot writes to; none by default.
+    /// The id of the bot's channel; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 80))]
     pub channel: Option<String>,
@@ -87,7 +86,7 @@ pub struct Slack {
 /// Mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mail {
-    /// Where the server is kept: `smtps://user:password@host:465`, or `smtp://…` with STARTTLS.
+    /// Where the URL of the server is kept.
     pub secret: KeyRef,
     /// The sender.
     #[schemars(length(min = 3, max = 254))]

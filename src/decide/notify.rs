@@ -14,6 +14,7 @@ use crate::effect::{Effect, EffectKey, Outcome};
 use crate::journal::notices::{self, Happened};
 use crate::journal::{later, short};
 use crate::notify;
+use crate::plan::notify::SHORTEST_REMINDER;
 use crate::plan::same_release;
 use crate::world::CutoverView;
 
@@ -21,8 +22,6 @@ use crate::world::CutoverView;
 const PATIENCE: Duration = Duration::from_mins(60);
 /// The same where somebody waits for the end of the run.
 const HURRY: Duration = Duration::from_mins(1);
-/// The shortest time between two reminders.
-const SHORTEST: Duration = Duration::from_mins(1);
 
 /// Puts down what has happened since the journal was last written, for whoever wants to hear of it.
 pub(super) fn put_down(d: &mut Draft) {
@@ -102,7 +101,7 @@ fn outcome(d: &mut Draft, receiver: &str) {
 
 /// What lasts is told again when it is time.
 fn remind(d: &mut Draft, receiver: &Notify) {
-    let Some(every) = receiver.remind_every.map(|every| every.max(SHORTEST)) else { return };
+    let Some(every) = receiver.remind_every.map(|every| every.max(SHORTEST_REMINDER)) else { return };
     let Some((event, message)) = notices::ongoing(&d.journal).filter(|(event, _)| notify::wants(receiver, *event))
     else {
         return;

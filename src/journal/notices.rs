@@ -58,12 +58,6 @@ pub(crate) fn between(before: &RunStatus, after: &RunStatus, now: Timestamp) -> 
         let (subject, message) = (subject.to_owned(), short(message, MAX_MESSAGE));
         all.push(Happened { event, at, phase, subject, message });
     };
-    let known = |uid: &str| before.decisions.iter().any(|d| d.uid == uid);
-    for d in after.decisions.iter().filter(|d| !known(&d.uid)) {
-        let why = d.comment.as_deref().map(|c| format!(": {c}")).unwrap_or_default();
-        let gate = d.gate.as_deref().map(|g| format!(" of {g}")).unwrap_or_default();
-        add(NotifyEvent::Decision, d.at, after.phase, &d.uid, &format!("{:?}{gate} by {}{why}", d.decision, d.by));
-    }
     let fired = |name: &str| super::trigger(before, name).is_some_and(|t| t.fired_at.is_some());
     for t in after.triggers.iter().filter(|t| !fired(&t.name)) {
         let Some(at) = t.fired_at else { continue };
@@ -75,6 +69,13 @@ pub(crate) fn between(before: &RunStatus, after: &RunStatus, now: Timestamp) -> 
     for m in after.timeline.iter().skip(from) {
         let Some(event) = of_phase(m.phase) else { continue };
         add(event, m.at, m.phase, m.phase.as_str(), &m.message);
+    }
+    // What a person has decided comes after what it led to: an incident is opened before somebody has it.
+    let known = |uid: &str| before.decisions.iter().any(|d| d.uid == uid);
+    for d in after.decisions.iter().filter(|d| !known(&d.uid)) {
+        let why = d.comment.as_deref().map(|c| format!(": {c}")).unwrap_or_default();
+        let gate = d.gate.as_deref().map(|g| format!(" of {g}")).unwrap_or_default();
+        add(NotifyEvent::Decision, d.at, after.phase, &d.uid, &format!("{:?}{gate} by {}{why}", d.decision, d.by));
     }
     for (type_, event) in CONDITIONS {
         let raised = |j: &RunStatus| j.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");

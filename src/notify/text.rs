@@ -8,61 +8,14 @@ use serde_json::Value;
 use crate::api::notify::NotifyEvent;
 use crate::effect::letter::Letter;
 use crate::harmless;
-use crate::plan::vars::{Escape, Vars, references};
+use crate::plan::notify::{DEFAULT, NAMES};
+use crate::plan::vars::{Escape, Vars};
 
-/// The key of texts that are for every event without a text of its own.
-pub const DEFAULT: &str = "Default";
 /// Longest text, in characters.
 const LONGEST: usize = 2048;
 
-/// What may be named in a text; one that is not known is empty.
-pub const NAMES: [&str; 17] = [
-    "event",
-    "message",
-    "cutover",
-    "namespace",
-    "run",
-    "phase",
-    "release.version",
-    "release.revision",
-    "release.tag",
-    "release.requestedBy",
-    "target",
-    "old",
-    "live",
-    "services",
-    "began",
-    "cause",
-    "next",
-];
-
 /// The Cutover's own words, by event.
 pub type Texts = BTreeMap<String, String>;
-
-/// What is wrong with texts: the key, and why.
-pub fn refusals(texts: &Texts) -> Vec<(String, String)> {
-    let known = |key: &str| key == DEFAULT || event(key).is_some();
-    let mut all = vec![];
-    for (key, text) in texts {
-        if !known(key) {
-            all.push((key.clone(), format!("{key} is no event: name one, or {DEFAULT} for all others")));
-            continue;
-        }
-        match references(text) {
-            Err(why) => all.push((key.clone(), why.to_string())),
-            Ok(names) => {
-                let unknown = names.into_iter().filter(|name| !NAMES.contains(&name.as_str()));
-                let why = |name: String| format!("${{{name}}} means nothing here: {} may be named", NAMES.join(", "));
-                all.extend(unknown.map(|name| (key.clone(), why(name))));
-            }
-        }
-    }
-    all
-}
-
-fn event(name: &str) -> Option<NotifyEvent> {
-    serde_json::from_value(Value::String(name.to_owned())).ok()
-}
 
 /// One line.
 pub fn title(letter: &Letter) -> String {

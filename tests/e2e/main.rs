@@ -27,6 +27,7 @@ mod judging;
 mod lasting;
 mod leader;
 mod network;
+mod notify;
 mod outage;
 mod own_changes;
 mod people;

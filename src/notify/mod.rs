@@ -275,3 +275,6 @@ pub fn form(receiver: &Notify) -> Option<Box<dyn Form + Send + Sync + '_>> {
         .or_else(|| receiver.alertmanager.as_ref().map(|to| Box::new(alertmanager::Form { to, texts }) as _))
         .or_else(|| receiver.cd_events.as_ref().map(|to| Box::new(cd_events::Form { to }) as _))
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,12 @@ impl Receivers {
     }
 }
 
-async fn take(State(all): State<Arc<Receivers>>, Path(path): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn take(
+    State(all): State<Arc<Receivers>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let trouble = {
         let mut troubles = all.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = troubles.get_mut(&path);
@@ -105,9 +110,7 @@ async fn take(State(all): State<Arc<Receivers>>, Path(path): Path<String>, heade
 /// Secrets of all receivers, and the account's right to read them.
 async fn secrets(t: &Case, at: SocketAddr) -> Result<()> {
     let url = |path: &str| format!("http://{at}/{path}?token={CANARY}");
-    let secret = |name: &str, data: Value| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
-    };
+    let secret = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "receivers"},
         "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
@@ -121,7 +124,10 @@ async fn secrets(t: &Case, at: SocketAddr) -> Result<()> {
         secret("hook", json!({"url": url("webhook"), "key": KEY})),
         secret("slack", json!({"token": CANARY, "api-url": format!("http://{at}/slack")})),
         secret("pager", json!({"key": CANARY, "api-url": format!("http://{at}/pager")})),
-        secret("others", json!({"teams": url("teams"), "alerts": format!("http://{at}/alertmanager"), "events": url("cdevents")})),
+        secret(
+            "others",
+            json!({"teams": url("teams"), "alerts": format!("http://{at}/alertmanager"), "events": url("cdevents")}),
+        ),
         role,
         binding,
     ];
@@ -193,7 +199,8 @@ fn receivers_hear_of_a_rollback_in_order_through_restarts_and_troubles_of_their_
 
         // One message that changes, the rest in its thread.
         let slack = all.got("slack");
-        let first: Vec<&Got> = slack.iter().filter(|g| g.path.ends_with("postMessage") && g.body["thread_ts"].is_null()).collect();
+        let first: Vec<&Got> =
+            slack.iter().filter(|g| g.path.ends_with("postMessage") && g.body["thread_ts"].is_null()).collect();
         ensure!(first.len() == 1 && first[0].body["channel"] == json!("C0FFEE"), "{first:?}");
         let changes = slack.iter().filter(|g| g.path.ends_with("chat.update")).count();
         ensure!(changes >= 3 && slack.iter().filter(|g| !g.body["thread_ts"].is_null()).count() >= 3, "{slack:?}");

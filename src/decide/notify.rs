@@ -67,7 +67,12 @@ pub(super) fn is_awaited(d: &mut Draft) -> bool {
     put_down(d);
     // Nobody knows where to send it: the Cutover is gone.
     let gone = d.world.cutover.as_ref().is_some_and(|seen| seen.value.is_none());
-    !gone && !d.journal.notices.pending.is_empty()
+    let (now, pending) = (d.now(), &d.journal.notices.pending);
+    // What is addressed to nobody yet is given up by nobody, either.
+    let open = pending.iter().filter(|n| n.to.is_some() || later(n.at, PATIENCE) > now).map(|n| later(n.at, PATIENCE));
+    let Some(last) = open.max().filter(|_| !gone) else { return false };
+    d.out.wake_at(last);
+    true
 }
 
 /// The receivers as the Cutover names them now; none where it is not known.

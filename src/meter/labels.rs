@@ -47,7 +47,7 @@ pub(crate) const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
 pub(crate) const CAUSES: [&str; 2] = ["trigger", OTHER];
 
 /// What stands in the way of runs: condition types that are True, and `CannotRollBack` for `CanRollBack=False`.
-pub(crate) const TROUBLES: [&str; 8] = [
+pub(crate) const TROUBLES: [&str; 9] = [
     types::AWAITING_DECISION,
     types::OUTCOME_UNKNOWN,
     types::ROLLBACK_BLOCKED,
@@ -56,6 +56,7 @@ pub(crate) const TROUBLES: [&str; 8] = [
     types::NODE_LOST,
     types::METRICS_INCONCLUSIVE,
     types::SUSPENDED,
+    types::NOTIFICATIONS_FAILING,
 ];
 
 /// `CanRollBack` is False.

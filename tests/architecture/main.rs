@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 27] = [
+const IMPORTS: [(&str, &[&str]); 29] = [
+    ("harmless", &[]),
     ("api", &[]),
     ("plan", &["api"]),
     ("policies", &[]),
@@ -20,6 +21,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
     ("view", &["api", "plan", "journal"]),
+    ("notify", &["api", "plan", "effect::letter", "journal::notices", "harmless"]),
     // What is switched, and how; what an effect comes to.
     ("route", &["api", "plan", "effect", "world", "endpoints"]),
     ("writes", &["api", "effect", "endpoints", "route"]),
@@ -27,8 +29,11 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("spans", &["api", "plan", "view"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
-    ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
-    ("net", &["api", "effect", "world"]),
+    (
+        "decide",
+        &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge", "notify"],
+    ),
+    ("net", &["api", "effect", "world", "notify"]),
     ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
@@ -46,6 +51,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
         "cli",
         &[
             "api",
+            "harmless",
             "plan",
             "policies",
             "lint",
@@ -89,7 +95,9 @@ const IMPORTS: [(&str, &[&str]); 27] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 17] = [
+const PURE: [&str; 19] = [
+    "harmless",
+    "notify",
     "api",
     "policies",
     "plan",

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::api::duration::Duration;
+use crate::api::notify::Notify;
 use crate::api::run::{BlockCause, ObjectRef, Selector};
 use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
 
@@ -12,6 +13,7 @@ mod edit;
 pub mod env;
 mod failure;
 mod key;
+pub mod letter;
 pub mod protocol;
 mod scope;
 
@@ -328,6 +330,13 @@ pub enum Effect {
         /// Where the change takes pods away, the executor refuses it if one of these Services selects them live (P13).
         unless_live: Vec<String>,
     },
+    /// Send a notification to a receiver.
+    Notify {
+        receiver: Box<Notify>,
+        letter: Box<letter::Letter>,
+        /// What the receiver calls the message of this run.
+        thread: Option<String>,
+    },
     /// Delete a pod, so that its connections end. Refused if one of these Services selects it live (P13).
     DeletePod {
         /// Its name.
@@ -378,6 +387,9 @@ impl Effect {
             Self::Change { why, object, change, .. } => {
                 EffectKey::Change { change: change.kind(), why: why.clone(), object: object.clone() }
             }
+            Self::Notify { receiver, letter, .. } => {
+                EffectKey::Notify { receiver: receiver.name.clone(), notice: letter.id.clone() }
+            }
             Self::DeletePod { name, uid, .. } => EffectKey::DeletePod { name: name.clone(), uid: uid.clone() },
         }
     }
@@ -394,6 +406,8 @@ pub enum Outcome {
     Done,
     /// A change of a pod template done; the hash of the template as it was stored.
     Changed { template: String },
+    /// What became of a notification.
+    Told(letter::Told),
     /// The answer to a request sent.
     Answered(Vec<crate::world::HttpAnswer>),
     /// The object is not there.

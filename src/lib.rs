@@ -11,11 +11,13 @@ pub mod effect;
 pub mod endpoints;
 #[cfg(feature = "fuzz")]
 pub mod entrances;
+pub(crate) mod harmless;
 pub mod journal;
 pub(crate) mod judge;
 pub mod lint;
 pub mod meter;
 pub mod net;
+pub mod notify;
 pub mod observe;
 pub mod operator;
 pub mod pilot;

@@ -102,8 +102,27 @@ pub fn conditions(plan: &Plan, journal: &mut RunStatus, world: &World) {
     });
     flag(&mut list, types::SUSPENDED, types::SUSPENDED, why.filter(|_| !over));
 
+    flag(&mut list, types::NOTIFICATIONS_FAILING, reasons::NOT_DELIVERED, failing(journal));
+
     can_roll_back(plan, journal, world, &mut list);
     journal.conditions = list;
+}
+
+/// Receivers that have not taken what they were sent, more than once in a row.
+fn failing(journal: &RunStatus) -> Option<String> {
+    let notices = &journal.notices;
+    let waits = |name: &String| notices.pending.iter().filter(|n| n.to.iter().flatten().any(|to| to == name)).count();
+    let failing = notices.receivers.iter().filter(|(_, r)| r.failed > 1);
+    let said = failing.map(|(name, r)| {
+        let (tries, why) = (r.failed, r.why.as_deref().unwrap_or("no answer"));
+        match waits(name) {
+            // The last thing that it was to hear of has been given up.
+            0 => format!("{name}: {why}"),
+            n => format!("{name}: {why} ({tries} tries, {n} to be told)"),
+        }
+    });
+    let all: Vec<String> = said.collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Ready, Reconciling and Stalled, as kstatus reads them (DESIGN §4).

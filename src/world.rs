@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::cutover::Release;
 use crate::api::decision::CutoverDecisionSpec;
+use crate::api::notify::Notify;
 use crate::api::run::Selector;
 use crate::api::step::WorkloadRef;
 use crate::effect::{Attempt, EffectKey, Outcome, ReadKey};
@@ -109,6 +110,8 @@ pub struct CutoverView {
     pub release: Release,
     /// Live value.
     pub suspend: bool,
+    /// Who is told; live value.
+    pub notify: Vec<Notify>,
     /// The release last known on each side, by the name that `status::release_name` gives it.
     pub releases: BTreeMap<String, String>,
 }

@@ -6,6 +6,8 @@
 
 mod sim;
 
+use std::collections::BTreeSet;
+
 use cutover::api::phase::Phase;
 use cutover::api::run::RunState;
 use sim::cluster::{Cluster, Who, Wrote};
@@ -68,12 +70,28 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::Sent { key } => Some(format!("send {key}")),
             Wrote::PodDeleted { pod, .. } => Some(format!("delete pod {pod}")),
             Wrote::Answered { decision } => Some(format!("answer {decision}")),
-            Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status => None,
+            Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status | Wrote::Told { .. } => None,
             Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } | Wrote::Annotated { .. } => None,
         })
         .collect();
     all.sort();
+    all.extend(told(cluster));
     all
+}
+
+/// What receivers have heard, in order. One may hear something twice, under the same id: it counts once.
+fn told(cluster: &Cluster) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut told: Vec<(&str, String)> = vec![];
+    for a in &cluster.audit {
+        if let Wrote::Told { receiver, notice, event } = &a.what
+            && seen.insert((receiver, notice))
+        {
+            told.push((receiver, format!("tell {receiver} {event:?}")));
+        }
+    }
+    told.sort_by_key(|(receiver, _)| *receiver);
+    told.into_iter().map(|(_, line)| line).collect()
 }
 
 /// The run that nobody disturbs, and how many writes it makes.
@@ -188,4 +206,5 @@ each! {
     closing_switch
     target_changed_in_preflight
     target_changed_in_use
+    notified
 }

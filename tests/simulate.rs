@@ -367,6 +367,9 @@ scenarios! {
     words_retry_under_way
     words_valid_flood
     words_while_closing
+    notified
+    notified_blocked
+    notified_given_up
     words_void_flood
     create_503
     create_reply_lost

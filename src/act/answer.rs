@@ -39,7 +39,7 @@ async fn write(client: kube::Client, namespace: &str, next: impl Fn(&Exchange) -
             Ok(outcome) => return outcome,
             Err(Next::Read(looks)) => clients.look(&mut heard, looks).await,
             Err(Next::Send(send)) => heard.wrote(clients.send(&send).await),
-            Err(Next::Ask(_) | Next::End(_)) => {
+            Err(Next::Ask(_) | Next::Notify(_) | Next::End(_)) => {
                 return CallError::invalid("an answer to a decision asks nobody").outcome();
             }
         }

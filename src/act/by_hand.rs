@@ -35,7 +35,9 @@ pub(crate) async fn restore(client: Client, namespace: &str, run: Run<'_>, switc
             Ok(outcome) => return outcome,
             Err(Next::Read(looks)) => clients.look(&mut heard, looks).await,
             Err(Next::Send(send)) => heard.wrote(clients.send(&send).await),
-            Err(Next::Ask(_) | Next::End(_)) => return CallError::invalid("a restore asks nobody").outcome(),
+            Err(Next::Ask(_) | Next::Notify(_) | Next::End(_)) => {
+                return CallError::invalid("a restore asks nobody").outcome();
+            }
         }
     }
 }

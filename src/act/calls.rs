@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::call::{CALL_LIMIT, CallError, call, call_within, insist};
 use crate::api::FIELD_MANAGER;
 use crate::effect::protocol::{Answer, As, Exchange, LiveAnswer, LiveRead, Object, Send, Write};
+use crate::net::Asker;
 use crate::world::convert;
 
 /// What an executor needs.
@@ -42,6 +43,11 @@ impl Clients {
             urgent: false,
             manager: FIELD_MANAGER,
         }
+    }
+
+    /// For whom requests are sent.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker { operator: &self.reader, account: &self.writer, namespace: &self.namespace, watched: None }
     }
 
     fn api(&self, client: &Client, resource: &ApiResource) -> Api<DynamicObject> {

@@ -4,10 +4,10 @@
 
 use crate::effect::protocol::{Exchange, Next};
 use crate::effect::{Claimed, Effect, Outcome};
+use crate::net::Net;
 use crate::net::identity::Identity;
 use crate::net::leadership::Leadership;
 use crate::net::room::urgent;
-use crate::net::{Asker, Net};
 use crate::observe::RunScope;
 use crate::world::{HttpAnswer, HttpError};
 use crate::writes::{self, Run};
@@ -59,17 +59,15 @@ impl Actor {
                 Next::End(outcome) => return outcome,
                 Next::Read(looks) => clients.look(&mut heard, looks).await,
                 Next::Send(send) => heard.wrote(clients.send(&send).await),
+                Next::Notify(notification) => {
+                    if let Err(why) = self.leadership.permit() {
+                        return Outcome::Transient(why.to_string());
+                    }
+                    return self.net.notify(&clients.asker(), &notification).await;
+                }
                 Next::Ask(request) => {
                     let answers = match self.leadership.permit() {
-                        Ok(()) => {
-                            let asker = Asker {
-                                operator: &clients.reader,
-                                account: &clients.writer,
-                                namespace: &clients.namespace,
-                                watched: None,
-                            };
-                            self.net.request(&asker, &request).await
-                        }
+                        Ok(()) => self.net.request(&clients.asker(), &request).await,
                         Err(why) => {
                             vec![HttpAnswer {
                                 from: "operator".into(),

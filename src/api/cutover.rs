@@ -9,13 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
+use super::notify::Notify;
 use super::phase::Phase;
 pub use super::phases::{FollowUp, PhaseSteps};
 use super::prometheus::Prometheus;
 pub use super::restore::{Connections, KeepPodLogs, Rollback};
 use super::run::GateRole;
 use super::schema;
-use super::step::{KeyRef, WorkloadRef};
+use super::step::WorkloadRef;
 use super::template::TemplateUse;
 use super::trigger::Trigger;
 
@@ -58,7 +59,7 @@ pub struct CutoverSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
+        inner(length(max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub job_service_accounts: Vec<String>,
@@ -118,7 +119,7 @@ pub struct CutoverSpec {
     pub window: Option<Window>,
     /// Who is told what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub notify: Vec<Notify>,
     /// What a foreign selector after the switch leads to; Report by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,44 +282,6 @@ pub enum Missed {
     #[default]
     Fail,
     Ask,
-}
-
-/// Who is told what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.slack), has(self.pagerDuty), has(self.teams), has(self.mail), has(self.webhook)].filter(x, x).size() == 1",
-    "message": "notify has exactly one of slack, pagerDuty, teams, mail or webhook"
-}]))]
-pub struct Notify {
-    /// Phases and condition names.
-    #[schemars(length(min = 1, max = 32), inner(length(max = 40)))]
-    pub events: Vec<String>,
-    /// Repeated this often while a person is awaited; told once by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remind_every: Option<Duration>,
-    /// An incoming webhook.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<NotifyTo>,
-    /// A routing key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pager_duty: Option<NotifyTo>,
-    /// An incoming webhook.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teams: Option<NotifyTo>,
-    /// An SMTP URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mail: Option<NotifyTo>,
-    /// Any URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<NotifyTo>,
-}
-
-/// The address, which is a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NotifyTo {
-    /// Where it is kept.
-    pub secret: KeyRef,
 }
 
 /// What a foreign selector after the switch leads to; `Report` by default.

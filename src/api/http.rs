@@ -20,11 +20,11 @@ pub struct Http {
     pub to: Option<To>,
     /// Path and query; `${…}` is percent-encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = "^/"))]
+    #[schemars(length(max = 2048), regex(pattern = "^/"))]
     pub path: Option<String>,
     /// A whole URL instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
     pub url: Option<String>,
     /// GET by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct Http {
     pub scheme: Option<Scheme>,
     /// The Host header (and server name), never expanded; the address by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"))]
+    #[schemars(length(max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"))]
     pub host: Option<String>,
     /// One ready pod, or every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,8 @@ pub mod decision;
 pub mod duration;
 pub mod http;
 pub mod moment;
+pub mod notices;
+pub mod notify;
 pub mod observation;
 pub mod one_of;
 pub mod phase;

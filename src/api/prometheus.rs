@@ -29,7 +29,7 @@ pub struct Prometheus {
     /// A URL, such as `https://prometheus.example.com`; `/api/v1/query` is put behind its path. Private addresses only as
     /// far as the operator's flags allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https?://"))]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
     pub url: Option<String>,
     /// A source of the operator's configuration, such as `monitoring/prometheus`. It has its own address, authority,
     /// token and tenant, so no other field is given with it.
@@ -45,7 +45,7 @@ pub struct Prometheus {
     pub ca_from: Option<CaFrom>,
     /// Sent as header `X-Scope-OrgID`, by which servers such as Mimir and Cortex tell tenants apart; not sent by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 150), regex(pattern = "^[!-~]+$"))]
+    #[schemars(length(max = 150), regex(pattern = "^[!-~]+$"))]
     pub tenant: Option<String>,
     /// Headers with values from Secrets, sent nowhere else; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

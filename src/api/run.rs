@@ -13,6 +13,7 @@ use super::after::AfterRecord;
 pub use super::before::{Before, ObjectKind, ObjectRef, RevisionChange, TemplateChange};
 pub use super::closing::{ClosedPod, ClosedWorkload, Closing};
 use super::decision::{Resolution, Verb};
+use super::notices::Notices;
 use super::phase::Phase;
 pub use super::restore::{BlockCause, RestoreBlock};
 use super::schema;
@@ -154,6 +155,9 @@ pub struct RunStatus {
     /// What people are still to hear of.
     #[serde(default, skip_serializing_if = "Outbox::is_empty")]
     pub outbox: Outbox,
+    /// What receivers of notifications are still to hear of, and what they have received.
+    #[serde(default, skip_serializing_if = "Notices::is_empty")]
+    pub notices: Notices,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -139,7 +139,7 @@ pub struct Undo {
     pub action: OneOf<Action>,
 }
 
-/// A value kept from an answer, for later steps as `${name}` and `captures.name`.
+/// Kept for later steps as `${name}` and `captures.name`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capture {

@@ -136,7 +136,7 @@ fn collect(value: &Value, secrets: &mut BTreeSet<String>, maps: &mut BTreeSet<St
                 let name = value.as_str().or_else(|| value.get("name")?.as_str());
                 match (key.as_str(), name) {
                     ("template" | "env", _) => {}
-                    ("secret", Some(name)) => drop(secrets.insert(name.to_owned())),
+                    ("secret" | "signWith", Some(name)) => drop(secrets.insert(name.to_owned())),
                     ("configMap", Some(name)) => drop(maps.insert(name.to_owned())),
                     _ => collect(value, secrets, maps),
                 }

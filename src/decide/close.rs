@@ -43,6 +43,9 @@ pub fn run(d: &mut Draft) {
         open = true;
         d.out.wake_at(journal::later(d.now(), PACE));
     }
+    if super::notify::is_awaited(d) {
+        open = true;
+    }
     if !open {
         journal::transition::close(&mut d.journal);
     }

@@ -231,7 +231,9 @@ fn written(d: &mut Draft, effect: Effect, late: bool, verb: &str, resource: &str
         Some(Outcome::Refused { why, forbidden: false }) => return Some(Err(why)),
         Some(Outcome::NotSent(why) | Outcome::Transient(why)) => why,
         Some(Outcome::Blocked { why, .. } | Outcome::NameCollision(why)) => why,
-        Some(Outcome::Answered(_) | Outcome::Guarded { .. }) | None => "the API server does not answer".into(),
+        Some(Outcome::Answered(_) | Outcome::Told(_) | Outcome::Guarded { .. }) | None => {
+            "the API server does not answer".into()
+        }
     };
     if late && !d.world.in_flight.contains(&key) {
         return Some(Err(format!("not written for {GIVE_UP}: {why}")));

@@ -19,6 +19,7 @@ fn restored() -> Fixture {
         activate: "green".into(),
         release: f.plan.release.clone(),
         suspend: false,
+        notify: vec![],
         releases: BTreeMap::new(),
     };
     f.world.cutover = Some(Seen { at: now, value: Some(view) });

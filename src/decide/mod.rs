@@ -20,6 +20,7 @@ mod draft;
 mod execution;
 mod interrupt;
 mod nodes;
+mod notify;
 mod observe;
 mod people;
 pub(crate) mod proof;
@@ -51,8 +52,10 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     d.journal.phase_since.get_or_insert(world.now);
     // 1. What people and the world have changed; a rollback is decided before anything else.
     people::take_in(&mut d);
+    notify::take_in(&mut d);
     changes::apply(&mut d);
     if d.journal.state == RunState::Closed {
+        notify::tell(&mut d);
         return with_outbox(d.finish(), world);
     }
     observe::watch_triggers(&mut d);
@@ -75,6 +78,7 @@ pub fn decide(plan: &Plan, journal: &RunStatus, world: &World) -> Decision {
     answers::write(&mut d);
     crate::status::conditions(plan, &mut d.journal, world);
     trail::keep(&mut d);
+    notify::tell(&mut d);
     with_outbox(d.finish(), world)
 }
 

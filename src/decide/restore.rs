@@ -159,7 +159,11 @@ fn ended(
         Outcome::Refused { why, .. } => failed(s, at, BlockCause::Refused, why, false),
         Outcome::Conflict(why) => failed(s, at, BlockCause::Conflict, why, false),
         Outcome::NotSent(why) | Outcome::Transient(why) => failed(s, at, BlockCause::Unreachable, why, false),
-        Outcome::Created { .. } | Outcome::Changed { .. } | Outcome::NameCollision(_) | Outcome::Answered(_) => {}
+        Outcome::Created { .. }
+        | Outcome::Changed { .. }
+        | Outcome::NameCollision(_)
+        | Outcome::Answered(_)
+        | Outcome::Told(_) => {}
     }
     false
 }

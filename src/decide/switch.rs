@@ -292,6 +292,7 @@ fn find_out(d: &mut Draft, s: &mut ServiceSwitch) -> bool {
             | Outcome::Changed { .. }
             | Outcome::NameCollision(_)
             | Outcome::Answered(_)
+            | Outcome::Told(_)
             | Outcome::Blocked { .. },
         ))
         | None => {}

@@ -159,6 +159,7 @@ mod tests {
             activate: "blue".into(),
             release: f.plan.release.clone(),
             suspend: false,
+            notify: vec![],
             releases: Default::default(),
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(cutover) });
@@ -195,6 +196,7 @@ mod tests {
             activate: "green".into(),
             release: f.plan.release.clone(),
             suspend: false,
+            notify: vec![],
             releases: [("blue".to_owned(), "2.3.0".to_owned())].into(),
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(view) });

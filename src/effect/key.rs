@@ -79,6 +79,12 @@ pub enum EffectKey {
     },
     /// `delete_pod/NAME/UID`.
     DeletePod { name: String, uid: String },
+    /// `notify/RECEIVER/NOTICE`.
+    Notify {
+        receiver: String,
+        /// Its id.
+        notice: String,
+    },
     /// `CHANGE/WHY/KIND/NAME`.
     Change {
         /// What kind of change it is.
@@ -219,6 +225,12 @@ impl EffectKey {
                 Some(route) => Self::Restore { route: is_route(route)?, beside: true },
                 None => Self::Restore { route: is_route(rest)?, beside: false },
             },
+            "notify" => {
+                let (receiver, notice) = rest
+                    .split_once('/')
+                    .filter(|(receiver, notice)| !receiver.is_empty() && !notice.is_empty() && !notice.contains('/'))?;
+                Self::Notify { receiver: receiver.to_owned(), notice: notice.to_owned() }
+            }
             "delete_pod" => {
                 let (name, uid) = rest
                     .split_once('/')
@@ -281,6 +293,7 @@ impl fmt::Display for EffectKey {
             Self::Switch { route, resource_version } => write!(f, "switch/{route}/{resource_version}"),
             Self::Restore { route, beside } => write!(f, "restore/{route}{}", if *beside { BESIDE } else { "" }),
             Self::DeletePod { name, uid } => write!(f, "delete_pod/{name}/{uid}"),
+            Self::Notify { receiver, notice } => write!(f, "notify/{receiver}/{notice}"),
             Self::Change { change, why, object } => {
                 write!(f, "{change}/{why}/{:?}/{}", object.kind, object.name)
             }

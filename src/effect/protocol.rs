@@ -7,7 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
+use super::letter::Letter;
 use super::{CallError, Outcome, Request};
+use crate::api::notify::Notify;
 use crate::api::run::Selector;
 use crate::world::PodView;
 
@@ -89,6 +91,15 @@ pub struct Send {
     pub limit: Option<Duration>,
 }
 
+/// A notification on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    pub receiver: Notify,
+    pub letter: Letter,
+    /// What the receiver calls the message of this run.
+    pub thread: Option<String>,
+}
+
 /// What comes next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
@@ -98,6 +109,8 @@ pub enum Next {
     Send(Box<Send>),
     /// Send this request out; its answers are the outcome.
     Ask(Box<Request>),
+    /// Send this notification; what its receiver answers is the outcome.
+    Notify(Box<Notification>),
     /// It is over.
     End(Outcome),
 }

@@ -14,6 +14,7 @@ use crate::api::run::{
 };
 use crate::api::trigger::Until;
 
+pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod question;
 pub mod trail;
@@ -259,6 +260,7 @@ pub(crate) fn durable(journal: &RunStatus) -> RunStatus {
     d.waiting = None;
     // Entries come with what they tell of; a receipt that is lost is asked for once more.
     d.outbox = Default::default();
+    d.notices = Default::default();
     for s in &mut d.steps {
         if s.state == StepState::Running {
             s.message = None;

@@ -4,6 +4,7 @@ use crate::api::condition::types;
 use crate::api::phase::Phase;
 use crate::api::run::BlockCause;
 use crate::api::run::StepState;
+use crate::effect::letter::Told;
 use crate::effect::{Effect, Outcome};
 
 /// What a value outside of its set is shown as.
@@ -46,7 +47,7 @@ pub(crate) const SWITCH_UNTIL: [&str; 2] = ["patched", "converged"];
 pub(crate) const CAUSES: [&str; 2] = ["trigger", OTHER];
 
 /// What stands in the way of runs: condition types that are True, and `CannotRollBack` for `CanRollBack=False`.
-pub(crate) const TROUBLES: [&str; 8] = [
+pub(crate) const TROUBLES: [&str; 9] = [
     types::AWAITING_DECISION,
     types::OUTCOME_UNKNOWN,
     types::ROLLBACK_BLOCKED,
@@ -55,6 +56,7 @@ pub(crate) const TROUBLES: [&str; 8] = [
     types::NODE_LOST,
     types::METRICS_INCONCLUSIVE,
     types::SUSPENDED,
+    types::NOTIFICATIONS_FAILING,
 ];
 
 /// `CanRollBack` is False.
@@ -145,6 +147,7 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::DeleteJob { .. } => "delete_job",
         Effect::OwnJob { .. } => "own_job",
         Effect::DeletePod { .. } => "delete_pod",
+        Effect::Notify { .. } => "notify",
         Effect::Answer { .. } => "answer",
         Effect::TakeUp { .. } => "take_up",
         Effect::Send { .. } => "send",
@@ -175,6 +178,8 @@ pub const fn outcome(outcome: &Outcome) -> &'static str {
         Outcome::NameCollision(_) => "name_collision",
         Outcome::Done | Outcome::Changed { .. } => "done",
         Outcome::Answered(_) => "answered",
+        Outcome::Told(Told::Received { .. }) => "done",
+        Outcome::Told(Told::Not { .. }) => "transient",
         Outcome::NotFound => "not_found",
         Outcome::Conflict(_) => "conflict",
         Outcome::Refused { .. } => "refused",

@@ -29,6 +29,7 @@ fn cutover(activate: &str, version: u64) -> Versioned {
         activate: activate.into(),
         release: Default::default(),
         suspend: false,
+        notify: vec![],
         releases: Default::default(),
     };
     Versioned { version: Some(version), view }

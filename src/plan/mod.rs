@@ -13,6 +13,7 @@ mod expr_matches;
 pub mod keep;
 pub mod metrics;
 mod names;
+pub(crate) mod notify;
 pub mod pattern;
 pub(crate) mod quantity;
 pub(crate) mod reach;

@@ -53,6 +53,7 @@ pub fn resolve(
     services(spec, &mut refusals);
     sides(&spec.sides, &mut refusals);
     rest(spec, &mut refusals);
+    super::notify::check(&spec.notify, &mut refusals);
     let Some((target, old)) = target_and_old(spec, live, &mut refusals) else { return Err(refusals.0) };
     let sides = names::Sides { target: &target.name, old: &old.name };
     let spec = &names::written_out(spec, sides, &mut refusals);

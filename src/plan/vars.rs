@@ -81,6 +81,11 @@ impl Vars {
         Self { values }
     }
 
+    /// These.
+    pub(crate) fn of(values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self { values: values.into_iter().collect() }
+    }
+
     /// The variables in `text` that have no value (yet).
     pub(crate) fn unset(&self, text: &str) -> Vec<String> {
         let names = references(text).unwrap_or_default();

@@ -195,7 +195,7 @@ mod tests {
                     rv = again;
                     heard.wrote(sent.clone().map(|()| json!({})));
                 }
-                Err(Next::Ask(_) | Next::End(_)) => panic!("a switch neither asks nor ends so"),
+                Err(Next::Ask(_) | Next::Notify(_) | Next::End(_)) => panic!("a switch neither asks nor ends so"),
             }
         }
     }

@@ -40,6 +40,7 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         types::NODE_LOST,
         types::METRICS_INCONCLUSIVE,
         types::SUSPENDED,
+        types::NOTIFICATIONS_FAILING,
     ] {
         // Nothing takes a closed run back, whatever its last look at the old side was.
         let stands = |r: &&view::Run| !r.closed || type_ != types::CAN_ROLL_BACK || r.is_retired();

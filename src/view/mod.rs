@@ -292,6 +292,7 @@ impl<'a> Run<'a> {
             types::SELECTOR_DRIFT,
             types::SUSPENDED,
             types::METRICS_INCONCLUSIVE,
+            types::NOTIFICATIONS_FAILING,
         ];
         order.into_iter().find_map(|t| self.conditions.iter().find(|c| c.type_ == t && c.status == "True"))
     }

@@ -44,6 +44,7 @@ pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
         activate: spec.activate.clone(),
         release: spec.release.clone().unwrap_or_default(),
         suspend: spec.suspend,
+        notify: spec.notify.clone(),
         releases: cutover.status.as_ref().map(|s| s.releases.clone()).unwrap_or_default(),
     }
 }

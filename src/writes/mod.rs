@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::api::run::CutoverRun;
 use crate::api::{GROUP, VERSION};
-use crate::effect::protocol::{Exchange, Next, Object};
+use crate::effect::letter::{Letter, RunOf};
+use crate::effect::protocol::{Exchange, Next, Notification, Object};
 use crate::effect::{Effect, Outcome};
 use crate::route;
 
@@ -62,6 +63,11 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Exchange) -> Result<Outcome, Ne
         }
         // Once: whether an answer came is for the step to judge (P1).
         Effect::Send { key: _, request } => Err(Next::Ask(Box::new(request.clone()))),
+        Effect::Notify { receiver, letter, thread } => {
+            let run = RunOf { name: run.name.to_owned(), uid: run.uid.to_owned() };
+            let letter = Letter { run, ..(**letter).clone() };
+            Err(Next::Notify(Box::new(Notification { receiver: (**receiver).clone(), letter, thread: thread.clone() })))
+        }
         Effect::Switch { route, uid, resource_version, from, to, min_ready } => {
             route::switch(&route::Claim { route, uid, resource_version, from, to }, *min_ready, heard)
         }

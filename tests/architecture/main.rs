@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 29] = [
+const IMPORTS: [(&str, &[&str]); 31] = [
+    ("harmless", &[]),
     ("api", &[]),
     ("plan", &["api"]),
     ("policies", &[]),
@@ -20,6 +21,7 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
     ("view", &["api", "plan", "journal"]),
+    ("notify", &["api", "plan", "effect::letter", "journal::notices", "harmless"]),
     // What is switched, and how; what an effect comes to.
     ("route", &["api", "plan", "effect", "world", "endpoints"]),
     ("writes", &["api", "effect", "endpoints", "route"]),
@@ -27,10 +29,13 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ("spans", &["api", "plan", "view"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
-    ("decide", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge"]),
+    (
+        "decide",
+        &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge", "notify"],
+    ),
     // Where tenants' computation is done; it knows nothing of what that is.
     ("threads", &[]),
-    ("net", &["api", "effect", "world", "threads"]),
+    ("net", &["api", "effect", "world", "notify", "threads"]),
     ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net", "threads"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
@@ -63,6 +68,7 @@ const IMPORTS: [(&str, &[&str]); 29] = [
         "cli",
         &[
             "api",
+            "harmless",
             "plan",
             "policies",
             "lint",
@@ -109,7 +115,9 @@ const IMPORTS: [(&str, &[&str]); 29] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 17] = [
+const PURE: [&str; 19] = [
+    "harmless",
+    "notify",
     "api",
     "policies",
     "plan",

@@ -29,6 +29,7 @@ mod kept;
 mod lasting;
 mod leader;
 mod network;
+mod notify;
 mod outage;
 mod own_changes;
 mod people;

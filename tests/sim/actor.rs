@@ -1,6 +1,7 @@
 //! Carries out effects on the simulated cluster: what is read and sent, and what the answers mean, is said by
 //! `cutover::writes`, as it is for `cutover::act`.
 
+use cutover::effect::letter::Told;
 use cutover::effect::protocol::{Exchange, Next, Write};
 use cutover::effect::{CallError, Effect, Outcome};
 use cutover::net::call::CALL_LIMIT;
@@ -59,6 +60,24 @@ fn carry_out(cluster: &mut Cluster, effect: &Effect, fault: Option<Kind>) -> Out
                     cluster.broken.push(format!("{} has less time than every call", effect.key()));
                 }
                 heard.wrote(sent(cluster, effect, &send.write, fault));
+            }
+            Next::Notify(it) => {
+                let wrote = Wrote::Told {
+                    receiver: it.receiver.name.clone(),
+                    notice: it.letter.id.clone(),
+                    event: it.letter.event,
+                };
+                return Outcome::Told(match fault {
+                    None => {
+                        cluster.wrote(Who::Us, wrote);
+                        Told::Received { answer: "200".into(), thread: Some("thread".into()) }
+                    }
+                    Some(Kind::Lost) => {
+                        cluster.wrote(Who::Us, wrote);
+                        Told::Not { why: "the answer was lost".into(), pause: None }
+                    }
+                    Some(_) => Told::Not { why: "it answered 503".into(), pause: None },
+                });
             }
             Next::Ask(request) => {
                 let failed =

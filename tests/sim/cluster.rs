@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use cutover::api::notify::NotifyEvent;
 use cutover::api::run::{ObjectRef, RunStatus, Selector};
 use cutover::api::step::{WorkloadKind, WorkloadRef};
 use cutover::effect::hash;
@@ -74,6 +75,7 @@ pub enum Wrote {
     PodDeleted { pod: String, uid: String, labels: BTreeMap<String, String> },
     Answered { decision: String },
     Sent { key: String },
+    Told { receiver: String, notice: String, event: NotifyEvent },
     Scaled { workload: WorkloadRef, from: u32, to: u32 },
     Changed { object: ObjectRef, change: String },
     Status,
@@ -152,7 +154,7 @@ impl Cluster {
 
     /// One that differs from that.
     pub fn set(plan: &Plan, replicas: u32, now: Timestamp, setting: Setting) -> Self {
-        let places = setting.places.clone();
+        let (places, notify) = (setting.places.clone(), setting.notify.clone());
         let names = places.values().flatten().cloned().chain(["node-1".to_owned()]);
         let since = now - jiff::SignedDuration::from_hours(24);
         let nodes: BTreeMap<_, _> = names.map(|n| (n, NodeView { state: NodeState::Ready, since })).collect();
@@ -168,6 +170,7 @@ impl Cluster {
                 activate: plan.target.name.clone(),
                 release: plan.release.clone(),
                 suspend: false,
+                notify,
                 releases: [(plan.old.name.clone(), "1.0.0".to_owned())].into(),
             }),
             decisions: vec![],

@@ -18,6 +18,8 @@ pub enum On {
     Change,
     DeletePod,
     Send,
+    /// A notification; its name is the receiver's.
+    Notify,
     /// The claim: a write of the run's status.
     Status,
     DryRun,
@@ -86,6 +88,7 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::OwnJob { name, .. } => (On::Own, name),
         Effect::Answer { decision, .. } | Effect::TakeUp { decision, .. } => (On::Answer, decision),
         Effect::Send { key, .. } => (On::Send, &key.execution),
+        Effect::Notify { receiver, .. } => (On::Notify, &receiver.name),
         Effect::Switch { route, .. } => (On::Switch, &route.name),
         Effect::Restore { route, .. } => (On::Restore, &route.name),
         Effect::DeletePod { name, .. } => (On::DeletePod, name),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use cutover::api::run::RunStatus;
+use cutover::effect::letter::Told;
 use cutover::effect::{Change, Effect, Outcome};
 
 use cutover::effect::change::said;
@@ -57,6 +58,8 @@ impl Log {
             Outcome::Guarded { ready, other: None, .. } => format!("not tried: {ready} ready"),
             Outcome::Blocked { cause, why, .. } => format!("blocked: {cause:?}: {why}"),
             Outcome::Answered(answers) => format!("{} answers", answers.len()),
+            Outcome::Told(Told::Received { answer, .. }) => format!("answered {answer}"),
+            Outcome::Told(Told::Not { why, .. }) => format!("not told: {why}"),
             Outcome::Refused { why, .. } => format!("refused: {why}"),
             Outcome::NotFound => "not found".to_owned(),
             Outcome::NotSent(why) => format!("not sent: {why}"),
@@ -163,6 +166,10 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
             format!("take up {said}")
         }
         Effect::Send { key, .. } => format!("send request {key}"),
+        Effect::Notify { receiver, letter, .. } => {
+            let again = if letter.again { " again" } else { "" };
+            format!("tell {} of {:?}{again}", receiver.name, letter.event)
+        }
         Effect::Switch { route, .. } => format!("switch {} to {}", route.name, cluster.plan.target.name),
         Effect::Restore { route, .. } => format!("restore {} to {}", route.name, cluster.plan.old.name),
         Effect::Change { why, object, change: Change::Scale { from, to }, .. } => {

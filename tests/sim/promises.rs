@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use cutover::api::Duration;
 use cutover::api::decision::Verb;
+use cutover::api::notices::Notice;
 use cutover::api::phase::Phase;
 use cutover::api::run::{RunState, RunStatus, Selector, StepRecord, StepState, SwitchState};
 use cutover::api::step::{Approval, OnFailure};
@@ -260,6 +261,11 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
             .steps
             .iter()
             .any(|s| Attempt::of(&s.name, s.attempt) == *key && s.sent.is_some() && s.state == StepState::Running),
+        // In order: nothing that happened before it is still to be told to that receiver.
+        Effect::Notify { receiver, letter, .. } => {
+            let waits = |n: &&Notice| n.to.as_ref().is_some_and(|to| to.contains(&receiver.name));
+            status.notices.pending.iter().find(waits).is_some_and(|first| first.id == letter.id)
+        }
         Effect::Switch { route, uid, resource_version, .. } => {
             status.phase == Phase::Switching
                 && status.ending.is_none()

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use cutover::api::notify::Notify;
 use cutover::api::run::Selector;
 use cutover::api::step::WorkloadRef;
 use cutover::effect::hash;
@@ -24,6 +25,8 @@ pub struct Setting {
     pub pods: BTreeMap<String, BTreeMap<String, String>>,
     /// EndpointSlices made by hand, by Service: each holds one ready address.
     pub slices: BTreeMap<String, Vec<String>>,
+    /// Who is told of what, as a Cutover names them.
+    pub notify: Vec<Notify>,
     /// Nodes that the pods of a side are put on, by turns.
     #[serde(skip)]
     pub places: BTreeMap<String, Vec<String>>,

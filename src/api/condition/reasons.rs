@@ -95,6 +95,9 @@ words! {
     UNREACHABLE = "Unreachable",
         "The API server does not answer.",
         "Look at the control plane.";
+    NOT_DELIVERED = "NotDelivered",
+        "A receiver of notifications was not told of something, after an hour of trying.",
+        "Read in the message what it answered, and correct its Secret or its address.";
     CLUSTER_UNREADABLE = "ClusterUnreadable",
         "Something that the run needs to know cannot be read from the API server.",
         "Read in the message what and why: a missing right of the operator, or an API server that does not answer.";

@@ -44,4 +44,7 @@ words! {
     SUSPENDED = "Suspended",
         "`spec.suspend`, or a person's Suspend, holds steps and observation; triggers and rollbacks go on.",
         "Set `spec.suspend` to false; after a person's Suspend: `kubectl cutover resume`.";
+    NOTIFICATIONS_FAILING = "NotificationsFailing",
+        "A receiver of notifications does not take them; nothing waits for it but the closing of the run, for an hour at most.",
+        "Read in the message what it answered, and correct its Secret, its address, or `spec.notify`.";
 }

@@ -250,7 +250,8 @@ pub(crate) fn conditions(cutover: &Cutover, flags: &str) -> Vec<Line> {
                 | types::SELECTOR_DRIFT
                 | types::NODE_LOST
                 | types::METRICS_INCONCLUSIVE
-                | types::SUSPENDED,
+                | types::SUSPENDED
+                | types::NOTIFICATIONS_FAILING,
                 "True",
             )
             | (types::CAN_ROLL_BACK, "False") => lines.push(Line::warning(CONDITIONS, message, remedy)),

@@ -131,9 +131,11 @@ fn told(outcome: &Outcome, namespace: &str) -> (bool, String) {
         Outcome::NotSent(why) | Outcome::Transient(why) | Outcome::Conflict(why) => {
             (false, format!("{why}; say it again"))
         }
-        Outcome::Created { .. } | Outcome::NameCollision(_) | Outcome::Changed { .. } | Outcome::Answered(_) => {
-            (false, "defect: an outcome that a restore does not have".to_owned())
-        }
+        Outcome::Created { .. }
+        | Outcome::NameCollision(_)
+        | Outcome::Changed { .. }
+        | Outcome::Answered(_)
+        | Outcome::Told(_) => (false, "defect: an outcome that a restore does not have".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! PURE. Text for people: pages of styled lines, made harmless, in colour or without, in UTF-8 or ASCII.
 
-pub(crate) mod harmless;
+pub(crate) use crate::harmless;
 pub(crate) mod look;
 pub(crate) mod page;
 #[cfg(test)]

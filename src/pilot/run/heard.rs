@@ -55,9 +55,12 @@ impl Pilot {
     fn ended(&mut self, key: EffectKey, outcome: Outcome, at: Now) {
         self.world.in_flight.remove(&key);
         match &outcome {
-            Outcome::Created { .. } | Outcome::Done | Outcome::Changed { .. } | Outcome::Answered(_) => {
-                self.world.tried.remove(&key)
-            }
+            // When a notification may be tried again is for its journal to say.
+            Outcome::Created { .. }
+            | Outcome::Done
+            | Outcome::Changed { .. }
+            | Outcome::Answered(_)
+            | Outcome::Told(_) => self.world.tried.remove(&key),
             Outcome::Transient(_)
             | Outcome::NotSent(_)
             | Outcome::Guarded { .. }

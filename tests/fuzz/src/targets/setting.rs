@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use cutover::api::cutover::{Cutover, CutoverSpec};
+use cutover::api::notify::Notify;
 use cutover::decide::Decision;
 use cutover::effect::Read;
 use cutover::plan::{Offered, Plan, PlanSide, resolve};
@@ -56,6 +57,15 @@ pub fn cutover() -> Cutover {
     cutover
 }
 
+/// Who is told of what: a person and a program.
+fn receivers() -> Vec<Notify> {
+    let all = json!([
+        {"name": "ops", "slack": {"secret": {"name": "slack", "key": "url"}}, "remindEvery": "15m"},
+        {"name": "audit", "webhook": {"secret": {"name": "audit", "key": "url"}}, "events": ["Decision", "RolledBack"]},
+    ]);
+    serde_json::from_value(all).expect("receivers")
+}
+
 /// A cluster in which all is well; the Services point to this side.
 pub fn world(plan: &Plan, run_uid: &str, live: &PlanSide, now: Timestamp) -> World {
     let mut world = World::new(now, run_uid);
@@ -66,6 +76,7 @@ pub fn world(plan: &Plan, run_uid: &str, live: &PlanSide, now: Timestamp) -> Wor
         activate: plan.target.name.clone(),
         release: plan.release.clone(),
         suspend: false,
+        notify: receivers(),
         releases: BTreeMap::new(),
     }))];
     let sides = [&plan.old, &plan.target];

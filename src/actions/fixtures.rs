@@ -13,8 +13,8 @@ use crate::api::step::{Http, OnFailure, WorkloadKind, WorkloadRef};
 use crate::effect::{EffectKey, Outcome, ReadKey};
 use crate::plan::{Action, MinReady, Plan, PlanObserve, PlanRollback, PlanSide, PlanStep, PlanSwitch, Stage};
 use crate::world::{
-    ContainerView, HttpAnswer, HttpResponse, PodView, PortView, Proof, Proven, Reading, Seen, ServiceView, TargetPort,
-    WorkloadView, World,
+    ContainerView, CutoverView, HttpAnswer, HttpResponse, PodView, PortView, Proof, Proven, Reading, Seen, ServiceView,
+    TargetPort, WorkloadView, World,
 };
 
 pub(crate) struct Fixture {
@@ -151,6 +151,21 @@ pub fn proof(verdict: Proven) -> Proof {
 }
 
 impl Fixture {
+    /// The Cutover is known: it is as the plan has it, and tells nobody.
+    pub fn cutover(&mut self) {
+        let view = CutoverView {
+            uid: "c".into(),
+            deleting: false,
+            namespace_going: false,
+            activate: self.plan.target.name.clone(),
+            release: self.plan.release.clone(),
+            suspend: false,
+            notify: vec![],
+            releases: BTreeMap::new(),
+        };
+        self.world.cutover = Some(Seen { at: self.world.now, value: Some(view) });
+    }
+
     pub fn new() -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let mut world = World::new(now, "run-1");

@@ -414,6 +414,7 @@ mod tests {
     #[test]
     fn where_answers_cannot_be_written_decisions_count_and_that_is_said_once() {
         let mut f = Fixture::new();
+        f.cutover();
         f.world.refreshed = Some(f.world.now);
         for _ in 0..3 {
             say(&mut f, Verb::Abort, "jane");

@@ -4,7 +4,6 @@ use super::*;
 use crate::actions::fixtures::{Fixture, labels, pod, switched_service};
 use crate::api::run::{Ending, SwitchRecord};
 use crate::decide::{Decision, decide};
-use crate::world::{CutoverView, Seen};
 
 /// A run on its way back whose selectors have just been restored.
 fn restored() -> Fixture {
@@ -12,17 +11,7 @@ fn restored() -> Fixture {
     let now = f.world.now;
     f.pods(vec![pod("green-a", "green"), pod("green-b", "green"), pod("blue-a", "blue"), pod("blue-b", "blue")]);
     f.plan.rollback.iter_mut().for_each(|r| r.connections = Connections::Close);
-    let view = CutoverView {
-        uid: "c".into(),
-        deleting: false,
-        namespace_going: false,
-        activate: "green".into(),
-        release: f.plan.release.clone(),
-        suspend: false,
-        notify: vec![],
-        releases: BTreeMap::new(),
-    };
-    f.world.cutover = Some(Seen { at: now, value: Some(view) });
+    f.cutover();
     f.world.refreshed = Some(now);
     let service = ServiceSwitch { state: SwitchState::Restored, restored_at: Some(now), ..switched_service(now) };
     f.journal.switch = Some(SwitchRecord {

@@ -16,7 +16,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the operator. The cluster is that of KUBECONFIG, or the one it runs in.
-    Run(Flags),
+    Run(Box<Flags>),
     /// Print the CustomResourceDefinitions: `cutover crd | kubectl apply --server-side -f -`.
     Crd,
 }
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match Cli::parse().command {
-        Command::Run(flags) => operator::run(flags),
+        Command::Run(flags) => operator::run(*flags),
         Command::Crd => print_crds(),
     };
     match result {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +17,12 @@ const CONNECTIONS: (usize, usize) = (64, 512);
 const KIBIBYTES: (usize, usize) = (8 * 1024, 32 * 1024);
 /// Logs that are read at a time: of one namespace, and of all. Each is a connection to the API server, and large.
 const LOGS: (usize, usize) = (8, 48);
+/// Bytes of logs that a namespace reads in a second: each goes through the API server, which all share.
+const LOG_PACE: u64 = 4 * 1024 * 1024;
+/// So much of it may be ahead of that pace.
+const LOG_AHEAD: Duration = Duration::from_secs(2);
+/// What reading a log costs at least: the API server asks the kubelet for it.
+const LOG_AT_LEAST: usize = 64 * 1024;
 /// Descriptors kept for a restore and its claims.
 const RESTORE: usize = 64;
 /// Descriptors kept for the health server, watches, logs and files.
@@ -67,11 +74,29 @@ pub(super) struct Budget {
     connections: Purse,
     kibibytes: Purse,
     logs: Purse,
+    pace: Pace,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         Self::of(descriptors())
+    }
+}
+
+/// By namespace: until when what it has read is paid for, at its pace.
+#[derive(Default)]
+struct Pace(Mutex<HashMap<String, Instant>>);
+
+impl Pace {
+    /// When whoever has read so much may go on.
+    fn pay(&self, namespace: &str, bytes: usize, now: Instant) -> Instant {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is paid for is as if it had never been.
+        all.retain(|_, until| *until > now);
+        let until = all.entry(namespace.to_owned()).or_insert(now);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        *until += Duration::from_micros(bytes.saturating_mul(1_000_000) / LOG_PACE);
+        until.checked_sub(LOG_AHEAD).unwrap_or(now).max(now)
     }
 }
 
@@ -83,6 +108,7 @@ impl Budget {
             connections: Purse::new(each, left),
             kibibytes: Purse::new(KIBIBYTES.0, KIBIBYTES.1),
             logs: Purse::new(LOGS.0, LOGS.1),
+            pace: Pace::default(),
         }
     }
 
@@ -111,7 +137,14 @@ impl Budget {
 
     /// Before a log is read. Waits; whoever reads bounds the whole.
     pub(super) async fn log(&self, namespace: &str) -> Option<Taken> {
-        self.logs.take(namespace, 1).await
+        let taken = self.logs.take(namespace, 1).await;
+        self.logged(namespace, LOG_AT_LEAST).await;
+        taken
+    }
+
+    /// A part of a log was read: waits as long as it takes at the pace of a namespace.
+    pub(super) async fn logged(&self, namespace: &str, bytes: usize) {
+        tokio::time::sleep_until(self.pace.pay(namespace, bytes, Instant::now())).await;
     }
 }
 
@@ -131,8 +164,6 @@ fn soft_limit(limits: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn soon() -> Instant {
@@ -197,6 +228,19 @@ mod tests {
         assert!(budget.log("quiet").await.is_some());
         held.pop();
         assert!(budget.log("loud").await.is_some());
+    }
+
+    #[test]
+    fn a_namespace_reads_logs_at_its_pace_and_nobody_waits_for_another() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let second = usize::try_from(LOG_PACE).expect("it fits");
+        assert_eq!(pace.pay("loud", second, now), now, "a little is free");
+        assert_eq!(pace.pay("loud", second, now), now);
+        assert_eq!(pace.pay("loud", second, now), now + Duration::from_secs(1));
+        assert_eq!(pace.pay("quiet", second, now), now);
+        let later = now + Duration::from_secs(10);
+        assert_eq!(pace.pay("loud", second, later), later, "it is paid for by then");
+        assert_eq!(pace.0.lock().expect("the paces").len(), 1, "and nothing is kept of the others");
     }
 
     #[tokio::test(start_paused = true)]

@@ -86,6 +86,11 @@ impl Net {
     pub(crate) async fn room_for_log(&self, namespace: &str) -> Option<budget::Taken> {
         self.inner.budget.log(namespace).await
     }
+
+    /// A part of a log was read: waits as long as it takes at the pace of a namespace.
+    pub(crate) async fn logged(&self, namespace: &str, bytes: usize) {
+        self.inner.budget.logged(namespace, bytes).await;
+    }
 }
 
 #[cfg(test)]

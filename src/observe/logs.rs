@@ -263,7 +263,7 @@ impl Reader<'_> {
             lines = self.threads.run(self.namespace, add).await;
             match read {
                 Ok(0) => return (lines, Ok(())),
-                Ok(_) => {}
+                Ok(bytes) => self.net.logged(self.namespace, bytes).await,
                 Err(error) => return (lines, Err(brief(&error.to_string()))),
             }
         }

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::corpus::{minimal, step, with};
 
+/// A field, and what it is where it leads to another namespace.
+type Reference = (&'static str, Box<dyn Fn(Value) -> Value>);
+
 /// What is referred to, and the smallest Cutover with that reference: by the name of the object, with one more field.
-fn references() -> Vec<(&'static str, Box<dyn Fn(Value) -> Value>)> {
+fn references() -> Vec<Reference> {
     let beside = |mut reference: Value, more: Value| {
         for (name, value) in more.as_object().into_iter().flatten() {
             reference[name] = value.clone();

@@ -176,7 +176,7 @@ fn any(rng: &mut Rng) -> Value {
     match rng.below(8) {
         0 => Value::Null,
         1 => json!(rng.one_in(2)),
-        2 => json!(rng.next()),
+        2 => json!(rng.number()),
         3 => json!([]),
         4 => Value::Object(Map::new()),
         5 => (0..64).fold(Value::Null, |inner, _| json!([inner])),

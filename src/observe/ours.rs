@@ -22,6 +22,9 @@ use crate::net::call::answered;
 use crate::net::watch::Named;
 use crate::world::{CutoverView, DecisionView, Sighting, convert};
 
+/// Cutovers of one page of a list: each is decoded as a whole before it is known that no run asks for it, and takes some
+/// hundred KiB until then.
+const PAGE: u32 = 20;
 /// Pause before a question that was not answered is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -212,7 +215,8 @@ impl Ours {
 
     async fn cutovers(&self, source: &Source, place: usize, only: Option<&str>) {
         let api = api::<DeserializeGuard<Cutover>>(&source.client, only);
-        let mut batches = Box::pin(source.follow(api, watcher::Config::default(), &Named::needed("cutovers of runs")));
+        let config = watcher::Config::default().page_size(PAGE);
+        let mut batches = Box::pin(source.follow(api, config, &Named::needed("cutovers of runs")));
         while let Some(batch) = batches.next().await {
             for event in batch {
                 let event = match event {

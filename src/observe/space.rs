@@ -33,8 +33,6 @@ use crate::net::watch::{Named, watch as watch_for_ever};
 use crate::net::watches::Watches;
 use crate::world::Sighting;
 
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 /// Events taken together.
 const BATCH: usize = 256;
 /// Pause before a watch that ended by a defect is begun anew.
@@ -61,7 +59,7 @@ impl Source {
         K::DynamicType: Clone,
     {
         let name = named.name.clone();
-        watch_for_ever(&self.board, api, config.page_size(PAGE), named)
+        watch_for_ever(&self.board, api, config, named)
             .filter_map(move |event| {
                 let event =
                     event.inspect_err(|error| tracing::warn!(what = name, %error, "a watch failed; it is tried again"));

@@ -130,8 +130,11 @@ pub fn write(d: &mut Draft) {
     }
 }
 
-/// Whether one more refusal may be written in this second.
+/// Whether one more refusal may be written in this second. A run that is about to close waits for all of them.
 fn may_refuse(d: &mut Draft) -> bool {
+    if d.journal.closing_since.is_some() {
+        return true;
+    }
     let now = d.now();
     let (since, count) = d.said.refusing.filter(|(since, _)| later(*since, SECOND) > now).unwrap_or((now, 0));
     d.said.refusing = Some((since, count));

@@ -138,8 +138,6 @@ pub struct Said {
     pub taken_up: BTreeMap<String, TakenUp>,
     /// By uid of an open decision: since when it waits for the proof that it is nobody else's.
     pub unproven: BTreeMap<String, Timestamp>,
-    /// Since when refusals are counted that are written on their decisions, and how many have been.
-    pub refusing: Option<(Timestamp, usize)>,
     /// When a refusal was last told with an Event.
     pub told: Option<Timestamp>,
     /// Refusals since then that stand on their decisions alone.

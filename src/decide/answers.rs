@@ -14,9 +14,6 @@ use crate::world::{DecisionView, TakenUp};
 
 /// Answers under way at the same time.
 const AT_ONCE: usize = 8;
-/// Refusals written in a second: whoever says a thousand things that do not count keeps nobody else's API server busy.
-const REFUSALS: usize = 20;
-const SECOND: Duration = Duration::from_secs(1);
 /// Pause before an answer that did not arrive is written again.
 const PACE: Duration = Duration::from_secs(5);
 /// The same where the API server would not have it: a right or a definition is missing.
@@ -117,31 +114,9 @@ pub fn write(d: &mut Draft) {
         if room == 0 {
             break;
         }
-        let refuses = matches!(effect, Effect::Answer { accepted: false, .. });
-        if refuses && !may_refuse(d) {
-            continue;
-        }
         d.want(effect, pace);
-        let sent = d.out.effects.len() - wanted;
-        room -= sent;
-        if let Some((_, count)) = d.said.refusing.as_mut().filter(|_| refuses) {
-            *count += sent;
-        }
+        room -= d.out.effects.len() - wanted;
     }
-}
-
-/// Whether one more refusal may be written in this second. A run that is about to close waits for all of them.
-fn may_refuse(d: &mut Draft) -> bool {
-    if d.journal.closing_since.is_some() {
-        return true;
-    }
-    let now = d.now();
-    let (since, count) = d.said.refusing.filter(|(since, _)| later(*since, SECOND) > now).unwrap_or((now, 0));
-    d.said.refusing = Some((since, count));
-    if count >= REFUSALS {
-        d.out.wake_at(later(since, SECOND));
-    }
-    count < REFUSALS
 }
 
 /// Whether a decision has an answer that is not known to stand on it: the run does not close before it does.
@@ -434,29 +409,6 @@ mod tests {
             pass(&mut f);
             assert_eq!(f.journal.decisions.len(), 1, "{verb:?}");
         }
-    }
-
-    #[test]
-    fn refusals_are_written_at_a_pace_which_holds_up_nothing_that_counts() {
-        let mut f = Fixture::new();
-        f.world.refreshed = Some(f.world.now);
-        // Refused: the run is not over.
-        (0..60).for_each(|_| drop(say(&mut f, Verb::Retry, "joe")));
-        let within = |f: &mut Fixture| {
-            let mut said = vec![];
-            for _ in 0..10 {
-                for (uid, result) in answers(&pass(f)) {
-                    f.world.outcomes.insert(EffectKey::answer(&uid), Seen { at: f.world.now, value: Outcome::Done });
-                    said.push(result);
-                }
-            }
-            said
-        };
-        assert_eq!(within(&mut f).len(), REFUSALS);
-        say(&mut f, Verb::Suspend, "jane");
-        assert_eq!(within(&mut f), [words::ACCEPTED]);
-        f.after(1);
-        assert_eq!(within(&mut f).len(), REFUSALS);
     }
 
     #[test]

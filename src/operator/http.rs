@@ -120,9 +120,6 @@ pub async fn serve(listener: std::net::TcpListener, health: Arc<Health>, meter: 
 
 /// Until there is room for one more. The oldest that has asked nothing gives way, once it had its moment to ask.
 async fn make_room(open: &mut VecDeque<Open>) {
-    // What has come in is read before anybody is turned away: where the processor was away for longer than that moment, nobody
-    // has had it. Once for a connection to wait for its bytes, once to be told of them, once to read them.
-    let mut heard = 0;
     loop {
         open.retain(|one| !one.task.is_finished());
         if open.len() < CONNECTIONS {
@@ -132,10 +129,6 @@ async fn make_room(open: &mut VecDeque<Open>) {
         let due = open.get(silent).map(|oldest| oldest.since + GRACE);
         match due.filter(|due| *due > Instant::now()) {
             Some(due) => tokio::time::sleep_until(due).await,
-            None if heard < 3 => {
-                heard += 1;
-                tokio::task::yield_now().await;
-            }
             None => {
                 if let Some(oldest) = open.remove(silent) {
                     oldest.task.abort();

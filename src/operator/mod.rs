@@ -149,10 +149,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     });
     tokio::spawn(cluster::keep_forbidden(client.clone(), net.clone(), observer.clone(), stop.clone()));
     // Before anything else is asked: the cluster may be away for a while.
-    let _serving = {
-        let (health, meter, stop) = (health.clone(), meter.clone(), stop.clone());
-        apart::begin("health", move || http::serve(listener, health, meter, stop))?
-    };
+    tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
     let operator = tokio::select! {
         name = operator_name(&client) => name,
         signal = signalled() => {

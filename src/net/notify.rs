@@ -24,8 +24,6 @@ use crate::world::{HttpError, HttpResponse};
 
 /// Longest time of a notification, Secrets and all of its requests together.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Most requests of one notification.
-const MOST: usize = 4;
 
 impl Net {
     /// Sends a notification once.
@@ -56,8 +54,7 @@ impl Net {
         };
         let secrets = Secrets(&get);
         let (mut answer, mut thread) = ("nothing to send".to_owned(), it.thread.clone());
-        for sent in 0..MOST {
-            let Some(post) = form.next(&it.letter, &secrets, it.thread.as_deref(), sent)? else { break };
+        for post in form.posts(&it.letter, &secrets, it.thread.as_deref())? {
             let response = self.post(asker, &post, deadline).await?;
             let retry_after = response.headers.get("retry-after").and_then(|text| text.trim().parse().ok());
             let response = Response { status: response.status, retry_after, body: response.body.as_bytes() };

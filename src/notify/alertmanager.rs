@@ -19,19 +19,10 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        _: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
-        if sent > 0 {
-            return Ok(None);
-        }
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let url = secrets.url(&self.to.secret)?;
         let url = format!("{}/api/v2/alerts", url.trim_end_matches('/').trim_end_matches("/api/v2/alerts"));
-        Ok(Some(Post::json(url, &Value::Array(self.alerts(letter)?))))
+        Ok(vec![Post::json(url, &Value::Array(self.alerts(letter)?))])
     }
 }
 

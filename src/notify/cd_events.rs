@@ -31,21 +31,16 @@ fn standard(event: NotifyEvent) -> Vec<(&'static str, &'static str)> {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        _: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
-        let events = standard(letter.event);
-        let event = match events.get(sent) {
-            Some((type_, subject)) => cd_event(letter, type_, subject, sent),
-            None if events.is_empty() && sent == 0 => custom(letter),
-            None => return Ok(None),
-        };
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let url = secrets.url(&self.to.secret)?;
-        Ok(Some(Post { content_type: "application/cloudevents+json", ..Post::json(url, &event) }))
+        let standard = standard(letter.event).into_iter().enumerate();
+        let mut events: Vec<Value> =
+            standard.map(|(n, (type_, subject))| cd_event(letter, type_, subject, n)).collect();
+        if events.is_empty() {
+            events.push(custom(letter));
+        }
+        let post = |event| Post { content_type: "application/cloudevents+json", ..Post::json(url.clone(), &event) };
+        Ok(events.into_iter().map(post).collect())
     }
 }
 

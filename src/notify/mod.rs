@@ -1,6 +1,6 @@
 //! PURE. Notifications: who wants to hear of what, what is said, and in which form each kind of receiver takes it.
 //!
-//! A kind of receiver is a file here: [`Form`] says which requests it takes, one after the other, and what an answer means.
+//! A kind of receiver is a file here: [`Form`] says which requests it takes, and what an answer means.
 //! Nothing here sends or reads anything; `net::notify` does.
 
 use serde_json::Value;
@@ -224,17 +224,11 @@ pub enum Answer {
 
 /// How a kind of receiver takes a letter.
 pub trait Form {
-    /// The next request of a letter, after so many; none: it has everything.
+    /// The requests of a letter, in order; none where this kind has nothing to say of it.
     ///
     /// # Errors
     /// A Secret or template that cannot be used, in words.
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        thread: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String>;
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, thread: Option<&str>) -> Result<Vec<Post>, String>;
 
     /// What an answer means.
     fn answer(&self, response: &Response<'_>) -> Answer {

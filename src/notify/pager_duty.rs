@@ -47,24 +47,20 @@ fn is_change(event: NotifyEvent) -> bool {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        _: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
-        let mut posts = vec![];
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
+        let mut bodies = vec![];
         if let Some(incident) = incident(letter) {
-            posts.push(("v2/enqueue", self.event(letter, &incident)?));
+            bodies.push(("v2/enqueue", self.event(letter, &incident)?));
         }
         if is_change(letter.event) {
-            posts.push(("v2/change/enqueue", json!({"payload": self.payload(letter)?})));
+            bodies.push(("v2/change/enqueue", json!({"payload": self.payload(letter)?})));
         }
-        let Some((path, mut body)) = posts.into_iter().nth(sent) else { return Ok(None) };
-        body["routing_key"] = json!(secrets.get(&self.to.secret)?);
-        let api = secrets.api(&self.to.secret, API);
-        Ok(Some(Post::json(format!("{api}/{path}"), &body)))
+        let (key, api) = (secrets.get(&self.to.secret)?, secrets.api(&self.to.secret, API));
+        let post = |(path, mut body): (&str, Value)| {
+            body["routing_key"] = json!(key);
+            Post::json(format!("{api}/{path}"), &body)
+        };
+        Ok(bodies.into_iter().map(post).collect())
     }
 }
 

@@ -17,42 +17,24 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        thread: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, thread: Option<&str>) -> Result<Vec<Post>, String> {
+        let mut message = self.message(letter)?;
         let Some(channel) = &self.to.channel else {
-            let post = || Ok(Post::json(secrets.url(&self.to.secret)?, &self.message(letter)?));
-            return (sent == 0).then(post).transpose();
+            return Ok(vec![Post::json(secrets.url(&self.to.secret)?, &message)]);
         };
-        let token = secrets.get(&self.to.secret)?;
-        let api = secrets.api(&self.to.secret, API);
-        let call = |method: &str, body: Value| {
-            let post = Post::json(format!("{api}/{method}"), &body).with("Authorization", format!("Bearer {token}"));
+        let (token, api) = (secrets.get(&self.to.secret)?, secrets.api(&self.to.secret, API));
+        let call = |method: &str, body: &Value| {
+            let post = Post::json(format!("{api}/{method}"), body).with("Authorization", format!("Bearer {token}"));
             Post { sensitive: &["Authorization"], ..post }
         };
-        let known = thread.and_then(|t| t.split_once('/'));
-        Ok(match (known, sent) {
-            (None, 0) => {
-                let mut body = self.message(letter)?;
-                body["channel"] = json!(channel);
-                Some(call("chat.postMessage", body))
-            }
-            (Some((channel, ts)), 0) => {
-                let mut body = self.message(letter)?;
-                (body["channel"], body["ts"]) = (json!(channel), json!(ts));
-                Some(call("chat.update", body))
-            }
-            // Into the thread; the first message of a run says the same.
-            (Some((channel, ts)), 1) => {
-                let text = format!("{:.0} {}\n{}", letter.at, text::title(letter), text::text(letter, self.texts)?);
-                Some(call("chat.postMessage", json!({"channel": channel, "thread_ts": ts, "text": escape(&text)})))
-            }
-            _ => None,
-        })
+        let Some((channel, ts)) = thread.and_then(|t| t.split_once('/')) else {
+            message["channel"] = json!(channel);
+            return Ok(vec![call("chat.postMessage", &message)]);
+        };
+        (message["channel"], message["ts"]) = (json!(channel), json!(ts));
+        let text = format!("{:.0} {}\n{}", letter.at, text::title(letter), text::text(letter, self.texts)?);
+        let reply = json!({"channel": channel, "thread_ts": ts, "text": escape(&text)});
+        Ok(vec![call("chat.update", &message), call("chat.postMessage", &reply)])
     }
 
     fn answer(&self, response: &Response<'_>) -> Answer {

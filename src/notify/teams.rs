@@ -13,16 +13,7 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        _: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
-        if sent > 0 {
-            return Ok(None);
-        }
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let colour = match letter.event {
             NotifyEvent::Completed => "Good",
             event if is_warning(event) => "Attention",
@@ -46,7 +37,7 @@ impl super::Form for Form<'_> {
         let message = json!({"type": "message", "attachments": [
             {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null, "content": card},
         ]});
-        Ok(Some(Post::json(secrets.url(&self.to.secret)?, &message)))
+        Ok(vec![Post::json(secrets.url(&self.to.secret)?, &message)])
     }
 }
 

@@ -16,16 +16,7 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
-    fn next(
-        &self,
-        letter: &Letter,
-        secrets: &Secrets<'_>,
-        _: Option<&str>,
-        sent: usize,
-    ) -> Result<Option<Post>, String> {
-        if sent > 0 {
-            return Ok(None);
-        }
+    fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let mut body = serde_json::to_value(letter).map_err(|e| e.to_string())?;
         body["title"] = json!(text::title(letter));
         body["text"] = json!(text::text(letter, self.texts)?);
@@ -38,7 +29,7 @@ impl super::Form for Form<'_> {
             let signature = sign(secrets.get(key)?.as_bytes(), time, &post.body)?;
             post = post.with("Cutover-Timestamp", time.to_string()).with("Cutover-Signature", signature);
         }
-        Ok(Some(post))
+        Ok(vec![post])
     }
 }
 

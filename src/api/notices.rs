@@ -73,9 +73,6 @@ pub struct ReceiverRecord {
     /// Tries in a row without a receipt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u32,
-    /// When the last of them ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed_at: Option<Timestamp>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,

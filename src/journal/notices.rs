@@ -220,7 +220,6 @@ pub(crate) fn failed(notices: &mut Notices, receiver: &str, at: Timestamp, why: 
     let asked = pause.map_or(0, |p| p.signed().as_secs());
     let wait = doubled.max(asked).min(LONGEST_PAUSE);
     record.failed = record.failed.saturating_add(1);
-    record.failed_at = Some(at);
     record.not_before = at.checked_add(SignedDuration::from_secs(wait)).ok();
     record.why = Some(short(why, MAX_MESSAGE));
 }

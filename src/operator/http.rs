@@ -86,15 +86,8 @@ struct Open {
     since: Instant,
 }
 
-/// Serves until `stop`, on the runtime that this is run on. `listener` is non-blocking.
-pub async fn serve(listener: std::net::TcpListener, health: Arc<Health>, meter: Meter, stop: CancellationToken) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "health and metrics are not served");
-            return;
-        }
-    };
+/// Serves until `stop`.
+pub async fn serve(listener: TcpListener, health: Arc<Health>, meter: Meter, stop: CancellationToken) {
     let shared = Arc::new(Shared { health, meter, text: Mutex::default() });
     let (mut open, mut tasks) = (VecDeque::<Open>::new(), JoinSet::new());
     loop {
@@ -180,7 +173,6 @@ mod tests {
     async fn server(health: Arc<Health>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (at, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let listener = listener.into_std().expect("a listener");
         tokio::spawn(serve(listener, health, Meter::new().expect("metrics"), stop.clone()));
         Server { at, stop }
     }

@@ -118,8 +118,8 @@ fn threads() -> usize {
 
 async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let listener = std::net::TcpListener::bind(flags.listen)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+    let listener = tokio::net::TcpListener::bind(flags.listen)
+        .await
         .with_context(|| format!("--listen {}: cannot be listened on", flags.listen))?;
     tracing::info!(listen = ?listener.local_addr(), "health and metrics are served");
     let meter = Meter::new().context("metrics")?;

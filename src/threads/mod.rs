@@ -26,7 +26,7 @@ const THREADS: usize = 4;
 const DEBT: Duration = Duration::from_millis(100);
 /// A namespace pays back one part in so many of the time that passes: this is its share of a processor.
 const SHARE: u32 = 5;
-/// More is not held against anybody: after this times [`SHARE`] of rest a namespace is as good as new.
+/// The most that a namespace can owe: after this long times [`SHARE`] without work it owes nothing.
 const MOST: Duration = Duration::from_secs(2);
 /// Namespaces that are remembered before those are forgotten that owe nothing.
 const REMEMBERED: usize = 64;

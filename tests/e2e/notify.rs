@@ -1,5 +1,6 @@
-//! Receivers of notifications: each hears of what it wants, in order, at least once and under one id, whatever becomes of the
-//! operator and of the receiver; nothing waits for it, and its secrets stand nowhere.
+//! Receivers of notifications. Each is told of the events that it wants, in order and at least once, also when the operator is
+//! killed or the receiver fails. A repeated notification has the same id. The run does not wait for a receiver, and no secret
+//! is shown anywhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

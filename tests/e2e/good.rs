@@ -16,10 +16,13 @@ fn a_manifest_of_services_sides_and_activate_alone_is_enough() {
         t.start().await?;
         // The safe defaults watch for five minutes; the way there is what is looked at here.
         t.cutover("shop", "{}").await?;
-        let run = t.phase("shop", Phase::Observing, 40).await?;
+        t.phase("shop", Phase::Observing, 40).await?;
         ensure!(t.side("web").await? == "green");
-        let triggers = run.status.context("status")?.triggers;
-        ensure!(!triggers.is_empty(), "the defaults watch nothing");
+        // The triggers begin with the first journal after the one that begins to observe.
+        t.run_until("shop", "the default triggers", secs(20), |run| {
+            Ok(run.status.as_ref().filter(|s| !s.triggers.is_empty()).map(|_| ()))
+        })
+        .await?;
         ensure!(t.selector_writes("web")? == ["green"], "one switch, nothing else");
         let message = t.condition("shop", "CanRollBack", true, 10).await?;
         ensure!(message.contains("blue"), "{message}");

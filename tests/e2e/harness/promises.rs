@@ -38,7 +38,7 @@ impl Run {
 pub fn runs(lines: &[Line]) -> Result<BTreeMap<String, Run>> {
     let mut runs: BTreeMap<String, Run> = BTreeMap::new();
     for (at, line) in lines.iter().enumerate() {
-        if line.resource != "cutoverruns/status" || !line.is_write() || !line.done() {
+        if line.resource != "cutoverruns/status" || !line.is_write() || !(line.done() || was_stored(lines, at)) {
             continue;
         }
         let uid = line.body["metadata"]["uid"].as_str().with_context(|| format!("{} has no uid", line.name))?;
@@ -48,6 +48,22 @@ pub fn runs(lines: &[Line]) -> Result<BTreeMap<String, Run>> {
         runs.entry(uid.to_owned()).or_insert(run).journals.push((at, status));
     }
     Ok(runs)
+}
+
+/// Whether a journal was stored although its sender was killed before it was answered: a later one is based on another
+/// resourceVersion than it was, and stands in the log as done.
+fn was_stored(lines: &[Line], at: usize) -> bool {
+    fn base(line: &Line) -> (&Value, &Value) {
+        (&line.body["metadata"]["uid"], &line.body["metadata"]["resourceVersion"])
+    }
+    let cut_off = &lines[at];
+    let (uid, version) = base(cut_off);
+    cut_off.perhaps()
+        && version.is_string()
+        && lines[at + 1..]
+            .iter()
+            .find(|l| l.resource == cut_off.resource && l.is_write() && l.done() && base(l).0 == uid)
+            .is_some_and(|next| base(next).1 != version)
 }
 
 /// Checks everything.

@@ -38,6 +38,18 @@ impl Log {
         self.line(OPERATOR, "update", ("cutoverruns/status", "shop-1"), 200, body)
     }
 
+    /// The newest line's sender was killed before it was answered.
+    fn cut_off(mut self) -> Self {
+        self.0.last_mut().expect("a line").code = 504;
+        self
+    }
+
+    /// The resourceVersion that the newest line is based on.
+    fn based_on(mut self, version: &str) -> Self {
+        self.0.last_mut().expect("a line").body["metadata"]["resourceVersion"] = json!(version);
+        self
+    }
+
     fn select(self, user: &str, version: &str, from: &str, to: &str, code: i64) -> Self {
         let body = json!([
             {"op": "test", "path": "/metadata/uid", "value": "u"},
@@ -96,6 +108,17 @@ fn a_run_as_it_should_be_is_fine() {
     let done = claimed().create().journal("Switching", "Active", &service("Claimed", false), &known()).begin();
     let done = done.select("cutover", "7", "blue", "green", 504).select("cutover", "7", "blue", "green", 200);
     assert_eq!(done.journal("Completed", "Closed", &service("Switched", true), &known()).says(), "fine");
+}
+
+#[test]
+fn a_journal_that_was_cut_off_counts_if_the_next_one_is_based_on_it() {
+    let says = |next: &str| {
+        let log = claimed().create().journal("Preparing", "Active", &service("Claimed", false), &known());
+        let log = log.based_on("5").cut_off().begin();
+        log.journal("Preparing", "Active", &service("Claimed", false), &known()).based_on(next).says()
+    };
+    assert_eq!(says("6"), "fine");
+    assert!(says("5").contains("before a journal knew its uid"), "{}", says("5"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night fuzz fmt lint advisories crds clean
+.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night upgrade fuzz fmt lint advisories crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -47,6 +47,9 @@ test: ## every test, on a cluster that is brought up and taken down
 
 night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, fuzzing, bench; PARTS="search faults"
 	@tests/run night
+
+upgrade: ## from the version before (the last tag, or REF=…) to this one and back, with runs under way (15 minutes)
+	@tests/run upgrade $(REF)
 
 test-unit: ## the tests that need no cluster
 	CUTOVER_E2E=skip env -u KUBECONFIG cargo test --workspace

@@ -43,3 +43,34 @@ fn two_archives_of_one_program_are_equal() {
     assert!(archive(&folder, "cutover", "022") != archives[0]);
     std::fs::remove_dir_all(&base).expect("the folder goes");
 }
+
+#[test]
+fn images_say_what_they_are() {
+    let labels = Command::new(project("tests/run"))
+        .arg("labels")
+        .envs([("PROGRAMS", "-"), ("IMAGES", "-"), ("CARGO_TARGET_DIR", "-")])
+        .output()
+        .expect("tests/run runs");
+    let options = String::from_utf8(labels.stdout).expect("text");
+    for (label, value) in [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+        ("description", env!("CARGO_PKG_DESCRIPTION")),
+        ("title", "Cutover"),
+    ] {
+        let option = format!("--label=org.opencontainers.image.{label}={value}");
+        assert!(options.lines().any(|line| line == option), "{option} is not in\n{options}");
+    }
+    let folder = std::env::temp_dir().join(format!("cutover-labels-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (file, out) = (folder.join("file"), folder.join("image.tar"));
+    std::fs::write(&file, "x").expect("a file");
+    let mut image = Command::new(project("tests/cluster/image"));
+    image.args(options.lines()).arg("docker.io/cutover/cutover:test").args([&out]).arg("/bin/file").arg(&file);
+    assert!(image.status().expect("it runs").success());
+    let config = Command::new("tar").arg("-xOf").arg(&out).args(["--wildcards", "*.json"]).output().expect("tar runs");
+    let config = String::from_utf8(config.stdout).expect("text");
+    let wanted = format!("\"org.opencontainers.image.version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(config.contains(&wanted), "{config}");
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}

@@ -6,8 +6,15 @@ use serde_json::{Value, json};
 use crate::tools::{CHART, IMAGE, SYSTEM, cluster, feed, helm, kubectl, run, text, tools, wait};
 
 /// Removes the release, whatever happened: tests that run later have operators of their own.
-struct Installation {
+pub struct Installation {
     team: String,
+}
+
+impl Installation {
+    /// One with this team.
+    pub fn of(team: &str) -> Self {
+        Self { team: team.to_owned() }
+    }
 }
 
 impl Drop for Installation {
@@ -51,7 +58,7 @@ fn side(colour: &str, kind: &str) -> Value {
 
 /// The smallest Cutover, but for an observation that is long enough for all that is done meanwhile. Its sides are of
 /// different kinds, so that every right on workloads is needed.
-fn application() -> Value {
+pub fn application() -> Value {
     let side_of = |colour: &str, kind: &str| {
         json!({"name": colour, "selector": {"side": colour},
             "workloads": [{"kind": kind, "name": format!("shop-{colour}")}]})
@@ -69,10 +76,12 @@ fn application() -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": [service, side(blue.0, blue.1), side(green.0, green.1), cutover]})
 }
 
-struct Team<'a>(&'a str);
+/// The namespace of a team.
+pub struct Team<'a>(pub &'a str);
 
 impl Team<'_> {
-    fn get(&self, object: &str, path: &str) -> String {
+    /// What a path of an object gives.
+    pub fn get(&self, object: &str, path: &str) -> String {
         self.print(object, &format!("{{{path}}}"))
     }
 
@@ -80,7 +89,8 @@ impl Team<'_> {
         kubectl(&["get", object, "-n", self.0, "-o", &format!("jsonpath={template}")])
     }
 
-    fn phase(&self, expected: &str) {
+    /// Waits for a phase.
+    pub fn phase(&self, expected: &str) {
         let last = std::cell::RefCell::new(String::new());
         let limit = std::panic::AssertUnwindSafe(|| {
             wait(&format!("phase {expected}"), || {
@@ -95,12 +105,13 @@ impl Team<'_> {
         }
     }
 
-    fn live(&self) -> String {
+    /// The side that the Service points to.
+    pub fn live(&self) -> String {
         self.get("service/shop", ".spec.selector.side")
     }
 
     /// Which run it is and that nobody asked for its end.
-    fn identity(&self) -> String {
+    pub fn identity(&self) -> String {
         let meta = "{.metadata.uid} {.metadata.finalizers} {.metadata.deletionTimestamp}";
         let run = self.print("cutoverruns", &format!("{{range .items[*]}}{meta}{{end}}"));
         let cutover = self.print("cutover/shop", meta);
@@ -120,7 +131,7 @@ fn an_installation_comes_changes_and_goes_without_harm_to_a_run() {
         return;
     }
     let team = format!("install-{}", std::process::id());
-    let _installation = Installation { team: team.clone() };
+    let _installation = Installation::of(&team);
 
     // From plain manifests to the chart.
     let named = format!("docker.io/cutover/cutover:{}", env!("CARGO_PKG_VERSION"));

@@ -7,4 +7,5 @@ mod image;
 mod lifecycle;
 mod rights;
 mod tools;
+mod upgrade;
 mod values;

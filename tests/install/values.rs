@@ -26,6 +26,9 @@ const BAD: &[(&str, &str)] = &[
     ("prometheus.sources[0].namespaces={A_b}", "'/prometheus/sources/0/namespaces/0'"),
     ("prometheus.sources[0].enforce.label=a", "'/prometheus/sources/0/enforce'"),
     ("prometheus.secrets={A_b}", "'/prometheus/secrets/0'"),
+    ("pushes.senders[0].name=a", "'/pushes/senders/0': missing property 'keyFile'"),
+    ("pushes.senders[0].keyFile=key", "'/pushes/senders/0/keyFile'"),
+    ("pushes.secrets={A_b}", "'/pushes/secrets/0'"),
     ("namespaces={A_b}", "'/namespaces/0'"),
     ("namespaces={a,a}", "'/namespaces'"),
     ("requests.allowPrivate={10.0.0.1}", "'/requests/allowPrivate/0'"),
@@ -181,6 +184,40 @@ fn each_switch_gives_what_it_says() {
     let open = rendered(&["networkPolicy.egress.closed=false"]);
     let policy = find(&open, "NetworkPolicy").expect("a NetworkPolicy");
     assert_eq!(policy["spec"]["policyTypes"], serde_json::json!(["Ingress"]));
+}
+
+#[test]
+fn who_may_push_reaches_the_operator() {
+    if !tools("pushes") {
+        return;
+    }
+    let all = rendered(&[
+        "pushes.senders[0].name=alertmanager",
+        "pushes.senders[0].keyFile=/etc/cutover/secrets/pushes/alertmanager",
+        "pushes.senders[0].namespaces={prod}",
+        "pushes.secrets={pushes,thanos}",
+        "prometheus.secrets={thanos}",
+        "pushes.from[0].namespaceSelector.matchLabels.team=metrics",
+    ]);
+    let config = find(&all, "ConfigMap").expect("a ConfigMap")["data"]["config.yaml"].clone();
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pushes.yaml");
+    std::fs::write(&file, config.as_str().expect("a text")).expect("written");
+    let of = format!("--config={}", file.display());
+    let program = env!("CARGO_BIN_EXE_cutover");
+    let why = run("env", &["-u", "KUBERNETES_SERVICE_HOST", "KUBECONFIG=/none", program, "run", "--listen=127.0.0.1:0", &of])
+        .expect_err("there is no cluster");
+    assert!(!why.contains("--config"), "{why}");
+    let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let paths: Vec<&str> =
+        container["volumeMounts"].as_array().into_iter().flatten().filter_map(|m| m["mountPath"].as_str()).collect();
+    assert_eq!(paths, ["/etc/cutover/config", "/etc/cutover/secrets/thanos", "/etc/cutover/secrets/pushes"]);
+    assert_eq!(container["ports"][1], serde_json::json!({"name": "push", "containerPort": 8081}));
+    let service = find(&all, "Service").expect("a Service");
+    assert_eq!(service["spec"]["ports"][1], serde_json::json!({"name": "push", "port": 8081, "targetPort": "push"}));
+    let ingress = &find(&all, "NetworkPolicy").expect("a NetworkPolicy")["spec"]["ingress"];
+    let from = serde_json::json!([{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}]);
+    assert_eq!((&ingress[1]["ports"][0]["port"], &ingress[1]["from"]), (&serde_json::json!("push"), &from));
+    assert!(find(&rendered(&[]), "Service").expect("a Service")["spec"]["ports"][1].is_null(), "closed by default");
 }
 
 /// Values of a source with everything, and one that a name is enough for.

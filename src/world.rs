@@ -15,6 +15,7 @@ use crate::effect::{Attempt, EffectKey, Outcome, ReadKey};
 
 mod answers;
 pub mod convert;
+mod said;
 
 pub(crate) use answers::LabelRule;
 pub(crate) use answers::SelectorView;
@@ -22,6 +23,10 @@ pub use answers::{
     Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
     NodesAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
+pub use said::{Said, TakenUp};
+
+/// Pushes count once in this time.
+const PUSHES: SignedDuration = SignedDuration::from_secs(1);
 
 /// A value and when it was seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +52,9 @@ pub struct World {
     pub unread: Option<Unread>,
     /// The Cutover; `value: None` when it is gone.
     pub cutover: Option<Seen<Option<CutoverView>>>,
+    /// When what the run waits for is to be looked at next, without a pause, and queries are to be made: the Cutover was
+    /// pushed (`cutover.dev/pushed-at`). May lie ahead by a second.
+    pub pushed: Option<Timestamp>,
     /// Decisions that name this run and have no answer yet: Rollback and Abort first, then in the order of their creation.
     pub decisions: Vec<DecisionView>,
     /// When they were seen.
@@ -114,6 +122,8 @@ pub struct CutoverView {
     pub notify: Vec<Notify>,
     /// The release last known on each side, by the name that `status::release_name` gives it.
     pub releases: BTreeMap<String, String>,
+    /// What its annotation `cutover.dev/pushed-at` says; see [`World::pushed`].
+    pub pushed: Option<String>,
 }
 
 /// A person's word.
@@ -126,34 +136,6 @@ pub struct DecisionView {
     /// When it was created.
     pub created: Timestamp,
     pub spec: CutoverDecisionSpec,
-}
-
-/// Answers to people that stand in no journal. Kept in the memory of a driver: a decision that was refused stays refused,
-/// however long it takes to write that on it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Said {
-    /// By uid of an open decision: why it was refused, and when.
-    pub refused: BTreeMap<String, (Timestamp, String)>,
-    /// By uid of an open decision that was inherited: how far it is taken up.
-    pub taken_up: BTreeMap<String, TakenUp>,
-    /// By uid of an open decision: since when it waits for the proof that it is nobody else's.
-    pub unproven: BTreeMap<String, Timestamp>,
-    /// When a refusal was last told with an Event.
-    pub told: Option<Timestamp>,
-    /// Refusals since then that stand on their decisions alone.
-    pub(crate) untold: usize,
-    /// Why answers cannot be written on decisions, once that is known.
-    pub mute: Option<String>,
-}
-
-/// How far a decision is taken up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TakenUp {
-    /// Since when that is tried.
-    pub since: Timestamp,
-    /// The version that the last try tests: once it is done, the decision has another one.
-    pub tested: String,
-    pub done: bool,
 }
 
 /// A Service.
@@ -426,6 +408,7 @@ impl World {
             refreshed: None,
             unread: None,
             cutover: None,
+            pushed: None,
             decisions: vec![],
             heard: None,
             inherited: BTreeSet::new(),
@@ -455,7 +438,10 @@ impl World {
     /// Takes in what was seen at `at`.
     pub fn take_in(&mut self, at: Timestamp, sighting: Sighting) {
         match sighting {
-            Sighting::Cutover(value) => self.cutover = Some(Seen { at, value }),
+            Sighting::Cutover(value) => {
+                self.hear_push(at, value.as_ref());
+                self.cutover = Some(Seen { at, value });
+            }
             Sighting::Decisions(list) => {
                 // Until everything has been read live it is not known which of them are new.
                 if self.refreshed.is_none() {
@@ -486,6 +472,20 @@ impl World {
                 let since = self.unread.as_ref().map_or(at, |unread| unread.since);
                 self.unread = Some(Unread { since, why });
             }
+        }
+    }
+
+    /// Notes a push: the Cutover's annotation is another than before. What it was when the driver began is no push. One a
+    /// second counts, and the last of a second is made up for in the next.
+    fn hear_push(&mut self, at: Timestamp, now: Option<&CutoverView>) {
+        let before = self.cutover.as_ref().and_then(|seen| seen.value.as_ref());
+        let (Some(before), Some(now)) = (before, now) else { return };
+        if now.pushed.is_some() && now.pushed != before.pushed {
+            let next = self.pushed.map(|last| last.checked_add(PUSHES).unwrap_or(last));
+            self.pushed = match self.pushed {
+                Some(last) if last > at => Some(last),
+                _ => Some(next.map_or(at, |next| next.max(at))),
+            };
         }
     }
 }

@@ -1,6 +1,8 @@
 //! PURE. What all steps share, those of suites and undos included: conditions, attempts, pauses between them, and the
 //! time-out over all of them. Knows no action but by [`super::advance`] and what a time-out must not leave behind.
 
+use jiff::Timestamp;
+
 use crate::api::duration::Duration;
 use crate::api::run::{StepRecord, StepState};
 use crate::journal::transition::{self, StepEvent};
@@ -36,8 +38,12 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             return end(cx, record, StepEvent::Failed, Some(message), out);
         }
         if due > now {
-            out.wake_at(due.min(deadline));
-            return record;
+            if !is_pushed(cx, step, due, out) {
+                out.wake_at(due.min(deadline));
+                return record;
+            }
+            // One more than those that the runbook allows: pushes take none of them away.
+            record.attempts_before += 1;
         }
         record.between = false;
         record.attempt_at = Some(now);
@@ -96,6 +102,19 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
             record
         }
     }
+}
+
+/// Whether a push ends the pause until `due`: something that the step waits for may have changed. Only what merely looks is
+/// looked at again so early, and no step of it costs more than a request.
+fn is_pushed(cx: &Cx, step: &PlanStep, due: Timestamp, out: &mut Out) -> bool {
+    let looks = matches!(step.action, Action::Http(_) | Action::Metric(_) | Action::Resource(_) | Action::Suite(_));
+    let Some(at) = cx.world.pushed.filter(|_| looks && step.action.only_reads()) else { return false };
+    if at > cx.world.now {
+        out.wake_at(at);
+        return false;
+    }
+    // Later than the attempt before.
+    later(at, step.every) > due
 }
 
 /// Whether the clock stands still: a paused run stops those of approvals and of pauses between two attempts, never that
@@ -272,6 +291,41 @@ mod tests {
         f.world.readings.insert(read("check#2"), Reading::Http(vec![answer(200, "")]));
         assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded);
         assert_eq!(f.drive(&s, Some(&over)).0, over, "what is over stays over");
+    }
+
+    #[test]
+    fn a_push_ends_the_pause_of_what_only_looks_and_takes_no_attempt_away() {
+        let mut f = answered(500);
+        let s = PlanStep { attempts: 2, ..check() };
+        // One that was made before the attempt is no reason for another.
+        f.world.pushed = Some(f.world.now);
+        let (r, _) = f.drive(&s, None);
+        f.after(1);
+        assert_eq!(f.drive(&s, Some(&r)).0, r);
+        f.world.pushed = Some(f.world.now);
+        let (mut r, out) = f.drive(&s, Some(&r));
+        assert!(!r.between && out.reads.contains_key(&read("check#2")), "{r:?}");
+        // Two more may fail, as if there had been no push.
+        for (n, state) in [(2, StepState::Running), (3, StepState::Failed)] {
+            f.world.readings.insert(read(&format!("check#{n}")), Reading::Http(vec![answer(500, "")]));
+            (r, _) = f.drive(&s, Some(&r));
+            assert_eq!((r.state, r.message.is_some()), (state, true), "{r:?}");
+            f.after(5);
+        }
+        // One that lies a little ahead wakes it then.
+        let mut f = answered(500);
+        let (r, _) = f.drive(&s, None);
+        f.world.pushed = Some(later(f.world.now, Duration::from_secs(1)));
+        assert_eq!(f.drive(&s, Some(&r)).1.wake, f.world.pushed);
+        // What changes something keeps its pause.
+        let mut f = answered(500);
+        let (r, _) = f.drive(&s, None);
+        f.after(1);
+        f.world.pushed = Some(f.world.now);
+        let mut s = s;
+        let Action::Http(http) = &mut s.action else { panic!("a request") };
+        http.method = Some(serde_json::from_value(json!("POST")).expect("a method"));
+        assert_eq!(f.drive(&s, Some(&r)).0, r);
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl Fixture {
             suspend: false,
             notify: vec![],
             releases: BTreeMap::new(),
+            pushed: None,
         };
         self.world.cutover = Some(Seen { at: self.world.now, value: Some(view) });
     }

@@ -59,6 +59,9 @@ pub const ANNOTATION_ATTEMPT: &str = "cutover.dev/attempt";
 pub const ANNOTATION_TEMPLATE: &str = "cutover.dev/template";
 /// Annotation on a Service, changed with each restore so that a switch still in flight fails (P4).
 pub const ANNOTATION_FENCE: &str = "cutover.dev/fence";
+/// Annotation on a Cutover, any text: when it changes, the run's next look at what it waits for and its queries are made at
+/// once. The operator's endpoint for pushes writes it, and so may whoever may change the Cutover.
+pub const ANNOTATION_PUSHED: &str = "cutover.dev/pushed-at";
 /// Finalizer held by a Cutover while one of its runs is not closed.
 pub const FINALIZER: &str = "cutover.dev/cutover";
 /// Finalizer held by a run until it is closed.

@@ -161,6 +161,7 @@ mod tests {
             suspend: false,
             notify: vec![],
             releases: Default::default(),
+            pushed: None,
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(cutover) });
         let first = decide(&f.plan, &f.journal, &f.world);
@@ -198,6 +199,7 @@ mod tests {
             suspend: false,
             notify: vec![],
             releases: [("blue".to_owned(), "2.3.0".to_owned())].into(),
+            pushed: None,
         };
         f.world.cutover = Some(crate::world::Seen { at: f.world.now, value: Some(view) });
         assert_eq!(begun(&f, Phase::Pending).as_deref(), Some("2.3.0"));

@@ -19,7 +19,7 @@ use crate::effect::ReadKey;
 use crate::observe::Observer;
 use crate::pilot::run::{End, Ground, Heard, Now, Order, Pace, Pilot, Put, Sink, Telling, Then};
 
-use crate::meter::Meter;
+use crate::meter::{Meter, Whose};
 use crate::publish::{About, Publisher, Receipt, say};
 use crate::threads::Threads;
 use crate::traces::Traces;
@@ -195,7 +195,8 @@ impl Driver {
             Order::Tell(telling) => self.tell(&telling),
             Order::Measure(progress) => {
                 let uid = self.about.run.as_ref().map_or("", |(_, uid)| uid);
-                self.cx.meter.journal(uid, &progress.plan, &progress.before, &progress.after);
+                let whose = Whose { namespace: &self.about.namespace, cutover: &self.about.cutover };
+                self.cx.meter.journal(uid, whose, &progress.plan, &progress.before, &progress.after);
                 if progress.closed {
                     self.cx.traces.send(|| crate::spans::of(self.record.run(), &progress.plan, &progress.after));
                 }

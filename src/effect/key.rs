@@ -28,6 +28,8 @@ pub enum ReadKey {
     Part(Attempt, String),
     /// `TRIGGER@NUMBER`: the trial of this number.
     Trial(String, u64),
+    /// `TRIGGER@push/MILLISECOND`: a look between two trials, because of a push at that time.
+    Pushed(String, i64),
     /// `TRIGGER@loss`: everything, before a loss is believed.
     Loss(String),
     /// `nodes/HASH`: nodes, by the pods for whose sake they are looked at.
@@ -125,6 +127,7 @@ impl ReadKey {
         match self {
             Self::Attempt(_) | Self::Part(..) => true,
             Self::Trial(..)
+            | Self::Pushed(..)
             | Self::Loss(_)
             | Self::Nodes(_)
             | Self::Rehearsal(_)
@@ -177,12 +180,16 @@ impl ReadKey {
         let (trigger, trial) = text.split_once('@').filter(|(trigger, _)| is_name(trigger))?;
         match trial {
             LOSS => Some(Self::Loss(trigger.to_owned())),
-            n => Some(Self::Trial(trigger.to_owned(), canonical(n)?)),
+            n => match n.strip_prefix(PUSHED) {
+                Some(at) => Some(Self::Pushed(trigger.to_owned(), canonical(at)?)),
+                None => Some(Self::Trial(trigger.to_owned(), canonical(n)?)),
+            },
         }
     }
 }
 
 const NODES: &str = "nodes/";
+const PUSHED: &str = "push/";
 const REHEARSAL: &str = "rehearsal/";
 const PROOF: &str = "proof/";
 const REFRESH: &str = "refresh";
@@ -268,6 +275,7 @@ impl fmt::Display for ReadKey {
             Self::Attempt(attempt) => attempt.fmt(f),
             Self::Part(attempt, part) => write!(f, "{attempt}/{part}"),
             Self::Trial(trigger, n) => write!(f, "{trigger}@{n}"),
+            Self::Pushed(trigger, at) => write!(f, "{trigger}@{PUSHED}{at}"),
             Self::Loss(trigger) => write!(f, "{trigger}@{LOSS}"),
             Self::Nodes(hash) => write!(f, "{NODES}{hash}"),
             Self::Rehearsal(minute) => write!(f, "{REHEARSAL}{minute}"),
@@ -345,6 +353,7 @@ mod tests {
             (ReadKey::Trial("nodes".into(), 7), "nodes@7"),
             (ReadKey::Trial("refresh".into(), 7), "refresh@7"),
             (ReadKey::Trial("refresh-rate".into(), 7), "refresh-rate@7"),
+            (ReadKey::Pushed("errors".into(), 7), "errors@push/7"),
             (ReadKey::Loss("target".into()), "target@loss"),
             (ReadKey::Nodes("0a1b".into()), "nodes/0a1b"),
             (ReadKey::Rehearsal(-3), "rehearsal/-3"),

@@ -17,6 +17,12 @@ pub(crate) fn is_way_back(verb: Verb) -> bool {
     matches!(verb, Verb::Rollback | Verb::Abort)
 }
 
+/// Whether a decision that a run has refused might count after that run has closed: a new run is started for it, or the run
+/// is opened again and would hear it. All others are refused by whoever finds them then.
+pub(crate) fn may_count_later(verb: Verb) -> bool {
+    matches!(verb, Verb::Retry | Verb::Revalidate | Verb::Suspend | Verb::Resume)
+}
+
 /// Why a run cannot be led back by a decision now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoWayBack {

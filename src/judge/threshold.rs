@@ -6,8 +6,8 @@ use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, Trigger};
-use crate::effect::Read;
-use crate::journal::trail;
+use crate::effect::{Read, ReadKey};
+use crate::journal::{later, trail};
 use crate::world::{QueryAnswer, Reading};
 
 use super::trial::{Trials, key};
@@ -53,7 +53,40 @@ pub fn advance(
         out.reads.insert(key(trigger, n), read);
     }
     out.wake_at(trials.due(latest + 1));
-    None
+    pushed(cx, trigger, metric, &bound, trials, record, out)
+}
+
+/// Asks the query between two trials because of a push. It counts only where one bad sample is enough, and never for good:
+/// how long something must last is not for whoever pushes to shorten.
+fn pushed(
+    cx: &Cx,
+    trigger: &Trigger,
+    metric: &MetricTrigger,
+    bound: &Bound,
+    trials: Trials,
+    record: &mut TriggerRecord,
+    out: &mut Out,
+) -> Option<String> {
+    let query = metric.query.as_ref().filter(|_| metric.sustained.is_none())?;
+    // Nothing of the time before the switch is in it, and no trial has looked since.
+    let from = later(trials.armed(), metric.reach.unwrap_or_default());
+    let at = cx.world.pushed.filter(|at| *at > from && record.last_at.is_none_or(|last| last < *at))?;
+    if at > cx.world.now {
+        out.wake_at(at);
+        return None;
+    }
+    let key = ReadKey::Pushed(trigger.name.clone(), at.as_millisecond());
+    match cx.world.readings.get(&key) {
+        Some(Reading::Query(QueryAnswer::Value(value))) if bound.exceeded(*value) => {
+            judged(record, at, TrialVerdict::Bad, &value.to_string());
+            record.last_at = Some(at);
+            Some(format!("{} at {}, asked because of a push", bound.compared(*value), clock(at)))
+        }
+        _ => {
+            out.reads.insert(key, Read::Query { query: query.clone(), at: Some(at), timeout: timeout(trials) });
+            None
+        }
+    }
 }
 
 /// Whether the sample of a trial is made of what was before the switch, too: such a one is never good, and bad only if the
@@ -126,6 +159,11 @@ impl<'a> Bound<'a> {
     fn exceeded(&self, value: f64) -> bool {
         if self.above { value > self.value } else { value < self.value }
     }
+
+    /// How a value stands to it.
+    fn compared(&self, value: f64) -> String {
+        format!("{value} {} {}", if self.above { '>' } else { '<' }, self.text)
+    }
 }
 
 /// What an answer says by itself.
@@ -148,10 +186,7 @@ fn judge(
     let at = trials.due(record.trials);
     record.last_at = Some(at);
     let (mut saw, what) = match answer {
-        QueryAnswer::Value(value) => {
-            let sign = if bound.above { '>' } else { '<' };
-            (value.to_string(), format!("{value} {sign} {}", bound.text))
-        }
+        QueryAnswer::Value(value) => (value.to_string(), bound.compared(*value)),
         QueryAnswer::Inconclusive(why) => (why.clone(), format!("no data, which noData: Rollback takes as bad: {why}")),
         QueryAnswer::Invalid(why) => {
             let why = format!("the query is not valid: {why}");
@@ -195,7 +230,6 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::Fixture;
     use crate::api::trigger::Watched;
-    use crate::effect::ReadKey;
 
     fn errors(sustained: Option<&str>) -> Trigger {
         let mut metric = json!({"query": "errors", "above": "0.05"});
@@ -203,6 +237,48 @@ mod tests {
             metric["sustained"] = json!(s);
         }
         trigger(json!({"name": "errors", "every": "1s", "metric": metric}))
+    }
+
+    #[test]
+    fn a_push_asks_at_once_where_one_bad_sample_is_enough() {
+        let ask = |t: &Trigger, value: f64| {
+            let mut f = Fixture::new();
+            let mut record = armed(&f);
+            f.after(10);
+            f.world.readings.insert(read("errors@10"), Reading::Query(QueryAnswer::Value(0.0)));
+            (1..10).for_each(|n| {
+                f.world.readings.insert(read(&format!("errors@{n}")), Reading::Query(QueryAnswer::Value(0.0)));
+            });
+            let (_, quiet) = judge(&f, t, &mut record);
+            assert!(quiet.reads.is_empty(), "{:?}", quiet.reads);
+            f.world.now = later(f.world.now, Duration::from_millis(300));
+            f.world.pushed = Some(f.world.now);
+            let (_, asked) = judge(&f, t, &mut record);
+            for key in asked.reads.keys() {
+                f.world.readings.insert(key.clone(), Reading::Query(QueryAnswer::Value(value)));
+            }
+            (asked.reads, judge(&f, t, &mut record).0, record)
+        };
+        let (asked, fired, record) = ask(&errors(None), 0.101);
+        let key = asked.keys().next().expect("a query");
+        assert!(matches!(key, ReadKey::Pushed(trigger, _) if trigger == "errors"), "{key}");
+        let now = record.last_at.expect("a time");
+        assert!(matches!(&asked[key], Read::Query { at, .. } if *at == Some(now)));
+        assert_eq!(fired.as_deref(), Some("0.101 > 0.05 at 00:00:10Z, asked because of a push"));
+        // What is good says nothing, and leaves the trials as they are.
+        let (asked, fired, record) = ask(&errors(None), 0.0);
+        assert_eq!((asked.len(), fired, record.trials), (1, None, 10));
+        assert!(record.last_at < Some(now));
+        // How long it must last is for the runbook to say.
+        assert!(ask(&errors(Some("30s")), 0.101).0.is_empty());
+        // Samples that look back over the switch are for the trials to judge.
+        let metric = json!({"query": "errors", "above": "0.05", "reach": "1m"});
+        let t = trigger(json!({"name": "errors", "every": "1s", "metric": metric}));
+        let mut f = Fixture::new();
+        let mut record = armed(&f);
+        f.after(30);
+        f.world.pushed = Some(f.world.now);
+        assert!(!judge(&f, &t, &mut record).1.reads.keys().any(|key| matches!(key, ReadKey::Pushed(..))));
     }
 
     /// Plays one answer a second: `b`ad, `g`ood, `i`nconclusive. The second in which the trigger fires, and why.

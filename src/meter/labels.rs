@@ -1,4 +1,5 @@
-//! The values that labels may have: closed sets, no names of objects. A value outside of its set is shown as `other`.
+//! The values that labels may have: closed sets, and names of objects only where a run's
+//! triggers are shown (`watched`). A value outside of its set is shown as `other`.
 
 use crate::api::condition::types;
 use crate::api::phase::Phase;
@@ -9,6 +10,9 @@ use crate::effect::{Effect, Outcome};
 
 /// What a value outside of its set is shown as.
 pub(crate) const OTHER: &str = "other";
+
+/// In place of the values of a label that is the name of an object.
+pub const NAME: [&str; 1] = ["its name"];
 
 /// Phases in which a run ends.
 pub(crate) const ENDS: [&str; 5] = ["Completed", "RolledBack", "Failed", "Aborted", "Superseded"];

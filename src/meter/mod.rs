@@ -1,5 +1,5 @@
 //! What is counted and timed. Labels have closed sets of values ([`labels`]): no names of objects, and every series is
-//! there from the start, so that a rate begins at zero.
+//! there from the start, so that a rate begins at zero. The triggers of active runs alone are shown by name ([`watched`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,9 @@ use crate::plan::{Action, Plan};
 pub mod labels;
 mod measure;
 mod process;
+mod watched;
+
+pub use watched::Whose;
 
 use measure::Measure;
 use process::Process;
@@ -66,8 +69,17 @@ pub struct Meter {
     panics: IntCounter,
     process: Process,
     watches: Watches,
-    /// What stands in the way of each run that is driven here, by uid.
-    standing: Arc<Mutex<HashMap<String, Vec<&'static str>>>>,
+    triggers: watched::Gauges,
+    /// How each run stands that is driven here, by uid.
+    standing: Arc<Mutex<HashMap<String, Standing>>>,
+}
+
+/// How a run stands.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    /// What is in its way.
+    troubles: Vec<&'static str>,
+    triggers: Vec<watched::Watched>,
 }
 
 type Labels<'a> = &'a [(&'static str, &'a [&'static str])];
@@ -173,7 +185,9 @@ impl Meter {
         for ((name, help), kind) in process::NAMES.into_iter().zip(["gauge", "counter", "gauge"]) {
             s.note(kind, name, help, &[]);
         }
+        let triggers = watched::Gauges::new(&s.registry, &mut s.families)?;
         Ok(Self {
+            triggers,
             ended: s.counters(
                 "cutover_runs_ended_total",
                 "Runs that closed, by the phase they ended in",
@@ -273,9 +287,10 @@ impl Meter {
         }
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for trouble in labels::TROUBLES {
-            let runs = standing.values().filter(|list| list.contains(&trouble)).count();
+            let runs = standing.values().filter(|run| run.troubles.contains(&trouble)).count();
             self.troubled.with_label_values(&[trouble]).set(i64::try_from(runs).unwrap_or(i64::MAX));
         }
+        self.triggers.show(standing.values().flat_map(|run| &run.triggers));
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
@@ -284,13 +299,13 @@ impl Meter {
         &self.watches
     }
 
-    /// A journal was written: what it differs by from the one before is measured, what stands in the run's way is shown.
-    pub fn journal(&self, uid: &str, plan: &Plan, before: &RunStatus, after: &RunStatus) {
+    /// A journal was written: what it differs by from the one before is measured, and how the run stands is shown.
+    pub fn journal(&self, uid: &str, whose: Whose, plan: &Plan, before: &RunStatus, after: &RunStatus) {
         for measure in measure::between(plan, before, after) {
             self.measured(measure);
         }
-        let list = troubles(&after.conditions);
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), list);
+        let standing = Standing { troubles: troubles(&after.conditions), triggers: watched::of(whose, plan, after) };
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), standing);
     }
 
     fn measured(&self, measure: Measure) {

@@ -7,12 +7,16 @@ use super::*;
 use crate::api::condition::set;
 use crate::effect::{Attempt, Change, RestoreGuard};
 use jiff::Timestamp;
+use serde_json::json;
 
-/// Names and labels of all series but those of watches, which come and go.
+/// Names and labels of all series but those of watches and triggers, which come and go.
 fn series(meter: &Meter) -> BTreeSet<String> {
     let text = meter.text().expect("text");
     let names = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit_once(' '));
-    names.map(|(name, _)| name.to_owned()).filter(|n| !n.starts_with("cutover_watch_age")).collect()
+    names
+        .map(|(name, _)| name.to_owned())
+        .filter(|n| !n.starts_with("cutover_watch_age") && !n.starts_with("cutover_trigger"))
+        .collect()
 }
 
 fn all_effects() -> Vec<Effect> {
@@ -132,6 +136,7 @@ fn every_series_is_one_of_the_reference() {
     for resource in labels::WATCHED {
         std::mem::forget(meter.watches().want(&format!("/api/v1/{resource}"), None, None, resource, false));
     }
+    watch(&meter, json!({"name": "errors", "lastAt": "2026-01-01T00:00:30Z", "saw": "1"}));
     let text = meter.text().expect("text");
     let mut seen = BTreeSet::new();
     for line in text.lines().filter(|l| !l.starts_with('#')) {
@@ -148,12 +153,66 @@ fn every_series_is_one_of_the_reference() {
             let (label, value) = pair.split_once('=').expect("label=value");
             let value = value.trim_matches('"');
             let values = family.labels.iter().find(|(l, _)| *l == label).map(|(_, v)| v);
-            let bound = label == "le" || values.is_some_and(|v| v.contains(&value));
+            // Triggers alone are shown by name.
+            let bound =
+                label == "le" || values == Some(&labels::NAME.to_vec()) || values.is_some_and(|v| v.contains(&value));
             assert!(bound, "{name}: {label}={value} is not one of {values:?}");
         }
     }
     let all: BTreeSet<&str> = meter.families().iter().map(|f| f.name).collect();
     assert_eq!(seen, all, "each metric is there from the start");
+}
+
+/// The journal of a run with triggers `errors` and `probe` is written.
+fn watch(meter: &Meter, record: serde_json::Value) {
+    let spec = json!({
+        "services": [{"name": "web"}], "activate": "green",
+        "sides": [
+            {"name": "blue", "selector": {"side": "blue"}, "workloads": [{"kind": "Deployment", "name": "b"}]},
+            {"name": "green", "selector": {"side": "green"}, "workloads": [{"kind": "Deployment", "name": "g"}]},
+        ],
+        "prometheus": {"url": "http://prometheus.example"},
+        "observe": {"for": "5m", "triggers": [
+            {"name": "errors", "metric": {"query": "errors", "above": "0.01", "sustained": "60s"}},
+            {"name": "probe", "probe": {"http": {"path": "/"}, "failing": 4}},
+        ]},
+    });
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let plan = crate::plan::resolve("web", "a", &spec, "blue", &crate::plan::Offered::default()).expect("a plan");
+    let journal = |phase: &str, triggers| {
+        serde_json::from_value(json!({"phase": phase, "triggers": triggers})).expect("a journal")
+    };
+    let whose = Whose { namespace: "prod", cutover: "shop" };
+    let phase = record["phase"].as_str().unwrap_or("Observing").to_owned();
+    let after: RunStatus = journal(&phase, json!([record]));
+    meter.journal("u", whose, &plan, &journal("Observing", json!([])), &after);
+}
+
+#[test]
+fn triggers_of_active_runs_are_shown_with_how_near_they_are_to_firing() {
+    let meter = Meter::new().expect("names are unique");
+    let shown = |record| {
+        watch(&meter, record);
+        let text = meter.text().expect("text");
+        let lines = text.lines().filter_map(|l| l.strip_prefix("cutover_trigger_"));
+        lines.map(|l| l.replace("cutover=\"shop\",namespace=\"prod\",", "")).collect::<Vec<_>>()
+    };
+    let bad = json!({
+        "name": "errors", "last": "Bad", "saw": "0.04", "badSince": "2026-01-01T00:00:00Z",
+        "lastAt": "2026-01-01T00:00:45Z", "badInARow": 10,
+    });
+    assert_eq!(
+        shown(bad),
+        [r#"evidence{trigger="errors"} 0.75"#, r#"limit{trigger="errors"} 0.01"#, r#"value{trigger="errors"} 0.04"#]
+    );
+    assert_eq!(shown(json!({"name": "probe", "last": "Bad", "badInARow": 1})), [r#"evidence{trigger="probe"} 0.25"#]);
+    assert_eq!(shown(json!({"name": "probe", "last": "Good"})), [r#"evidence{trigger="probe"} 0"#]);
+    let fired = json!({"name": "probe", "last": "Bad", "firedAt": "2026-01-01T00:00:45Z"});
+    assert_eq!(shown(fired), [r#"evidence{trigger="probe"} 1"#]);
+    assert_eq!(shown(json!({"name": "probe", "phase": "RolledBack"})), [""; 0], "the run is over");
+    watch(&meter, json!({"name": "probe"}));
+    meter.left("u");
+    assert!(!meter.text().expect("text").contains("cutover_trigger_evidence{"));
 }
 
 #[test]
@@ -168,7 +227,11 @@ fn what_happens_is_shown() {
     meter.active(3);
     let mut status = RunStatus::default();
     set(&mut status.conditions, types::CAN_ROLL_BACK, false, "OldSide", "", Timestamp::UNIX_EPOCH);
-    meter.standing.lock().expect("one thread").insert("u".into(), troubles(&status.conditions));
+    meter
+        .standing
+        .lock()
+        .expect("one thread")
+        .insert("u".into(), Standing { troubles: troubles(&status.conditions), ..Standing::default() });
     let text = meter.text().expect("text");
     for line in [
         r#"cutover_runs_ended_total{phase="RolledBack"} 1"#,

@@ -31,6 +31,7 @@ fn cutover(activate: &str, version: u64) -> Versioned {
         suspend: false,
         notify: vec![],
         releases: Default::default(),
+        pushed: None,
     };
     Versioned { version: Some(version), view }
 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::push::{self, Pushes};
 use crate::api::step::Scheme;
 use crate::net::sources::{Enforce, Source, Sources, Spot};
 use crate::plan::Offered;
@@ -23,6 +24,8 @@ pub struct Config {
     pub sources: Sources,
     /// What Cutovers may name of them.
     pub offered: Offered,
+    /// Who may push.
+    pub pushes: Option<Pushes>,
 }
 
 #[derive(Default, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Config {
 struct Written {
     #[serde(default)]
     prometheus: Value,
+    #[serde(default)]
+    pushes: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -135,7 +140,8 @@ fn parse(text: &str) -> Result<Config, String> {
         ));
     }
     let only = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.namespaces.clone()?))).collect();
-    Ok(Config { sources: sources.into(), offered: Offered { names, default, only } })
+    let pushes = push::read(written.pushes)?;
+    Ok(Config { sources: sources.into(), offered: Offered { names, default, only }, pushes })
 }
 
 /// An absent part is an empty one.

@@ -1,8 +1,9 @@
-//! /metrics, /readyz and /livez. Anybody in the cluster may connect: connections are few, short, and the newest is heard, so that
-//! silent ones keep nobody from asking whether the operator lives.
+//! A small server, and the pages /metrics, /readyz and /livez. Anybody in the cluster may connect: connections are few,
+//! short, and the newest is heard, so that silent ones keep nobody from asking whether the operator lives.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,15 +40,32 @@ const FRESH: Duration = Duration::from_secs(1);
 /// After a connection could not be taken, such as for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-struct Shared {
+/// What a server answers.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// The answer to one request.
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = (StatusCode, Bytes)> + Send;
+}
+
+/// Metrics and health.
+pub(super) struct Pages {
     health: Arc<Health>,
     meter: Meter,
     /// The metrics as they were rendered last.
     text: Mutex<Option<(Bytes, Instant)>>,
 }
 
-impl Shared {
-    fn answer(&self, method: &Method, path: &str) -> (StatusCode, Bytes) {
+impl Answers for Pages {
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = (StatusCode, Bytes)> + Send {
+        std::future::ready(self.page(request.method(), request.uri().path()))
+    }
+}
+
+impl Pages {
+    pub(super) fn new(health: Arc<Health>, meter: Meter) -> Self {
+        Self { health, meter, text: Mutex::default() }
+    }
+
+    fn page(&self, method: &Method, path: &str) -> (StatusCode, Bytes) {
         let health = |trouble: Option<String>| match trouble {
             None => (StatusCode::OK, Bytes::from_static(b"ok\n")),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, Bytes::from(why + "\n")),
@@ -87,8 +105,7 @@ struct Open {
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, health: Arc<Health>, meter: Meter, stop: CancellationToken) {
-    let shared = Arc::new(Shared { health, meter, text: Mutex::default() });
+pub(super) async fn serve(listener: TcpListener, answers: Arc<impl Answers>, stop: CancellationToken) {
     let (mut open, mut tasks) = (VecDeque::<Open>::new(), JoinSet::new());
     loop {
         let accepted: std::io::Result<(TcpStream, SocketAddr)> = tokio::select! {
@@ -99,14 +116,14 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, meter: Meter, sto
         let tcp = match accepted {
             Ok((tcp, _)) => tcp,
             Err(error) => {
-                tracing::warn!(%error, "a connection to the health server could not be taken");
+                tracing::warn!(%error, "a connection could not be taken");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
         make_room(&mut open).await;
         let asked = Arc::new(AtomicBool::new(false));
-        let task = tasks.spawn(connection(tcp, shared.clone(), asked.clone()));
+        let task = tasks.spawn(connection(tcp, answers.clone(), asked.clone()));
         open.push_back(Open { task, asked, since: Instant::now() });
     }
 }
@@ -132,23 +149,26 @@ async fn make_room(open: &mut VecDeque<Open>) {
 }
 
 /// One request and its answer.
-async fn connection(tcp: TcpStream, shared: Arc<Shared>, asked: Arc<AtomicBool>) {
+async fn connection(tcp: TcpStream, answers: Arc<impl Answers>, asked: Arc<AtomicBool>) {
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (status, text) = shared.answer(request.method(), request.uri().path());
-        let mut response = Response::new(Full::new(text));
-        *response.status_mut() = status;
-        let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
-        std::future::ready(Ok::<_, Infallible>(response))
+        let answers = answers.clone();
+        async move {
+            let (status, text) = answers.answer(request).await;
+            let mut response = Response::new(Full::new(text));
+            *response.status_mut() = status;
+            let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(HEAD_LIMIT);
     let served = server.serve_connection(TokioIo::new(tcp), service);
     match tokio::time::timeout(WHOLE, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the health server broke off"),
-        Err(_) => tracing::debug!("a connection to the health server took too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "a connection broke off"),
+        Err(_) => tracing::debug!("a connection took too long"),
     }
 }
 
@@ -173,7 +193,8 @@ mod tests {
     async fn server(health: Arc<Health>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (at, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        tokio::spawn(serve(listener, health, Meter::new().expect("metrics"), stop.clone()));
+        let pages = Pages::new(health, Meter::new().expect("metrics"));
+        tokio::spawn(serve(listener, Arc::new(pages), stop.clone()));
         Server { at, stop }
     }
 
@@ -253,12 +274,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn metrics_are_rendered_once_a_second() {
         let meter = Meter::new().expect("metrics");
-        let shared = Shared { health: Arc::default(), meter: meter.clone(), text: Mutex::default() };
+        let shared = Pages::new(Arc::default(), meter.clone());
         let panics = |text: (StatusCode, Bytes)| String::from_utf8_lossy(&text.1).into_owned();
-        let first = panics(shared.answer(&Method::GET, "/metrics"));
+        let first = panics(shared.page(&Method::GET, "/metrics"));
         meter.panicked();
-        assert_eq!(panics(shared.answer(&Method::GET, "/metrics")), first);
+        assert_eq!(panics(shared.page(&Method::GET, "/metrics")), first);
         tokio::time::advance(FRESH).await;
-        assert_ne!(panics(shared.answer(&Method::GET, "/metrics")), first);
+        assert_ne!(panics(shared.page(&Method::GET, "/metrics")), first);
     }
 }

@@ -34,6 +34,7 @@ mod http;
 mod lease;
 mod otlp;
 pub(crate) mod preflight;
+mod push;
 mod telemetry;
 mod traffic;
 
@@ -149,7 +150,9 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     });
     tokio::spawn(cluster::keep_forbidden(client.clone(), net.clone(), observer.clone(), stop.clone()));
     // Before anything else is asked: the cluster may be away for a while.
-    tokio::spawn(http::serve(listener, health.clone(), meter.clone(), stop.clone()));
+    let pages = http::Pages::new(health.clone(), meter.clone());
+    tokio::spawn(http::serve(listener, Arc::new(pages), stop.clone()));
+    push::start(config.pushes, client.clone(), stop.clone()).await?;
     let operator = tokio::select! {
         name = operator_name(&client) => name,
         signal = signalled() => {

@@ -31,7 +31,7 @@ pub use after::{Checks, FollowUp, Retirement};
 pub use phases::Stretch;
 pub use steps::{Branch, Node, Step};
 pub use subject::step_of;
-pub use triggers::{Limit, Trigger};
+pub use triggers::{Limit, Takes, Trigger, of as triggers_of};
 
 /// Trials that change nothing else are written down at most so often (DESIGN §6).
 const WRITTEN: Duration = Duration::from_secs(10);

@@ -29,6 +29,10 @@ pub struct Trigger<'a> {
     pub saw: Option<&'a str>,
     /// What a value is measured by, where it is one.
     pub limit: Option<Limit<'a>>,
+    /// What it takes to fire.
+    pub takes: Takes,
+    /// Bad trials without a good one between.
+    pub bad_in_a_row: u32,
     /// Bad without a good trial between since then.
     pub bad_since: Option<Timestamp>,
     /// When it fired.
@@ -37,6 +41,37 @@ pub struct Trigger<'a> {
     pub dismissed: bool,
     /// Trials that were bad, or judged otherwise than the one before.
     pub history: &'a [TrialRecord],
+}
+
+/// What a trigger takes to fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// One bad trial.
+    Once,
+    /// So many in a row.
+    InARow(u32),
+    /// Bad for so long without a good one between.
+    For(Duration),
+}
+
+impl Takes {
+    fn of(trigger: &trigger::Trigger) -> Self {
+        let longest = |all: [Option<Duration>; 2]| all.into_iter().flatten().max();
+        let lasting = match trigger.watches.one() {
+            Ok(Watched::Metric(metric)) => metric.sustained,
+            Ok(Watched::Probe(probe)) => match (probe.failing_for, probe.failing) {
+                (Some(lasting), _) => Some(lasting),
+                (None, Some(times)) => return Self::InARow(times),
+                (None, None) => None,
+            },
+            Ok(Watched::Pods(pods)) => {
+                let sustained = |above: &Option<trigger::Above>| above.as_ref().and_then(|a| a.sustained);
+                longest([sustained(&pods.memory), sustained(&pods.cpu)])
+            }
+            _ => None,
+        };
+        lasting.map_or(Self::Once, Self::For)
+    }
 }
 
 /// What values are measured by.
@@ -81,6 +116,8 @@ impl<'a> Trigger<'a> {
             verdict: record.last,
             saw: record.saw.as_deref(),
             limit: planned.and_then(Limit::of),
+            takes: planned.map_or(Takes::Once, Takes::of),
+            bad_in_a_row: record.bad_in_a_row,
             bad_since: record.bad_since,
             fired: record.fired_at,
             dismissed: record.dismissed,
@@ -92,6 +129,24 @@ impl<'a> Trigger<'a> {
     pub fn value(&self) -> Option<f64> {
         self.limit.as_ref()?;
         self.saw?.parse().ok()
+    }
+
+    /// How much of what it takes to fire it has seen: 0 nothing, 1 all of it.
+    pub fn evidence(&self) -> f64 {
+        if self.fired.is_some() {
+            return 1.0;
+        }
+        let bad = self.verdict == Some(TrialVerdict::Bad);
+        let share = match self.takes {
+            Takes::Once => f64::from(u8::from(bad)),
+            Takes::InARow(times) => f64::from(self.bad_in_a_row) / f64::from(times.max(1)),
+            Takes::For(lasting) => match (self.bad_since, self.last) {
+                (Some(since), Some(last)) => last.duration_since(since).as_secs_f64() / lasting.std().as_secs_f64(),
+                _ => 0.0,
+            },
+        };
+        // A time of nothing divided by nothing is no number, and none is more than enough.
+        if share.is_nan() { 1.0 } else { share.clamp(0.0, 1.0) }
     }
 
     /// How far the value is from the limit; below zero where it is past it.

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use crate::api::decision::Verb;
 use crate::api::step::{WorkloadKind, WorkloadRef};
-use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP};
+use crate::api::{
+    ANNOTATION_ATTEMPT, ANNOTATION_PUSHED, ANNOTATION_TEMPLATE, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP,
+};
 use crate::effect::{Attempt, hash};
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
@@ -46,6 +48,7 @@ pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
         suspend: spec.suspend,
         notify: spec.notify.clone(),
         releases: cutover.status.as_ref().map(|s| s.releases.clone()).unwrap_or_default(),
+        pushed: cutover.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_PUSHED).cloned()),
     }
 }
 

@@ -39,7 +39,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net", "threads"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
     ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide"]),
-    ("meter", &["api", "plan", "effect", "journal", "net"]),
+    ("meter", &["api", "plan", "effect", "journal", "net", "view"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),
     // The shells carry out what the pilots order: they know neither plans, journals nor phases.

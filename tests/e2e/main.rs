@@ -44,6 +44,7 @@ mod plugin_plan;
 mod plugin_rights;
 mod poison;
 mod possible_again;
+mod pushes;
 mod reads;
 mod seen;
 mod services;

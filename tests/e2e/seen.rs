@@ -22,7 +22,10 @@ release: {version: "2.0.0"}
 phases:
   prepare: {steps: [{name: settle, wait: {for: 1s}, undo: {job: {deadline: 60s, template: {spec: {containers: [{name: c, image: 'docker.io/cutover/sample:dev', args: [job, print, done]}]}}}}}]}
   verify: {steps: [{name: smoke, suite: {steps: [{name: health, http: {path: /health}}]}}]}
-observe: {for: 60s, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 2}}]}
+observe: {for: 60s, every: 500ms, triggers: [
+  {name: down, probe: {http: {path: /health}, failing: 2}},
+  {name: errors, metric: {query: 'vector(0.001)', above: '0.01'}}]}
+prometheus: {service: {name: prometheus, port: 9090}}
 "#;
 
 fn root() -> &'static Path {
@@ -86,6 +89,8 @@ fn a_run_that_is_rolled_back_is_seen_whole_from_outside() {
         let rules = root().join("deploy/monitoring/rules.yaml");
         let prometheus = Prometheus::start(&t.dir, &listen, &rules).await?;
         t.web().await?;
+        // Another one, which the triggers ask.
+        t.prometheus().await?;
         t.start().await?;
         t.cutover("shop", SPEC).await?;
         t.phase("shop", Phase::Observing, 60).await?;

@@ -172,6 +172,7 @@ impl Cluster {
                 suspend: false,
                 notify,
                 releases: [(plan.old.name.clone(), "1.0.0".to_owned())].into(),
+                pushed: None,
             }),
             decisions: vec![],
             answers: BTreeMap::new(),

@@ -55,6 +55,11 @@ prometheus:
   sources: {{- toYaml .sources | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- with .Values.pushes.senders }}
+pushes:
+  listen: 0.0.0.0:8081
+  senders: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* The Services that are sources: a list of names for each namespace, as JSON. */}}

@@ -27,14 +27,14 @@ impl Case {
         self.apply(&rights()).await?;
         let kubeconfig = self.dir.join(format!("kubeconfig-{name}"));
         std::fs::write(&kubeconfig, cluster::operator_kubeconfig(&self.client, server).await?)?;
-        Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name)
+        Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name, &self.given())
     }
 
     /// Starts an operator that acts as another account than the operator's own.
     pub async fn operator_as(&self, name: &str, account: &str) -> Result<Operator> {
         let kubeconfig = self.dir.join(format!("kubeconfig-{name}"));
         std::fs::write(&kubeconfig, cluster::kubeconfig_of(&self.client, &self.ns, account, None).await?)?;
-        Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name)
+        Operator::candidate(&self.ns, &kubeconfig, &self.dir.join(format!("{name}.log")), name, &self.given())
     }
 
     /// What `/readyz` of an operator of this name says; `None` where it does not serve yet. The only one is `operator`.

@@ -183,7 +183,7 @@ impl Case {
 
     /// Starts the operator (again) with the kubeconfig it had.
     pub fn restart_as_before(&self) -> Result<()> {
-        let arguments = self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let arguments = self.given();
         let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let kubeconfig = self.dir.join("kubeconfig");
         let started = Operator::start(&self.ns, &kubeconfig, &self.log, &arguments, &environment)?;
@@ -195,6 +195,11 @@ impl Case {
     pub fn arguments(&self, arguments: &[&str]) {
         *self.arguments.lock().unwrap_or_else(PoisonError::into_inner) =
             arguments.iter().map(|a| (*a).to_owned()).collect();
+    }
+
+    /// The arguments that an operator is started with.
+    pub(super) fn given(&self) -> Vec<String> {
+        self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A variable for every operator that is started from now on.

@@ -26,8 +26,10 @@ impl Operator {
     }
 
     /// Starts one of several: it leads while it holds the Lease of the namespace. `name` is that of its pod.
-    pub fn candidate(namespace: &str, kubeconfig: &Path, log: &Path, name: &str) -> Result<Self> {
-        Self::launch(namespace, kubeconfig, log, name, &["--lease-namespace", namespace], &[])
+    pub fn candidate(namespace: &str, kubeconfig: &Path, log: &Path, name: &str, arguments: &[String]) -> Result<Self> {
+        let more: Vec<&str> =
+            ["--lease-namespace", namespace].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        Self::launch(namespace, kubeconfig, log, name, &more, &[])
     }
 
     fn launch(

@@ -78,6 +78,7 @@ pub fn world(plan: &Plan, run_uid: &str, live: &PlanSide, now: Timestamp) -> Wor
         suspend: false,
         notify: receivers(),
         releases: BTreeMap::new(),
+        pushed: None,
     }))];
     let sides = [&plan.old, &plan.target];
     for service in &plan.services {

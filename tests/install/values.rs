@@ -24,6 +24,9 @@ const BAD: &[(&str, &str)] = &[
     ("prometheus.sources[0].port=http", "'/prometheus/sources/0/port'"),
     ("prometheus.sources[0].caFile=ca.crt", "'/prometheus/sources/0/caFile'"),
     ("prometheus.sources[0].namespaces={A_b}", "'/prometheus/sources/0/namespaces/0'"),
+    ("notifications.receivers[0].name=a", "'/notifications/receivers/0'"),
+    ("notifications.receivers[0].teams.secret=a", "additional properties 'secret' not allowed"),
+    ("notifications.proxy=https://p:1", "'/notifications/proxy'"),
     ("prometheus.sources[0].enforce.label=a", "'/prometheus/sources/0/enforce'"),
     ("prometheus.secrets={A_b}", "'/prometheus/secrets/0'"),
     ("namespaces={A_b}", "'/namespaces/0'"),
@@ -198,6 +201,12 @@ const SOURCES: &[&str] = &[
     "prometheus.sources[2].name=outside",
     "prometheus.sources[2].url=https://prometheus.example.com",
     "prometheus.secrets={thanos}",
+    "notifications.proxy=http://proxy.corp.example:3128",
+    "notifications.noProxy={.corp.example}",
+    "notifications.receivers[0].name=on-call",
+    "notifications.receivers[0].pagerDuty.secretFile=/etc/cutover/secrets/pager/routing-key",
+    "notifications.receivers[0].namespaces={shop}",
+    "notifications.secrets={pager,thanos}",
     "prometheus.configMaps={authorities}",
 ];
 
@@ -217,12 +226,21 @@ fn sources_of_metrics_reach_the_operator() {
     let volumes = serde_json::json!([
         {"name": "config", "configMap": {"name": "cutover-operator"}},
         {"name": "secret-0", "secret": {"secretName": "thanos"}},
+        {"name": "secret-1", "secret": {"secretName": "pager"}},
         {"name": "config-map-0", "configMap": {"name": "authorities"}},
     ]);
     assert_eq!(template["spec"]["volumes"], volumes);
     let mounts = template["spec"]["containers"][0]["volumeMounts"].as_array().cloned().unwrap_or_default();
     let paths: Vec<&str> = mounts.iter().filter_map(|m| m["mountPath"].as_str()).collect();
-    assert_eq!(paths, ["/etc/cutover/config", "/etc/cutover/secrets/thanos", "/etc/cutover/config-maps/authorities"]);
+    assert_eq!(
+        paths,
+        [
+            "/etc/cutover/config",
+            "/etc/cutover/secrets/thanos",
+            "/etc/cutover/secrets/pager",
+            "/etc/cutover/config-maps/authorities"
+        ]
+    );
 
     // What is rendered is what the program takes, so it gets as far as the cluster that is not there.
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));

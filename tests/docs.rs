@@ -56,9 +56,11 @@ fn check(origin: &str, yaml: &str) -> usize {
         let name = cutover.metadata.name.clone().unwrap_or_default();
         let live = cutover.spec.sides.iter().find(|s| s.name != cutover.spec.activate);
         let live = live.unwrap_or_else(|| panic!("{origin}: {name} has no other side"));
-        // What docs/install.md lets the operator offer.
-        let offered =
-            cutover::plan::Offered { names: ["monitoring/prometheus".to_owned()].into(), ..Default::default() };
+        // What docs/install.md and docs/notifications.md let the operator offer.
+        let receivers =
+            cutover::plan::Receivers { names: ["platform/on-call".to_owned()].into(), ..Default::default() };
+        let names = ["monitoring/prometheus".to_owned()].into();
+        let offered = cutover::plan::Offered { names, receivers, ..Default::default() };
         if let Err(refusals) = cutover::plan::resolve(&name, "docs", &cutover.spec, &live.name, &offered) {
             let list: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             panic!("{origin}: {name} would be refused:\n{}", list.join("\n"));

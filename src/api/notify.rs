@@ -13,8 +13,8 @@ use super::step::KeyRef;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.webhook), has(self.slack), has(self.pagerDuty), has(self.teams), has(self.mail), has(self.alertmanager), has(self.cdEvents)].filter(x, x).size() == 1",
-    "message": "a receiver has exactly one of webhook, slack, pagerDuty, teams, mail, alertmanager or cdEvents"
+    "rule": "[has(self.webhook), has(self.slack), has(self.pagerDuty), has(self.teams), has(self.mail), has(self.alertmanager), has(self.cdEvents), has(self.offered)].filter(x, x).size() == 1",
+    "message": "a receiver has exactly one kind, or is an offered one"
 }]))]
 pub struct Notify {
     /// Its name.
@@ -52,6 +52,10 @@ pub struct Notify {
     /// By the URL of what takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cd_events: Option<NotifyTo>,
+    /// One of the operator's, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub offered: Option<String>,
 }
 
 /// A secret.

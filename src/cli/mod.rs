@@ -23,6 +23,7 @@ mod init;
 mod lint;
 mod logs;
 mod needs;
+mod notify;
 mod output;
 #[cfg(feature = "fuzz")]
 pub mod pages;
@@ -73,6 +74,8 @@ enum Command {
     Logs(logs::Logs),
     /// Who moved a Service's selector, when, and why.
     Trace(trace::Trace),
+    /// What receivers of notifications are sent of an event.
+    Notify(notify::Notify),
     /// An archive for whoever is to help: objects, Events, logs, versions; no secrets.
     Bundle(bundle::Bundle),
     /// Set up the idle side with a new release, and activate it.
@@ -146,6 +149,7 @@ impl Cli {
             Command::History(history) => history.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,
+            Command::Notify(notify) => notify.run(global).await,
             Command::Bundle(bundle) => bundle.run(global).await,
             Command::Release(release) => release.run(global).await,
             Command::Watch(watch) => watch.run(global).await,

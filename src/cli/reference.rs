@@ -26,6 +26,7 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
         of("history", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),
+        of("notify", &rights::READ),
         of("bundle", &bundle::RIGHTS),
         of("release", &release::RIGHTS),
         of("approve", &decide::RIGHTS),

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use super::{bundle, check, decide, history, init, plan, release, status, trace, watch};
+use super::{bundle, check, decide, history, init, notify, plan, release, status, trace, watch};
 
 /// What each command prints as JSON.
 pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
@@ -20,6 +20,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
         of::<plan::Compared>("diff"),
         of::<Vec<history::Past>>("history"),
         of::<trace::Traced>("trace"),
+        of::<notify::Sent>("notify"),
         of::<bundle::Made<'_>>("bundle"),
         of::<release::change::Model<'_>>("release"),
         of::<decide::Decided>("decision"),

@@ -19,6 +19,7 @@ use crate::api::run::CutoverRun;
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, Template, TemplateKind};
 use crate::api::{FIELD_MANAGER, LABEL_CUTOVER};
 use crate::effect::Outcome;
+use crate::net::notify::Looked;
 use crate::observe::scope::resource;
 use crate::pilot::cutover::{Answer, Class, Failure, Key, Reply, Request, TakeUp, readable_run};
 
@@ -93,7 +94,11 @@ pub(super) async fn carry(cx: &Controller, key: &Key, request: Request) -> Resul
             call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
             Reply::Done
         }
-        Request::Proof => Reply::Proof(cx.proofs.read(client, namespace).await),
+        Request::Proof => Reply::Proof(cx.observer.proofs().read(client, namespace).await),
+        Request::Receivers(account, receivers) => {
+            let Looked { findings, unknown } = cx.observer.receivers(namespace, &account, &receivers).await;
+            Reply::Receivers { findings, unknown }
+        }
         // The look holds its turn; see `look`.
         Request::Turn => Reply::Done,
         Request::OlderHolder(cutover) => Reply::Holder(cx.known().older_holder(key, &cutover)),

@@ -26,7 +26,7 @@ use crate::driver::told::Told;
 use crate::meter::Meter;
 use crate::net::identity::Identity;
 use crate::net::watch::{Named, watch as watch_for_ever};
-use crate::observe::proof::Proofs;
+use crate::observe::Observer;
 use crate::pilot::cutover::{
     Class, Digest, Due, Failure, Key, Known, Look, Order, Reply, Request, Selector, Setup, WatchEvent, key_of,
 };
@@ -51,7 +51,7 @@ pub struct Controller {
     identity: Identity,
     publisher: Publisher,
     meter: Meter,
-    proofs: Proofs,
+    observer: Observer,
     setup: Arc<Setup>,
     /// Where looks think.
     threads: Threads,
@@ -61,18 +61,18 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// With the operator's own client. `proofs`: what is found of the policies, as runs find it.
+    /// With the operator's own client. `observer`: what reads for runs, and finds the same.
     pub fn new(
         client: kube::Client,
         identity: Identity,
         publisher: Publisher,
         meter: Meter,
-        proofs: Proofs,
+        observer: Observer,
         setup: Setup,
         threads: Threads,
     ) -> Self {
         let (setup, known, turns) = (Arc::new(setup), Mutex::default(), Mutex::default());
-        Self { client, identity, publisher, meter, proofs, setup, threads, known, turns }
+        Self { client, identity, publisher, meter, observer, setup, threads, known, turns }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -9,7 +9,7 @@ use super::{Code, Finding, Options, references, warnings};
 use crate::api::cutover::{Cutover, CutoverSpec};
 use crate::api::template::{ClusterCutoverTemplate, CutoverTemplate, Template, TemplateKind};
 use crate::plan::templates::{Expanded, FoundTemplate, alone, expand};
-use crate::plan::{Offered, Refusal, resolve};
+use crate::plan::{Offered, Receivers, Refusal, resolve};
 
 /// Stands for the source of metrics that the operator's configuration may name as its default.
 const SOME_SOURCE: &str = "default";
@@ -124,6 +124,7 @@ fn refuse(whole: &Whole<'_>, namespace: &str, options: &Options, findings: &mut 
         let other = spec.sides.iter().find(|side| side.name != activate).map(|side| side.name.clone());
         let spec = CutoverSpec { activate: activate.to_owned(), ..spec.clone() };
         let offered = options.offered.clone().unwrap_or_else(|| anything(&spec));
+        let offered = Offered { receivers: receivers(&spec), ..offered };
         resolve(&whole.object.name, namespace, &spec, &other.unwrap_or_default(), &offered).err().unwrap_or_default()
     };
     let now = refusals(&spec.activate);
@@ -141,6 +142,12 @@ fn refuse(whole: &Whole<'_>, namespace: &str, options: &Options, findings: &mut 
 fn anything(spec: &CutoverSpec) -> Offered {
     let named = spec.prometheus.as_ref().and_then(|prometheus| prometheus.name.clone());
     Offered { names: named.into_iter().collect(), default: Some(SOME_SOURCE.to_owned()), ..Offered::default() }
+}
+
+/// Offers whichever receivers are named.
+fn receivers(spec: &CutoverSpec) -> Receivers {
+    let named = spec.notify.iter().filter_map(|receiver| receiver.offered.clone());
+    Receivers { names: named.collect(), ..Receivers::default() }
 }
 
 /// Adds a finding unless an error in the same field, or around it, is told already.

@@ -17,10 +17,18 @@ const CONNECTIONS: (usize, usize) = (64, 512);
 const KIBIBYTES: (usize, usize) = (8 * 1024, 32 * 1024);
 /// Logs that are read at a time: of one namespace, and of all. Each is a connection to the API server, and large.
 const LOGS: (usize, usize) = (8, 48);
+/// Looks at receivers of notifications at a time: of one namespace, and of all. Each holds up the look at its Cutover.
+const LOOKS: (usize, usize) = (2, 6);
+/// So long a look waits for its turn.
+const LOOK_WAITS: Duration = Duration::from_millis(200);
 /// Bytes of logs that a namespace reads in a second: each goes through the API server, which all share.
 const LOG_PACE: u64 = 4 * 1024 * 1024;
 /// So much of it may be ahead of that pace.
 const LOG_AHEAD: Duration = Duration::from_secs(2);
+/// What a notification costs a namespace: 120 in a minute.
+const NOTIFICATION: Duration = Duration::from_millis(500);
+/// So much of it may be ahead of that pace: 60 notifications.
+const NOTIFICATIONS_AHEAD: Duration = Duration::from_secs(30);
 /// What reading a log costs at least: the API server asks the kubelet for it.
 const LOG_AT_LEAST: usize = 64 * 1024;
 /// Descriptors kept for a restore and its claims.
@@ -74,7 +82,9 @@ pub(super) struct Budget {
     connections: Purse,
     kibibytes: Purse,
     logs: Purse,
+    looks: Purse,
     pace: Pace,
+    notifications: Pace,
 }
 
 impl Default for Budget {
@@ -98,6 +108,18 @@ impl Pace {
         *until += Duration::from_micros(bytes.saturating_mul(1_000_000) / LOG_PACE);
         until.checked_sub(LOG_AHEAD).unwrap_or(now).max(now)
     }
+
+    /// Pays `cost`, unless that is more than `ahead` of the pace: then it says how long to wait, and nothing is paid.
+    fn pay_or_wait(&self, namespace: &str, cost: Duration, ahead: Duration, now: Instant) -> Option<Duration> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, until| *until > now);
+        let until = all.entry(namespace.to_owned()).or_insert(now);
+        let over = (*until + cost).saturating_duration_since(now + ahead);
+        if over.is_zero() {
+            *until += cost;
+        }
+        (!over.is_zero()).then_some(over)
+    }
 }
 
 impl Budget {
@@ -108,7 +130,9 @@ impl Budget {
             connections: Purse::new(each, left),
             kibibytes: Purse::new(KIBIBYTES.0, KIBIBYTES.1),
             logs: Purse::new(LOGS.0, LOGS.1),
+            looks: Purse::new(LOOKS.0, LOOKS.1),
             pace: Pace::default(),
+            notifications: Pace::default(),
         }
     }
 
@@ -140,6 +164,16 @@ impl Budget {
         let taken = self.logs.take(namespace, 1).await;
         self.logged(namespace, LOG_AT_LEAST).await;
         taken
+    }
+
+    /// Before a notification: how long the namespace has to wait for it, where it has sent too many.
+    pub(super) fn notification(&self, namespace: &str) -> Option<Duration> {
+        self.notifications.pay_or_wait(namespace, NOTIFICATION, NOTIFICATIONS_AHEAD, Instant::now())
+    }
+
+    /// Before a look at receivers; none where others are still at it.
+    pub(super) async fn look(&self, namespace: &str) -> Option<Taken> {
+        tokio::time::timeout(LOOK_WAITS, self.looks.take(namespace, 1)).await.ok().flatten()
     }
 
     /// A part of a log was read: waits as long as it takes at the pace of a namespace.
@@ -228,6 +262,26 @@ mod tests {
         assert!(budget.log("quiet").await.is_some());
         held.pop();
         assert!(budget.log("loud").await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_notifies_at_its_pace_and_holds_up_no_other() {
+        let budget = Budget::of(1024);
+        assert!((0..60).all(|_| budget.notification("loud").is_none()), "a minute's worth at once");
+        assert_eq!(budget.notification("loud"), Some(NOTIFICATION));
+        assert_eq!(budget.notification("loud"), Some(NOTIFICATION), "what was refused is not paid");
+        assert_eq!(budget.notification("quiet"), None);
+        tokio::time::advance(NOTIFICATION * 2).await;
+        assert!((0..2).all(|_| budget.notification("loud").is_none()));
+        assert!(budget.notification("loud").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_of_one_namespace_leave_room_for_those_of_others_and_wait_for_nobody_long() {
+        let budget = Budget::of(1024);
+        let held = [budget.look("loud").await, budget.look("loud").await];
+        assert!(held.iter().all(Option::is_some) && budget.look("loud").await.is_none());
+        assert!(budget.look("quiet").await.is_some());
     }
 
     #[test]

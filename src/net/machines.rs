@@ -130,6 +130,7 @@ mod tests {
             AddressRules { deny: vec!["10.0.0.1/32".parse().expect("a net")], ..AddressRules::default() },
             None,
             crate::threads::Threads::start().expect("threads"),
+            Default::default(),
         )
     }
 

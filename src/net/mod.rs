@@ -16,7 +16,8 @@ pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
 mod machines;
-mod notify;
+pub(crate) mod notify;
+pub(crate) mod outgoing;
 pub mod prometheus;
 pub mod request;
 mod resolve;
@@ -46,6 +47,7 @@ struct Inner {
     endpoints: endpoints::Endpoints,
     budget: budget::Budget,
     threads: Threads,
+    outgoing: outgoing::Outgoing,
 }
 
 /// For whom something is asked.
@@ -64,12 +66,23 @@ pub(crate) struct Asker<'a> {
 impl Net {
     /// Under these rules, which are closed until [`Net::forbid`] has told of all machines; names are resolved by the system's name servers, or by `dns`. Never fails: what is missing
     /// (name servers, root certificates) fails the requests that need it.
-    /// Answers and authorities are read on `threads`.
-    pub fn new(rules: AddressRules, dns: Option<SocketAddr>, threads: Threads) -> Self {
-        Self::with_roots(rules, dns, threads, wire::Roots::default())
+    /// Answers and authorities are read on `threads`; notifications leave as `outgoing` says.
+    pub(crate) fn new(
+        rules: AddressRules,
+        dns: Option<SocketAddr>,
+        threads: Threads,
+        outgoing: outgoing::Outgoing,
+    ) -> Self {
+        Self::with_roots(rules, dns, threads, outgoing, wire::Roots::default())
     }
 
-    fn with_roots(rules: AddressRules, dns: Option<SocketAddr>, threads: Threads, roots: wire::Roots) -> Self {
+    fn with_roots(
+        rules: AddressRules,
+        dns: Option<SocketAddr>,
+        threads: Threads,
+        outgoing: outgoing::Outgoing,
+        roots: wire::Roots,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 known: Sender::new(machines::Known::new(rules)),
@@ -78,6 +91,7 @@ impl Net {
                 endpoints: endpoints::Endpoints::default(),
                 budget: budget::Budget::default(),
                 threads,
+                outgoing,
             }),
         }
     }

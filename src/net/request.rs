@@ -152,33 +152,57 @@ impl Net {
         origin: Origin,
         deadline: Instant,
     ) -> Result<Target, HttpError> {
-        let refuse = |why: String| HttpError::NotSent(why);
-        let url = Url::parse(text).map_err(|e| refuse(format!("the URL is not valid: {e}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(refuse(format!("the URL's scheme is {}: only http and https are spoken", url.scheme())));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("the URL carries a user or a password: use headersFrom with a Secret".into()));
-        }
-        let (Some(name), Some(port)) = (url.host(), url.port_or_known_default()) else {
-            return Err(refuse("the URL has no host".into()));
-        };
+        let (url, name, port) = parsed(text)?;
+        let ip = self.pin(name, origin, deadline).await?;
+        Ok(target(&url, host, SocketAddr::new(ip, port)))
+    }
+
+    /// The address of a host that the rules allow.
+    pub(super) async fn pin(
+        &self,
+        name: url::Host<String>,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Result<IpAddr, HttpError> {
         let rules = self.rules(origin, deadline).await?;
-        let pinned = timeout_at(deadline, self.inner.resolver.pin(name.to_owned(), &rules, origin)).await;
-        let ip = pinned.map_err(|_| refuse(format!("{name} cannot be resolved: no time left")))?.map_err(refuse)?;
-        let bare = match url.host() {
-            // without the brackets
-            Some(url::Host::Ipv6(ip)) => ip.to_string(),
-            _ => name.to_string(),
-        };
-        let authority = url.port().map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
-        let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        Ok(Target {
-            to: SocketAddr::new(ip, port),
-            tls: (url.scheme() == "https").then(|| host.map_or(bare, str::to_owned)),
-            host: host.map_or(authority, str::to_owned),
-            path,
-        })
+        let named = name.to_string();
+        let pinned = timeout_at(deadline, self.inner.resolver.pin(name, &rules, origin)).await;
+        let pinned = pinned.map_err(|_| HttpError::Unread(format!("{named} cannot be resolved: no time left")))?;
+        pinned.map_err(HttpError::NotSent)
+    }
+}
+
+/// A URL that may be asked as far as it says, its host and its port.
+pub(super) fn parsed(text: &str) -> Result<(Url, url::Host<String>, u16), HttpError> {
+    let refuse = |why: String| HttpError::NotSent(why);
+    let url = Url::parse(text).map_err(|e| refuse(format!("the URL is not valid: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refuse(format!("the URL's scheme is {}: only http and https are spoken", url.scheme())));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("the URL carries a user or a password: use headersFrom with a Secret".into()));
+    }
+    let (Some(name), Some(port)) = (url.host().map(|host| host.to_owned()), url.port_or_known_default()) else {
+        return Err(refuse("the URL has no host".into()));
+    };
+    Ok((url, name, port))
+}
+
+/// What is asked at an address for a URL.
+pub(super) fn target(url: &Url, host: Option<&str>, to: SocketAddr) -> Target {
+    let name = url.host_str().unwrap_or_default();
+    let bare = match url.host() {
+        // without the brackets
+        Some(url::Host::Ipv6(ip)) => ip.to_string(),
+        _ => name.to_owned(),
+    };
+    let authority = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    Target {
+        to,
+        tls: (url.scheme() == "https").then(|| host.map_or(bare, str::to_owned)),
+        host: host.map_or(authority, str::to_owned),
+        path,
     }
 }
 

@@ -122,7 +122,7 @@ impl Source {
 }
 
 /// Off the threads that drive runs: a volume can be slow.
-async fn read_live(field: &'static str, path: &Path) -> Result<Vec<u8>, String> {
+pub(super) async fn read_live(field: &'static str, path: &Path) -> Result<Vec<u8>, String> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || read(field, &path)).await.map_err(|_| format!("{field} was not read"))?
 }

@@ -16,11 +16,17 @@ use crate::effect::{Address, Request};
 use crate::world::{HttpError, HttpResponse};
 
 mod metrics;
+mod notify;
 
 impl Net {
     /// With all machines known: there are none.
     pub(in crate::net) fn for_tests(rules: AddressRules, roots: wire::Roots) -> Self {
-        let net = Self::with_roots(rules, None, Threads::start().expect("threads"), roots);
+        Self::for_tests_with(rules, roots, outgoing::Outgoing::default())
+    }
+
+    /// The same with what the operator's configuration says of notifications.
+    fn for_tests_with(rules: AddressRules, roots: wire::Roots, outgoing: outgoing::Outgoing) -> Self {
+        let net = Self::with_roots(rules, None, Threads::start().expect("threads"), outgoing, roots);
         net.forbid(Machines::Nodes, []);
         net.forbid(Machines::ApiServer, []);
         net
@@ -403,22 +409,28 @@ async fn what_cannot_be_sent_is_said() {
     assert!(server.seen().is_empty());
 }
 
-#[tokio::test]
-async fn a_server_is_known_by_its_certificate() {
+/// A server whose name is shop.example, and who vouches for it.
+fn tls() -> (Arc<rustls::ServerConfig>, wire::Roots) {
     let certificate = CertificateDer::from(include_bytes!("testdata/server.der").to_vec());
-    let server_key = PrivatePkcs8KeyDer::from(include_bytes!("testdata/server.key.der").to_vec());
+    let key = PrivatePkcs8KeyDer::from(include_bytes!("testdata/server.key.der").to_vec());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], server_key.into())
+        .with_single_cert(vec![certificate], key.into())
         .unwrap();
-    let answer = Then::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec());
-    let server = Server::with(answer, Some(Arc::new(config))).await;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(include_bytes!("testdata/ca.der").to_vec())).unwrap();
-    let net = Net::for_tests(AddressRules::for_tests(), wire::Roots::of(roots));
+    (Arc::new(config), wire::Roots::of(roots))
+}
+
+#[tokio::test]
+async fn a_server_is_known_by_its_certificate() {
+    let (config, roots) = tls();
+    let answer = Then::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec());
+    let server = Server::with(answer, Some(config)).await;
+    let net = Net::for_tests(AddressRules::for_tests(), roots);
 
     let request = |host: Option<&str>| Request {
         scheme: Scheme::Https,

@@ -1,4 +1,5 @@
-//! One request over one new connection to one pinned address. No redirect, no proxy, no cookie, nothing is tried twice.
+//! One request over one new connection to one pinned address. No redirect, no cookie, nothing is tried twice; a proxy where the
+//! operator's configuration names one.
 //!
 //! A new connection each time, since a kept one stays with the pod it was made to when the Service has long been
 //! switched. The connection is made here and not by a client library, so that *not sent* is known and not guessed.
@@ -16,7 +17,7 @@ use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -26,6 +27,8 @@ use crate::world::{HttpError, HttpResponse};
 
 /// Longest head of an answer.
 const HEAD_LIMIT: usize = 64 * 1024;
+/// Longest head of what a proxy answers.
+const PROXY_HEAD: usize = 8 * 1024;
 
 /// So much of an answer needs no room of its own: the number of connections bounds it.
 const FREE: usize = 64 * 1024;
@@ -118,14 +121,27 @@ pub(super) struct Route<'a> {
 
 /// Sends and waits for the whole answer.
 pub(super) async fn exchange(route: &Route<'_>, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError> {
+    exchange_through(route, None, request).await
+}
+
+/// The same; `to` of the route is a proxy that leads to `server` (HOST:PORT), where one is named.
+pub(super) async fn exchange_through(
+    route: &Route<'_>,
+    server: Option<&str>,
+    request: Request<Full<Bytes>>,
+) -> Result<HttpResponse, HttpError> {
     let to = route.to;
     let _connection = route.budget.connection(route.namespace, route.deadline).await?;
     let late = |what: &str| HttpError::NotSent(format!("{what} {to}: no time left"));
     let tcp = timeout_at(route.deadline, TcpStream::connect(to)).await.map_err(|_| late("connection to"))?;
-    let tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
+    let mut tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
     // Without it, a request whose body is a segment of its own would wait for an acknowledgement; it works without too.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
+    }
+    if let Some(server) = server {
+        let led = timeout_at(route.deadline, lead(&mut tcp, server)).await.map_err(|_| late("the proxy"))?;
+        led.map_err(|why| HttpError::NotSent(format!("the proxy {to} does not lead to {server}: {why}")))?;
     }
     let Some(name) = &route.tls else { return converse(route, TokioIo::new(tcp), request).await };
 
@@ -139,6 +155,28 @@ pub(super) async fn exchange(route: &Route<'_>, request: Request<Full<Bytes>>) -
     let tls = tls.map_err(|_| late("TLS handshake with"))?;
     let tls = tls.map_err(|e| HttpError::NotSent(format!("TLS handshake with {name} at {to} failed: {e}")))?;
     converse(route, TokioIo::new(tls), request).await
+}
+
+/// Has a proxy lead to a server (CONNECT): what is sent from then on is the server's.
+async fn lead(tcp: &mut TcpStream, server: &str) -> Result<(), String> {
+    let ask = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n");
+    tcp.write_all(ask.as_bytes()).await.map_err(|e| e.to_string())?;
+    let mut head: Vec<u8> = vec![];
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == PROXY_HEAD {
+            return Err(format!("its answer is longer than {} KiB", PROXY_HEAD / 1024));
+        }
+        // Byte by byte: what comes after the head is not the proxy's.
+        head.push(tcp.read_u8().await.map_err(|e| e.to_string())?);
+    }
+    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    let (version, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    match status {
+        _ if !version.starts_with(b"HTTP/1.") => Err("it does not speak HTTP/1".into()),
+        [b'2', _, _] => Ok(()),
+        status => Err(format!("it answered {}", String::from_utf8_lossy(status.get(..3).unwrap_or(status)))),
+    }
 }
 
 async fn converse<T>(

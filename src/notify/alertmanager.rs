@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::text::{self, Texts};
-use super::{Post, Secrets, is_warning};
+use super::{Found, Post, Secrets, is_warning};
 use crate::api::notify::{NotifyEvent, NotifyTo};
 use crate::effect::letter::Letter;
 
@@ -19,6 +19,10 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        found.url("alertmanager.secret", secrets, &self.to.secret);
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let url = secrets.url(&self.to.secret)?;
         let url = format!("{}/api/v2/alerts", url.trim_end_matches('/').trim_end_matches("/api/v2/alerts"));

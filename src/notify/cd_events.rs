@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::text;
-use super::{Post, Secrets};
+use super::{Found, Post, Secrets};
 use crate::api::notify::{NotifyEvent, NotifyTo};
 use crate::effect::letter::Letter;
 
@@ -31,6 +31,10 @@ fn standard(event: NotifyEvent) -> Vec<(&'static str, &'static str)> {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        found.url("cdEvents.secret", secrets, &self.to.secret);
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let url = secrets.url(&self.to.secret)?;
         let standard = standard(letter.event).into_iter().enumerate();

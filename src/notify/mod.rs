@@ -3,9 +3,10 @@
 //! A kind of receiver is a file here: [`Form`] says which requests it takes, and what an answer means.
 //! Nothing here sends or reads anything; `net::notify` does.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::notices::Notice;
+use crate::api::notices::{Notice, Notices};
 use crate::api::notify::{Notify, NotifyEvent};
 use crate::api::phase::Phase;
 use crate::api::run::{RunStatus, SwitchState};
@@ -20,7 +21,41 @@ mod pager_duty;
 mod slack;
 mod teams;
 pub mod text;
+mod usable;
 mod webhook;
+
+pub use usable::{Finding, Found, usable};
+
+/// Everything that receivers may hear of.
+pub const ALL: [NotifyEvent; 24] = {
+    use NotifyEvent::*;
+    [
+        Preflight,
+        Preparing,
+        Verifying,
+        Switching,
+        Confirming,
+        Observing,
+        Finishing,
+        Completed,
+        RollingBack,
+        RolledBack,
+        Failed,
+        Aborted,
+        Superseded,
+        AwaitingDecision,
+        RollbackBlocked,
+        SelectorDrift,
+        OutcomeUnknown,
+        NodeLost,
+        MetricsInconclusive,
+        Suspended,
+        TriggerFired,
+        Decision,
+        Resolved,
+        Retired,
+    ]
+};
 
 /// What receivers hear of unless they say otherwise.
 pub const USUAL: [NotifyEvent; 13] = [
@@ -57,8 +92,15 @@ pub fn wants(receiver: &Notify, event: NotifyEvent) -> bool {
         [] => receiver.cd_events.is_some() || USUAL.contains(&event),
         events => events.contains(&event),
     };
-    let keeps_incidents = receiver.pager_duty.is_some() || receiver.alertmanager.is_some();
+    // Of which kind an offered one is, is known where it is sent: there what it does not want is left out.
+    let keeps_incidents =
+        receiver.pager_duty.is_some() || receiver.alertmanager.is_some() || receiver.offered.is_some();
     asked || keeps_incidents && ENDS.contains(&event)
+}
+
+/// The same for a receiver of which the kind is known, whoever offers it.
+pub fn takes(receiver: &Notify, event: NotifyEvent) -> bool {
+    wants(&Notify { offered: None, ..receiver.clone() }, event)
 }
 
 /// Whether an event is bad news, or needs somebody.
@@ -98,6 +140,25 @@ pub fn letter(plan: &Plan, journal: &RunStatus, notice: &Notice) -> Letter {
         next: next(plan, journal, notice.event),
         images: images.flat_map(|r| r.image_ids.first().or(Some(&r.image)).cloned()).collect(),
     }
+}
+
+/// What is said of an event of a run: of the last such event that its journal knows, or else of an example, and whether it has
+/// happened.
+pub fn sample(plan: &Plan, journal: &RunStatus, run: RunOf, event: NotifyEvent, now: Timestamp) -> (Letter, bool) {
+    let all = notices::between(&RunStatus::default(), journal, now);
+    let known = all.into_iter().rfind(|happened| happened.event == event);
+    let has_happened = known.is_some();
+    let happened = known.unwrap_or_else(|| notices::Happened {
+        event,
+        at: journal.timeline.last().map_or(now, |moment| moment.at),
+        phase: journal.phase,
+        subject: String::new(),
+        message: format!("{event:?}, which has not happened in this run"),
+    });
+    let mut one = Notices::default();
+    notices::add(&mut one, &run.uid, happened, None);
+    let notice = one.pending.pop().unwrap_or_default();
+    (Letter { run, ..letter(plan, journal, &notice) }, has_happened)
 }
 
 /// The side that all Services lead to, by what the run itself has done.
@@ -181,7 +242,7 @@ impl Secrets<'_> {
         let text = self.get(key)?;
         match text.starts_with("https://") || text.starts_with("http://") {
             true => Ok(text),
-            false => Err(format!("Secret {}, key {}: it is no URL", key.name, key.key)),
+            false => Err(format!("Secret {}, key {}: it is no URL of http or https", key.name, key.key)),
         }
     }
 
@@ -229,6 +290,9 @@ pub trait Form {
     /// # Errors
     /// A Secret or template that cannot be used, in words.
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, thread: Option<&str>) -> Result<Vec<Post>, String>;
+
+    /// Looks at what the Secrets hold, before there is anything to say.
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found);
 
     /// What an answer means.
     fn answer(&self, response: &Response<'_>) -> Answer {

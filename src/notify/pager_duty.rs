@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::text::{self, Texts};
-use super::{Post, Secrets};
+use super::{Found, Post, Secrets};
 use crate::api::notify::{NotifyEvent, NotifyTo};
 use crate::effect::letter::Letter;
 
@@ -47,6 +47,15 @@ fn is_change(event: NotifyEvent) -> bool {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        let at = found.api("pagerDuty.secret", secrets, &self.to.secret, API);
+        found.text("pagerDuty.secret", secrets, &self.to.secret, |key| {
+            let is_key = key.len() == 32 && key.bytes().all(|b| b.is_ascii_alphanumeric());
+            (at.ends_with(".pagerduty.com") && !is_key)
+                .then_some("it is no routing key; copy the 32 letters and digits of the integration (Events API v2)")
+        });
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let mut bodies = vec![];
         if let Some(incident) = incident(letter) {

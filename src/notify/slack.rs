@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::text::{self, Texts};
-use super::{Answer, Post, Response, Secrets, by_status, is_warning};
+use super::{Answer, Found, Post, Response, Secrets, by_status, is_warning};
 use crate::api::notify::{NotifyEvent, Slack};
 use crate::effect::letter::Letter;
 
@@ -17,6 +17,18 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        if self.to.channel.is_none() {
+            return found.url("slack.secret", secrets, &self.to.secret);
+        }
+        let at = found.api("slack.secret", secrets, &self.to.secret, API);
+        found.text("slack.secret", secrets, &self.to.secret, |token| {
+            // A bot's token, and one that is renewed. What is elsewhere has tokens of its own.
+            let is_bots = ["xoxb-", "xoxe.xoxb-"].iter().any(|start| token.starts_with(start));
+            (at == API && !is_bots).then_some("it is no token of a bot; one begins with xoxb-")
+        });
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, thread: Option<&str>) -> Result<Vec<Post>, String> {
         let mut message = self.message(letter)?;
         let Some(channel) = &self.to.channel else {

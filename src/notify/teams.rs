@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{self, Texts};
-use super::{Post, Secrets, is_warning};
+use super::{Found, Post, Secrets, is_warning};
 use crate::api::notify::{NotifyEvent, NotifyTo};
 use crate::effect::letter::Letter;
 
@@ -13,6 +13,10 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        found.url("teams.secret", secrets, &self.to.secret);
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let colour = match letter.event {
             NotifyEvent::Completed => "Good",

@@ -8,36 +8,6 @@ use crate::api::notify::{NotifyTo, Slack, Webhook};
 
 const HOSTILE: &str = "\u{1b}[2J<!channel> [x](http://evil.example) *now*\u{202e}\n\"}, {\"a\": 1";
 
-const ALL: [NotifyEvent; 24] = {
-    use NotifyEvent::*;
-    [
-        Preflight,
-        Preparing,
-        Verifying,
-        Switching,
-        Confirming,
-        Observing,
-        Finishing,
-        Completed,
-        RollingBack,
-        RolledBack,
-        Failed,
-        Aborted,
-        Superseded,
-        AwaitingDecision,
-        RollbackBlocked,
-        SelectorDrift,
-        OutcomeUnknown,
-        NodeLost,
-        MetricsInconclusive,
-        Suspended,
-        TriggerFired,
-        Decision,
-        Resolved,
-        Retired,
-    ]
-};
-
 fn key(name: &str) -> KeyRef {
     KeyRef { name: "receivers".into(), key: name.into() }
 }
@@ -56,6 +26,7 @@ fn receivers() -> Vec<Notify> {
         mail: None,
         alertmanager: None,
         cd_events: None,
+        offered: None,
     };
     let webhook = Webhook { secret: key("url"), sign_with: Some(key("key")) };
     let bot = Slack { secret: key("token"), channel: Some("C1".into()) };

@@ -6,7 +6,7 @@ use serde_json::json;
 use sha2::Sha256;
 
 use super::text::{self, Texts};
-use super::{Post, Secrets};
+use super::{Found, Post, Secrets};
 use crate::api::notify::Webhook;
 use crate::effect::letter::Letter;
 
@@ -16,6 +16,13 @@ pub(super) struct Form<'a> {
 }
 
 impl super::Form for Form<'_> {
+    fn look(&self, secrets: &Secrets<'_>, found: &mut Found) {
+        found.url("webhook.secret", secrets, &self.to.secret);
+        if let Some(key) = &self.to.sign_with {
+            found.text("webhook.signWith", secrets, key, |_| None);
+        }
+    }
+
     fn posts(&self, letter: &Letter, secrets: &Secrets<'_>, _: Option<&str>) -> Result<Vec<Post>, String> {
         let mut body = serde_json::to_value(letter).map_err(|e| e.to_string())?;
         body["title"] = json!(text::title(letter));

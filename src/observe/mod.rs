@@ -29,9 +29,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::api::notify::Notify;
 pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
 use crate::net::identity::Identity;
+use crate::net::notify::Looked;
 use crate::net::prometheus::Query;
 use crate::net::sources::Sources;
 use crate::net::watches::Watches;
@@ -183,6 +185,11 @@ impl Observer {
             Read::Proof => Reading::Proof(self.proofs.read(&self.client, &scope.namespace).await),
             Read::Refresh => Reading::Refreshed,
         }
+    }
+
+    /// Whether the receivers of a Cutover could be told of something, by what its account may read. No request is sent to them.
+    pub(crate) async fn receivers(&self, namespace: &str, account: &str, receivers: &[Notify]) -> Looked {
+        self.net.receivers(&self.identity.as_account(namespace, account), namespace, receivers).await
     }
 
     /// A client that acts as the ServiceAccount.

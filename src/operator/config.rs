@@ -10,9 +10,12 @@ use serde_json::Value;
 
 use super::push::{self, Pushes};
 use crate::api::step::Scheme;
+use crate::net::outgoing::Outgoing;
 use crate::net::sources::{Enforce, Source, Sources, Spot};
-use crate::plan::Offered;
 use crate::plan::metrics::is_tenant;
+use crate::plan::{Offered, Receivers};
+
+mod notifications;
 
 /// Where Prometheus listens unless the configuration says.
 const PORT: u16 = 9090;
@@ -22,10 +25,12 @@ const PORT: u16 = 9090;
 pub struct Config {
     /// Sources of metrics.
     pub sources: Sources,
-    /// What Cutovers may name of them.
+    /// What Cutovers may name.
     pub offered: Offered,
     /// Who may push.
     pub pushes: Option<Pushes>,
+    /// Receivers of notifications, and the proxy.
+    pub outgoing: Outgoing,
 }
 
 #[derive(Default, Deserialize)]
@@ -35,6 +40,8 @@ struct Written {
     prometheus: Value,
     #[serde(default)]
     pushes: Value,
+    #[serde(default)]
+    notifications: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,6 +114,10 @@ pub fn load(path: &Path) -> anyhow::Result<Config> {
             tracing::warn!(source = name, "{why}; queries of this source are inconclusive until it can");
         }
     }
+    for (name, offer) in config.outgoing.offers() {
+        let namespaces = offer.namespaces.as_ref();
+        tracing::info!(receiver = name, ?namespaces, "a receiver of notifications");
+    }
     Ok(config)
 }
 
@@ -141,7 +152,12 @@ fn parse(text: &str) -> Result<Config, String> {
     }
     let only = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.namespaces.clone()?))).collect();
     let pushes = push::read(written.pushes)?;
-    Ok(Config { sources: sources.into(), offered: Offered { names, default, only }, pushes })
+    let outgoing = notifications::read(read(written.notifications, "notifications")?)?;
+    let receivers = Receivers {
+        names: outgoing.offers().map(|(name, _)| name.clone()).collect(),
+        only: outgoing.offers().filter_map(|(name, offer)| Some((name.clone(), offer.namespaces.clone()?))).collect(),
+    };
+    Ok(Config { sources: sources.into(), offered: Offered { names, default, only, receivers }, outgoing, pushes })
 }
 
 /// An absent part is an empty one.
@@ -371,7 +387,7 @@ prometheus:
     #[test]
     fn what_is_wrong_is_named_with_what_to_write() {
         let table = [
-            ("promtheus: {}", "the file: unknown field `promtheus`, expected `prometheus`"),
+            ("promtheus: {}", "the file: unknown field `promtheus`, expected `prometheus` or `notifications`"),
             ("prometheus: {source: []}", "prometheus: unknown field `source`, expected `default` or `sources`"),
             ("prometheus: [a", "not YAML"),
             ("prometheus: {sources: {name: a}}", "prometheus: invalid type: map, expected a sequence"),

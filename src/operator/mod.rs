@@ -57,7 +57,8 @@ pub struct Flags {
     /// Only Cutovers of this namespace; may be repeated. Without it: all.
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
-    /// The operator's configuration, in YAML: the sources of metrics that Cutovers may name. Read at the start.
+    /// The operator's configuration, in YAML: the sources of metrics and receivers of notifications that
+    /// Cutovers may name. Read at the start.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A private range that URLs in Cutovers may reach; may be repeated.
@@ -136,7 +137,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         ..AddressRules::default()
     };
     let threads = Threads::start().context("threads for what tenants compute")?;
-    let net = Net::new(rules, flags.dns, threads.clone());
+    let net = Net::new(rules, flags.dns, threads.clone(), config.outgoing);
     let watches = meter.watches().clone();
     let observer =
         Observer::new(client.clone(), identity.clone(), net.clone(), config.sources, watches, threads.clone());
@@ -165,7 +166,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
     // What writes claims and Cutovers asks the Lease each time. What only reads does not, nor do Events: they tell what
     // has happened, and change nothing.
     let writer = election.leadership.guard(client.clone());
-    let proofs = observer.proofs();
+    let seen = observer.clone();
     let drivers = Arc::new(Context {
         client: writer.clone(),
         actor: Actor::new(client.clone(), identity.clone(), net.clone(), election.leadership.clone()),
@@ -176,7 +177,7 @@ async fn serve(flags: Flags, config: Config) -> anyhow::Result<()> {
         threads: threads.clone(),
     });
     let setup = Setup { operator: operator.clone(), offered: config.offered };
-    let controller = Controller::new(writer.clone(), identity, publisher, meter.clone(), proofs, setup, threads);
+    let controller = Controller::new(writer.clone(), identity, publisher, meter.clone(), seen, setup, threads);
     let controller = Arc::new(controller);
     let mut checks = preflight::Preflight::new(
         client.clone(),

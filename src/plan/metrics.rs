@@ -21,6 +21,25 @@ pub struct Offered {
     pub default: Option<String>,
     /// The namespaces of those that are not offered to all.
     pub only: BTreeMap<String, BTreeSet<String>>,
+    /// Receivers of notifications.
+    pub receivers: Receivers,
+}
+
+/// Receivers of notifications that the operator's configuration offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receivers {
+    /// Their names.
+    pub names: BTreeSet<String>,
+    /// The namespaces of those that are not offered to all.
+    pub only: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Receivers {
+    /// Those that Cutovers of a namespace may name.
+    pub(super) fn of<'a>(&'a self, namespace: &str) -> Vec<&'a str> {
+        let offered = |name: &&String| self.only.get(*name).is_none_or(|only| only.contains(namespace));
+        self.names.iter().filter(offered).map(String::as_str).collect()
+    }
 }
 
 impl Offered {

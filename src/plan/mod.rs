@@ -35,7 +35,7 @@ pub use actions::Action;
 pub use actions::PlanSuite;
 pub(crate) use execution::{Execution, Round};
 pub use execution::{job_name, undo_name};
-pub use metrics::Offered;
+pub use metrics::{Offered, Receivers};
 pub use refuse::Refusal;
 pub(crate) use refuse::list_label;
 pub(crate) use release::{same_but_for_attempt, same_release};

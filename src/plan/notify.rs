@@ -34,10 +34,18 @@ pub(crate) const NAMES: [&str; 17] = [
 /// Reminders come no more often.
 pub(crate) const SHORTEST_REMINDER: Duration = Duration::from_mins(1);
 
-/// Looks at every receiver.
-pub(super) fn check(receivers: &[Notify], refusals: &mut Refusals) {
+/// Looks at every receiver. `offered`: those of the operator's configuration that may be named.
+pub(super) fn check(receivers: &[Notify], offered: &[&str], refusals: &mut Refusals) {
     for receiver in receivers {
         let field = format!("spec.notify[{}]", receiver.name);
+        if let Some(name) = receiver.offered.as_ref().filter(|name| !offered.contains(&name.as_str())) {
+            let list = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+            refusals.add(
+                format!("{field}.offered"),
+                format!("the operator's configuration has no receiver {name:?} for this namespace; it offers: {list}"),
+                "name one that is offered, or have this one added (chart value notifications.receivers)",
+            );
+        }
         if receiver.remind_every.is_some_and(|every| every < SHORTEST_REMINDER) {
             refusals.add(format!("{field}.remindEvery"), "it is shorter than 1m", "write 1m or more");
         }
@@ -63,4 +71,29 @@ pub(super) fn check(receivers: &[Notify], refusals: &mut Refusals) {
 
 fn is_event(name: &str) -> bool {
     serde_json::from_value::<NotifyEvent>(Value::String(name.to_owned())).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_is_not_offered_is_refused_with_those_that_are() {
+        let receiver: Notify = serde_json::from_value(json!({"name": "a", "offered": "pager"})).expect("a receiver");
+        let said = |offered: &[&str]| {
+            let mut refusals = Refusals::default();
+            check(std::slice::from_ref(&receiver), offered, &mut refusals);
+            refusals.0.into_iter().map(|r| (r.field, r.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&["chat", "pager"]), []);
+        let why = |list: &str| {
+            let text =
+                format!("the operator's configuration has no receiver \"pager\" for this namespace; it offers: {list}");
+            vec![("spec.notify[a].offered".to_owned(), text)]
+        };
+        assert_eq!(said(&["audit", "chat"]), why("audit, chat"));
+        assert_eq!(said(&[]), why("none"));
+    }
 }

@@ -33,7 +33,7 @@ const MAX_BEFORE: Duration = Duration::from_secs(30);
 const ACCOUNT: &str = "cutover";
 
 /// Resolves the Cutover `name`, whose Services point to the side named `live`. `offered`: the
-/// sources of metrics of the operator's configuration. All refusals are returned, not the first alone.
+/// what the operator's configuration offers. All refusals are returned, not the first alone.
 pub fn resolve(
     name: &str,
     namespace: &str,
@@ -53,7 +53,7 @@ pub fn resolve(
     services(spec, &mut refusals);
     sides(&spec.sides, &mut refusals);
     rest(spec, &mut refusals);
-    super::notify::check(&spec.notify, &mut refusals);
+    super::notify::check(&spec.notify, &offered.receivers.of(namespace), &mut refusals);
     let Some((target, old)) = target_and_old(spec, live, &mut refusals) else { return Err(refusals.0) };
     let sides = names::Sides { target: &target.name, old: &old.name };
     let spec = &names::written_out(spec, sides, &mut refusals);

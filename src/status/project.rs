@@ -1,6 +1,7 @@
 //! PURE. The status of a Cutover: what its newest run shows, beside what the controller knows.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::why;
 use crate::api::condition::{reasons, set, types, unset};
@@ -47,6 +48,8 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
         let in_run = seen.as_ref().filter(stands).and_then(|r| r.conditions.iter().find(|c| c.type_ == type_));
         match in_run {
             Some(c) => set(&mut conditions, type_, c.status == "True", &c.reason, &c.message, now),
+            // It is about what was applied, and goes when that is looked at again.
+            None if type_ == types::NOTIFICATIONS_FAILING && is_unusable(&conditions) => {}
             None => unset(&mut conditions, type_),
         }
     }
@@ -115,6 +118,11 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
     }
     status.conditions = conditions;
     status
+}
+
+/// Whether what stands of notifications was found when the Cutover was applied.
+fn is_unusable(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|c| c.type_ == types::NOTIFICATIONS_FAILING && c.reason == reasons::RECEIVER_UNUSABLE)
 }
 
 /// `green@2.4.0`, or the side alone where the release has no version.

@@ -234,3 +234,78 @@ fn receivers_hear_of_a_rollback_in_order_through_restarts_and_troubles_of_their_
         Ok(())
     });
 }
+
+/// Of an idle Cutover, whose receivers are all of no use.
+const WRONG: &str = "activate: blue
+notify:
+- {name: hook, webhook: {secret: {name: hook, key: url}, signWith: {name: hook, key: none}}}
+- {name: ops, slack: {secret: {name: slack, key: token}, channel: C0FFEE}}
+- {name: teams, teams: {secret: {name: missing, key: url}}}
+- {name: on-call, offered: platform/on-call}
+";
+
+/// The same put right.
+const RIGHT: &str = "activate: blue
+notify:
+- {name: hook, webhook: {secret: {name: hook, key: url}, signWith: {name: hook, key: key}}}
+- {name: ops, slack: {secret: {name: slack, key: token}, channel: C0FFEE}}
+";
+
+#[test]
+fn receivers_that_are_of_no_use_are_told_when_applied_and_no_more_once_they_are_right() {
+    e2e("notify_applied", async |t: &Case| {
+        let (all, at) = Receivers::start().await?;
+        secrets(t, at).await?;
+        let mut slack = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "slack"}});
+        slack["stringData"] = json!({"token": CANARY, "api-url": ""});
+        cluster::apply(&t.client, &slack, &t.ns).await?;
+        t.arguments(&["--forbid-public", "--allow-private", &format!("{ADDRESS}/32")]);
+        t.web().await?;
+        t.start().await?;
+        t.cutover("shop", WRONG).await?;
+        let refused = t.condition("shop", "Accepted", false, 20).await?;
+        ensure!(
+            refused.contains("has no receiver \"platform/on-call\" for this namespace; it offers: none"),
+            "{refused}"
+        );
+        let why = t.condition("shop", "NotificationsFailing", true, 20).await?;
+        for part in [
+            "ReceiverUnusable: ",
+            "spec.notify[hook].webhook.signWith: Secret hook has no key none",
+            "spec.notify[ops].slack.secret: Secret slack, key token: it is no token of a bot",
+            "spec.notify[teams].teams.secret: Secret missing is not there",
+        ] {
+            ensure!(why.contains(part), "{part}: {why}");
+        }
+        ensure!(!why.contains(CANARY), "{why}");
+        t.plugin(None, &["check", "shop"]).await?.says(&["spec.notify[ops].slack.secret"])?;
+        // One field is corrected in the Cutover, the other in its Secret alone, which nobody watches.
+        t.cutover("shop", RIGHT).await?;
+        wait::poll("the Secret alone is wrong", Duration::from_secs(20), async || {
+            let why = t.condition("shop", "NotificationsFailing", true, 20).await?;
+            Ok((!why.contains("hook") && why.contains("slack")).then_some(()))
+        })
+        .await?;
+        slack["stringData"] = json!({"token": CANARY, "api-url": format!("http://{at}/slack")});
+        cluster::apply(&t.client, &slack, &t.ns).await?;
+        wait::poll("the condition is gone", Duration::from_secs(90), async || {
+            let conditions = t.api::<cutover::api::Cutover>().get("shop").await?.status.unwrap_or_default().conditions;
+            Ok((!conditions.iter().any(|c| c.type_ == "NotificationsFailing")).then_some(()))
+        })
+        .await?;
+        ensure!(all.got("").is_empty(), "nobody was asked: {:?}", all.got(""));
+        // What they would be sent is printed without their Secrets.
+        t.cutover("shop", &RIGHT.replace("blue", "green")).await?;
+        t.phase("shop", Phase::Observing, 60).await?;
+        let told = t.plugin(None, &["notify", "shop", "--event", "Switching", "--dry-run", "-o", "json"]).await?;
+        let told = told.with(0)?.json()?;
+        ensure!(told["happened"] == json!(true), "{told:#}");
+        ensure!(told["receivers"][0]["requests"][0]["url"] == json!("<Secret hook, key url>"), "{told:#}");
+        let asked = &told["receivers"][1]["requests"][0];
+        ensure!(asked["headers"]["Authorization"] == json!("Bearer <Secret slack, key token>"), "{told:#}");
+        let unknown = ["notify", "shop", "--event", "Switching", "--receiver", "none", "--dry-run"];
+        t.plugin(None, &unknown).await?.with(5)?.says(&["no receiver none", "name one of hook, ops"])?;
+        t.plugin(None, &["notify", "shop", "--event", "Switching"]).await?.with(64)?.says(&["add --dry-run"])?;
+        Ok(())
+    });
+}

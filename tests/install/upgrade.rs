@@ -13,14 +13,24 @@ const BEFORE: &str = "image.repository=docker.io/cutover/cutover,image.tag=befor
 const NOW: &str = concat!("image.repository=docker.io/cutover/cutover,image.tag=", env!("CARGO_PKG_VERSION"));
 
 fn upgrade(chart: &str, image: &str, more: &[&str]) {
-    let common = ["upgrade", "--install", "cutover", chart, "-n", SYSTEM, "--create-namespace", "--wait", "--timeout=120s"];
+    let common =
+        ["upgrade", "--install", "cutover", chart, "-n", SYSTEM, "--create-namespace", "--wait", "--timeout=120s"];
     run("helm", &[&common[..], &["--reset-then-reuse-values", "--set", image], more].concat())
         .unwrap_or_else(|e| panic!("{chart} with {image}: {e}"));
 }
 
 /// The image that the one that leads runs.
 fn running() -> String {
-    kubectl(&["get", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=cutover-operator", "-o", "jsonpath={.items[*].spec.containers[0].image}"])
+    kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        SYSTEM,
+        "-l",
+        "app.kubernetes.io/name=cutover-operator",
+        "-o",
+        "jsonpath={.items[*].spec.containers[0].image}",
+    ])
 }
 
 /// Scales the workload of the new side.
@@ -86,6 +96,8 @@ fn runs_under_way_outlast_an_upgrade_from_the_version_before_and_the_way_back() 
 
     // Gone for good, as docs/install.md has it.
     kubectl(&["delete", "cutovers", "--all", "-n", &team, "--timeout=60s"]);
-    wait("the runs to go with their Cutover", || kubectl(&["get", "cutoverruns", "-n", &team, "-o", "name"]).is_empty().then_some(()));
+    wait("the runs to go with their Cutover", || {
+        kubectl(&["get", "cutoverruns", "-n", &team, "-o", "name"]).is_empty().then_some(())
+    });
     helm(&["uninstall", "cutover", "-n", SYSTEM, "--wait"]);
 }

@@ -24,6 +24,9 @@ const BAD: &[(&str, &str)] = &[
     ("prometheus.sources[0].port=http", "'/prometheus/sources/0/port'"),
     ("prometheus.sources[0].caFile=ca.crt", "'/prometheus/sources/0/caFile'"),
     ("prometheus.sources[0].namespaces={A_b}", "'/prometheus/sources/0/namespaces/0'"),
+    ("notifications.receivers[0].name=a", "'/notifications/receivers/0'"),
+    ("notifications.receivers[0].teams.secret=a", "additional properties 'secret' not allowed"),
+    ("notifications.proxy=https://p:1", "'/notifications/proxy'"),
     ("prometheus.sources[0].enforce.label=a", "'/prometheus/sources/0/enforce'"),
     ("prometheus.secrets={A_b}", "'/prometheus/secrets/0'"),
     ("pushes.senders[0].name=a", "'/pushes/senders/0': missing property 'keyFile'"),
@@ -204,8 +207,9 @@ fn who_may_push_reaches_the_operator() {
     std::fs::write(&file, config.as_str().expect("a text")).expect("written");
     let of = format!("--config={}", file.display());
     let program = env!("CARGO_BIN_EXE_cutover");
-    let why = run("env", &["-u", "KUBERNETES_SERVICE_HOST", "KUBECONFIG=/none", program, "run", "--listen=127.0.0.1:0", &of])
-        .expect_err("there is no cluster");
+    let why =
+        run("env", &["-u", "KUBERNETES_SERVICE_HOST", "KUBECONFIG=/none", program, "run", "--listen=127.0.0.1:0", &of])
+            .expect_err("there is no cluster");
     assert!(!why.contains("--config"), "{why}");
     let container = &find(&all, "Deployment").expect("a Deployment")["spec"]["template"]["spec"]["containers"][0];
     let paths: Vec<&str> =
@@ -235,6 +239,12 @@ const SOURCES: &[&str] = &[
     "prometheus.sources[2].name=outside",
     "prometheus.sources[2].url=https://prometheus.example.com",
     "prometheus.secrets={thanos}",
+    "notifications.proxy=http://proxy.corp.example:3128",
+    "notifications.noProxy={.corp.example}",
+    "notifications.receivers[0].name=on-call",
+    "notifications.receivers[0].pagerDuty.secretFile=/etc/cutover/secrets/pager/routing-key",
+    "notifications.receivers[0].namespaces={shop}",
+    "notifications.secrets={pager,thanos}",
     "prometheus.configMaps={authorities}",
 ];
 
@@ -254,12 +264,21 @@ fn sources_of_metrics_reach_the_operator() {
     let volumes = serde_json::json!([
         {"name": "config", "configMap": {"name": "cutover-operator"}},
         {"name": "secret-0", "secret": {"secretName": "thanos"}},
+        {"name": "secret-1", "secret": {"secretName": "pager"}},
         {"name": "config-map-0", "configMap": {"name": "authorities"}},
     ]);
     assert_eq!(template["spec"]["volumes"], volumes);
     let mounts = template["spec"]["containers"][0]["volumeMounts"].as_array().cloned().unwrap_or_default();
     let paths: Vec<&str> = mounts.iter().filter_map(|m| m["mountPath"].as_str()).collect();
-    assert_eq!(paths, ["/etc/cutover/config", "/etc/cutover/secrets/thanos", "/etc/cutover/config-maps/authorities"]);
+    assert_eq!(
+        paths,
+        [
+            "/etc/cutover/config",
+            "/etc/cutover/secrets/thanos",
+            "/etc/cutover/secrets/pager",
+            "/etc/cutover/config-maps/authorities"
+        ]
+    );
 
     // What is rendered is what the program takes, so it gets as far as the cluster that is not there.
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));

@@ -13,6 +13,7 @@ use cutover::api::phase::Phase;
 use cutover::api::run::{CutoverRun, RunState, RunStatus, Selector, ServiceSwitch, SwitchRecord, SwitchState};
 use cutover::api::template::{Template, TemplateKind};
 use cutover::api::{FINALIZER, LABEL_CUTOVER, RUN_FINALIZER};
+use cutover::notify::Finding;
 use cutover::pilot::cutover::{Class, Failure, Key, Known, Reply, Request};
 use cutover::world::{Proof, Proven};
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub struct Server {
     /// What is found of the policies.
     pub proven: Proven,
     pub namespace_goes: bool,
+    /// Receivers whose Secrets are of no use.
+    pub wrong_receivers: BTreeSet<String>,
     /// Creations of runs: name, and the Cutover's uid.
     pub created: Vec<(String, String)>,
     /// What must never be, and was.
@@ -63,6 +66,7 @@ impl Server {
             may_act: true,
             proven: Proven::Holds,
             namespace_goes: false,
+            wrong_receivers: BTreeSet::new(),
             created: vec![],
             broken: vec![],
             version: 0,
@@ -275,6 +279,12 @@ impl Server {
             Request::ActAs(_) if !self.may_act => return Err(Failure::new(Class::Forbidden, "no impersonation")),
             Request::Proof => {
                 Reply::Proof(Proof { verdict: self.proven.clone(), since: Timestamp::MIN, policies: None })
+            }
+            Request::Receivers(_, receivers) => {
+                let wrong = receivers.iter().filter(|r| self.wrong_receivers.contains(&r.name));
+                let field = |name: &str| format!("spec.notify[{name}]");
+                let finding = wrong.map(|r| Finding { field: field(&r.name), why: "its Secret is empty".into() });
+                Reply::Receivers { findings: finding.collect(), unknown: false }
             }
             Request::ActAs(_) | Request::Turn => Reply::Done,
             Request::OlderHolder(cutover) => Reply::Holder(known.older_holder(key, cutover)),

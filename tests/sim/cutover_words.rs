@@ -29,6 +29,7 @@ pub fn request(request: &Request) -> String {
         Request::Account(name) => format!("read ServiceAccount {name}"),
         Request::ActAs(name) => format!("ask as ServiceAccount {name}"),
         Request::Proof => "have it proven whose decisions are".into(),
+        Request::Receivers(..) => "look at the receivers".into(),
         Request::Turn => "wait for the turn".into(),
         Request::OlderHolder(_) => "look for an older holder".into(),
         Request::PatchCutover(patch) => format!("PATCH the Cutover: {}", operations(patch)),
@@ -101,6 +102,10 @@ pub fn reply(reply: &Result<Reply, Failure>) -> String {
         Ok(Reply::Replicas(count)) => format!("{count}"),
         Ok(Reply::Holder(holder)) => holder.as_ref().map_or_else(|| "none".into(), |(_, other)| other.clone()),
         Ok(Reply::Proof(proof)) => format!("{:?}", proof.verdict),
+        Ok(Reply::Receivers { findings, unknown }) => {
+            let found: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.field, f.why)).collect();
+            if found.is_empty() && !unknown { "right".into() } else { found.join("; ") }
+        }
         Ok(Reply::Answers(outcomes)) => format!("{outcomes:?}"),
     }
 }

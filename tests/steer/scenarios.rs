@@ -243,6 +243,21 @@ pub fn all() -> &'static [Scenario] {
         },
         Scenario { name: "template_missing", before: with_template, acts: &[("the template is created", template)] },
         Scenario {
+            name: "receiver_unusable",
+            before: |s| {
+                let mut spec = spec("blue", "1");
+                spec["notify"] = json!([{"name": "team", "teams": {"secret": {"name": "teams", "key": "url"}}}]);
+                s.apply("web", spec);
+                s.wrong_receivers.insert("team".into());
+            },
+            acts: &[
+                ("green is wanted all the same", want_green),
+                ("it completes", completes),
+                ("the Secret is put right", |s| s.wrong_receivers.clear()),
+                ("blue is wanted", |s| s.want("web", "blue", "3")),
+            ],
+        },
+        Scenario {
             name: "account_missing",
             before: |s| {
                 wanted(s);

@@ -53,7 +53,21 @@ prometheus:
   default: {{ . | quote }}
   {{- end }}
   sources: {{- toYaml .sources | nindent 2 }}
+{{ end }}
 {{- end }}
+{{- with .Values.notifications }}
+{{- if or .proxy .receivers -}}
+notifications:
+  {{- with .proxy }}
+  proxy: {{ . | quote }}
+  {{- end }}
+  {{- with .noProxy }}
+  noProxy: {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with .receivers }}
+  receivers: {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{ end }}
 {{- end }}
 {{- with .Values.pushes.senders }}
 pushes:

@@ -98,6 +98,9 @@ words! {
     NOT_DELIVERED = "NotDelivered",
         "A receiver of notifications was not told of something, after an hour of trying.",
         "Read in the message what it answered, and correct its Secret or its address.";
+    RECEIVER_UNUSABLE = "ReceiverUnusable",
+        "A receiver of notifications cannot be told of anything: its Secret or its address is wrong.",
+        "Correct what the message names; it is looked at again within five minutes, and with each change of the Cutover.";
     CLUSTER_UNREADABLE = "ClusterUnreadable",
         "Something that the run needs to know cannot be read from the API server.",
         "Read in the message what and why: a missing right of the operator, or an API server that does not answer.";

@@ -19,7 +19,7 @@ use crate::cli::exit::Failure;
 use crate::cli::rights::{OURS, Right};
 use crate::endpoints::carries;
 use crate::plan::templates::{FoundTemplate, expand};
-use crate::plan::{Offered, Plan, Refusal, resolve};
+use crate::plan::{Offered, Plan, Receivers, Refusal, resolve};
 use crate::status::without_version;
 use crate::world::{Seen as SeenAt, WorkloadView, World, convert};
 
@@ -205,7 +205,9 @@ pub(crate) fn next(name: &str, namespace: &str, spec: &CutoverSpec, live: &str) 
     }
     // What the operator's configuration offers is known to the operator alone; its condition says what it refuses.
     let names = spec.prometheus.iter().filter_map(|p| p.name.clone()).collect();
-    let offered = Offered { names, default: Some("default".to_owned()), ..Offered::default() };
+    let receivers = spec.notify.iter().filter_map(|r| r.offered.clone()).collect();
+    let receivers = Receivers { names: receivers, ..Receivers::default() };
+    let offered = Offered { names, default: Some("default".to_owned()), receivers, ..Offered::default() };
     resolve(name, namespace, &spec, live, &offered)
 }
 

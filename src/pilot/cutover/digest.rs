@@ -1,5 +1,5 @@
-//! PURE. What the controller keeps of a Cutover at which nothing happens. It is read straight from the wire: steps, conditions
-//! and managed fields are passed over and never built, so that thousands of idle Cutovers cost little, also at the start.
+//! PURE. What the controller keeps of a Cutover at which nothing happens. It is read straight from the wire: steps and
+//! managed fields are passed over and never built, so that thousands of idle Cutovers cost little, also at the start.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::intent;
 use crate::api::FINALIZER;
+use crate::api::condition::reasons;
 use crate::api::cutover::{Cutover, Intent, RunRef, ServiceRef};
 use crate::api::template::{TemplateKind, TemplateUse};
 
@@ -30,6 +31,8 @@ pub struct Digest {
     pub quiet: bool,
     /// Of a quiet one, what its Services ask of pods as long as the side is live that was live last; nothing where none was.
     pub rests_on: BTreeMap<String, String>,
+    /// Whether it says that a receiver of notifications cannot be told of anything.
+    pub unusable: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +75,14 @@ struct Status {
     started: Value,
     run: Value,
     live: Option<String>,
+    conditions: Vec<Says>,
+}
+
+/// A condition, as far as it may be about receivers.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Says {
+    reason: String,
 }
 
 /// A side, as far as a Service shows it.
@@ -85,6 +96,8 @@ impl From<Wire> for Digest {
     fn from(wire: Wire) -> Self {
         let Wire { metadata, spec, status } = wire;
         let live = status.as_ref().and_then(|status| status.live.clone());
+        let says = |status: &Status| status.conditions.iter().any(|c| c.reason == reasons::RECEIVER_UNUSABLE);
+        let unusable = status.as_ref().is_some_and(says);
         let quiet = status.is_some_and(|status| is_quiet(&metadata, &spec, status));
         let sides: Vec<SideOf> = serde_json::from_value(spec.sides).unwrap_or_default();
         let live = sides.into_iter().find(|side| quiet && live.as_ref() == Some(&side.name));
@@ -103,7 +116,14 @@ impl From<Wire> for Digest {
             finalizers: metadata.finalizers,
             ..ObjectMeta::default()
         };
-        Self { metadata, services: services.into_iter().map(|s| s.name).collect(), templates, quiet, rests_on }
+        Self {
+            metadata,
+            services: services.into_iter().map(|s| s.name).collect(),
+            templates,
+            quiet,
+            rests_on,
+            unusable,
+        }
     }
 }
 
@@ -190,6 +210,15 @@ mod tests {
         let going = json!({"name": "web", "generation": 3, "deletionTimestamp": "2026-01-01T00:00:00Z"});
         assert!(!with("/metadata", going).quiet);
         assert!(with("/status/run", Value::Null).quiet, "idle from its first sight on");
+    }
+
+    #[test]
+    fn one_whose_receivers_are_wrong_rests_and_is_known_for_it() {
+        let says =
+            |reason: &str| with("/status/conditions", json!([{"type": "NotificationsFailing", "reason": reason}]));
+        let wrong = says("ReceiverUnusable");
+        assert!(wrong.unusable && wrong.quiet && !wrong.rests_on.is_empty());
+        assert!(!says("NotDelivered").unusable);
     }
 
     #[test]

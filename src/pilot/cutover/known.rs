@@ -42,6 +42,8 @@ pub(crate) type TemplateKey = (TemplateKind, Option<String>, String);
 pub struct Background {
     /// The generation that was checked last with the templates as they are.
     pub(super) checked: Option<i64>,
+    /// The generation and the number of runs at which all receivers were last found right.
+    pub(super) receivers: Option<(i64, i64)>,
     /// Active runs of the namespace.
     pub(super) active: Vec<Arc<CutoverRun>>,
     /// Decisions that name the Cutover.
@@ -57,6 +59,8 @@ pub enum Memo {
     Wrote(Option<String>),
     /// This generation is checked, or none: it is to be checked again.
     Checked(Option<i64>),
+    /// All receivers are right, at this generation and with so many runs.
+    Receivers(i64, i64),
     /// This is said about a decision.
     Said(String, Said),
     /// The answer stands on the decision, or it is gone.
@@ -84,6 +88,8 @@ struct Entry {
     rests_on: Option<Labels>,
     /// The generation that was checked last, with the templates as they are.
     checked: Option<i64>,
+    /// See [`Background::receivers`].
+    receivers: Option<(i64, i64)>,
     /// The watch that showed it, and the list of that watch which did so last.
     seen: (usize, u32),
 }
@@ -180,6 +186,7 @@ impl Known {
         let here = |run: &&Arc<CutoverRun>| run.namespace().as_deref() == Some(key.namespace.as_str());
         Background {
             checked: self.cutovers.get(key).and_then(|known| known.checked),
+            receivers: self.cutovers.get(key).and_then(|known| known.receivers),
             active: self.active.values().filter(here).cloned().collect(),
             questions: self.asked.about_cutover(key),
             adrift,
@@ -192,6 +199,11 @@ impl Known {
             Memo::Wrote(Some(version)) => drop(self.written.insert(key.clone(), version)),
             Memo::Wrote(None) => {}
             Memo::Checked(generation) => self.checked(key, generation),
+            Memo::Receivers(generation, runs) => {
+                if let Some(known) = self.cutovers.get_mut(key) {
+                    known.receivers = Some((generation, runs));
+                }
+            }
             Memo::Said(uid, said) => self.asked.say(&uid, said),
             Memo::Answered(uid) => self.asked.answered(&uid),
             Memo::GaveUp(uid) => self.asked.give_up(&uid),
@@ -286,10 +298,11 @@ impl Known {
 
     /// A Cutover was seen.
     pub(super) fn cutover(&mut self, watch: usize, key: &Key, digest: Digest) -> News {
-        let Digest { metadata, services, templates, quiet, rests_on } = digest;
+        let Digest { metadata, services, templates, quiet, rests_on, unusable } = digest;
         let uid: Box<str> = metadata.uid.unwrap_or_default().into();
         // What was checked of a former Cutover of this name says nothing about this one.
-        let checked = self.cutovers.get(key).filter(|known| known.uid == uid).and_then(|known| known.checked);
+        let before = self.cutovers.get(key).filter(|known| known.uid == uid);
+        let (checked, receivers) = before.map_or((None, None), |known| (known.checked, known.receivers));
         let entry = Entry {
             seen: (watch, self.list_of(watch)),
             uid,
@@ -298,11 +311,13 @@ impl Known {
             templates: templates.into_iter().map(|(kind, name)| (kind, name.into())).collect(),
             rests_on: quiet.then(|| rests_on.into_iter().map(|(key, value)| (key.into(), value.into())).collect()),
             checked,
+            receivers,
         };
         self.cutovers.insert(key.clone(), entry);
         if quiet {
             self.written.remove(key);
-            return News::Quiet;
+            // What it says of its receivers is looked at again, also after a restart.
+            return if unusable { News::Some } else { News::Quiet };
         }
         let seen = metadata.resource_version.unwrap_or_default();
         let ours = self.written.get(key).is_some_and(|wrote| is_known(&seen, wrote));

@@ -12,7 +12,7 @@ use super::order::{Class, Failure, Reply, Request};
 use super::replay::{Replay, Stop, another_kind};
 use super::show::{Trouble, idle, is_of, live_of, settle, show, stuck, write_status};
 use super::start::{self, Started};
-use super::{accepted, finalizer, prune, reopen};
+use super::{accepted, finalizer, prune, receivers, reopen};
 use crate::api::FINALIZER;
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::{Cutover, CutoverStatus, RunRef};
@@ -44,7 +44,9 @@ pub fn look(look: &mut Replay<'_>) -> Result<Option<Duration>, Stop> {
         going(look, &cutover.metadata)?
     } else {
         let again = staying(look, cutover.as_ref().clone(), heard.wish);
-        accepted::written(look, again)?
+        let again = accepted::written(look, again)?;
+        // Last: nothing waits for it.
+        again.into_iter().chain(receivers::check(look)?).min()
     };
     Ok(again.into_iter().chain(heard.again).min())
 }

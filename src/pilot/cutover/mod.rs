@@ -18,6 +18,7 @@ mod look;
 mod order;
 mod prune;
 mod readable;
+mod receivers;
 mod reopen;
 mod replay;
 mod retired;

@@ -11,11 +11,13 @@ use super::asked::Said;
 use super::known::Memo;
 use crate::api::cutover::Cutover;
 use crate::api::decision::CutoverDecision;
+use crate::api::notify::Notify;
 use crate::api::run::{CutoverRun, Selector};
 use crate::api::step::WorkloadRef;
 use crate::api::template::{Template, TemplateKind};
 use crate::decide::Note;
 use crate::effect::Outcome;
+use crate::notify::Finding;
 use crate::world::Proof;
 
 pub use crate::effect::Class;
@@ -39,7 +41,8 @@ pub enum Order {
     Done(Result<Option<Duration>, Failure>),
 }
 
-/// One request. All but [`Request::Turn`] and [`Request::OlderHolder`] are calls of the API server, in the namespace of the
+/// One request. All but [`Request::Turn`], [`Request::OlderHolder`] and
+/// [`Request::Receivers`] are calls of the API server, in the namespace of the
 /// Cutover.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -71,6 +74,8 @@ pub enum Request {
     ActAs(String),
     /// Finds out whether decisions of the namespace are those of the people whose names they carry: [`Reply::Proof`].
     Proof,
+    /// Looks, as a ServiceAccount, whether these receivers could be told of something: [`Reply::Receivers`].
+    Receivers(String, Vec<Notify>),
     /// Waits until no other look of this process starts a run in the namespace: [`Reply::Done`].
     Turn,
     /// What the watches show: an older Cutover that names a Service of this one: [`Reply::Holder`].
@@ -119,6 +124,7 @@ impl Request {
             | Self::Account(_)
             | Self::ActAs(_)
             | Self::Proof
+            | Self::Receivers(..)
             | Self::Turn
             | Self::OlderHolder(_) => false,
         }
@@ -189,6 +195,12 @@ pub enum Reply {
     Holder(Option<(String, String)>),
     /// What is proven.
     Proof(Proof),
+    /// What stands in the way of notifications.
+    Receivers {
+        findings: Vec<Finding>,
+        /// Something could not be looked at.
+        unknown: bool,
+    },
     /// What came of each answer.
     Answers(Vec<Outcome>),
     /// It is done, or it is there.

@@ -79,7 +79,8 @@ fn the_health_of_every_live_object_is_expected() {
         let mut listed: Vec<String> = tests["tests"].as_array().into_iter().flatten().map(of).collect();
         listed.sort();
         let files = names(&root(&format!("{CUSTOMIZATIONS}/{kind}/testdata")));
-        let files: Vec<String> = files.iter().map(|name| format!("testdata/{name}.yaml")).collect();
+        let mut files: Vec<String> = files.iter().map(|name| format!("testdata/{name}.yaml")).collect();
+        files.sort();
         assert_eq!(listed, files, "{kind}/health_test.yaml");
     }
 }

@@ -4,6 +4,7 @@
 //! to build.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -148,11 +149,12 @@ fn apply_flux(expressions: bool) {
     apply(&format!("{source}---\n{kustomization}\n"));
 }
 
-fn apply(text: &str) {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gitops-{}.yaml", std::process::id()));
-    std::fs::write(&place, text).expect("a file");
-    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &place.to_string_lossy()]);
-    std::fs::remove_file(&place).expect("it goes");
+pub fn apply(text: &str) {
+    let mut command = Command::new("kubectl");
+    command.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl runs");
+    child.stdin.take().expect("it was asked for").write_all(text.as_bytes()).expect("it reads");
+    assert!(child.wait().is_ok_and(|status| status.success()), "this is not taken:\n{text}");
 }
 
 /// Where the Service points, and what the Cutover says.

@@ -4,6 +4,7 @@
 
 #[path = "../sim/cutover.rs"]
 mod api_server;
+mod argocd;
 mod flux;
 mod objects;
 mod package;

@@ -38,7 +38,7 @@ pub use execution::{job_name, undo_name};
 pub use metrics::{Offered, Receivers};
 pub use refuse::Refusal;
 pub(crate) use refuse::list_label;
-pub(crate) use release::{same_but_for_attempt, same_release};
+pub(crate) use release::{same_but_for_attempt, same_intent, same_release, wanted};
 pub use resolve::resolve;
 pub(crate) use resolve::{is_label_key, is_label_value};
 pub use triggers::BuiltInTrigger;

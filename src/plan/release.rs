@@ -1,6 +1,20 @@
-//! PURE. When two releases are the same one. Who asked for a release is no part of it: another name starts nothing.
+//! PURE. What a Cutover wants, and when two releases are the same one. Who asked for a release is no part of it: another name
+//! starts nothing.
 
-use crate::api::cutover::Release;
+use crate::api::cutover::{CutoverSpec, Intent, Release};
+
+/// What the Cutover wants.
+pub(crate) fn wanted(spec: &CutoverSpec) -> Intent {
+    Intent { activate: spec.activate.clone(), release: spec.release.clone() }
+}
+
+/// Whether both want the same, whoever asked for it.
+pub(crate) fn same_intent(a: &Intent, b: &Intent) -> bool {
+    let said = |release: &Option<Release>| release.clone().unwrap_or_default();
+    a.activate == b.activate
+        && a.release.is_some() == b.release.is_some()
+        && same_release(&said(&a.release), &said(&b.release))
+}
 
 /// Whether both say that the same is released, whoever asked for it.
 pub(crate) fn same_release(a: &Release, b: &Release) -> bool {

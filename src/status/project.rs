@@ -8,12 +8,14 @@ use crate::api::condition::{reasons, set, types, unset};
 use crate::api::cutover::{Cutover, CutoverStatus, GateStatus};
 use crate::api::duration::Duration;
 use crate::api::phase::Phase;
-use crate::api::run::CutoverRun;
-use crate::plan::{PLAN_VERSION, unknown_form};
+use crate::api::run::{CutoverRun, RunStatus};
+use crate::plan::{PLAN_VERSION, same_intent, unknown_form, wanted};
 use crate::view::{self, release_name};
 
 /// Longest part of the refusals that stands in other places than `Accepted`, in characters.
 const SHORT: usize = 512;
+/// What a Cutover says whose last run is over, and whose next one is about to begin.
+const NOT_BEGUN: &str = "what is wanted now has not begun yet";
 
 /// What the controller knows about a Cutover besides its newest run.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +31,9 @@ pub struct Facts {
 pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: Timestamp) -> CutoverStatus {
     let old = cutover.status.clone().unwrap_or_default();
     let plan = run.and_then(view::plan_of);
-    let seen = run.and_then(|run| view::Run::of(run, plan.as_ref()));
+    // One that was just created has no journal yet: it is Pending, and nothing is at rest.
+    let fresh = RunStatus::default();
+    let seen = run.map(|run| view::Run::with(run, run.status.as_ref().unwrap_or(&fresh), plan.as_ref()));
     let mut conditions = old.conditions.clone();
     for type_ in [
         types::AWAITING_DECISION,
@@ -104,11 +108,22 @@ pub fn project(cutover: &Cutover, run: Option<&CutoverRun>, facts: &Facts, now: 
     if refused.is_some() && facts.problem.is_none() && (at_rest || over) {
         status.message = Some(message.clone());
     }
-    let ready = at_rest && !over && refused.is_none();
+    // As long as nothing was begun or refused of what is wanted now, all of this is about what was wanted before: whoever waits
+    // must neither take it for done nor for failed.
+    let taken_up = old.started.as_ref().is_none_or(|started| same_intent(started, &wanted(&cutover.spec)));
+    let behind = !taken_up && facts.problem.is_none() && refused.is_none();
+    let (reason, message) = match behind && (at_rest || over) {
+        true => (Phase::Pending.as_str().to_owned(), NOT_BEGUN.to_owned()),
+        false => (reason, message),
+    };
+    if behind && (at_rest || over) {
+        status.message = Some(message.clone());
+    }
+    let ready = at_rest && !over && refused.is_none() && !behind;
     set(&mut conditions, types::READY, ready, &reason, &message, now);
-    set(&mut conditions, types::RECONCILING, !at_rest && !over, &reason, &message, now);
+    set(&mut conditions, types::RECONCILING, behind || !at_rest && !over, &reason, &message, now);
     let (reason, message) = refused.clone().filter(|_| !over).unwrap_or((reason, message));
-    set(&mut conditions, types::STALLED, over || refused.is_some(), &reason, &message, now);
+    set(&mut conditions, types::STALLED, over && !behind || refused.is_some(), &reason, &message, now);
     // What was checked is of the generation that was checked.
     for c in conditions.iter_mut().filter(|c| c.type_ != types::ACCEPTED) {
         c.observed_generation = cutover.metadata.generation;
@@ -140,7 +155,7 @@ pub(crate) fn without_version(at_version: &str) -> &str {
 
 fn columns(cutover: &Cutover, run: &view::Run, status: &mut CutoverStatus) {
     status.phase = Some(run.phase);
-    status.since = run.since;
+    status.since = run.since.or(run.created);
     let (target, version) = match &run.target {
         Some(target) => (target.name, run.release.new),
         None => (cutover.spec.activate.as_str(), cutover.spec.release.as_ref().and_then(release_name)),
@@ -214,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::actions::fixtures::Fixture;
+    use crate::api::cutover::Intent;
     use crate::plan::{Action, Stage};
 
     fn cutover() -> Cutover {
@@ -319,6 +335,33 @@ mod tests {
         for (status, wanted) in table {
             assert_eq!(projected(status.clone()).message, Some(wanted), "{status}");
         }
+    }
+
+    #[test]
+    fn what_is_wanted_now_is_not_done_by_what_was_wanted_before() {
+        let started = |activate: &str, version: &str| Intent {
+            activate: activate.into(),
+            release: serde_json::from_value(json!({"version": version})).ok(),
+        };
+        let of = |started: Intent, journal: Option<Value>| {
+            let mut cutover = cutover();
+            cutover.status = Some(CutoverStatus { started: Some(started), ..CutoverStatus::default() });
+            let mut run = run(json!({}));
+            run.status = journal.map(|journal| serde_json::from_value(journal).expect("a journal"));
+            let status = project(&cutover, Some(&run), &Facts::default(), Timestamp::UNIX_EPOCH);
+            let is = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+            (status.phase, [types::READY, types::RECONCILING, types::STALLED].map(is))
+        };
+        let (done, under_way, failed) = ([true, false, false], [false, true, false], [false, false, true]);
+        let completed = || Some(json!({"phase": "Completed"}));
+        let back = || Some(json!({"phase": "RolledBack"}));
+        assert_eq!(of(started("blue", "9"), completed()), (Some(Phase::Completed), done));
+        assert_eq!(of(started("green", "9"), completed()), (Some(Phase::Completed), under_way), "another side");
+        assert_eq!(of(started("blue", "8"), completed()), (Some(Phase::Completed), under_way), "another release");
+        assert_eq!(of(started("blue", "9"), back()), (Some(Phase::RolledBack), failed));
+        assert_eq!(of(started("blue", "8"), back()), (Some(Phase::RolledBack), under_way), "another release");
+        // A run without a journal was just created.
+        assert_eq!(of(started("blue", "9"), None), (Some(Phase::Pending), under_way));
     }
 
     #[test]

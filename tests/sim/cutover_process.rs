@@ -152,7 +152,8 @@ impl Process {
         self.apply(WatchEvent::Template((kind, Some(super::api_server::NAMESPACE.into()), name.into())));
     }
 
-    fn apply(&mut self, sight: WatchEvent) {
+    /// A watch shows this.
+    pub fn apply(&mut self, sight: WatchEvent) {
         for due in self.known.see(sight, true) {
             match due {
                 Due::Now(key) | Due::Changed(key, _) | Due::Soon(key) if self.looks.contains_key(&key) => {

@@ -61,6 +61,8 @@ pub struct Timeline {
     pub clock: promises::Clock,
     /// The journal in each phase that the run was in, some seconds after it was entered.
     pub phases: BTreeMap<Phase, RunStatus>,
+    /// It ends once this holds of the journal.
+    pub until: Option<fn(&RunStatus) -> bool>,
     generation: u32,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     sequence: u64,
@@ -86,6 +88,7 @@ impl Timeline {
             pointed: BTreeMap::new(),
             clock: promises::Clock::default(),
             phases: BTreeMap::new(),
+            until: None,
             generation: 0,
             agenda: BTreeMap::new(),
             sequence: 0,
@@ -125,6 +128,9 @@ impl Timeline {
             promises::after_tick(&mut self.cluster);
             self.clock.tick(&self.cluster);
             self.keep_phase(at);
+            if self.until.is_some_and(|until| until(&self.cluster.status)) {
+                return;
+            }
             if !self.cluster.broken.is_empty() {
                 let broken = std::mem::take(&mut self.cluster.broken);
                 for b in &broken {

@@ -82,6 +82,15 @@ pub fn all() -> &'static [Scenario] {
             ],
         },
         Scenario {
+            name: "next_release_while_one_rests",
+            before: wanted,
+            acts: &[
+                ("the run completes, and waits for its follow-ups", |s| s.drive("web-1", Phase::Completed)),
+                ("the next release is wanted", |s| s.want("web", "blue", "3")),
+                ("the run ends", completes),
+            ],
+        },
+        Scenario {
             name: "retry_accepted",
             before: wanted,
             acts: &[

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::api::cutover::{CutoverSpec, CutoverStatus, Intent, Release};
 use crate::api::run::Selector;
-use crate::plan::{same_but_for_attempt, same_release};
+use crate::plan::same_but_for_attempt;
+pub(crate) use crate::plan::{same_intent as same, wanted};
 use crate::route;
 use crate::status::release_name;
 
@@ -32,18 +33,6 @@ pub enum Verdict {
     Missing(Vec<String>),
     /// Services point elsewhere.
     Drift(String),
-}
-
-/// What the Cutover wants.
-pub fn wanted(spec: &CutoverSpec) -> Intent {
-    Intent { activate: spec.activate.clone(), release: spec.release.clone() }
-}
-
-/// Whether both want the same, whoever asked for it.
-pub fn same(a: &Intent, b: &Intent) -> bool {
-    a.activate == b.activate
-        && a.release.is_some() == b.release.is_some()
-        && same_release(&said(a.release.as_ref()), &said(b.release.as_ref()))
 }
 
 fn said(release: Option<&Release>) -> Release {

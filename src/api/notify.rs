@@ -20,11 +20,11 @@ pub struct Notify {
     /// Its name.
     #[schemars(schema_with = "schema::name40")]
     pub name: String,
-    /// What it hears of; by default what `docs/notifications.md` lists.
+    /// What it hears of; the usual by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub events: Vec<NotifyEvent>,
-    /// How often what needs a person, or rolls back, is told again: 1m at least; never by default.
+    /// What needs a person, and a rollback, is told again this often, 1m at least; never by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<Duration>,
     /// Own words by event, with `${…}`; `Default` is for all others. The operator's by default.
@@ -52,7 +52,7 @@ pub struct Notify {
     /// The URL of what takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cd_events: Option<NotifyTo>,
-    /// The name of one of the operator's.
+    /// One of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub offered: Option<String>,

@@ -14,20 +14,20 @@ use super::step::KeyRef;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.webhook), has(self.slack), has(self.pagerDuty), has(self.teams), has(self.mail), has(self.alertmanager), has(self.cdEvents), has(self.offered)].filter(x, x).size() == 1",
-    "message": "a receiver has exactly one kind, or is an offered one"
+    "message": "a receiver has exactly one kind"
 }]))]
 pub struct Notify {
     /// Its name.
     #[schemars(schema_with = "schema::name40")]
     pub name: String,
-    /// What it hears of; by default what `docs/notifications.md` lists.
+    /// What it hears of; the usual by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub events: Vec<NotifyEvent>,
     /// What needs a person, and a rollback, is told again this often, 1m at least; never by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<Duration>,
-    /// Your own words, by event, with `${…}`; `Default` is for all others. The operator's by default.
+    /// Own words by event, with `${…}`; `Default` is for all others. The operator's by default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 2048}))]
     pub texts: BTreeMap<String, String>,
@@ -46,13 +46,13 @@ pub struct Notify {
     /// Mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,
-    /// By the URL of an Alertmanager.
+    /// An Alertmanager's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<NotifyTo>,
-    /// By the URL of what takes them.
+    /// The URL of what takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cd_events: Option<NotifyTo>,
-    /// One of the operator's, by its name.
+    /// One of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub offered: Option<String>,
@@ -71,7 +71,7 @@ pub struct NotifyTo {
 pub struct Webhook {
     /// Where its URL is kept.
     pub secret: KeyRef,
-    /// A key for an HMAC-SHA256 over time and body; not signed by default.
+    /// For an HMAC-SHA256 over time and body; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_with: Option<KeyRef>,
 }

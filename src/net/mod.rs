@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
 mod machines;
+mod mail;
 mod notify;
 pub mod prometheus;
 pub mod request;

@@ -19,7 +19,7 @@ use crate::api::step::KeyRef;
 use crate::effect::Outcome;
 use crate::effect::letter::Told;
 use crate::effect::protocol::Notification;
-use crate::notify::{Answer, Post, Response, Secrets, form};
+use crate::notify::{Answer, Post, Response, Secrets, form, mail};
 use crate::world::{HttpError, HttpResponse};
 
 /// Longest time of a notification, Secrets and all of its requests together.
@@ -77,6 +77,9 @@ impl Net {
         let words = |e: HttpError| match e {
             HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why) => why,
         };
+        if mail::is_mail(&post.url) {
+            return self.mail(asker, post, deadline).await.map_err(words);
+        }
         let target = self.url(&post.url, None, Origin::Url, deadline).await.map_err(words)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(post.content_type));

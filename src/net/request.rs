@@ -144,6 +144,14 @@ impl Net {
         Ok(SocketAddr::new(ip, address.port))
     }
 
+    /// The one address under which a host is asked, checked.
+    pub(super) async fn pin(&self, host: &url::Host, origin: Origin, deadline: Instant) -> Result<IpAddr, HttpError> {
+        let rules = self.rules(origin, deadline).await?;
+        let pinned = timeout_at(deadline, self.inner.resolver.pin(host.clone(), &rules, origin)).await;
+        let late = |_| HttpError::NotSent(format!("{host} cannot be resolved: no time left"));
+        pinned.map_err(late)?.map_err(HttpError::NotSent)
+    }
+
     /// Checks a URL and pins its address.
     pub(super) async fn url(
         &self,
@@ -163,9 +171,7 @@ impl Net {
         let (Some(name), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(refuse("the URL has no host".into()));
         };
-        let rules = self.rules(origin, deadline).await?;
-        let pinned = timeout_at(deadline, self.inner.resolver.pin(name.to_owned(), &rules, origin)).await;
-        let ip = pinned.map_err(|_| refuse(format!("{name} cannot be resolved: no time left")))?.map_err(refuse)?;
+        let ip = self.pin(&name.to_owned(), origin, deadline).await?;
         let bare = match url.host() {
             // without the brackets
             Some(url::Host::Ipv6(ip)) => ip.to_string(),

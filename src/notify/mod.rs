@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::api::duration::Duration;
 use crate::api::notices::Notice;
 use crate::api::notify::{Notify, NotifyEvent};
 use crate::api::phase::Phase;
@@ -16,11 +17,13 @@ use crate::plan::Plan;
 
 mod alertmanager;
 mod cd_events;
+pub(crate) mod mail;
 mod pager_duty;
 mod slack;
 mod teams;
 pub mod text;
 mod webhook;
+mod words;
 
 /// What receivers hear of unless they say otherwise.
 pub const USUAL: [NotifyEvent; 13] = [
@@ -59,6 +62,24 @@ pub fn wants(receiver: &Notify, event: NotifyEvent) -> bool {
     };
     let keeps_incidents = receiver.pager_duty.is_some() || receiver.alertmanager.is_some();
     asked || keeps_incidents && ENDS.contains(&event)
+}
+
+/// An incident is told again so often, unless the receiver says otherwise.
+const UPDATES: Duration = Duration::from_mins(15);
+
+/// How often a receiver is told again of what lasts. What reaches people is told of an incident every 15 minutes unless the
+/// receiver says otherwise; an approval that a step waits for is none. Programs remind people by rules of their own.
+pub fn remind_every(receiver: &Notify, event: NotifyEvent, journal: &RunStatus) -> Option<Duration> {
+    if let Some(every) = receiver.remind_every {
+        return Some(every).filter(|every| !every.is_zero());
+    }
+    let to_people =
+        receiver.slack.is_some() || receiver.teams.is_some() || receiver.mail.is_some() || receiver.webhook.is_some();
+    let is_incident = match event {
+        NotifyEvent::AwaitingDecision => journal.question.is_some(),
+        event => is_warning(event),
+    };
+    Some(UPDATES).filter(|_| to_people && is_incident)
 }
 
 /// Whether an event is bad news, or needs somebody.
@@ -133,12 +154,12 @@ fn next(plan: &Plan, journal: &RunStatus, event: NotifyEvent) -> Option<String> 
     }
 }
 
-/// A request to a receiver.
+/// A request to a receiver: by HTTP, or a mail where the URL is that of a mail server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Post {
     /// Secret, like everything that is read with it: it stands in no text.
     pub url: String,
-    /// Beside `Content-Type`.
+    /// Beside `Content-Type`; of a mail as they are read, not yet encoded.
     pub headers: Vec<(&'static str, String)>,
     /// Names those of `headers` that hold a secret.
     pub sensitive: &'static [&'static str],
@@ -178,8 +199,13 @@ impl Secrets<'_> {
 
     /// The URL that a key holds.
     fn url(&self, key: &KeyRef) -> Result<String, String> {
+        self.url_of(key, &["https://", "http://"])
+    }
+
+    /// One that begins in one of these ways.
+    fn url_of(&self, key: &KeyRef, begin: &[&str]) -> Result<String, String> {
         let text = self.get(key)?;
-        match text.starts_with("https://") || text.starts_with("http://") {
+        match begin.iter().any(|begin| text.starts_with(begin)) {
             true => Ok(text),
             false => Err(format!("Secret {}, key {}: it is no URL", key.name, key.key)),
         }
@@ -266,6 +292,7 @@ pub fn form(receiver: &Notify) -> Option<Box<dyn Form + Send + Sync + '_>> {
         .or_else(|| receiver.slack.as_ref().map(|to| Box::new(slack::Form { to, texts }) as _))
         .or_else(|| receiver.pager_duty.as_ref().map(|to| Box::new(pager_duty::Form { to, texts }) as _))
         .or_else(|| receiver.teams.as_ref().map(|to| Box::new(teams::Form { to, texts }) as _))
+        .or_else(|| receiver.mail.as_ref().map(|to| Box::new(mail::Form { to, texts }) as _))
         .or_else(|| receiver.alertmanager.as_ref().map(|to| Box::new(alertmanager::Form { to, texts }) as _))
         .or_else(|| receiver.cd_events.as_ref().map(|to| Box::new(cd_events::Form { to }) as _))
 }

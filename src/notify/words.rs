@@ -43,12 +43,16 @@ fn sentences(letter: &Letter) -> String {
                 "A release of {services} from {old} to {new} has begun.{by} Users stay on {from} until {to} has passed its checks."
             )
         }
-        NotifyEvent::Preparing => format!("What {to} needs before the switch is being done. {users}"),
-        NotifyEvent::Verifying => format!("{new} is being checked before it has users. {users}"),
+        NotifyEvent::Preparing => format!("What {to} needs before the switch is being done. Users are on {from}."),
+        NotifyEvent::Verifying => format!("{new} is being checked before it has users. Users are on {from}."),
         NotifyEvent::Switching => format!("Users of {services} are being moved from {old} to {new}."),
-        NotifyEvent::Confirming => format!("{users} It is being checked by the way that they take."),
-        NotifyEvent::Observing => format!("{users} It is being watched, and {from} is kept for the way back."),
-        NotifyEvent::Finishing => format!("{users} It has been watched for long enough; what is left is being done."),
+        NotifyEvent::Confirming => format!("Users are on {to}. It is being checked by the way that they take."),
+        NotifyEvent::Observing => {
+            format!("Users are on {to}. It is being watched, and {from} is kept for the way back.")
+        }
+        NotifyEvent::Finishing => {
+            format!("Users are on {to}. It has been watched for long enough; what is left is being done.")
+        }
         NotifyEvent::Completed => format!("{new} has the users of {services}.{took} Nobody needs to do anything."),
         NotifyEvent::RollingBack => format!("{new} is not good enough: users are {still}being moved back to {old}."),
         NotifyEvent::RolledBack => format!("The way back is done. {users}{took}"),

@@ -69,6 +69,16 @@ fn an_alertmanager_and_mailboxes_show_a_night_of_restarts_as_it_was() {
         t.phase("shop", Phase::Observing, 60).await?;
         fires(&alerts, t, "CutoverAwaitingDecision", false).await?;
 
+        // What it tells whoever listens to it.
+        wait::poll("what fired is told as resolved", secs(60), async || {
+            let told = all.got("from-alertmanager");
+            let of = |status: &str, name: &str| {
+                told.iter().any(|g| g.body["status"] == status && g.body["groupLabels"]["alertname"] == name)
+            };
+            Ok((of("firing", "CutoverAwaitingDecision") && of("resolved", "CutoverAwaitingDecision")).then_some(()))
+        })
+        .await?;
+
         // It is down while the rollback begins, and hears of it all the same.
         alerts.down();
         t.merge::<Cutover>("shop", json!({"spec": {"activate": "blue"}})).await?;
@@ -80,16 +90,6 @@ fn an_alertmanager_and_mailboxes_show_a_night_of_restarts_as_it_was() {
         wait::poll("the mails", secs(60), async || {
             let last = |mails: &[Delivered]| subjects(mails).iter().any(|s| s.contains("rolled back"));
             Ok((last(&mail.mailbox("team")?) && last(&mail.mailbox("lead")?)).then_some(()))
-        })
-        .await?;
-
-        // What an Alertmanager makes of it: each alert that fired was resolved.
-        wait::poll("the end of the rollback is told", secs(60), async || {
-            let told = all.got("from-alertmanager");
-            let of = |status: &str, name: &str| {
-                told.iter().any(|g| g.body["status"] == status && g.body["groupLabels"]["alertname"] == name)
-            };
-            Ok((of("firing", "CutoverAwaitingDecision") && of("resolved", "CutoverAwaitingDecision")).then_some(()))
         })
         .await?;
 

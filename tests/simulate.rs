@@ -370,6 +370,7 @@ scenarios! {
     notified
     notified_blocked
     notified_given_up
+    notified_hours
     words_void_flood
     create_503
     create_reply_lost

@@ -24,7 +24,7 @@ pub struct Notify {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub events: Vec<NotifyEvent>,
-    /// What needs a person, and a rollback, is told again this often, 1m at least; never by default.
+    /// What lasts is told again this often, 1m at least, 0s never. By default people are told of an incident each 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<Duration>,
     /// Own words by event, with `${…}`; `Default` is for all others. The operator's by default.

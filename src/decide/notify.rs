@@ -106,11 +106,12 @@ fn outcome(d: &mut Draft, receiver: &str) {
 
 /// What lasts is told again when it is time.
 fn remind(d: &mut Draft, receiver: &Notify) {
-    let Some(every) = receiver.remind_every.map(|every| every.max(SHORTEST_REMINDER)) else { return };
     let Some((event, message)) = notices::ongoing(&d.journal).filter(|(event, _)| notify::wants(receiver, *event))
     else {
         return;
     };
+    let Some(every) = notify::remind_every(receiver, event, &d.journal) else { return };
+    let every = every.max(SHORTEST_REMINDER);
     let message = short(message, 256);
     let record = d.journal.notices.receivers.get(&receiver.name);
     // Nothing has been received yet: what is to be told first still waits.

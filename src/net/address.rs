@@ -157,6 +157,20 @@ impl AddressRules {
         }
     }
 
+    /// Whether an address is somebody's own, so that what is said to it does not cross the internet.
+    pub(super) fn is_private(&self, ip: IpAddr) -> bool {
+        let real = unwrap(ip);
+        #[cfg(test)]
+        if self.loopback && real.is_loopback() {
+            return true;
+        }
+        let private = match real {
+            IpAddr::V4(ip) => private_v4(ip),
+            IpAddr::V6(ip) => private_v6(ip),
+        };
+        private == Ok(true)
+    }
+
     /// Rules under which the tests' own servers can be asked.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keys;
 pub(crate) mod leadership;
 mod machines;
+mod mail;
 pub(crate) mod notify;
 pub(crate) mod outgoing;
 pub mod prometheus;

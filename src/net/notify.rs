@@ -22,7 +22,7 @@ use crate::api::step::KeyRef;
 use crate::effect::Outcome;
 use crate::effect::letter::Told;
 use crate::effect::protocol::Notification;
-use crate::notify::{Answer, Finding, Post, Response, Secrets, form, takes, usable};
+use crate::notify::{Answer, Finding, Post, Response, Secrets, form, mail, takes, usable};
 use crate::world::{HttpError, HttpResponse};
 
 /// Longest time of a notification, Secrets and all of its requests together.
@@ -69,8 +69,12 @@ impl Net {
         let found = usable(&receiver, &Secrets(&get));
         looked.findings = found.findings;
         for (field, url) in found.urls {
-            match self.aim(&url, origin(&receiver), deadline).await {
-                Ok(_) => {}
+            let aimed = match mail::is_mail(&url) {
+                true => self.mail_server(&url, origin(&receiver), deadline).await.map(drop),
+                false => self.aim(&url, origin(&receiver), deadline).await.map(drop),
+            };
+            match aimed {
+                Ok(()) => {}
                 Err(HttpError::NotSent(why)) => looked.findings.push(Finding { field, why }),
                 // The cluster's own addresses are not known yet, or names are resolved slowly.
                 Err(_) => looked.unknown = true,
@@ -159,6 +163,9 @@ impl Net {
         let words = |e: HttpError| match e {
             HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why) => why,
         };
+        if mail::is_mail(&post.url) {
+            return self.mail(asker, post, origin, deadline).await.map_err(words);
+        }
         let (target, server) = self.aim(&post.url, origin, deadline).await.map_err(words)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(post.content_type));

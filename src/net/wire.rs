@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::budget::Budget;
 use crate::world::{HttpError, HttpResponse};
@@ -47,6 +48,13 @@ struct Trust {
 impl Roots {
     fn config(&self) -> Result<Arc<ClientConfig>, String> {
         self.trust().map(|trust| trust.config)
+    }
+
+    /// For what is not HTTP, which some servers would refuse for its name.
+    pub(super) fn without_protocol(&self) -> Result<Arc<ClientConfig>, String> {
+        let mut config = ClientConfig::clone(&*self.config()?);
+        config.alpn_protocols.clear();
+        Ok(Arc::new(config))
     }
 
     /// What decides whether a certificate is trusted.
@@ -132,29 +140,46 @@ pub(super) async fn exchange_through(
 ) -> Result<HttpResponse, HttpError> {
     let to = route.to;
     let _connection = route.budget.connection(route.namespace, route.deadline).await?;
-    let late = |what: &str| HttpError::NotSent(format!("{what} {to}: no time left"));
-    let tcp = timeout_at(route.deadline, TcpStream::connect(to)).await.map_err(|_| late("connection to"))?;
-    let mut tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
+    let mut tcp = connect(to, route.deadline).await?;
+    if let Some(server) = server {
+        let late = |_| HttpError::NotSent(format!("the proxy {to}: no time left"));
+        let led = timeout_at(route.deadline, lead(&mut tcp, server)).await.map_err(late)?;
+        led.map_err(|why| HttpError::NotSent(format!("the proxy {to} does not lead to {server}: {why}")))?;
+    }
+    let Some(name) = &route.tls else { return converse(route, TokioIo::new(tcp), request).await };
+    let config = route.roots.config().map_err(HttpError::NotSent)?;
+    let tls = encrypt(tcp, to, name, config, route.deadline).await?;
+    converse(route, TokioIo::new(tls), request).await
+}
+
+/// A connection to a pinned address.
+pub(super) async fn connect(to: SocketAddr, deadline: Instant) -> Result<TcpStream, HttpError> {
+    let tcp = timeout_at(deadline, TcpStream::connect(to)).await;
+    let tcp = tcp.map_err(|_| HttpError::NotSent(format!("connection to {to}: no time left")))?;
+    let tcp = tcp.map_err(|e| HttpError::NotSent(format!("connection to {to} failed: {e}")))?;
     // Without it, a request whose body is a segment of its own would wait for an acknowledgement; it works without too.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    if let Some(server) = server {
-        let led = timeout_at(route.deadline, lead(&mut tcp, server)).await.map_err(|_| late("the proxy"))?;
-        led.map_err(|why| HttpError::NotSent(format!("the proxy {to} does not lead to {server}: {why}")))?;
-    }
-    let Some(name) = &route.tls else { return converse(route, TokioIo::new(tcp), request).await };
+    Ok(tcp)
+}
 
-    let config = route.roots.config().map_err(HttpError::NotSent)?;
+/// TLS over it, with the server that has this name.
+pub(super) async fn encrypt(
+    tcp: TcpStream,
+    to: SocketAddr,
+    name: &str,
+    config: Arc<ClientConfig>,
+    deadline: Instant,
+) -> Result<TlsStream<TcpStream>, HttpError> {
     let server = match name.parse::<IpAddr>() {
         Ok(ip) => ServerName::IpAddress(ip.into()),
-        Err(_) => ServerName::try_from(name.clone())
+        Err(_) => ServerName::try_from(name.to_owned())
             .map_err(|_| HttpError::NotSent(format!("{name:?} cannot be the name of a TLS server")))?,
     };
-    let tls = timeout_at(route.deadline, TlsConnector::from(config).connect(server, tcp)).await;
-    let tls = tls.map_err(|_| late("TLS handshake with"))?;
-    let tls = tls.map_err(|e| HttpError::NotSent(format!("TLS handshake with {name} at {to} failed: {e}")))?;
-    converse(route, TokioIo::new(tls), request).await
+    let tls = timeout_at(deadline, TlsConnector::from(config).connect(server, tcp)).await;
+    let tls = tls.map_err(|_| HttpError::NotSent(format!("TLS handshake with {to}: no time left")))?;
+    tls.map_err(|e| HttpError::NotSent(format!("TLS handshake with {name} at {to} failed: {e}")))
 }
 
 /// Has a proxy lead to a server (CONNECT): what is sent from then on is the server's.

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::duration::Duration;
 use crate::api::notices::{Notice, Notices};
 use crate::api::notify::{Notify, NotifyEvent};
 use crate::api::phase::Phase;
@@ -17,12 +18,14 @@ use crate::plan::Plan;
 
 mod alertmanager;
 mod cd_events;
+pub(crate) mod mail;
 mod pager_duty;
 mod slack;
 mod teams;
 pub mod text;
 mod usable;
 mod webhook;
+mod words;
 
 pub use usable::{Finding, Found, usable};
 
@@ -101,6 +104,24 @@ pub fn wants(receiver: &Notify, event: NotifyEvent) -> bool {
 /// The same for a receiver of which the kind is known, whoever offers it.
 pub fn takes(receiver: &Notify, event: NotifyEvent) -> bool {
     wants(&Notify { offered: None, ..receiver.clone() }, event)
+}
+
+/// An incident is told again so often, unless the receiver says otherwise.
+const UPDATES: Duration = Duration::from_mins(15);
+
+/// How often a receiver is told again of what lasts. What reaches people is told of an incident every 15 minutes unless the
+/// receiver says otherwise; an approval that a step waits for is none. Programs remind people by rules of their own.
+pub fn remind_every(receiver: &Notify, event: NotifyEvent, journal: &RunStatus) -> Option<Duration> {
+    if let Some(every) = receiver.remind_every {
+        return Some(every).filter(|every| !every.is_zero());
+    }
+    let to_people =
+        receiver.slack.is_some() || receiver.teams.is_some() || receiver.mail.is_some() || receiver.webhook.is_some();
+    let is_incident = match event {
+        NotifyEvent::AwaitingDecision => journal.question.is_some(),
+        event => is_warning(event),
+    };
+    Some(UPDATES).filter(|_| to_people && is_incident)
 }
 
 /// Whether an event is bad news, or needs somebody.
@@ -194,12 +215,12 @@ fn next(plan: &Plan, journal: &RunStatus, event: NotifyEvent) -> Option<String> 
     }
 }
 
-/// A request to a receiver.
+/// A request to a receiver: by HTTP, or a mail where the URL is that of a mail server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Post {
     /// Secret, like everything that is read with it: it stands in no text.
     pub url: String,
-    /// Beside `Content-Type`.
+    /// Beside `Content-Type`; of a mail as they are read, not yet encoded.
     pub headers: Vec<(&'static str, String)>,
     /// Names those of `headers` that hold a secret.
     pub sensitive: &'static [&'static str],
@@ -239,10 +260,18 @@ impl Secrets<'_> {
 
     /// The URL that a key holds.
     fn url(&self, key: &KeyRef) -> Result<String, String> {
+        self.url_of(key, &["https://", "http://"])
+    }
+
+    /// One that begins in one of these ways.
+    fn url_of(&self, key: &KeyRef, begin: &[&str]) -> Result<String, String> {
         let text = self.get(key)?;
-        match text.starts_with("https://") || text.starts_with("http://") {
+        match begin.iter().any(|begin| text.starts_with(begin)) {
             true => Ok(text),
-            false => Err(format!("Secret {}, key {}: it is no URL of http or https", key.name, key.key)),
+            false => {
+                let begin = begin.join(" or ");
+                Err(format!("Secret {}, key {}: it is no URL: it does not begin with {begin}", key.name, key.key))
+            }
         }
     }
 
@@ -330,6 +359,7 @@ pub fn form(receiver: &Notify) -> Option<Box<dyn Form + Send + Sync + '_>> {
         .or_else(|| receiver.slack.as_ref().map(|to| Box::new(slack::Form { to, texts }) as _))
         .or_else(|| receiver.pager_duty.as_ref().map(|to| Box::new(pager_duty::Form { to, texts }) as _))
         .or_else(|| receiver.teams.as_ref().map(|to| Box::new(teams::Form { to, texts }) as _))
+        .or_else(|| receiver.mail.as_ref().map(|to| Box::new(mail::Form { to, texts }) as _))
         .or_else(|| receiver.alertmanager.as_ref().map(|to| Box::new(alertmanager::Form { to, texts }) as _))
         .or_else(|| receiver.cd_events.as_ref().map(|to| Box::new(cd_events::Form { to }) as _))
 }

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::cutover::Release;
-use crate::api::notify::{NotifyTo, Slack, Webhook};
+use crate::api::notify::{Mail, NotifyTo, Slack, Webhook};
+use crate::api::run::Question;
 
-const HOSTILE: &str = "\u{1b}[2J<!channel> [x](http://evil.example) *now*\u{202e}\n\"}, {\"a\": 1";
+pub(super) const HOSTILE: &str = "\u{1b}[2J<!channel> [x](http://evil.example) *now*\u{202e}\n\"}, {\"a\": 1";
 
 fn key(name: &str) -> KeyRef {
     KeyRef { name: "receivers".into(), key: name.into() }
@@ -37,20 +38,27 @@ fn receivers() -> Vec<Notify> {
         Notify { slack: Some(hook), ..named("slack-webhook") },
         Notify { pager_duty: Some(NotifyTo { secret: key("token") }), ..named("pager-duty") },
         Notify { teams: to(), ..named("teams") },
+        Notify { mail: Some(mail()), ..named("mail") },
         Notify { alertmanager: to(), ..named("alertmanager") },
         Notify { cd_events: to(), ..named("cd-events") },
     ]
 }
 
-fn secret(key: &KeyRef) -> Result<String, String> {
+pub(super) fn mail() -> Mail {
+    let to = vec!["team@shop.example".into(), "lead@shop.example".into()];
+    Mail { secret: key("mail"), from: "cutover@shop.example".into(), to }
+}
+
+pub(super) fn secret(key: &KeyRef) -> Result<String, String> {
     match key.key.as_str() {
         "url" => Ok("https://receiver.example/in?token=canary\n".into()),
+        "mail" => Ok("smtps://cutover:canary@mail.example".into()),
         "token" | "key" => Ok("canary".into()),
         other => Err(format!("Secret {} has no key {other}", key.name)),
     }
 }
 
-fn letter(event: NotifyEvent, message: &str) -> Letter {
+pub(super) fn letter(event: NotifyEvent, message: &str) -> Letter {
     let at = |second: i64| jiff::Timestamp::from_second(1_795_000_000 + second).expect("a time");
     Letter {
         id: "0011223344".into(),
@@ -87,7 +95,7 @@ fn what_each_kind_is_sent_of_a_rollback_is_written_down() {
     for receiver in receivers() {
         let sent = posts(&receiver, &letter(NotifyEvent::RolledBack, "trigger errors: 0.07"), Some("C1/171.42"));
         let shown = sent.iter().map(|post| {
-            let body: Value = serde_json::from_str(&post.body).expect("JSON");
+            let body = said(post);
             let headers: Vec<String> = post.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             json!({"url": post.url, "headers": headers, "contentType": post.content_type, "body": body})
         });
@@ -103,11 +111,57 @@ fn what_each_kind_is_sent_of_a_rollback_is_written_down() {
 }
 
 #[test]
+fn what_is_said_of_each_event_is_written_down() {
+    let mut text = String::new();
+    let mut say = |letter: &Letter| {
+        let words = text::text(letter, &text::Texts::new()).expect("it can be said");
+        text.push_str(&format!("{:?}: {}\n{words}\n\n", letter.event, text::title(letter)));
+    };
+    for event in ALL {
+        say(&letter(event, "what the run says"));
+    }
+    // As it is told again every quarter of an hour, while Services differ.
+    say(&Letter { again: true, live: None, ..letter(NotifyEvent::RollingBack, "trigger errors: 0.07 above 0.05") });
+    let unnamed = Letter { old_release: None, began: None, cause: None, ..letter(NotifyEvent::RolledBack, "") };
+    say(&Letter { release: Release::default(), ..unnamed });
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/notify/testdata/texts.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&file, &text).expect("it can be written");
+    }
+    let known = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(known == text, "{} is not what is said: UPDATE_EXPECT=1 writes it anew\n{text}", file.display());
+}
+
+#[test]
+fn people_are_told_of_an_incident_every_quarter_of_an_hour_unless_they_say_otherwise() {
+    let quarter = Some(Duration::from_mins(15));
+    let journal = RunStatus::default();
+    let told: Vec<String> = receivers()
+        .iter()
+        .filter(|r| remind_every(r, NotifyEvent::RollingBack, &journal) == quarter)
+        .map(|r| r.name.clone())
+        .collect();
+    assert_eq!(told, ["webhook", "slack-bot", "slack-webhook", "teams", "mail"], "programs remind by their own rules");
+    let of = |every: Option<Duration>, event, journal: &RunStatus| {
+        remind_every(&Notify { remind_every: every, ..receivers().remove(1) }, event, journal)
+    };
+    assert_eq!(of(None, NotifyEvent::RollbackBlocked, &journal), quarter);
+    assert_eq!(of(None, NotifyEvent::AwaitingDecision, &journal), None, "an approval is no incident");
+    let (subject, text) = ("trigger/errors".into(), "go on?".into());
+    let question = Question { subject, text, at: jiff::Timestamp::UNIX_EPOCH, until: None, default_rollback: true };
+    let asked = RunStatus { question: Some(question), ..RunStatus::default() };
+    assert_eq!(of(None, NotifyEvent::AwaitingDecision, &asked), quarter);
+    let hour = Some(Duration::from_mins(60));
+    assert_eq!(of(hour, NotifyEvent::AwaitingDecision, &journal), hour, "whoever asks for it");
+    assert_eq!(of(Some(Duration::from_millis(0)), NotifyEvent::RollingBack, &journal), None);
+}
+
+#[test]
 fn hostile_words_steer_nobody_and_stay_within_their_text() {
     for receiver in receivers() {
         for event in ALL {
             for post in posts(&receiver, &letter(event, HOSTILE), Some("C1/171.42")) {
-                let body: Value = serde_json::from_str(&post.body).expect("JSON, whatever was written");
+                let body = said(&post);
                 assert!(post.body.len() < 16_384, "{}: {} bytes", receiver.name, post.body.len());
                 let mut texts = vec![];
                 collect(&body, &receiver.name, &mut texts);
@@ -122,6 +176,17 @@ fn hostile_words_steer_nobody_and_stay_within_their_text() {
                 }
             }
         }
+    }
+}
+
+/// What a post says: JSON whatever was written, and plain text of a mail.
+fn said(post: &Post) -> Value {
+    match post.content_type.starts_with("text/plain") {
+        true => {
+            let subject = post.headers.iter().filter(|(name, _)| *name == "Subject").map(|(_, value)| value.as_str());
+            subject.chain(post.body.lines()).collect()
+        }
+        false => serde_json::from_str(&post.body).expect("JSON, whatever was written"),
     }
 }
 

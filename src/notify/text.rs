@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::words;
 use crate::api::notify::NotifyEvent;
 use crate::effect::letter::Letter;
 use crate::harmless;
@@ -26,7 +27,7 @@ pub fn title(letter: &Letter) -> String {
 }
 
 /// What is released, where it has a name.
-fn release(letter: &Letter) -> String {
+pub(super) fn release(letter: &Letter) -> String {
     let r = &letter.release;
     r.version.as_ref().or(r.tag.as_ref()).or(r.revision.as_ref()).cloned().unwrap_or_default()
 }
@@ -61,7 +62,7 @@ fn headline(letter: &Letter) -> String {
     }
 }
 
-/// Some lines: the Cutover's own words, or the message of the run.
+/// Some lines: the Cutover's own words, or the operator's.
 ///
 /// # Errors
 /// What is wrong with the Cutover's own text.
@@ -69,7 +70,7 @@ pub fn text(letter: &Letter, texts: &Texts) -> Result<String, String> {
     let own = texts.get(&format!("{:?}", letter.event)).or_else(|| texts.get(DEFAULT));
     let text = match own {
         Some(own) => vars(letter).expand(own, Escape::Form).map_err(|e| e.to_string())?,
-        None => letter.message.clone(),
+        None => words::of(letter),
     };
     let lines: Vec<String> = text.lines().map(|line| harmless::line(line).into_owned()).collect();
     Ok(lines.join("\n").chars().take(LONGEST).collect())

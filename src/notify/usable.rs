@@ -33,7 +33,12 @@ impl Found {
 
     /// A key that holds a URL.
     pub(super) fn url(&mut self, field: &str, secrets: &Secrets<'_>, key: &KeyRef) {
-        match secrets.url(key) {
+        self.address(field, secrets.url(key));
+    }
+
+    /// The URL that a field leads to.
+    pub(super) fn address(&mut self, field: &str, url: Result<String, String>) {
+        match url {
             Ok(url) => self.urls.push((format!("{}.{field}", self.at), url)),
             Err(why) => self.say(field, why),
         }

@@ -46,8 +46,16 @@ pub(super) fn check(receivers: &[Notify], offered: &[&str], refusals: &mut Refus
                 "name one that is offered, or have this one added (chart value notifications.receivers)",
             );
         }
-        if receiver.remind_every.is_some_and(|every| every < SHORTEST_REMINDER) {
-            refusals.add(format!("{field}.remindEvery"), "it is shorter than 1m", "write 1m or more");
+        if receiver.remind_every.is_some_and(|every| !every.is_zero() && every < SHORTEST_REMINDER) {
+            refusals.add(format!("{field}.remindEvery"), "it is shorter than 1m", "write 1m or more, or 0s for never");
+        }
+        if let Some(mail) = &receiver.mail {
+            let all = [("from".to_owned(), &mail.from)].into_iter();
+            let to = mail.to.iter().enumerate().map(|(n, to)| (format!("to[{n}]"), to));
+            for (name, address) in all.chain(to).filter(|(_, address)| !is_address(address)) {
+                let place = format!("{field}.mail.{name}");
+                refusals.add(place, format!("{address:?} is no mail address"), "write name@domain alone, in ASCII");
+            }
         }
         for (key, text) in &receiver.texts {
             let place = format!("{field}.texts.{key}");
@@ -67,6 +75,11 @@ pub(super) fn check(receivers: &[Notify], offered: &[&str], refusals: &mut Refus
             }
         }
     }
+}
+
+/// An address alone, of characters that every mail server takes.
+pub(crate) fn is_address(text: &str) -> bool {
+    text.is_ascii() && !text.contains(['"', ',']) && text.parse::<lettre::Address>().is_ok()
 }
 
 fn is_event(name: &str) -> bool {
@@ -95,5 +108,29 @@ mod tests {
         };
         assert_eq!(said(&["audit", "chat"]), why("audit, chat"));
         assert_eq!(said(&[]), why("none"));
+    }
+
+    fn refused(receiver: Value) -> Vec<String> {
+        let receiver: Notify = serde_json::from_value(receiver).expect("a receiver");
+        let mut refusals = Refusals::default();
+        check(&[receiver], &[], &mut refusals);
+        refusals.0.into_iter().map(|r| r.field.replace("spec.notify[ops].", "")).collect()
+    }
+
+    #[test]
+    fn receivers_that_could_tell_nobody_are_refused() {
+        let secret = json!({"name": "s", "key": "k"});
+        let to = [
+            "c@d.example",
+            "e@f.example, g@h.example",
+            "é@i.example",
+            "j@k.example\r\nBcc: l@m.example",
+            "Eve <e@f.example>",
+        ];
+        let mail = json!({"secret": secret, "from": "a@b.example", "to": to});
+        let found = refused(json!({"name": "ops", "mail": mail, "remindEvery": "30s", "texts": {"Done": "x"}}));
+        assert_eq!(found, ["remindEvery", "mail.to[1]", "mail.to[2]", "mail.to[3]", "mail.to[4]", "texts.Done"]);
+        let found = refused(json!({"name": "ops", "slack": {"secret": secret}, "remindEvery": "0s"}));
+        assert_eq!(found, Vec::<String>::new(), "0s is never");
     }
 }

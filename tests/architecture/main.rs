@@ -38,7 +38,10 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("net", &["api", "effect", "world", "notify", "threads"]),
     ("observe", &["api", "plan", "policies", "effect", "world", "endpoints", "route", "net", "threads"]),
     ("act", &["api", "effect", "world", "route", "writes", "net", "observe::RunScope"]),
-    ("pilot", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide", "notify"]),
+    (
+        "pilot",
+        &["api", "plan", "effect", "world", "endpoints", "route", "journal", "view", "status", "decide", "notify"],
+    ),
     ("meter", &["api", "plan", "effect", "journal", "net", "view"]),
     ("publish", &["api", "decide::Note", "journal::short", "act::call", "meter"]),
     ("traces", &["spans", "meter"]),

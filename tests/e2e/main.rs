@@ -30,6 +30,7 @@ mod lasting;
 mod leader;
 mod network;
 mod notify;
+mod notify_real;
 mod outage;
 mod own_changes;
 mod people;

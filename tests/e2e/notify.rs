@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -22,18 +22,18 @@ use tokio::net::TcpListener;
 use crate::harness::{Case, cluster, e2e, wait};
 
 /// An address that is neither a machine's nor a loopback one, as a receiver's is.
-const ADDRESS: &str = "10.77.0.1";
+pub const ADDRESS: &str = "10.77.0.1";
 /// It stands in every URL and token.
-const CANARY: &str = "canary-6b1f0c";
+pub const CANARY: &str = "canary-6b1f0c";
 /// What webhooks are signed with.
 const KEY: &str = "canary-6b1f0c-signing-key";
 
 /// A request that a receiver got.
 #[derive(Clone, Debug)]
-struct Got {
+pub struct Got {
     path: String,
     headers: BTreeMap<String, String>,
-    body: Value,
+    pub body: Value,
     raw: String,
 }
 
@@ -46,19 +46,23 @@ enum Trouble {
     Broken,
     /// A redirect.
     Elsewhere,
-    /// Takes it and never answers.
+    /// Never answers.
     Hangs,
+    /// Takes it, and its answer breaks off.
+    BreaksOff,
+    /// Takes it, and its answer comes byte by byte.
+    Trickles,
 }
 
 #[derive(Default)]
-struct Receivers {
+pub struct Receivers {
     got: Mutex<Vec<Got>>,
     trouble: Mutex<BTreeMap<String, Vec<Trouble>>>,
 }
 
 impl Receivers {
     /// Listens on [`ADDRESS`].
-    async fn start() -> Result<(Arc<Self>, SocketAddr)> {
+    pub async fn start() -> Result<(Arc<Self>, SocketAddr)> {
         // It is there already where another test has added it.
         Command::new("ip").args(["addr", "add", &format!("{ADDRESS}/32"), "dev", "lo"]).output()?;
         let listener = TcpListener::bind((ADDRESS, 0)).await.context("the receivers")?;
@@ -74,7 +78,7 @@ impl Receivers {
     }
 
     /// What a path got that was taken.
-    fn got(&self, path: &str) -> Vec<Got> {
+    pub fn got(&self, path: &str) -> Vec<Got> {
         let got = self.got.lock().unwrap_or_else(PoisonError::into_inner);
         got.iter().filter(|g| g.path.starts_with(path)).cloned().collect()
     }
@@ -96,22 +100,59 @@ async fn take(
         Some(Trouble::Broken) => return (StatusCode::INTERNAL_SERVER_ERROR, CANARY).into_response(),
         Some(Trouble::Elsewhere) => return (StatusCode::FOUND, [("location", "/elsewhere")], "").into_response(),
         Some(Trouble::Hangs) => std::future::pending().await,
-        None => {}
+        Some(Trouble::BreaksOff | Trouble::Trickles) | None => {}
     }
     let raw = String::from_utf8_lossy(&body).into_owned();
     let headers = headers.iter().filter_map(|(k, v)| Some((k.to_string(), v.to_str().ok()?.to_owned()))).collect();
     let got = Got { path: path.clone(), headers, body: serde_json::from_str(&raw).unwrap_or_default(), raw };
     all.got.lock().unwrap_or_else(PoisonError::into_inner).push(got);
+    let byte = || Ok::<_, std::io::Error>(Bytes::from_static(b"."));
+    match trouble {
+        Some(Trouble::BreaksOff) => {
+            let parts = [byte(), Err(std::io::Error::other("the receiver is gone"))];
+            return Body::from_stream(futures::stream::iter(parts)).into_response();
+        }
+        Some(Trouble::Trickles) => {
+            let second = tokio::time::interval(Duration::from_secs(1));
+            let bytes = futures::stream::unfold(second, async |mut second| {
+                second.tick().await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b".")), second))
+            });
+            return Body::from_stream(bytes).into_response();
+        }
+        _ => {}
+    }
     if path.starts_with("slack") {
         return json!({"ok": true, "channel": "C1", "ts": "171.42"}).to_string().into_response();
     }
     StatusCode::ACCEPTED.into_response()
 }
 
-/// Secrets of all receivers, and the account's right to read them.
+/// Secrets of all receivers, which the account may read.
 async fn secrets(t: &Case, at: SocketAddr) -> Result<()> {
     let url = |path: &str| format!("http://{at}/{path}?token={CANARY}");
-    let secret = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    let all = [
+        secret("hook", json!({"url": url("webhook"), "key": KEY})),
+        secret("slack", json!({"token": CANARY, "api-url": format!("http://{at}/slack")})),
+        secret("pager", json!({"key": CANARY, "api-url": format!("http://{at}/pager")})),
+        secret(
+            "others",
+            json!({"teams": url("teams"), "alerts": format!("http://{at}/alertmanager"), "events": url("cdevents")}),
+        ),
+    ];
+    for object in all {
+        cluster::apply(&t.client, &object, &t.ns).await?;
+    }
+    read_secrets(t).await
+}
+
+/// A Secret.
+pub fn secret(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
+}
+
+/// The account's right to read Secrets.
+pub async fn read_secrets(t: &Case) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "receivers"},
         "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
@@ -121,18 +162,7 @@ async fn secrets(t: &Case, at: SocketAddr) -> Result<()> {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "receivers"},
         "subjects": [{"kind": "ServiceAccount", "name": "cutover", "namespace": t.ns}],
     });
-    let objects = [
-        secret("hook", json!({"url": url("webhook"), "key": KEY})),
-        secret("slack", json!({"token": CANARY, "api-url": format!("http://{at}/slack")})),
-        secret("pager", json!({"key": CANARY, "api-url": format!("http://{at}/pager")})),
-        secret(
-            "others",
-            json!({"teams": url("teams"), "alerts": format!("http://{at}/alertmanager"), "events": url("cdevents")}),
-        ),
-        role,
-        binding,
-    ];
-    for object in objects {
+    for object in [role, binding] {
         cluster::apply(&t.client, &object, &t.ns).await?;
     }
     Ok(())
@@ -167,6 +197,7 @@ fn receivers_hear_of_a_rollback_in_order_through_restarts_and_troubles_of_their_
         let (all, at) = Receivers::start().await?;
         all.troubled("webhook", &[Trouble::Busy, Trouble::Elsewhere, Trouble::Hangs]);
         all.troubled("slack/chat.postMessage", &[Trouble::Broken]);
+        all.troubled("teams", &[Trouble::BreaksOff, Trouble::Trickles]);
         secrets(t, at).await?;
         t.arguments(&["--allow-private", &format!("{ADDRESS}/32")]);
         t.web().await?;
@@ -214,7 +245,10 @@ fn receivers_hear_of_a_rollback_in_order_through_restarts_and_troubles_of_their_
         ensure!(pages.iter().all(|g| g.body["dedup_key"] == json!(format!("cutover/{uid}"))), "{pages:?}");
         ensure!(!all.got("pager/v2/change/enqueue").is_empty(), "no change event");
 
-        ensure!(all.got("teams").len() >= 4, "teams");
+        // What was taken and not answered in full came again, before what comes after it.
+        let cards = all.got("teams");
+        let title = |n: usize| cards.get(n).map(|got| &got.body["attachments"][0]["content"]["body"][0]["text"]);
+        ensure!(cards.len() >= 6 && title(0) == title(1) && title(1) == title(2) && title(2) != title(3), "{cards:?}");
         let types: Vec<Value> = all.got("cdevents").into_iter().map(|g| g.body["type"].clone()).collect();
         ensure!(types.contains(&json!("dev.cdevents.service.rolledback.0.3.0")), "{types:?}");
         let alerts = all.got("alertmanager/api/v2/alerts");

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{is_name, only};
-use crate::api::notify::{Notify, NotifyTo, Slack, Webhook};
+use crate::api::notify::{Mail, Notify, NotifyTo, Slack, Webhook};
 use crate::api::step::KeyRef;
 use crate::net::outgoing::{Offer, Outgoing, Proxy, key_of};
+use crate::plan::notify::is_address;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,12 +45,22 @@ struct WrittenReceiver {
     alertmanager: Option<WrittenTo>,
     #[serde(default)]
     cd_events: Option<WrittenTo>,
+    #[serde(default)]
+    mail: Option<WrittenMail>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenTo {
     secret_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenMail {
+    secret_file: PathBuf,
+    from: String,
+    to: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +109,8 @@ pub(super) fn read(written: Written) -> Result<Outgoing, String> {
 }
 
 fn offer(given: WrittenReceiver, at: &str) -> Result<Offer, String> {
-    let WrittenReceiver { name: _, namespaces, webhook, slack, pager_duty, teams, alertmanager, cd_events } = given;
+    let WrittenReceiver { name: _, namespaces, webhook, slack, pager_duty, teams, alertmanager, cd_events, mail } =
+        given;
     let kinds = [
         webhook.is_some(),
         slack.is_some(),
@@ -106,9 +118,12 @@ fn offer(given: WrittenReceiver, at: &str) -> Result<Offer, String> {
         teams.is_some(),
         alertmanager.is_some(),
         cd_events.is_some(),
+        mail.is_some(),
     ];
     if kinds.into_iter().filter(|there| *there).count() != 1 {
-        return Err(format!("{at}: give exactly one of webhook, slack, pagerDuty, teams, alertmanager or cdEvents"));
+        return Err(format!(
+            "{at}: give exactly one of webhook, slack, pagerDuty, teams, mail, alertmanager or cdEvents"
+        ));
     }
     let file = |field: &str, path: PathBuf| -> Result<KeyRef, String> {
         key_of(&path).map_err(|why| format!("{at}.{field}: {why}"))
@@ -123,6 +138,15 @@ fn offer(given: WrittenReceiver, at: &str) -> Result<Offer, String> {
     });
     let slack =
         slack.map(|s| Ok::<_, String>(Slack { secret: file("slack.secretFile", s.secret_file)?, channel: s.channel }));
+    let mail = mail.map(|m| {
+        if let Some(wrong) = [&m.from].into_iter().chain(&m.to).find(|address| !is_address(address)) {
+            return Err(format!("{at}.mail: {wrong:?} is no mail address; write name@domain alone, in ASCII"));
+        }
+        if m.to.is_empty() {
+            return Err(format!("{at}.mail.to: it names nobody; write one address at least"));
+        }
+        Ok(Mail { secret: file("mail.secretFile", m.secret_file)?, from: m.from, to: m.to })
+    });
     let receiver = Notify {
         name: String::new(),
         events: vec![],
@@ -132,7 +156,7 @@ fn offer(given: WrittenReceiver, at: &str) -> Result<Offer, String> {
         slack: slack.transpose()?,
         pager_duty: to("pagerDuty", pager_duty)?,
         teams: to("teams", teams)?,
-        mail: None,
+        mail: mail.transpose()?,
         alertmanager: to("alertmanager", alertmanager)?,
         cd_events: to("cdEvents", cd_events)?,
         offered: None,
@@ -170,11 +194,12 @@ notifications:
     pagerDuty: {secretFile: /etc/cutover/secrets/pager/routing-key}
   - {name: audit, webhook: {secretFile: /s/url, signWithFile: /s/key}}
   - {name: chat, slack: {secretFile: /s/token, channel: C1}}
+  - {name: letters, mail: {secretFile: /s/mail, from: cutover@shop.example, to: [team@shop.example]}}
 ";
         let config = parse(yaml).expect("a configuration");
         let names: Vec<&String> = config.outgoing.offers().map(|(name, _)| name).collect();
-        assert_eq!(names, ["audit", "chat", "platform/on-call"]);
-        assert_eq!(config.offered.receivers.names.len(), 3);
+        assert_eq!(names, ["audit", "chat", "letters", "platform/on-call"]);
+        assert_eq!(config.offered.receivers.names.len(), 4);
         assert_eq!(config.offered.receivers.only["platform/on-call"], ["shop".to_owned()].into());
         let key = config.outgoing.offers().find_map(|(_, offer)| offer.receiver.pager_duty.clone()).expect("a pager");
         assert_eq!((key.secret.name.as_str(), key.secret.key.as_str()), ("/etc/cutover/secrets/pager", "routing-key"));

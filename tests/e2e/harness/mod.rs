@@ -15,6 +15,7 @@ pub mod promises;
 #[cfg(test)]
 mod promises_tests;
 pub mod proxy;
+pub mod receivers;
 pub mod report;
 pub mod road;
 pub mod seen;

@@ -130,7 +130,11 @@ pub fn program(name: &str, package: &str) -> Option<PathBuf> {
     let home = var("PROMETHEUS_HOME").filter(|_| package == "prometheus");
     let folders = home.into_iter().chain(std::env::split_paths(&path));
     folders
-        .chain(cache.map(|c| c.join("debian").join(package).join("usr/bin")))
+        .chain(
+            ["usr/bin", "usr/sbin"]
+                .into_iter()
+                .filter_map(|f| Some(cache.as_ref()?.join("debian").join(package).join(f))),
+        )
         .map(|f| f.join(name))
         .find(|f| f.is_file())
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::flux::apply;
+use crate::flux::{apply, kubectl};
 use crate::{CUSTOMIZATIONS, root};
 
 const SERVER: &str = "system:serviceaccount:argocd:argocd-server";
@@ -60,4 +60,5 @@ fn argo_cd_may_say_what_its_actions_say_and_no_more() {
         (json!("Approve"), json!("go"), json!("qa"), json!("t"));
     let refused = said(&approval, SERVER);
     assert!(refused.contains("gates are for people"), "{refused}");
+    kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
 }

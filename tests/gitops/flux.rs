@@ -36,7 +36,7 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-fn kubectl(args: &[&str]) -> String {
+pub fn kubectl(args: &[&str]) -> String {
     run(Command::new("kubectl").args(args))
 }
 

@@ -15,6 +15,9 @@ use crate::effect::{Attempt, EffectKey, Outcome, ReadKey};
 
 mod answers;
 pub mod convert;
+mod owners;
+
+pub use owners::{Field, Kept, Owner, Ownership, Tool};
 
 pub(crate) use answers::LabelRule;
 pub(crate) use answers::SelectorView;
@@ -174,6 +177,8 @@ pub struct ServiceView {
     pub writer: Option<String>,
     /// Its annotations of this product.
     pub marks: BTreeMap<String, String>,
+    /// Who else has written its selector.
+    pub kept: Kept,
 }
 
 /// A port of a Service.
@@ -216,6 +221,8 @@ pub struct WorkloadView {
     pub pod_labels: BTreeMap<String, String>,
     /// `spec.template`, for `job.from` and `config.from`.
     pub template: Value,
+    /// Who else has written its replicas and its environment.
+    pub kept: Kept,
     /// Why it does not progress, such as `ProgressDeadlineExceeded`.
     pub stuck: Option<String>,
     /// Why its pods are not admitted, in the API server's words.

@@ -18,8 +18,8 @@ use crate::api::step::{WorkloadKind, WorkloadRef};
 use crate::api::{ANNOTATION_ATTEMPT, ANNOTATION_TEMPLATE, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP};
 use crate::effect::{Attempt, hash};
 use crate::world::{
-    ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
-    ServiceView, TargetPort, WorkloadView,
+    ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, Kept, PodView, PortView,
+    ServiceView, TargetPort, WorkloadView, owners,
 };
 
 fn uid(meta: &ObjectMeta) -> String {
@@ -95,6 +95,7 @@ pub fn service(service: &Service) -> ServiceView {
         deleting: service.metadata.deletion_timestamp.is_some(),
         writer: writer(&service.metadata),
         marks: marks(&service.metadata),
+        kept: Kept::of(&service.metadata, owners::OF_SERVICE),
     }
 }
 
@@ -141,6 +142,7 @@ pub fn workload(object: &DynamicObject) -> WorkloadView {
             .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
             .collect(),
         template,
+        kept: Kept::of(&object.metadata, owners::OF_WORKLOAD),
         stuck,
         refused,
     }

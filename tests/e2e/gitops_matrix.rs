@@ -20,7 +20,7 @@ use crate::harness::case::secs;
 use crate::harness::{Case, ROOT, e2e};
 
 /// What is at rest changes no more for so long.
-const QUIET: Duration = secs(4);
+const QUIET: Duration = secs(12);
 
 /// One run: its phase, and why it ended.
 fn told(run: &CutoverRun) -> String {
@@ -119,9 +119,8 @@ async fn all(t: &Case, parts: &[Part], cells: &[Cell]) -> Result<()> {
         let (tools, seen) = (&tools, &seen);
         async move { (cell, play(t, tools, seen, cell).await) }
     });
-    // Programs take their time: what they do must come while the run still holds.
-    let programs = cells.iter().filter(|c| !matches!(c.how, How::Argo | How::Flux)).count();
-    let beside = if programs * 2 > cells.len() { 12 } else { 64 };
+    // What a tool does must come while the run still holds, and what follows within the quiet time.
+    let beside = 12;
     let came: Vec<_> = futures::stream::iter(plays).buffer_unordered(beside).collect().await;
     let mut wrong = vec![];
     for (cell, came) in came {

@@ -15,6 +15,7 @@ use crate::effect::{Attempt, EffectKey, Outcome, ReadKey};
 
 mod answers;
 pub mod convert;
+mod owners;
 mod said;
 
 pub(crate) use answers::LabelRule;
@@ -23,6 +24,7 @@ pub use answers::{
     Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
     NodesAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
+pub use owners::{Field, Kept, Owner, Ownership, Tool};
 pub use said::{Said, TakenUp};
 
 /// Pushes count once in this time.
@@ -156,6 +158,8 @@ pub struct ServiceView {
     pub writer: Option<String>,
     /// Its annotations of this product.
     pub marks: BTreeMap<String, String>,
+    /// Who else has written its selector.
+    pub kept: Kept,
 }
 
 /// A port of a Service.
@@ -198,6 +202,8 @@ pub struct WorkloadView {
     pub pod_labels: BTreeMap<String, String>,
     /// `spec.template`, for `job.from` and `config.from`.
     pub template: Value,
+    /// Who else has written its replicas and its environment.
+    pub kept: Kept,
     /// Why it does not progress, such as `ProgressDeadlineExceeded`.
     pub stuck: Option<String>,
     /// Why its pods are not admitted, in the API server's words.

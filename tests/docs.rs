@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use cutover::api::Cutover;
 
+#[path = "e2e/gitops_matrix/table.rs"]
+#[allow(dead_code, reason = "what plays the table needs more of it")]
+mod matrix;
+
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = vec![root.join("README.md"), root.join("tests/cluster/README.md")];
@@ -220,4 +224,20 @@ fn every_command_of_kubectl_cutover_is_one() {
         }
     }
     assert!(count > 10, "{count} commands were found");
+}
+
+#[test]
+fn the_gitops_matrix_is_the_table_that_the_cluster_is_tried_with() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join("docs/gitops-matrix.md");
+    let page = std::fs::read_to_string(&file).expect("the page");
+    let (begin, end) = ("<!-- table -->\n", "<!-- end -->\n");
+    let (head, rest) = page.split_once(begin).expect("where the table begins");
+    let (_, tail) = rest.split_once(end).expect("where the table ends");
+    let wanted = format!("{head}{begin}{}{end}{tail}", matrix::page(&matrix::read(root)));
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&file, &wanted).expect("the page");
+    } else {
+        assert!(page == wanted, "UPDATE_EXPECT=1 cargo test --workspace --test docs");
+    }
 }

@@ -89,6 +89,7 @@ pub fn view(version: &str, replicas: u32) -> WorkloadView {
             },
         }),
         stuck: None,
+        kept: Default::default(),
         refused: None,
     }
 }
@@ -180,6 +181,7 @@ impl Fixture {
             deleting: false,
             writer: None,
             marks: Default::default(),
+            kept: Default::default(),
         };
         world.services.insert("web".into(), Seen { at: now, value: Some(service) });
         for version in ["blue", "green"] {

@@ -10,6 +10,7 @@ use crate::api::run::StepRecord;
 use crate::api::trigger::Watched;
 use crate::effect::Read;
 use crate::endpoints::check::check;
+use crate::endpoints::keepers;
 use crate::plan::{Action, PlanStep};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
@@ -99,6 +100,8 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     };
     out.warnings.extend(warnings);
     out.warnings.extend(closing);
+    let keepers = keepers::of_plan(cx.plan, cx.world);
+    out.warnings.extend(keepers.into_iter().map(|k| format!("{}; {}", k.message, k.remedy)));
     let mut evidence = json!({"tried": runs.len()});
     if !out.warnings.is_empty() {
         evidence["warnings"] = json!(out.warnings);

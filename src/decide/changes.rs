@@ -9,6 +9,7 @@ use crate::decide::{after, answers, templates};
 use crate::journal::{self, transition};
 use crate::plan::same_release;
 use crate::route::{Names, RouteView};
+use crate::world::Field;
 
 /// Applies the table, row by row; the first row that ends the run wins.
 pub fn apply(d: &mut Draft) {
@@ -82,12 +83,15 @@ fn services(d: &mut Draft) {
             // Whoever has said so before is the cause, not whoever wrote the selector.
             Names::Old if answers::way_back_is_to_be_heard(d) => return,
             Names::Old => {
-                let text = format!("Service {subject} was put back on {} by somebody else", d.plan.old.name);
+                let by =
+                    view.kept.last(Field::Selector).map_or_else(|| "somebody else".to_owned(), ToString::to_string);
+                let text = format!("Service {subject} was put back on {} by {by}", d.plan.old.name);
                 d.end(Phase::RolledBack, reasons::ADOPTED, &text, None);
                 return;
             }
             Names::Foreign => {
-                let text = format!("Service {subject} has a selector that is neither side's: {:?}", view.selector);
+                let by = view.kept.last(Field::Selector).map(|by| format!(", written by {by}")).unwrap_or_default();
+                let text = format!("Service {subject} has a selector that is neither side's: {:?}{by}", view.selector);
                 d.tell_once(types::SELECTOR_DRIFT, reasons::SELECTOR_DRIFT, subject, &text);
                 if d.plan.drift_policy == DriftPolicy::Rollback {
                     d.end(Phase::RolledBack, reasons::SELECTOR_DRIFT, &text, None);

@@ -65,7 +65,8 @@ fn claim(d: &mut Draft) {
             Names::Old => {}
             Names::Foreign => return, // drift: reported by the conditions, never a way past a gate (P12)
             Names::Target => {
-                let text = format!("{route} points to {} already, by somebody else's hand", d.plan.target.name);
+                let by = seen.pointed.map_or_else(|| "somebody else's hand".into(), |by| format!("the hand of {by}"));
+                let text = format!("{route} points to {} already, by {by}", d.plan.target.name);
                 return give_up_at(d, deadline, reasons::SELECTOR_DRIFT, &text);
             }
         }

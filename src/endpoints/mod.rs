@@ -14,6 +14,7 @@ pub mod way_back;
 pub use lost::{Loss, loss};
 pub(crate) use lost::{lost_nodes, returning};
 pub mod check;
+pub mod keepers;
 pub mod why;
 
 /// The Service's whole selector if it pointed to `side`.

@@ -12,7 +12,7 @@ use crate::api::run::{Selector, ServiceSwitch, SwitchState};
 use crate::effect::protocol::{JsonPatch, Object};
 use crate::effect::{CallError, DryRun, Outcome};
 use crate::plan::{Plan, PlanSide};
-use crate::world::{PortView, ServiceView, World};
+use crate::world::{Owner, PortView, ServiceView, World};
 
 mod authority;
 mod restore;
@@ -90,6 +90,8 @@ pub struct RouteView<'a> {
     pub at: &'a Position,
     /// Who wrote it last.
     pub writer: Option<&'a str>,
+    /// Who else than the operator wrote last where it points.
+    pub pointed: Option<&'a Owner>,
     /// The run that restored it last.
     pub fence: Option<&'a str>,
 }

@@ -10,7 +10,7 @@ use crate::api::run::Selector;
 use crate::effect::CallError;
 use crate::effect::protocol::JsonPatch;
 use crate::endpoints::{carries, whole_selector};
-use crate::world::{ServiceView, World, convert};
+use crate::world::{Field, ServiceView, World, convert};
 
 const SELECTOR: &str = "/spec/selector";
 
@@ -83,6 +83,7 @@ pub(super) fn seen(view: &ServiceView) -> RouteView<'_> {
         resource_version: &view.resource_version,
         at: &view.selector,
         writer: view.writer.as_deref(),
+        pointed: view.kept.last(Field::Selector),
         fence: view.marks.get(ANNOTATION_FENCE).map(String::as_str),
     }
 }

@@ -20,8 +20,8 @@ use crate::api::{
 };
 use crate::effect::{Attempt, hash};
 use crate::world::{
-    ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, PodView, PortView,
-    ServiceView, TargetPort, WorkloadView,
+    ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, Kept, PodView, PortView,
+    ServiceView, TargetPort, WorkloadView, owners,
 };
 
 fn uid(meta: &ObjectMeta) -> String {
@@ -98,6 +98,7 @@ pub fn service(service: &Service) -> ServiceView {
         deleting: service.metadata.deletion_timestamp.is_some(),
         writer: writer(&service.metadata),
         marks: marks(&service.metadata),
+        kept: Kept::of(&service.metadata, owners::OF_SERVICE),
     }
 }
 
@@ -144,6 +145,7 @@ pub fn workload(object: &DynamicObject) -> WorkloadView {
             .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
             .collect(),
         template,
+        kept: Kept::of(&object.metadata, owners::OF_WORKLOAD),
         stuck,
         refused,
     }

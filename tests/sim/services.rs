@@ -25,6 +25,7 @@ impl Cluster {
             deleting: false,
             writer: None,
             marks: Default::default(),
+            kept: Default::default(),
         };
         self.services.insert(name.to_owned(), Service { view, fence: None });
         self.converge(name);

@@ -84,6 +84,7 @@ impl Cluster {
             pod_labels: labels,
             template,
             stuck: None,
+            kept: Default::default(),
             refused: None,
         };
         self.workloads.insert(w.clone(), view);

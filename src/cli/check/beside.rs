@@ -1,8 +1,7 @@
 //! PURE. What works beside a Cutover, or against it: who owns the selector, autoscalers, disruption budgets, and what its
 //! conditions ask for.
 
-use std::collections::BTreeSet;
-
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -11,104 +10,36 @@ use kube::ResourceExt;
 use super::facts::{Facts, Planned};
 use super::model::Line;
 use super::sides::takes;
-use super::topics::{AUTOSCALER, CLOCK, CONDITIONS, DISRUPTION_BUDGET, SELECTOR_OWNER};
-use crate::api::FIELD_MANAGER;
+use super::topics::{AUTOSCALER, CLOCK, CONDITIONS, DISRUPTION_BUDGET, SELECTOR_OWNER, WORKLOAD_OWNER};
 use crate::api::condition::{reasons, types};
 use crate::api::cutover::Cutover;
 use crate::api::step::WorkloadRef;
 use crate::cli::cluster::Seen;
+use crate::endpoints::keepers;
 use crate::plan::Action;
-
-/// What keeps objects as Git has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeper {
-    ArgoCd,
-    Flux,
-    Helm,
-}
-
-/// Who keeps an object, by the marks that the tools leave on it and by its field managers.
-fn keeper(service: &Service, managers: &BTreeSet<&str>) -> Option<Keeper> {
-    let labels = service.labels();
-    let marked = |key: &str| labels.contains_key(key) || service.annotations().contains_key(key);
-    let managed = |part: &str| managers.iter().any(|m| m.contains(part));
-    if marked("argocd.argoproj.io/tracking-id") || marked("argocd.argoproj.io/instance") || managed("argocd") {
-        return Some(Keeper::ArgoCd);
-    }
-    let flux = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
-    if flux.into_iter().any(marked) || managed("kustomize-controller") || managed("helm-controller") {
-        return Some(Keeper::Flux);
-    }
-    let by_helm = labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == "Helm");
-    (by_helm || managers.contains("helm") || managers.contains("Helm")).then_some(Keeper::Helm)
-}
-
-/// Field managers of the selector, ours left out. To the API server a selector is one field.
-fn managers(service: &Service) -> BTreeSet<&str> {
-    let entries = service.metadata.managed_fields.iter().flatten();
-    let entries = entries.filter(|e| e.fields_v1.as_ref().is_some_and(|f| !f.0["f:spec"]["f:selector"].is_null()));
-    entries.filter_map(|e| e.manager.as_deref()).filter(|m| *m != FIELD_MANAGER).collect()
-}
-
-/// Whether the file that `kubectl apply` was last given has one of the labels: another one it leaves alone.
-fn applied(service: &Service, keys: &BTreeSet<&str>) -> bool {
-    let last = service.annotations().get("kubectl.kubernetes.io/last-applied-configuration");
-    let last: serde_json::Value = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    last["spec"]["selector"].as_object().is_some_and(|s| keys.iter().any(|k| s.contains_key(*k)))
-}
+use crate::world::convert;
 
 /// Who writes the selectors of the Services.
 pub(crate) fn selector_owner(cutover: &Cutover, facts: &Facts) -> Vec<Line> {
-    let keys: BTreeSet<&str> = cutover.spec.sides.iter().flat_map(|s| s.selector.keys()).map(String::as_str).collect();
+    let keys = keepers::keys(cutover.spec.sides.iter().map(|s| &s.selector));
     let named = cutover.spec.services.iter().filter_map(|s| facts.service(&s.name));
-    named.map(|service| of_service(service, &keys)).collect()
+    let line = |service: &Service| {
+        let name = service.name_any();
+        match keepers::selector(&name, &convert::service(service), &keys) {
+            Some(kept) => Line::warning(SELECTOR_OWNER, kept.message, kept.remedy),
+            None => Line::ok(SELECTOR_OWNER, format!("nobody else keeps the selector of Service {name}")),
+        }
+    };
+    named.map(line).collect()
 }
 
-fn of_service(service: &Service, keys: &BTreeSet<&str>) -> Line {
-    let name = service.name_any();
-    let managers = managers(service);
-    let key = keys.iter().next().copied().unwrap_or_default();
-    let path = format!("/spec/selector/{}", key.replace('~', "~0").replace('/', "~1"));
-    let all: Vec<&str> = managers.iter().copied().collect();
-    let owned = match all.is_empty() {
-        true => format!("Service {name}"),
-        false => format!("{key} in the selector of Service {name} (field manager {})", all.join(", ")),
-    };
-    match keeper(service, &managers) {
-        Some(Keeper::ArgoCd) => Line::warning(
-            SELECTOR_OWNER,
-            format!("Argo CD keeps {owned}, and puts it back after a switch"),
-            format!(
-                "in the Application: spec.ignoreDifferences: [{{kind: Service, name: {name}, jsonPointers: [{path}]}}] and \
-                 spec.syncPolicy.syncOptions: [RespectIgnoreDifferences=true]"
-            ),
-        ),
-        Some(Keeper::Flux) => Line::warning(
-            SELECTOR_OWNER,
-            format!("Flux keeps {owned}, and puts it back after a switch"),
-            format!(
-                "in Git: annotate the Service with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent (of a HelmRelease: \
-                 spec.driftDetection.ignore: [{{paths: [{path}], target: {{kind: Service, name: {name}}}}}])"
-            ),
-        ),
-        Some(Keeper::Helm) => Line::warning(
-            SELECTOR_OWNER,
-            format!("Helm keeps {owned}: an upgrade that changes the selector puts it back"),
-            format!(
-                "in the chart: render {key} as it is in the cluster, with lookup \"v1\" \"Service\" .Release.Namespace \
-                 \"{name}\", and take the value of the first installation only where there is none yet"
-            ),
-        ),
-        None => match managers.iter().find(|m| m.starts_with("kubectl")).filter(|_| applied(service, keys)) {
-            Some(manager) => Line::warning(
-                SELECTOR_OWNER,
-                format!("{owned} was written by {manager}: applying that file again puts it back"),
-                format!(
-                    "write {key} into the file as it is in the cluster before each kubectl apply, or apply the Service no more"
-                ),
-            ),
-            None => Line::ok(SELECTOR_OWNER, format!("nobody else keeps the selector of Service {name}")),
-        },
+/// Who keeps the replicas and variables that steps set.
+pub(crate) fn workload_owner(planned: Option<&Planned>, facts: &Facts, now: Timestamp) -> Vec<Line> {
+    let Some(plan) = planned.and_then(|p| p.plan.as_ref().ok()) else { return vec![] };
+    let kept = keepers::of_steps(plan, &facts.seen(plan, now));
+    match kept.is_empty() {
+        true => vec![Line::ok(WORKLOAD_OWNER, "nobody else keeps what steps set on workloads")],
+        false => kept.into_iter().map(|k| Line::warning(WORKLOAD_OWNER, k.message, k.remedy)).collect(),
     }
 }
 

@@ -29,9 +29,13 @@ fn who_keeps_the_selector_is_told_with_the_fix_for_the_tool() {
     };
     for (meta, tool, fix) in [
         (json!({"managedFields": managed("argocd-controller", selector.clone())}), "Argo CD", "ignoreDifferences"),
-        (json!({"annotations": {"argocd.argoproj.io/tracking-id": "x"}}), "Argo CD", "/spec/selector/side"),
+        (
+            json!({"managedFields": managed("kubectl-client-side-apply", selector.clone()), "annotations": {"argocd.argoproj.io/tracking-id": "x", "kubectl.kubernetes.io/last-applied-configuration": json!({"spec": {"selector": {"side": "blue"}}}).to_string()}}),
+            "Argo CD",
+            "jsonPointers",
+        ),
         (json!({"managedFields": managed("kustomize-controller", selector.clone())}), "Flux", "ssa: IfNotPresent"),
-        (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "Helm", "lookup"),
+        (json!({"managedFields": managed("helm", selector.clone())}), "Helm", "lookup"),
         (file(true), "kubectl-client", "as it is in the cluster"),
     ] {
         let line = owner(meta.clone());

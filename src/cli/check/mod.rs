@@ -235,6 +235,7 @@ async fn one(
     lines.extend(sides::sides(cutover, planned, facts, Timestamp::now()));
     lines.extend(sides::overlap(cutover, facts));
     lines.extend(beside::selector_owner(cutover, facts));
+    lines.extend(beside::workload_owner(planned, facts, Timestamp::now()));
     lines.extend(beside::autoscalers(cutover, planned, facts));
     lines.extend(beside::budgets(cutover, facts));
     lines.extend(beside::conditions(cutover, &flags));

@@ -168,6 +168,10 @@ topics! {
         "Nobody but Cutover writes the label of the side in the selector of the Service. A GitOps tool that owns it puts it \
          back after a switch.",
         "Have the tool leave that field alone: the line has the setting for Argo CD, Flux or Helm.";
+    WORKLOAD_OWNER = "workload-owner", Cutover,
+        "Nobody else keeps the replicas or the variables of a workload that a step sets. Whoever does puts them back in the \
+         middle of a run.",
+        "Take what the step sets out of Git, or have the tool leave it alone: the line has the setting.";
     AUTOSCALER = "autoscaler", Cutover,
         "No HorizontalPodAutoscaler works against the run: none scales a workload that a step scales to another number, and \
          both sides have one or neither has.",

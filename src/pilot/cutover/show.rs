@@ -99,26 +99,42 @@ pub fn settle(look: &mut Replay<'_>, cutover: &Cutover, status: &CutoverStatus) 
     // A lost run stays lost until the intent changes.
     if let Some(c) = status.conditions.iter().find(|c| c.type_ == types::STALLED && c.reason == reasons::RUN_LOST) {
         facts.problem = Some((c.type_.clone(), c.reason.clone(), c.message.clone()));
-    } else if let Some(text) = drift(cutover, status, live) {
+    } else if let Some(text) = drift(cutover, status, run, live) {
         facts.problem = Some((types::SELECTOR_DRIFT.into(), reasons::SELECTOR_DRIFT.into(), text));
     }
     show(look, cutover, run, facts).map(drop)
 }
 
 /// Where Services lead although nothing is under way, if that is not where the last run has left them.
-fn drift(cutover: &Cutover, status: &CutoverStatus, live: Live) -> Option<String> {
+fn drift(cutover: &Cutover, status: &CutoverStatus, run: Option<&CutoverRun>, live: Live) -> Option<String> {
     let services = || cutover.spec.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-    let settled = matches!(status.phase, Some(Phase::Idle | Phase::Completed));
+    let wanted = &cutover.spec.activate;
+    let rests = match status.phase {
+        Some(Phase::Idle | Phase::Completed) => Some(wanted.clone()),
+        // What did not go live, or went back, left users on the old side.
+        Some(Phase::RolledBack | Phase::Failed | Phase::Aborted) => run.and_then(old_side),
+        _ => None,
+    };
     match live {
         Live::Unclear(text) => Some(text),
         Live::Missing(gone) => Some(format!("Service {} does not exist any more: create it again", gone.join(", "))),
-        Live::Side(side) if settled && side != cutover.spec.activate => Some(format!(
-            "somebody else has pointed Service {} to {side}, and {} is to be live: point it back, or set spec.activate to {side}",
+        Live::Side(side) if rests.as_ref().is_none_or(|rests| side == *rests) => None,
+        Live::Side(side) if side != *wanted => Some(format!(
+            "somebody else has pointed Service {} to {side}, and {wanted} is to be live: point it back, or set spec.activate to {side}",
             services(),
-            cutover.spec.activate
         )),
-        Live::Side(_) => None,
+        Live::Side(side) => Some(format!(
+            "somebody else has pointed Service {} to {side}, and the last run left it on {}: point it back, or release again \
+             from there",
+            services(),
+            rests.unwrap_or_default()
+        )),
     }
+}
+
+/// The side that users were on before a run.
+fn old_side(run: &CutoverRun) -> Option<String> {
+    serde_json::from_value::<Plan>(run.spec.plan.clone()).ok().map(|plan| plan.old.name)
 }
 
 fn side_of(live: &Live) -> Option<String> {

@@ -112,6 +112,7 @@ mod tests {
             deleting: false,
             writer: None,
             marks: Default::default(),
+            kept: Default::default(),
         };
         Sighting::Service("web".into(), Some(view))
     }

@@ -96,6 +96,7 @@ pub fn world(plan: &Plan, run_uid: &str, live: &PlanSide, now: Timestamp) -> Wor
                 deleting: false,
                 writer: None,
                 marks: BTreeMap::new(),
+                kept: Default::default(),
             }),
         ));
         let endpoints = (0..2).map(|n| EndpointView {
@@ -122,6 +123,7 @@ pub fn world(plan: &Plan, run_uid: &str, live: &PlanSide, now: Timestamp) -> Wor
                 pod_labels: side.selector.clone(),
                 template: json!({"spec": {"containers": [{"name": "app", "image": "registry.example/app:1"}]}}),
                 stuck: None,
+                kept: Default::default(),
                 refused: None,
             };
             seen.push(Sighting::Workload(workload.clone(), Some(view)));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 
@@ -176,13 +176,14 @@ impl MailServer {
         Ok(it)
     }
 
-    /// The mails of somebody's mailbox, by the time of their headers.
+    /// The mails of somebody's mailbox as they arrived.
     pub fn mailbox(&self, user: &str) -> Result<Vec<Delivered>> {
         let folder = self.folder.join("box").join(user).join("new");
         let Ok(files) = fs::read_dir(folder) else { return Ok(vec![]) };
         let mut all = vec![];
         for file in files {
-            let text = fs::read_to_string(file?.path())?;
+            let file = file?;
+            let text = fs::read_to_string(file.path())?;
             let (head, body) = text.split_once("\n\n").context("a mail without a body")?;
             let mut headers = BTreeMap::new();
             for line in head.replace("\n ", " ").replace("\n\t", " ").lines() {
@@ -190,15 +191,19 @@ impl MailServer {
                 // Of those that servers add, the first is enough.
                 headers.entry(name.to_owned()).or_insert_with(|| value.to_owned());
             }
-            all.push(Delivered { headers, body: body.to_owned() });
+            let name = file.file_name().to_string_lossy().into_owned();
+            let at = arrived(&name).with_context(|| format!("not the name of a mail: {name}"))?;
+            all.push((at, Delivered { headers, body: body.to_owned() }));
         }
-        let at = |mail: &Delivered| {
-            mail.headers.get("Date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp())
-        };
-        ensure!(all.iter().all(|mail| at(mail).is_some()), "a mail without a date: {all:?}");
-        all.sort_by_key(at);
-        Ok(all)
+        all.sort_by_key(|(at, _)| *at);
+        Ok(all.into_iter().map(|(_, mail)| mail).collect())
     }
+}
+
+/// When a mail arrived, from the name of its file: seconds and microseconds.
+fn arrived(name: &str) -> Option<(u64, u64)> {
+    let (seconds, rest) = name.split_once(".M")?;
+    Some((seconds.parse().ok()?, rest.split_once('P')?.0.parse().ok()?))
 }
 
 /// A certificate for `ip` with its key, and the authority that signed it.

@@ -4,6 +4,8 @@
 
 #[path = "cutover_answers.rs"]
 mod answers;
+#[path = "cutover_early.rs"]
+mod early;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -388,7 +390,7 @@ impl Server {
             if !active.is_empty() && !cutover.finalizers().iter().any(|f| f == FINALIZER) && !self.namespace_goes {
                 wrong.push(format!("Cutover {name} is not held, and a run of it is active"));
             }
-            wrong.extend(done_too_early(cutover, &active));
+            wrong.extend(early::done_too_early(cutover, &active));
             let shown = cutover.status.as_ref().and_then(|s| s.run.as_ref());
             if let Some(run) = shown.and_then(|r| self.runs.values().find(|known| known.uid() == r.uid))
                 && run.spec.cutover_uid != uid
@@ -417,27 +419,6 @@ impl Server {
         }
         self.broken.extend(wrong);
     }
-}
-
-/// What a pipeline would take for done: Ready for the generation that stands there, although what it wants was not taken up, or
-/// a run of it has not come to its end.
-fn done_too_early(cutover: &Cutover, active: &[&CutoverRun]) -> Vec<String> {
-    let Some(status) = &cutover.status else { return vec![] };
-    let seen = status.observed_generation == cutover.metadata.generation;
-    if !seen || !status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
-        return vec![];
-    }
-    let mut wrong = vec![];
-    let (spec, name) = (&cutover.spec, cutover.name_any());
-    let started = status.started.as_ref().is_some_and(|s| s.activate == spec.activate && s.release == spec.release);
-    if !started {
-        wrong.push(format!("Cutover {name} is Ready, and {} was not taken up", spec.activate));
-    }
-    let completed = |run: &CutoverRun| run.status.as_ref().is_some_and(|s| s.phase == Phase::Completed);
-    for run in active.iter().filter(|run| !completed(run)) {
-        wrong.push(format!("Cutover {name} is Ready, and run {} is under way", run.name_any()));
-    }
-    wrong
 }
 
 /// Whether a run is not closed.

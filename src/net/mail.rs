@@ -91,7 +91,7 @@ impl Net {
         let line = match server.tls {
             Tls::Off => Line::new(tcp, to, vec![]),
             Tls::Always => Line::new(wire::encrypt(tcp, to, &name, config()?, deadline).await?, to, vec![]),
-            Tls::StartTls => {
+            Tls::Asked => {
                 if let Err((code, what)) = start_tls(&mut tcp, &hello).await? {
                     return Ok((code, what.into()));
                 }

@@ -211,7 +211,8 @@ async fn without_tls_that_is_trusted_nothing_is_said() {
 async fn what_a_server_answers_and_does_not() {
     let url = "smtps://u:canary@127.0.0.1:PORT";
     let two = "team@shop.example, gone@shop.example";
-    let cases: [(Answers, &str, Result<(u16, &str), &str>); 11] = [
+    type Case = (Answers, &'static str, Result<(u16, &'static str), &'static str>);
+    let cases: [Case; 11] = [
         (&[("", "554 no service")], TEAM, Ok((554, "connecting"))),
         (&[("AUTH", "535 canary-answer")], TEAM, Ok((535, "AUTH"))),
         (&[("EHLO", "250 mail.example")], TEAM, Err("AUTH")),

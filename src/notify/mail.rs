@@ -116,7 +116,7 @@ pub(crate) enum Tls {
     /// From the start.
     Always,
     /// After STARTTLS, without which nothing is said.
-    StartTls,
+    Asked,
     /// Never: for a server on a private address, without a password.
     Off,
 }
@@ -159,7 +159,7 @@ impl Server {
         let host = Host::parse(host).map_err(|e| format!("its host is none: {e}"))?;
         let (tls, usual) = match (url.scheme(), off) {
             ("smtps", _) => (Tls::Always, 465),
-            (_, false) => (Tls::StartTls, 587),
+            (_, false) => (Tls::Asked, 587),
             (_, true) => (Tls::Off, 25),
         };
         let text = |encoded: &str, what: &str| {

@@ -106,8 +106,8 @@ fn the_url_of_a_server_says_how_it_is_spoken_to() {
             Tls::Always,
             login("u@x.example", "p:/"),
         ),
-        ("smtp://mail.example", "mail.example", 587, Tls::StartTls, None),
-        ("smtp://u:p@[2001:db8::1]:25", "[2001:db8::1]", 25, Tls::StartTls, login("u", "p")),
+        ("smtp://mail.example", "mail.example", 587, Tls::Asked, None),
+        ("smtp://u:p@[2001:db8::1]:25", "[2001:db8::1]", 25, Tls::Asked, login("u", "p")),
         ("smtp://10.1.2.3?tls=off", "10.1.2.3", 25, Tls::Off, None),
         // An address however it is written is an address.
         ("smtp://0x0a010203?tls=off", "10.1.2.3", 25, Tls::Off, None),

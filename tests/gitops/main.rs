@@ -13,7 +13,6 @@ mod process;
 #[path = "../sim/mod.rs"]
 mod sim;
 mod tools;
-#[allow(dead_code)] // logs are for the controller's own tests
 #[path = "../sim/cutover_words.rs"]
 mod words;
 

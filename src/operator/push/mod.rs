@@ -3,7 +3,6 @@
 //! the run sees. A push says nothing that is believed; it only ends a pause.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,19 +68,17 @@ struct Door {
 }
 
 impl Answers for Door {
-    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = (StatusCode, Bytes)> + Send {
-        async move {
-            let (parts, body) = request.into_parts();
-            let (status, text) = match self.admit(&parts.method, parts.uri.path(), &parts.headers) {
-                // Whoever is still sending would not read the answer.
-                Ok(named) => match Limited::new(body, BODY).collect().await {
-                    Ok(_) => self.push(named).await,
-                    Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, "the body is not needed: leave it out".to_owned()),
-                },
-                Err(refused) => refused,
-            };
-            (status, Bytes::from(text + "\n"))
-        }
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> (StatusCode, Bytes) {
+        let (parts, body) = request.into_parts();
+        let (status, text) = match self.admit(&parts.method, parts.uri.path(), &parts.headers) {
+            // Whoever is still sending would not read the answer.
+            Ok(named) => match Limited::new(body, BODY).collect().await {
+                Ok(_) => self.push(named).await,
+                Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, "the body is not needed: leave it out".to_owned()),
+            },
+            Err(refused) => refused,
+        };
+        (status, Bytes::from(text + "\n"))
     }
 }
 

@@ -387,7 +387,10 @@ prometheus:
     #[test]
     fn what_is_wrong_is_named_with_what_to_write() {
         let table = [
-            ("promtheus: {}", "the file: unknown field `promtheus`, expected one of `prometheus` or `notifications`"),
+            (
+                "promtheus: {}",
+                "the file: unknown field `promtheus`, expected one of `prometheus`, `pushes`, `notifications`",
+            ),
             ("prometheus: {source: []}", "prometheus: unknown field `source`, expected `default` or `sources`"),
             ("prometheus: [a", "not YAML"),
             ("prometheus: {sources: {name: a}}", "prometheus: invalid type: map, expected a sequence"),

@@ -188,7 +188,7 @@ pub fn bad() -> Vec<(&'static str, Value, &'static str)> {
                 "secret": {"name": "a", "key": "b"}, "configMap": {"name": "a", "key": "b"}}}})),
             "either configMap or secret",
         ),
-        ("notify nobody", with(json!({"notify": [{"name": "ops", "events": ["Failed"]}]})), "exactly one of webhook"),
+        ("notify nobody", with(json!({"notify": [{"name": "ops", "events": ["Failed"]}]})), "exactly one kind"),
         (
             "window that ends before it starts",
             with(json!({"window": {"start": "2026-11-21T02:00:00Z", "end": "2026-11-20T22:00:00Z"}})),

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{Answers, serve};
-use crate::api::{ANNOTATION_PUSHED, Cutover, Phase};
+use crate::api::run::RunState;
+use crate::api::{ANNOTATION_PUSHED, Cutover, CutoverRun};
 
 mod senders;
 
@@ -173,11 +174,14 @@ impl Door {
         }
     }
 
-    /// Writes the annotation, if a run is under way.
+    /// Writes the annotation, if a run is under way. The run itself says whether it is: what the Cutover shows of it comes a
+    /// moment later.
     async fn write(&self, named: &Named) -> kube::Result<bool> {
         let api: Api<Cutover> = Api::namespaced(self.client.clone(), &named.namespace);
-        let status = api.get(&named.cutover).await?.status.unwrap_or_default();
-        if status.phase.is_none_or(|phase| phase == Phase::Idle || phase.is_over()) {
+        let Some(run) = api.get(&named.cutover).await?.status.and_then(|status| status.run) else { return Ok(false) };
+        let runs: Api<CutoverRun> = Api::namespaced(self.client.clone(), &named.namespace);
+        let run = runs.get_opt(&run.name).await?;
+        if !run.is_some_and(|run| run.status.is_none_or(|status| status.state == RunState::Active)) {
             return Ok(false);
         }
         let patch = json!({"metadata": {"annotations": {ANNOTATION_PUSHED: Timestamp::now().to_string()}}});

@@ -45,7 +45,7 @@ bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a sh
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test
 
-night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, fuzzing, bench; PARTS="search faults"
+night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, Flux, upgrade, fuzzing, bench; PARTS="search faults"
 	@tests/run night
 
 upgrade: ## from the version before (the last tag, or REF=…) to this one and back, with runs under way (15 minutes)

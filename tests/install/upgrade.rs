@@ -1,5 +1,5 @@
-//! From the version before to this one and back, with runs under way: what was begun under one version is judged, and taken
-//! back, by the other. `make upgrade` builds the version before from the history; CUTOVER_BEFORE is its checkout.
+//! From the version before to this one and back, with runs under way: what one version
+//! started, the other judges and rolls back. `make upgrade` builds the version before from the history; CUTOVER_BEFORE is its checkout.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn runs_under_way_outlast_an_upgrade_from_the_version_before_and_the_way_back() 
     shop.phase("Observing");
     let first = shop.identity();
 
-    // This version goes on with it, and takes it back.
+    // This version continues the run, and rolls it back.
     upgrade(CHART, NOW, &[]);
     assert!(!running().contains(":before"), "{}", running());
     assert_eq!((shop.identity(), shop.live()), (first.clone(), "green".to_owned()), "the run has not been touched");
@@ -75,7 +75,7 @@ fn runs_under_way_outlast_an_upgrade_from_the_version_before_and_the_way_back() 
     assert_eq!(shop.live(), "blue");
     assert_eq!(shop.get("cutoverruns", ".items[*].metadata.uid"), first.split(' ').next().unwrap_or_default());
 
-    // The next release is begun by this version, and taken back by the one before, beside the newer definitions.
+    // This version starts the next run. The version before rolls it back, with the newer definitions still installed.
     green(&team, 1);
     patch(&team, &json!({"spec": {"release": {"version": "2"}}}));
     shop.phase("Observing");

@@ -52,7 +52,7 @@ pub async fn start(pushes: Option<Pushes>, client: Client, stop: CancellationTok
     for why in senders.iter().filter_map(|sender| sender.key().err()) {
         tracing::warn!("{why}; pushes of this sender are refused until it can be read");
     }
-    let door = Door { client, senders, keys: Mutex::default(), pushed: Mutex::default() };
+    let door = Door { client, senders: senders.into(), keys: Mutex::default(), pushed: Mutex::default() };
     tokio::spawn(serve(listener, Arc::new(door), stop));
     Ok(())
 }
@@ -62,7 +62,7 @@ type Known = Vec<(usize, Vec<u8>)>;
 
 struct Door {
     client: Client,
-    senders: Vec<Sender>,
+    senders: Arc<[Sender]>,
     keys: Mutex<Option<(Instant, Arc<Known>)>>,
     /// When Cutovers were last pushed.
     pushed: Mutex<HashMap<(String, String), Instant>>,
@@ -71,7 +71,8 @@ struct Door {
 impl Answers for Door {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> (StatusCode, Bytes) {
         let (parts, body) = request.into_parts();
-        let (status, text) = match self.admit(&parts.method, parts.uri.path(), &parts.headers) {
+        let keys = self.keys().await;
+        let (status, text) = match self.admit(&keys, &parts.method, parts.uri.path(), &parts.headers) {
             // Whoever is still sending would not read the answer.
             Ok(named) => match Limited::new(body, BODY).collect().await {
                 Ok(_) => self.push(named).await,
@@ -104,10 +105,15 @@ fn named(path: &str) -> Option<Named> {
 
 impl Door {
     /// Whether this is a push of somebody who may push what it names.
-    fn admit(&self, method: &Method, path: &str, headers: &http::HeaderMap) -> Result<Named, (StatusCode, String)> {
+    fn admit(
+        &self,
+        keys: &Known,
+        method: &Method,
+        path: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Named, (StatusCode, String)> {
         let named = named(path);
         // Who is not known hears nothing else.
-        let keys = self.keys();
         let mut known =
             keys.iter().filter(|(_, key)| senders::carries(key, headers, path, Timestamp::now())).peekable();
         if known.peek().is_none() {
@@ -128,16 +134,25 @@ impl Door {
         }
     }
 
-    fn keys(&self) -> Arc<Known> {
-        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, keys)) = known.as_ref()
-            && at.elapsed() < KEYS
-        {
-            return keys.clone();
+    /// The keys, read anew when they are old. Off the threads that drive runs: a volume can be slow.
+    async fn keys(&self) -> Arc<Known> {
+        let fresh = |known: &Option<(Instant, Arc<Known>)>| {
+            known.as_ref().filter(|(at, _)| at.elapsed() < KEYS).map(|(_, keys)| keys.clone())
+        };
+        if let Some(keys) = fresh(&self.keys.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return keys;
         }
-        let keys = self.senders.iter().enumerate().filter_map(|(i, sender)| Some((i, sender.key().ok()?)));
-        let keys: Arc<Known> = Arc::new(keys.collect());
-        *known = Some((Instant::now(), keys.clone()));
+        let senders = self.senders.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let keys = senders.iter().enumerate().filter_map(|(i, sender)| Some((i, sender.key().ok()?)));
+            keys.collect::<Known>()
+        });
+        // Without keys nobody is known, which is the safe answer.
+        let keys = Arc::new(read.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the keys of senders were not read");
+            Known::new()
+        }));
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keys.clone()));
         keys
     }
 

@@ -14,6 +14,11 @@ const MOST: usize = 12;
 /// What a run does is shown by a look at once, and then no more often than this: a run passes several phases in that time,
 /// and only the latest is of interest.
 const PACE: Duration = Duration::from_millis(500);
+/// What changes without an end is looked at no more often than this, in its latest form: each look costs requests, and
+/// whoever changes it so often is not to delay what others need of the API server.
+const FLOOD: Duration = Duration::from_secs(1);
+/// So many looks at one Cutover come at once before that.
+const AT_ONCE: u32 = 8;
 
 /// Why a Cutover at which somebody looks is to be looked at again.
 #[derive(Clone, Debug, Default)]
@@ -35,15 +40,24 @@ pub(crate) struct Queue {
     again: HashMap<Key, Again>,
     /// When looks ended, as long as that was not long ago.
     ended: HashMap<Key, Instant>,
+    /// To be looked at because of something that does not wait.
+    urgent: HashSet<Key>,
+    /// Until when the looks of that kind would have lasted at the pace of a flood.
+    spent: HashMap<Key, Instant>,
 }
 
 impl Queue {
-    /// To be looked at now, or once the present look is over.
+    /// To be looked at now, or once the present look is over; a little later if there were very many such looks.
     pub fn now(&mut self, key: Key) {
         if self.busy.contains(&key) {
             self.again.entry(key).or_default().now = true;
-        } else {
-            self.schedule(key, Instant::now());
+        } else if self.urgent.insert(key.clone()) {
+            let now = Instant::now();
+            let until = self.spent.entry(key.clone()).or_insert(now);
+            *until = now.max(*until);
+            let at = until.checked_sub(FLOOD * AT_ONCE).map_or(now, |at| now.max(at));
+            *until += FLOOD;
+            self.schedule(key, at);
         }
     }
 
@@ -104,6 +118,7 @@ impl Queue {
         self.due.remove(&next);
         let (_, key) = next;
         self.at.remove(&key);
+        self.urgent.remove(&key);
         self.busy.insert(key.clone());
         Some(key)
     }
@@ -114,6 +129,7 @@ impl Queue {
         let now = Instant::now();
         self.ended.retain(|_, ended| now.duration_since(*ended) < PACE);
         self.ended.insert(key.clone(), now);
+        self.spent.retain(|_, until| *until > now);
         let again = self.again.remove(&key).unwrap_or_default();
         if again.now || again.changed.is_some_and(|version| !is_known(&version)) {
             return self.now(key);
@@ -136,6 +152,7 @@ impl Queue {
 
     /// There is nothing to be looked at any more.
     pub fn forget(&mut self, key: &Key) {
+        self.urgent.remove(key);
         if let Some(at) = self.at.remove(key) {
             self.due.remove(&(at, key.clone()));
         }
@@ -189,6 +206,32 @@ mod tests {
         assert_eq!(queue.take(), Some(key("web")));
         queue.done(key("web"), None, |_| false);
         assert_eq!(queue.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_without_an_end_is_looked_at_at_a_pace() {
+        let mut queue = Queue::default();
+        let mut looks = vec![];
+        let began = Instant::now();
+        for _ in 0..200 {
+            queue.now(key("web"));
+            while let Some(key) = queue.take() {
+                looks.push(began.elapsed().as_millis());
+                queue.now(key.clone());
+                queue.done(key, None, |_| false);
+            }
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        let few = usize::try_from(AT_ONCE).expect("few");
+        assert_eq!(looks[..=few], [vec![0; few + 1]].concat(), "a person never notices");
+        assert_eq!(looks[few + 1..], (1..10).map(|n| n * 1000).collect::<Vec<u128>>(), "then one a second, and the last one, too");
+        queue.now(key("other"));
+        assert_eq!(queue.take(), Some(key("other")), "nobody else waits for it");
+        tokio::time::advance(FLOOD * AT_ONCE * 2).await;
+        queue.take();
+        queue.done(key("web"), None, |_| true);
+        queue.now(key("web"));
+        assert_eq!(queue.take(), Some(key("web")), "once it is quiet it counts as any other");
     }
 
     #[tokio::test(start_paused = true)]

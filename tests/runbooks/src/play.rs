@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(200);
 const READY: Duration = Duration::from_secs(120);
 /// Longest time of one release, follow-ups included.
 const ONE_RELEASE: Duration = Duration::from_secs(180);
+/// Longest time until the team has read how a release ended.
+const NOTIFIED: Duration = Duration::from_secs(30);
 /// A value of a Secret that is shorter stands elsewhere by accident.
 const SHORTEST_SECRET: usize = 8;
 /// The pod that makes the load.
@@ -87,6 +89,7 @@ impl<'e> Stage<'e> {
         // Through text, as images differ from cluster to cluster, and secrets have been rotated just now.
         let text = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
         let text = text.replace("\"ROTATED\"", &format!("\"{}\"", jiff::Timestamp::now()));
+        let text = text.replace(".NAMESPACE.svc", &format!(".{}.svc", self.cluster.namespace));
         let mut objects = self.scenery.documents(&text)?;
         for object in objects.iter_mut().filter(|object| object["stringData"]["TLS_CERT"] == "CERTIFICATE") {
             object["stringData"] = json!({"TLS_CERT": self.certificate.0, "TLS_KEY": self.certificate.1});
@@ -138,6 +141,7 @@ impl<'e> Stage<'e> {
         let mut row = judge(self.example, scenario, &journal, live.as_deref(), started.elapsed());
         row.problems.extend(self.objects(scenario).await?);
         row.problems.extend(self.told(&run, released).await?);
+        row.problems.extend(self.notified(&run).await?);
         row.problems.extend(self.promises().await.err().map(|broken| format!("{broken:#}")));
         Ok((row, run))
     }
@@ -206,6 +210,33 @@ impl<'e> Stage<'e> {
         if status.code != 0 || !status.text.contains(phase.as_str()) {
             problems.push(format!("status does not say {phase}: {}", status.text));
         }
+        Ok(problems)
+    }
+
+    /// What the receiver of notifications was not told rightly of this run.
+    async fn notified(&self, run: &CutoverRun) -> Result<Vec<String>> {
+        if self.example.cutover["spec"]["notify"].as_array().is_none_or(Vec::is_empty) {
+            return Ok(vec![]);
+        }
+        let phase = run.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        let heard = wait(NOTIFIED, || async {
+            let all: Vec<Value> = serde_json::from_str(&self.cluster.proxy_get("services/notices:80", "/notices").await?)?;
+            let of_run = all.into_iter().filter(|notice| notice["run"]["name"] == run.name_any().as_str());
+            let of_run: Vec<Value> = of_run.collect();
+            Ok(of_run.iter().any(|notice| notice["event"] == phase.as_str()).then_some(of_run))
+        });
+        let Some(heard) = heard.await? else { return Ok(vec![format!("nobody was told of {phase}")]) };
+        let events: Vec<&str> = heard.iter().filter_map(|notice| notice["event"].as_str()).collect();
+        let mut problems = vec![];
+        if events.first() != Some(&"Preflight") {
+            problems.push(format!("the first notification is no announcement: {events:?}"));
+        }
+        let keys: BTreeSet<&str> = heard.iter().filter_map(|notice| notice["idempotencyKey"].as_str()).collect();
+        if keys.len() != heard.len() {
+            problems.push(format!("something was told twice although nothing was restarted: {events:?}"));
+        }
+        let unsigned = heard.iter().filter(|notice| !notice["signature"].as_str().is_some_and(|s| s.starts_with("v0=")));
+        problems.extend(unsigned.map(|notice| format!("{} is not signed", notice["event"])));
         Ok(problems)
     }
 

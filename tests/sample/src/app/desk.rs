@@ -20,6 +20,8 @@ use std::{
 
 /// Longest body: a backup goes through here.
 const MAX_BODY: usize = 64 * 1024 * 1024;
+/// Notifications that are remembered.
+const MAX_NOTICES: usize = 1000;
 /// Longest wait for the database.
 const DATABASE: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,8 @@ struct Memory {
     /// Objects of the object store.
     objects: BTreeMap<String, Bytes>,
     attachments: u64,
+    /// Notifications, in the order in which they came.
+    notices: Vec<Value>,
 }
 
 impl Desk {
@@ -62,6 +66,9 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Result<Response<Ap
     }
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
     let bad = |kind: &str| app.route_fault(&path).is_some_and(|fault| fault == kind);
+    if path == "/notices" && method == Method::POST {
+        return Ok(notice(app, &parts.headers, json));
+    }
     let reading = matches!(method, Method::GET | Method::HEAD);
     let post = method == Method::POST;
     let ok = |value: Value| routes::json(StatusCode::OK, &value);
@@ -90,6 +97,7 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Result<Response<Ap
             let audio = body.windows(4).any(|bytes| bytes == b"RIFF");
             if audio { ok(json!({"text": "tell me about lions"})) } else { refuse(StatusCode::BAD_REQUEST, "no audio") }
         }
+        "/notices" if reading => ok(json!(app.desk.memory().notices)),
         "/_stcore/health" if reading => ok(json!("ok")),
         "/" if reading => page(app),
         "/api/v1/recall/simulate" if post => guarded(&parts.headers, bad("open"), &["admin"], || {
@@ -152,6 +160,7 @@ fn answers(path: &str) -> bool {
         "/payments/webhook",
         "/jobs/1/accept",
         "/attachments",
+        "/notices",
     ];
     EXACT.contains(&path)
         || path.starts_with("/objects/")
@@ -276,6 +285,19 @@ fn object(app: &App, method: &Method, key: &str, body: Bytes) -> Response<AppBod
         }
         _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "use PUT, GET, HEAD or DELETE"),
     }
+}
+
+/// Takes a notification, as a receiver of webhooks does: with the key by which it is known if it comes again.
+fn notice(app: &App, headers: &HeaderMap, mut body: Value) -> Response<AppBody> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    body["idempotencyKey"] = json!(text("idempotency-key"));
+    body["signature"] = json!(text("cutover-signature"));
+    let mut memory = app.desk.memory();
+    if memory.notices.len() >= MAX_NOTICES {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many notifications are remembered");
+    }
+    memory.notices.push(body);
+    routes::json(StatusCode::OK, &json!({"ok": true}))
 }
 
 /// Whether the database takes connections.

@@ -154,7 +154,11 @@ fn look(plan: &Plan, journal: &RunStatus, world: &World) -> Option<Loss> {
     let unready = || world.pods.iter().flat_map(|p| &p.value).filter(|p| !p.ready || p.terminating);
     let of_target = |p: &&PodView| belongs(p, &plan.target);
     let away = |p: &PodView| p.node.as_deref().is_some_and(|n| world.away_until(n).is_some());
-    if short && explained && unready().filter(of_target).any(away) {
+    // A node that has returned excuses what is still missing, and nothing that happens beside it while all is there: a node
+    // is Ready for the first time in a new cluster, too, and a rollout ends pods.
+    let not_back = |node: &&str| world.node(node).is_some_and(|view| view.state != NodeState::Ready);
+    let missing = loss.target || loss.old || nodes.iter().any(not_back);
+    if missing && short && explained && unready().filter(of_target).any(away) {
         loss.nodes = nodes.into_iter().map(str::to_owned).collect();
     }
     if loss.old && !world.nodes.is_empty() && unready().any(|p| of_target(&p)) {
@@ -263,6 +267,17 @@ mod tests {
             node(&mut f, "n1", state, -5);
             assert_eq!(seen(&f), (true, false, vec!["n1".into()]), "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_ends_on_a_new_node_excuses_nothing_while_both_sides_are_there() {
+        let there = ["b1", "b2", "g1", "g2"].map(|name| (name, if name < "g" { "blue" } else { "green" }, "n1", true));
+        let mut f = run(&[&there[..], &[("g0", "green", "n1", false)]].concat());
+        node(&mut f, "n1", NodeState::Ready, -5);
+        assert_eq!(seen(&f), (false, false, vec![]));
+        // The same with the node away is what its pods will look like in a moment.
+        node(&mut f, "n1", NodeState::NotReady, -5);
+        assert_eq!(seen(&f), (false, false, vec!["n1".into()]));
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub async fn handle(app: &App, request: Request<Incoming>) -> Result<Response<Ap
 
 /// Whether a path is answered here.
 fn answers(path: &str) -> bool {
-    const EXACT: [&str; 18] = [
+    const EXACT: [&str; 19] = [
         "/healthz",
         "/readyz",
         "/auth/login",

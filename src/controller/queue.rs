@@ -16,7 +16,7 @@ const MOST: usize = 12;
 const PACE: Duration = Duration::from_millis(500);
 /// What changes without an end is looked at no more often than this, in its latest form: each look costs requests, and
 /// whoever changes it so often is not to delay what others need of the API server.
-const FLOOD: Duration = Duration::from_secs(1);
+const FLOOD: Duration = Duration::from_secs(2);
 /// So many looks at one Cutover come at once before that.
 const AT_ONCE: u32 = 8;
 
@@ -224,7 +224,8 @@ mod tests {
         }
         let few = usize::try_from(AT_ONCE).expect("few");
         assert_eq!(looks[..=few], [vec![0; few + 1]].concat(), "a person never notices");
-        assert_eq!(looks[few + 1..], (1..10).map(|n| n * 1000).collect::<Vec<u128>>(), "then one a second, and the last one, too");
+        let paced: Vec<u128> = (1..5).map(|n| n * FLOOD.as_millis()).collect();
+        assert_eq!(looks[few + 1..], paced, "then at a pace, and the last change, too");
         queue.now(key("other"));
         assert_eq!(queue.take(), Some(key("other")), "nobody else waits for it");
         tokio::time::advance(FLOOD * AT_ONCE * 2).await;

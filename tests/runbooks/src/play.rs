@@ -220,7 +220,8 @@ impl<'e> Stage<'e> {
         }
         let phase = run.status.as_ref().map(|s| s.phase).unwrap_or_default();
         let heard = wait(NOTIFIED, || async {
-            let all: Vec<Value> = serde_json::from_str(&self.cluster.proxy_get("services/notices:80", "/notices").await?)?;
+            let all: Vec<Value> =
+                serde_json::from_str(&self.cluster.proxy_get("services/notices:80", "/notices").await?)?;
             let of_run = all.into_iter().filter(|notice| notice["run"]["name"] == run.name_any().as_str());
             let of_run: Vec<Value> = of_run.collect();
             Ok(of_run.iter().any(|notice| notice["event"] == phase.as_str()).then_some(of_run))
@@ -235,7 +236,8 @@ impl<'e> Stage<'e> {
         if keys.len() != heard.len() {
             problems.push(format!("something was told twice although nothing was restarted: {events:?}"));
         }
-        let unsigned = heard.iter().filter(|notice| !notice["signature"].as_str().is_some_and(|s| s.starts_with("v0=")));
+        let unsigned =
+            heard.iter().filter(|notice| !notice["signature"].as_str().is_some_and(|s| s.starts_with("v0=")));
         problems.extend(unsigned.map(|notice| format!("{} is not signed", notice["event"])));
         Ok(problems)
     }

@@ -44,20 +44,39 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.state().closed = true;
-        self.0.lanes.iter().for_each(Condvar::notify_all);
+        let mut state = self.0.state();
+        state.closed = true;
+        state.idle.iter().flatten().for_each(|thread| thread.notify_one());
     }
 }
 
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// What the threads of each lane wait for.
-    lanes: [Condvar; 2],
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody does the next piece of a lane: the thread that has waited for the shortest time, or a new one.
+    fn wake(self: &Arc<Self>, state: &mut State, lane: Lane) {
+        if let Some(thread) = state.idle[lane.index()].pop() {
+            thread.notify_one();
+        } else if state.started[lane.index()] < THREADS
+            && let Err(error) = self.start(state, lane)
+        {
+            // Those that there are do it later.
+            tracing::warn!(%error, ?lane, "the system gives no further thread");
+        }
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State, lane: Lane) -> std::io::Result<()> {
+        let shared = self.clone();
+        std::thread::Builder::new().name(format!("{lane:?}").to_lowercase()).spawn(move || serve(&shared, lane))?;
+        state.started[lane.index()] += 1;
+        Ok(())
     }
 }
 
@@ -81,6 +100,11 @@ struct State {
     tenants: HashMap<String, Tenant>,
     /// Whose turn it is, in each lane: namespaces that have a piece waiting and none under way.
     turns: [VecDeque<String>; 2],
+    /// The threads of each lane that wait, the last one last. Each has memory of its own, so that it is always the last
+    /// that goes on, and none begins before it is needed: an operator at rest has one.
+    idle: [Vec<Arc<Condvar>>; 2],
+    /// How many each lane has.
+    started: [usize; 2],
     closed: bool,
 }
 
@@ -144,22 +168,16 @@ impl State {
 }
 
 impl Threads {
-    /// Starts them.
+    /// Starts one for each lane; the others follow when there is work for them.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), lanes: Default::default() });
-        let threads = Self(Arc::new(Handle(shared.clone())));
+        let shared = Arc::<Shared>::default();
         for lane in [Lane::Prompt, Lane::Slow] {
-            for _ in 0..THREADS {
-                let shared = shared.clone();
-                std::thread::Builder::new()
-                    .name(format!("{lane:?}").to_lowercase())
-                    .spawn(move || serve(&shared, lane))?;
-            }
+            shared.start(&mut shared.state(), lane)?;
         }
-        Ok(threads)
+        Ok(Self(Arc::new(Handle(shared))))
     }
 
     /// Does this piece of a namespace's work on its thread, when its turn has come, and waits for it. A panic goes on in the
@@ -172,9 +190,11 @@ impl Threads {
                 drop(tell.send(catch_unwind(AssertUnwindSafe(work))));
             }
         });
-        let lane = self.0.0.state().add(namespace, piece, Instant::now());
-        if let Some(lane) = lane {
-            self.0.0.lanes[lane.index()].notify_one();
+        {
+            let mut state = self.0.0.state();
+            if let Some(lane) = state.add(namespace, piece, Instant::now()) {
+                self.0.0.wake(&mut state, lane);
+            }
         }
         match told.await {
             Ok(Ok(result)) => result,
@@ -186,10 +206,11 @@ impl Threads {
 }
 
 /// One thread, until nobody can give it anything more.
-fn serve(shared: &Shared, lane: Lane) {
+fn serve(shared: &Arc<Shared>, lane: Lane) {
     if lane == Lane::Slow {
         processor::give_way(NICE);
     }
+    let work = Arc::new(Condvar::new());
     let mut state = shared.state();
     loop {
         if let Some((namespace, piece)) = state.take(lane) {
@@ -200,12 +221,15 @@ fn serve(shared: &Shared, lane: Lane) {
             let used = processor::used().saturating_sub(begun);
             state = shared.state();
             if let Some(other) = state.done(&namespace, used, Instant::now()).filter(|other| *other != lane) {
-                shared.lanes[other.index()].notify_one();
+                shared.wake(&mut state, other);
             }
         } else if state.closed {
             return;
         } else {
-            state = shared.lanes[lane.index()].wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle[lane.index()].push(work.clone());
+            state = work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // It may wake by itself.
+            state.idle[lane.index()].retain(|other| !Arc::ptr_eq(other, &work));
         }
     }
 }

@@ -147,3 +147,23 @@ fn what_a_thread_uses_is_its_own_and_the_slow_lane_gives_way() {
     });
     assert_eq!(nice.join().expect("a thread"), Ok(NICE));
 }
+
+#[tokio::test]
+async fn threads_begin_when_there_is_work_for_them_and_the_last_goes_on() {
+    let threads = Threads::start().expect("threads");
+    let mut used = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        used.insert(threads.run("quiet", || format!("{:?}", std::thread::current().id())).await);
+    }
+    // The first piece may come before the first thread waits.
+    assert!(used.len() <= 2, "{used:?}");
+    // As many as there are to be, at once: each waits for the others.
+    let all = Arc::new(std::sync::Barrier::new(THREADS));
+    let pieces = (0..THREADS).map(|n| {
+        let (threads, all) = (threads.clone(), all.clone());
+        async move { threads.run(&n.to_string(), move || drop(all.wait())).await }
+    });
+    futures::future::join_all(pieces).await;
+    assert_eq!(threads.0.0.state().started[Lane::Prompt.index()], THREADS);
+    assert_eq!(threads.0.0.state().started[Lane::Slow.index()], 1);
+}

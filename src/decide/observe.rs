@@ -8,6 +8,7 @@ use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
 use crate::decide::nodes::{self, MayJudge};
 use crate::effect::{Read, ReadKey};
+use crate::evidence;
 use crate::journal;
 use crate::journal::question::Subject;
 use crate::journal::{REHEARSE_EVERY, later};
@@ -117,7 +118,7 @@ fn fire_together(d: &mut Draft, sight: &MayJudge) {
         return;
     }
     let plan = d.plan;
-    let Some((name, why)) = judge::share::together(&plan.observe, &d.journal) else { return };
+    let Some((name, why)) = evidence::together(&plan.observe, &d.journal) else { return };
     let Some(trigger) = plan.observe.triggers.iter().find(|t| t.name == name) else { return };
     let Some(mut record) = journal::trigger(&d.journal, &trigger.name).cloned() else { return };
     if record.fired_at.is_some() {

@@ -13,15 +13,14 @@ use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
 
-pub mod bets;
 mod logs;
 mod no_data;
 mod pods;
 mod probe;
 mod ready;
 mod resource;
-pub mod share;
-pub mod share_query;
+mod share;
+mod share_query;
 mod threshold;
 mod trial;
 mod usage;

@@ -58,13 +58,12 @@ fn at_the_end(of: &str, seconds: u64) -> String {
 }
 
 /// The last value of each counter when the interval began. An expression has values at whole seconds, where intervals
-/// begin and end; one that had none in the minute before has its last one to the minute.
+/// begin and end; one that had none in five minutes has its last one to the minute.
 fn before(of: &str, seconds: u64) -> String {
     match counters(of) {
         Ok(Counters::Selector) => format!("last_over_time({}[{BEFORE}] offset {seconds}s)", of.trim()),
         _ => format!(
-            "(last_over_time(({of}\n)[{}s:1s] offset {seconds}s) or last_over_time(({of}\n)[{BEFORE}:1m] offset {seconds}s))",
-            seconds.min(60)
+            "(last_over_time(({of}\n)[5m:1s] offset {seconds}s) or last_over_time(({of}\n)[{BEFORE}:1m] offset {seconds}s))"
         ),
     }
 }

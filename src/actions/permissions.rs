@@ -11,6 +11,7 @@ use crate::api::trigger::Watched;
 use crate::effect::Read;
 use crate::endpoints::check::check;
 use crate::endpoints::keepers;
+use crate::evidence::power;
 use crate::plan::{Action, PlanStep};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
@@ -100,6 +101,8 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     };
     out.warnings.extend(warnings);
     out.warnings.extend(closing);
+    let observe = &cx.plan.observe;
+    out.warnings.extend(observe.triggers.iter().filter_map(|t| power::blind_window(t, observe)));
     let keepers = keepers::of_plan(cx.plan, cx.world);
     out.warnings.extend(keepers.into_iter().map(|k| format!("{}; {}", k.message, k.remedy)));
     let mut evidence = json!({"tried": runs.len()});

@@ -111,6 +111,10 @@ pub struct EvidenceRecord {
     /// The capital of the bets that it became bad later.
     #[schemars(length(max = 3))]
     pub later: Vec<String>,
+    /// The capital of the bets that the share is lower than each of some shares, for the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 13))]
+    pub ceiling: Vec<String>,
     /// Intervals that were bet on.
     pub bets: u64,
     /// Those of them with bad requests.

@@ -237,7 +237,9 @@ pub fn run(d: &mut Draft) {
     let deadline = later(later(seen.since, d.plan.observe.timeout), Duration::from_millis(seen.stopped_ms));
     d.journal.observation = Some(seen);
     if left == 0 {
-        let text = format!("observed for {} without a reason to go back", d.plan.observe.for_);
+        let mut said = vec![format!("observed for {} without a reason to go back", d.plan.observe.for_)];
+        said.extend(evidence::summary(&d.plan.observe, &d.journal));
+        let text = said.join("; ");
         return d.enter(Phase::Finishing, reasons::PROGRESS, &text);
     }
     if clock == ObservationClock::Stopped {

@@ -75,7 +75,7 @@ fn with_default_rules(f: &mut Fixture, triggers: &[(&str, &str, &[u32])]) {
         for share in *shares {
             let share = f64::from(*share) / 100.0;
             evidence.bet(&rule, share);
-            record.evidence = Some(crate::evidence::written(&evidence, share));
+            record.evidence = Some(crate::evidence::written(&evidence, &Default::default(), share));
         }
         journal::put_trigger(&mut f.journal, record);
     }
@@ -132,4 +132,21 @@ fn evidence_of_what_is_armed_no_more_or_was_dismissed_ends_no_run() {
         seconds(&mut f, 1, true);
         assert_eq!(f.journal.ending.is_some(), ends, "{until}");
     }
+}
+
+#[test]
+fn the_record_says_how_low_the_share_was_and_what_could_not_have_been_seen() {
+    let mut f = observing();
+    f.plan.observe.for_ = Duration::from_mins(1);
+    with_default_rules(&mut f, &[("errors", "", &[0, 0, 0])]);
+    let mut ceiling = crate::evidence::ceiling::Ceiling::default();
+    (0..120).for_each(|_| ceiling.bet(0.0));
+    let record = f.journal.triggers[0].evidence.as_mut().expect("evidence");
+    record.ceiling = ceiling.0.iter().map(|n| format!("{n:e}")).collect();
+    f.journal.triggers[0].last = Some(TrialVerdict::Good);
+    seconds(&mut f, 70, true);
+    assert!(f.journal.phase > Phase::Observing, "{:?}", f.journal.observation);
+    let said = f.journal.timeline.iter().map(|m| m.message.as_str()).collect::<Vec<_>>().join(" ");
+    assert!(said.contains("errors: fewer than 5 % bad with 99 % confidence"), "{said}");
+    assert!(said.contains("errors cannot find 50 % bad requests in 3 intervals of 15s"), "{said}");
 }

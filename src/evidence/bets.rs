@@ -127,7 +127,7 @@ impl Evidence {
 
 #[cfg(test)]
 #[path = "bets_exact_tests.rs"]
-mod exact;
+pub(super) mod exact;
 
 #[cfg(test)]
 mod tests {

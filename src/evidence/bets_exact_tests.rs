@@ -126,7 +126,7 @@ fn what_is_yet_to_begin_is_never_less_than_nothing_also_beyond_the_window() {
 }
 
 /// Seeded numbers in [0, 1).
-pub(super) fn chance(state: &mut u64) -> f64 {
+pub(in crate::evidence) fn chance(state: &mut u64) -> f64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as f64 / (1_u64 << 31) as f64
 }

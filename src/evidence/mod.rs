@@ -7,8 +7,11 @@ use crate::journal;
 use crate::plan::PlanObserve;
 
 use bets::{Evidence, Rule};
+use ceiling::Ceiling;
 
 pub mod bets;
+pub mod ceiling;
+pub mod power;
 pub mod query;
 
 /// Most wholly bad intervals that are looked ahead.
@@ -34,10 +37,34 @@ pub fn of_record(record: &TriggerRecord) -> Option<Evidence> {
     Some(Evidence { from_the_switch, later, bets: written.bets, bad: written.bad })
 }
 
+/// What has been shown of how low the share is. What cannot be read shows nothing, now or later.
+pub fn ceiling_of(record: &TriggerRecord) -> Ceiling {
+    let Some(written) = record.evidence.as_ref() else { return Ceiling::default() };
+    let numbers: Vec<f64> = written.ceiling.iter().filter_map(|text| text.parse().ok()).collect();
+    let fit = numbers.iter().all(|number: &f64| number.is_finite() && *number >= 0.0);
+    numbers.try_into().ok().filter(|_| fit).map_or(Ceiling([0.0; 13]), Ceiling)
+}
+
+/// What the triggers of the default rule have shown of the release by the end of its observation, and what they could not
+/// have seen: for the record.
+pub fn summary(observe: &PlanObserve, journal: &RunStatus) -> Vec<String> {
+    let said = |trigger: &Trigger| {
+        let record = journal::trigger(journal, &trigger.name)?;
+        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
+        rule(trigger, metric, observe)?;
+        let bets = record.evidence.as_ref().map_or(0, |e| e.bets);
+        let below = ceiling_of(record).below();
+        let below = below.map(|share| format!("trigger {}: fewer than {} bad with 99 % confidence", trigger.name, percent(share)));
+        Some(below.into_iter().chain(power::blind(trigger, observe, bets)).collect::<Vec<_>>())
+    };
+    observe.triggers.iter().filter_map(said).flatten().collect()
+}
+
 /// The shortest text that is read back as the same number.
-pub fn written(evidence: &Evidence, share: f64) -> EvidenceRecord {
-    let texts = |numbers: &[f64; 3]| numbers.iter().map(|number| format!("{number:e}")).collect();
+pub fn written(evidence: &Evidence, ceiling: &Ceiling, share: f64) -> EvidenceRecord {
+    let texts = |numbers: &[f64]| numbers.iter().map(|number| format!("{number:e}")).collect();
     EvidenceRecord {
+        ceiling: texts(&ceiling.0),
         from_the_switch: texts(&evidence.from_the_switch),
         later: texts(&evidence.later),
         bets: evidence.bets,

@@ -13,7 +13,7 @@ use crate::api::trigger::{MetricTrigger, NoData, Severity, Trigger};
 use crate::effect::Read;
 use crate::evidence::bets::Rule;
 use crate::evidence::query::{ERRORS, GUARD, SAMPLES, SLOW, TOTAL, query};
-use crate::evidence::{alone, count, of_record, percent, rule, written};
+use crate::evidence::{alone, ceiling_of, count, of_record, percent, rule, written};
 use crate::journal::{later, trail};
 use crate::world::{NumbersAnswer, Reading};
 
@@ -102,7 +102,9 @@ fn judge(
     let Some(share) = share else { return judged(record, at, TrialVerdict::Inconclusive, &saw) };
     let mut evidence = of_record(record).unwrap_or_default();
     evidence.bet(rule, share);
-    record.evidence = Some(written(&evidence, share));
+    let mut ceiling = ceiling_of(record);
+    ceiling.bet(share);
+    record.evidence = Some(written(&evidence, &ceiling, share));
     let verdict = if share > rule.limit() { TrialVerdict::Bad } else { TrialVerdict::Good };
     judged(record, at, verdict, &saw);
     trail::keep_limit(record, at, &format!("> {}", metric.limit.as_deref().unwrap_or_default()));

@@ -281,3 +281,17 @@ fn the_query_gives_one_number_for_each_and_keeps_texts_apart() {
     assert!(expression.contains("((a - b # all\n)[15s:1s])") && expression.contains("abs(g\n)"), "{expression}");
     assert_eq!(expression.matches("label_replace(").count(), 5);
 }
+
+#[test]
+fn evidence_is_read_back_bit_for_bit() {
+    use crate::evidence::bets::Evidence;
+    use crate::evidence::ceiling::Ceiling;
+    let mut record = armed(&Fixture::new());
+    let from_the_switch = [1.0 / 3.0, 1e-300, 1e18];
+    let evidence = Evidence { from_the_switch, later: [f64::MIN_POSITIVE, 5e-324, 0.1 + 0.2], bets: 7, bad: 3 };
+    let mut ceiling = Ceiling::default();
+    [0.0, 0.1, 1.0 / 3.0].into_iter().for_each(|share| ceiling.bet(share));
+    record.evidence = Some(written(&evidence, &ceiling, 0.1));
+    let read = reloaded(&record);
+    assert_eq!((of_record(&read), ceiling_of(&read)), (Some(evidence), ceiling));
+}

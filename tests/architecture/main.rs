@@ -29,7 +29,7 @@ const IMPORTS: [(&str, &[&str]); 32] = [
     ("writes", &["api", "effect", "endpoints", "route"]),
     ("status", &["api", "plan", "world", "endpoints", "journal", "route", "view"]),
     ("spans", &["api", "plan", "view"]),
-    ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
+    ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal", "evidence::power"]),
     ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "evidence", "actions"]),
     (
         "decide",

@@ -48,7 +48,7 @@ fn a_release_above_its_limit_is_rolled_back_by_the_default_rule() {
 }
 
 #[test]
-fn a_release_within_its_limit_is_completed_and_an_operator_that_dies_forgets_nothing() {
+fn a_release_within_its_limit_is_completed_with_its_evidence_on_the_record() {
     e2e("default_rule_forwards", async |t: &Case| {
         t.prometheus().await?;
         let green = Colour::new("green").env("FAULT_ERROR_RATE", "0.02").env("FAULT_ONLY_AFTER_LIVE", "1");

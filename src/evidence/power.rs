@@ -139,13 +139,13 @@ mod tests {
     use super::*;
     use crate::actions::fixtures::Fixture;
 
-    fn power(limit: &str, minutes: u64, more: usize) -> (Power, Option<String>) {
+    fn power(limit: &str, seconds: u64, more: usize) -> (Power, Option<String>) {
         let trigger = |n: usize| {
             json!({"name": format!("t{n}"), "every": "15s", "metric": {
                 "errors": "e", "total": "t", "limit": limit, "hiccup": "15s", "alpha": "0.01"}})
         };
         let mut observe = Fixture::new().plan.observe;
-        observe.for_ = Duration::from_mins(minutes);
+        observe.for_ = Duration::from_secs(seconds);
         observe.triggers = (0..=more).map(|n| serde_json::from_value(trigger(n)).expect("a trigger")).collect();
         let first = &observe.triggers[0];
         (of(first, &observe).expect("power"), blind_window(first, &observe))
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn more_requests_and_worse_releases_are_found_sooner() {
-        let (found, blind) = power("0.05", 30, 0);
+        let (found, blind) = power("0.05", 1800, 0);
         assert_eq!((found.shares.as_slice(), blind, found.blind), (&[0.1, 0.2, 0.5, 1.0][..], None, false));
         let seconds = |rate: usize, share: usize| found.found[rate][share].map(|d| d.as_millis() / 1000);
         assert_eq!(seconds(1, 3), Some(45), "all requests failing, at one a second");
@@ -164,17 +164,17 @@ mod tests {
             let slower = found.found[rate - 1].iter().map(|d| d.unwrap_or(Duration::from_mins(9999)));
             assert!(found.found[rate].iter().map(|d| d.unwrap_or(Duration::from_mins(9999))).le(slower), "{found:?}");
         }
-        assert_eq!(power("0.05", 30, 0), power("0.05", 30, 0), "the same question has the same answer");
+        assert_eq!(power("0.05", 1800, 0), power("0.05", 1800, 0), "the same question has the same answer");
     }
 
     #[test]
     fn a_window_that_could_find_nothing_is_said_to() {
-        let (found, blind) = power("0.05", 1, 0);
+        let (found, blind) = power("0.05", 30, 0);
         assert!(found.blind, "{found:?}");
         let blind = blind.expect("said");
-        assert!(blind.contains("50 %") && blind.contains("in 4 intervals of 15s"), "{blind}");
-        assert_eq!(power("0.05", 5, 0).1, None);
+        assert!(blind.contains("50 %") && blind.contains("in 2 intervals of 15s"), "{blind}");
+        assert_eq!(power("0.05", 60, 0).1, None);
         // A twentieth of the chance wants twenty times the evidence.
-        assert!(power("0.01", 1, 19).0.blind && !power("0.01", 5, 0).0.blind);
+        assert!(power("0.01", 60, 19).0.blind && !power("0.01", 60, 0).0.blind);
     }
 }

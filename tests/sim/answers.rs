@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
     Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
-    PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    NumbersAnswer, PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 use super::cluster::Cluster;
@@ -79,6 +79,18 @@ pub enum LogRule {
     Problem(String),
 }
 
+/// Numbers for the default rule: of a hundred requests in an interval, this share was bad.
+pub fn numbers(share: QueryAnswer) -> NumbersAnswer {
+    match share {
+        QueryAnswer::Value(share) => {
+            let of = [("samples", 1.0), ("total", 100.0), ("errors", 100.0 * share), ("slow", 100.0 * share)];
+            NumbersAnswer::Found(of.map(|(name, number)| (name.to_owned(), number)).into())
+        }
+        QueryAnswer::Inconclusive(why) => NumbersAnswer::Inconclusive(why),
+        QueryAnswer::Invalid(why) => NumbersAnswer::Invalid(why),
+    }
+}
+
 impl Cluster {
     /// Answers any read but a refresh.
     pub fn answer(&mut self, read: &Read) -> Reading {
@@ -88,6 +100,7 @@ impl Cluster {
         match read {
             Read::Http(request) => Reading::Http(self.ask(request)),
             Read::Query { query, .. } => Reading::Query(self.query(query)),
+            Read::Numbers { query, .. } => Reading::Numbers(numbers(self.query(query))),
             Read::Revisions(name) => Reading::Revisions(Ok(self.revisions(name))),
             Read::CronJob(name) => Reading::CronJob(Ok(self.cron_jobs.get(name).cloned())),
             Read::Keys { config, .. } => {

@@ -12,7 +12,8 @@ use crate::api::step::UndoWhen;
 use crate::api::trigger::{Severity, Trigger};
 use crate::cli::check::model::Line;
 use crate::cli::decide::changes;
-use crate::plan::{Action, Plan, PlanStep, Refusal};
+use crate::evidence::power;
+use crate::plan::{Action, Plan, PlanObserve, PlanStep, Refusal};
 use crate::view;
 
 /// A run that is not begun.
@@ -91,6 +92,24 @@ pub(crate) struct Watch {
     /// What is bad, where that is a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
+    /// Default rule: how soon it would find what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finds: Vec<Finds>,
+    /// Default rule: why it could not find ten times its limit, where it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind: Option<String>,
+}
+
+/// How soon a trigger of the default rule fires, in half of all runs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Finds {
+    pub requests_per_second: f64,
+    /// The share of bad requests, from the switch on.
+    pub share: f64,
+    /// None: not within the observation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// A gate, and who could open it.
@@ -145,7 +164,7 @@ impl Foreseen {
             in_the_way: vec![],
             stages,
             services: plan.services.clone(),
-            triggers: plan.observe.triggers.iter().map(watch).collect(),
+            triggers: plan.observe.triggers.iter().map(|t| watch(t, &plan.observe)).collect(),
             gates: vec![],
             cannot_be_undone: bare.map(|s| s.name.clone()).collect(),
             dry_runs: vec![],
@@ -219,10 +238,20 @@ fn step(planned: &PlanStep, past: &Past) -> Step {
     }
 }
 
-fn watch(t: &Trigger) -> Watch {
+fn watch(t: &Trigger, observe: &PlanObserve) -> Watch {
     let limit = view::Limit::of(t).map(|l| format!("{} {}", if l.above { ">" } else { "<" }, l.text));
     let kind = t.watches.one().map(|w| w.key().to_owned()).unwrap_or_default();
-    Watch { name: t.name.clone(), severity: t.severity.unwrap_or_default(), kind, limit }
+    let mut finds = vec![];
+    if let Some(found) = power::of(t, observe) {
+        for (requests_per_second, row) in power::RATES.into_iter().zip(&found.found) {
+            finds.extend(found.shares.iter().zip(row).map(|(share, time)| {
+                let seconds = time.map(|time| time.as_secs_ceil());
+                Finds { requests_per_second, share: *share, seconds }
+            }));
+        }
+    }
+    let blind = power::blind_window(t, observe);
+    Watch { name: t.name.clone(), severity: t.severity.unwrap_or_default(), kind, limit, finds, blind }
 }
 
 /// What runs took before.

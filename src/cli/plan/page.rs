@@ -1,7 +1,7 @@
 //! PURE. What a run would do, as a page.
 
 use super::diff::Difference;
-use super::model::{Foreseen, Role, Stage, Step};
+use super::model::{Foreseen, Role, Stage, Step, Watch};
 use crate::api::trigger::Severity;
 use crate::cli::text::{Glyph, Line, Look, Page, Table, Tone, time};
 
@@ -174,6 +174,24 @@ fn triggers(page: &mut Page, plan: &Foreseen, look: Look) {
         ]);
     }
     page.lines.extend(table.page(look, 2).lines);
+    plan.triggers.iter().filter(|t| !t.finds.is_empty()).for_each(|t| finds(page, t));
+}
+
+/// How soon a trigger of the default rule would find what: a line for so many requests.
+fn finds(page: &mut Page, t: &Watch) {
+    page.heading(&format!("What {} would find, and how soon after the switch in half of all cases", t.name));
+    for row in t.finds.chunk_by(|a, b| a.requests_per_second == b.requests_per_second) {
+        let time = |seconds: u64| time::long(jiff::SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX)));
+        let found = row.iter().map(|f| {
+            let time = f.seconds.map_or_else(|| "not found".to_owned(), time);
+            format!("{} bad: {time}", crate::evidence::percent(f.share))
+        });
+        let rate = row.first().map(|f| format!("{}/s", f.requests_per_second)).unwrap_or_default();
+        page.push(Line::new().text(&format!("  {rate:<6}  {}", found.collect::<Vec<_>>().join(", "))));
+    }
+    if let Some(blind) = &t.blind {
+        page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Warn).text(blind));
+    }
 }
 
 /// What differs.

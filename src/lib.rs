@@ -13,7 +13,7 @@ pub mod endpoints;
 pub mod entrances;
 pub(crate) mod harmless;
 pub mod journal;
-pub(crate) mod judge;
+pub mod judge;
 pub mod lint;
 pub mod meter;
 pub mod net;

@@ -147,21 +147,30 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         let Action::Metric(metric) = &s.action else { return None };
         Some((format!("step {}", s.name), &metric.query))
     });
-    let of_triggers = cx.plan.observe.triggers.iter().filter_map(|t| {
-        let Ok(Watched::Metric(metric)) = t.watches.one() else { return None };
-        Some((format!("trigger {}", t.name), metric.query.as_ref()?))
+    let of_triggers = cx.plan.observe.triggers.iter().flat_map(|t| {
+        let Ok(Watched::Metric(metric)) = t.watches.one() else { return vec![] };
+        let fields = [("errors", &metric.errors), ("slow", &metric.slow), ("total", &metric.total)];
+        let counters = fields.into_iter().filter_map(|(field, query)| {
+            let query = query.as_ref()?;
+            // However many there are, one number is enough to know that they can be asked for.
+            Some((format!("trigger {}/{field}", t.name), field, query, format!("count({query}\n)")))
+        });
+        let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query, query.clone()));
+        query.chain(counters).collect()
     });
+    let of_steps = of_steps.map(|(of, query)| (of, "query", query, query.clone()));
     let mut waiting = false;
-    for (of, query) in of_triggers.chain(of_steps) {
+    for (of, field, query, asked) in of_triggers.chain(of_steps) {
         let key = attempt_of(step, record).part(&of);
         match cx.world.readings.get(&key) {
             Some(Reading::Query(QueryAnswer::Invalid(why))) => {
-                return Ok(Some(format!("{of}: metric.query {query} is not valid: {why}")));
+                let of = of.split('/').next().unwrap_or(&of);
+                return Ok(Some(format!("{of}: metric.{field} {query} is not valid: {why}")));
             }
             Some(Reading::Query(QueryAnswer::Value(_) | QueryAnswer::Inconclusive(_))) => {}
             Some(_) | None => waiting = true,
         }
-        out.reads.insert(key, Read::Query { query: query.clone(), at: None, timeout: QUERY });
+        out.reads.insert(key, Read::Query { query: asked, at: None, timeout: QUERY });
     }
     if waiting { Err(()) } else { Ok(None) }
 }

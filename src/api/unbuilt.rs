@@ -26,10 +26,6 @@ pub const UNBUILT: &[(Of, &str, &str)] = &[
     (Of::Trigger, "metric.relativeTo", "use above or below"),
     (Of::Trigger, "metric.factor", "use above or below"),
     (Of::Trigger, "metric.guardQuery", "let the query itself give no value while the dependency is down"),
-    (Of::Trigger, "metric.errors", "use query with above and sustained"),
-    (Of::Trigger, "metric.total", "use query with above and sustained"),
-    (Of::Trigger, "metric.slow", "use query with above and sustained"),
-    (Of::Trigger, "metric.limit", "use query with above and sustained"),
 ];
 
 /// Marks each of these fields in the schema of a Cutover's spec, so that `kubectl explain` says it too.

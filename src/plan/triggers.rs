@@ -17,6 +17,7 @@ mod metric;
 mod pods;
 mod probe;
 mod resource;
+mod share;
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -53,6 +54,11 @@ trait TriggerRule {
 
     /// The rule with its defaults filled in; what is wrong with it is refused.
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched;
+
+    /// How often it is looked at, where that is no choice of `every`.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether its author has chosen bounds for the pods' restarts, crash loops or readiness.
     fn bounds_crashes(&self) -> bool {
@@ -148,7 +154,16 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
     match trigger.watches.one() {
         Ok(watched) => {
             if let Some(rule) = rule(watched) {
-                let at = format!("{at}.{}", watched.key());
+                let (trigger_at, at) = (at, format!("{at}.{}", watched.key()));
+                if let Some(interval) = rule.interval() {
+                    cx.refusals.require(
+                        trigger.every.is_none(),
+                        format!("{trigger_at}.every"),
+                        "the default rule looks once for each hiccup",
+                        "leave every out, and set metric.hiccup where 15s is not right",
+                    );
+                    out.every = Some(interval);
+                }
                 rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
                 out.watches = rule.resolve(cx, &at).into();
             }

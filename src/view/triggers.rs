@@ -6,6 +6,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
 use crate::api::trail::TrialRecord;
 use crate::api::trigger::{self, Severity, Until, Watched};
+use crate::evidence::{self, Standing};
 use crate::plan::Plan;
 
 /// A trigger that was armed.
@@ -31,6 +32,8 @@ pub struct Trigger<'a> {
     pub limit: Option<Limit<'a>>,
     /// What it takes to fire.
     pub takes: Takes,
+    /// What the default rule has seen.
+    pub standing: Option<Standing>,
     /// Bad trials without a good one between.
     pub bad_in_a_row: u32,
     /// Bad without a good trial between since then.
@@ -52,12 +55,15 @@ pub enum Takes {
     InARow(u32),
     /// Bad for so long without a good one between.
     For(Duration),
+    /// So much evidence that the share of bad requests is above the limit.
+    Evidence,
 }
 
 impl Takes {
     fn of(trigger: &trigger::Trigger) -> Self {
         let longest = |all: [Option<Duration>; 2]| all.into_iter().flatten().max();
         let lasting = match trigger.watches.one() {
+            Ok(Watched::Metric(metric)) if metric.total.is_some() => return Self::Evidence,
             Ok(Watched::Metric(metric)) => metric.sustained,
             Ok(Watched::Probe(probe)) => match (probe.failing_for, probe.failing) {
                 (Some(lasting), _) => Some(lasting),
@@ -93,17 +99,22 @@ impl<'a> Limit<'a> {
     /// The limit of a trigger that measures a value.
     pub fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
         let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
-        let (text, above) = match (&metric.above, &metric.below) {
-            (Some(text), _) => (text, true),
-            (None, Some(text)) => (text, false),
-            (None, None) => return None,
+        let (text, above) = match (&metric.above, &metric.below, &metric.limit) {
+            (Some(text), ..) | (None, None, Some(text)) => (text, true),
+            (None, Some(text), _) => (text, false),
+            (None, None, None) => return None,
         };
         Some(Self { text, above, bound: text.parse().ok()? })
     }
 }
 
 impl<'a> Trigger<'a> {
-    fn of(record: &'a TriggerRecord, planned: Option<&'a trigger::Trigger>, every: Option<Duration>) -> Self {
+    fn of(
+        record: &'a TriggerRecord,
+        planned: Option<&'a trigger::Trigger>,
+        every: Option<Duration>,
+        standing: Option<Standing>,
+    ) -> Self {
         let of_pods = planned.is_none_or(|t| matches!(t.watches.one(), Ok(Watched::Pods(_))));
         Self {
             every: planned.and_then(|t| t.every).or(every).filter(|_| !of_pods),
@@ -117,6 +128,7 @@ impl<'a> Trigger<'a> {
             saw: record.saw.as_deref(),
             limit: planned.and_then(Limit::of),
             takes: planned.map_or(Takes::Once, Takes::of),
+            standing,
             bad_in_a_row: record.bad_in_a_row,
             bad_since: record.bad_since,
             fired: record.fired_at,
@@ -128,7 +140,7 @@ impl<'a> Trigger<'a> {
     /// The value that it saw last, where it is one.
     pub fn value(&self) -> Option<f64> {
         self.limit.as_ref()?;
-        self.saw?.parse().ok()
+        self.standing.map(|standing| standing.share).or_else(|| self.saw?.parse().ok())
     }
 
     /// How much of what it takes to fire it has seen: 0 nothing, 1 all of it.
@@ -140,6 +152,7 @@ impl<'a> Trigger<'a> {
         let share = match self.takes {
             Takes::Once => f64::from(u8::from(bad)),
             Takes::InARow(times) => f64::from(self.bad_in_a_row) / f64::from(times.max(1)),
+            Takes::Evidence => self.standing.map_or(0.0, |standing| standing.weight),
             Takes::For(lasting) => match (self.bad_since, self.last) {
                 (Some(since), Some(last)) => last.duration_since(since).as_secs_f64() / lasting.std().as_secs_f64(),
                 _ => 0.0,
@@ -162,6 +175,10 @@ pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>
     journal
         .triggers
         .iter()
-        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every)))
+        .map(|record| {
+            let known = planned(&record.name);
+            let standing = plan.zip(known).and_then(|(p, t)| evidence::standing(t, record, &p.observe, journal));
+            Trigger::of(record, known, plan.map(|p| p.observe.every), standing)
+        })
         .collect()
 }

@@ -1,5 +1,6 @@
-//! PURE. `metric` as a trigger: a query and its bound.
+//! PURE. `metric` as a trigger: a query and its bound, or counters for the default rule (`share`).
 
+use crate::api::duration::Duration;
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::metrics;
 use crate::plan::reach::reach;
@@ -7,15 +8,22 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
 
-use super::TriggerRule;
+use super::{TriggerRule, share};
 
 impl TriggerRule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
+    fn interval(&self) -> Option<Duration> {
+        share::is_meant(self).then(|| share::hiccup(self))
+    }
+
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
+        if share::is_meant(self) {
+            return Watched::Metric(share::resolve(self, at, &cx.scope, cx.refusals));
+        }
         check(self, at, &cx.scope, cx.refusals);
         let query = self.query.as_deref();
         let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
@@ -33,8 +41,9 @@ fn check(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusal
             "give exactly one of them",
         );
     } else {
-        refusals.require(metric.errors.is_some(), at, "there is no query", "give query with above or below");
+        refusals.add(at, "there is no query", "give query with above or below, or errors, total and limit");
     }
+    share::refuse_beside_a_query(metric, at, refusals);
     for (name, bound) in [("above", &metric.above), ("below", &metric.below)] {
         if let Some(bound) = bound {
             refusals.require(

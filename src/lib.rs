@@ -14,7 +14,7 @@ pub mod entrances;
 pub mod evidence;
 pub(crate) mod harmless;
 pub mod journal;
-pub mod judge;
+pub(crate) mod judge;
 pub mod lint;
 pub mod meter;
 pub mod net;

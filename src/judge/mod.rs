@@ -30,7 +30,7 @@ const MAX_SAW: usize = 200;
 
 /// Takes a trigger one move further: asks for the reads of the trial that is due, judges its answer, and returns why it
 /// fires, once it does. Trials are numbered from `record.armed_at`; a restart may delay a verdict, never hasten it.
-pub(crate) fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     match trigger.watches.one() {
         Ok(Watched::Metric(metric)) if metric.total.is_some() => share::advance(cx, trigger, metric, record, out),
         Ok(Watched::Metric(metric)) => threshold::advance(cx, trigger, metric, record, out),

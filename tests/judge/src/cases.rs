@@ -43,7 +43,7 @@ pub enum Trouble {
     Resets,
     /// A tenth of the scrapes is missed, and every ten minutes or so all of them for one to three minutes.
     Gaps,
-    /// Every ten minutes or so the operator is away for 30 to 90 s.
+    /// Every ten minutes or so the operator is away for 30 to 90 s. It asks for what it missed: a verdict comes later.
     Restarts,
 }
 

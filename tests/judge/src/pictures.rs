@@ -1,12 +1,10 @@
 //! The pictures of `docs/judging.md`.
 
-use cutover::judge::bets::{Evidence, Rule};
-
 use crate::cases::{self, Case, Group, RATES, Window};
 use crate::page::{Index, PAINTED};
 use crate::paint::{Area, COLOURS, Picture, Scale};
 use crate::results::Row;
-use crate::rules::{ALPHA, RULES};
+use crate::rules::{ALPHA, RULES, bets};
 use crate::traffic;
 
 const GREY: &str = "#555555";
@@ -58,16 +56,9 @@ pub fn capital() -> String {
 /// The capital after each interval, up to a rollback.
 fn levels(case: &Case, until: u32) -> Vec<(f64, f64)> {
     let trace = traffic::replay(case, 0);
-    let Some(rule) = Rule::new(case.limit, ALPHA, case.intervals()) else { return vec![] };
-    let mut evidence = Evidence::default();
-    let mut cursor = trace.release.cursor();
     let mut found = vec![(0.0, 1.0)];
-    let slots = (case.hiccup / case.slot) as usize;
-    for interval in 1..=(until / case.hiccup) as usize {
-        if let Some(share) = trace.release.since(&mut cursor, interval * slots).and_then(|c| c.share()) {
-            evidence.bet(&rule, share);
-        }
-        found.push((f64::from(interval as u32 * case.hiccup), evidence.level()));
+    for (at, evidence, rule) in bets(case, &trace.release).take_while(|(at, ..)| *at <= until) {
+        found.push((f64::from(at), evidence.level()));
         if evidence.fires(&rule) {
             break;
         }

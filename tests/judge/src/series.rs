@@ -31,13 +31,13 @@ impl Counted {
     }
 }
 
-/// One pod: its scrapes with restarts taken out, so that the increase over any time is a difference; and for each slot the
-/// last scrape by then.
+/// One pod: its scrapes, as they were and with restarts taken out, so that the increase over any time is a difference; and
+/// for each slot the last scrape by then.
 #[derive(Default)]
 struct Pod {
+    raw: Vec<Sample>,
     samples: Vec<Sample>,
     last_by: Vec<u32>,
-    raw: Sample,
 }
 
 impl Pod {
@@ -65,7 +65,8 @@ impl Series {
     /// Begins with a scrape of zero at the switch.
     pub fn begin(&mut self, slots: usize) {
         for pod in &mut self.pods {
-            *pod = Pod { samples: vec![Sample::default()], last_by: Vec::with_capacity(slots + 1), ..Pod::default() };
+            let first = || vec![Sample::default()];
+            *pod = Pod { raw: first(), samples: first(), last_by: Vec::with_capacity(slots + 1) };
             pod.last_by.push(0);
         }
     }
@@ -74,17 +75,14 @@ impl Series {
     pub fn slot(&mut self, pod: usize, scraped: Option<Sample>) {
         let pod = &mut self.pods[pod];
         if let Some(sample) = scraped {
-            let so_far = pod.samples[pod.samples.len() - 1];
-            // A counter that went down has begun anew.
-            let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
-            let anew = sample.total < pod.raw.total;
-            let bad = if anew { sample.bad } else { more(sample.bad, pod.raw.bad) };
-            pod.samples.push(Sample {
-                time: sample.time,
-                total: so_far.total + more(sample.total, pod.raw.total),
-                bad: so_far.bad + bad,
-            });
-            pod.raw = sample;
+            let (so_far, before) = (pod.samples[pod.samples.len() - 1], pod.raw[pod.raw.len() - 1]);
+            let more = if sample.total < before.total {
+                Counted { total: sample.total, bad: sample.bad }
+            } else {
+                Counted { total: sample.total - before.total, bad: grown(before.bad, sample.bad) }
+            };
+            pod.samples.push(Sample { time: sample.time, total: so_far.total + more.total, bad: so_far.bad + more.bad });
+            pod.raw.push(sample);
         }
         pod.last_by.push(pod.samples.len() as u32 - 1);
     }
@@ -119,22 +117,23 @@ impl Series {
         counted.reduce(Counted::and)
     }
 
-    /// Where reading begins.
-    pub fn cursor(&self) -> Vec<usize> {
-        vec![0; self.pods.len()]
+    /// What the operator's query says of the interval between two slots: of each pod that was scraped in it, what its
+    /// counters have grown by since their last value before. One that has less than before began anew. Nothing where no pod
+    /// was scraped; the requests of one that was not are in its next interval.
+    pub fn interval(&self, from: usize, to: usize) -> Option<Counted> {
+        let counted = self.pods.iter().filter_map(|pod| {
+            let (first, last) = (pod.last_by(from), pod.last_by(to));
+            let (before, now) = (pod.raw[first], pod.raw[last]);
+            (first < last)
+                .then(|| Counted { total: grown(before.total, now.total), bad: grown(before.bad, now.bad) })
+        });
+        counted.reduce(Counted::and)
     }
+}
 
-    /// What was counted since the cursor, which moves on; nothing where a pod has no new sample: what is missing might have
-    /// been the good or the bad ones.
-    pub fn since(&self, cursor: &mut [usize], slot: usize) -> Option<Counted> {
-        let mut counted = Some(Counted::default());
-        for (pod, from) in self.pods.iter().zip(cursor) {
-            let last = pod.last_by(slot);
-            counted = counted.filter(|_| last > *from).map(|so_far| so_far.and(pod.between(*from, last)));
-            *from = last;
-        }
-        counted
-    }
+/// What a counter has grown by.
+fn grown(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -157,13 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn disjoint_intervals_are_read_once_and_gaps_not_at_all() {
-        let series = series(&[Some((10, 1)), Some((20, 1)), None, None, Some((50, 9))]);
-        let mut cursor = series.cursor();
-        assert_eq!(series.since(&mut cursor, 2), Some(Counted { total: 20, bad: 1 }));
-        assert_eq!(series.since(&mut cursor, 4), None);
-        assert_eq!(series.since(&mut cursor, 5), Some(Counted { total: 30, bad: 8 }));
-        assert_eq!(series.since(&mut cursor, 5), None);
+    fn requests_of_a_missed_scrape_are_in_the_next_interval() {
+        let series = series(&[Some((10, 1)), Some((20, 1)), None, None, Some((50, 9)), Some((7, 1))]);
+        assert_eq!(series.interval(0, 2), Some(Counted { total: 20, bad: 1 }));
+        assert_eq!(series.interval(2, 4), None);
+        assert_eq!(series.interval(4, 5), Some(Counted { total: 30, bad: 8 }));
+        assert_eq!(series.interval(5, 6), Some(Counted { total: 7, bad: 1 }));
     }
 
     #[test]

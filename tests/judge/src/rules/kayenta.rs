@@ -21,10 +21,8 @@ pub fn fires(case: &Case, trace: &Trace) -> Option<u32> {
 
 /// The shares of bad requests in the steps of a run.
 fn shares(case: &Case, series: &Series, from: u32, step: u32) -> Vec<f64> {
-    let slot = |at: u32| (at / case.slot) as usize;
-    let mut cursor = series.cursor();
-    let _ = series.since(&mut cursor, slot(from));
-    let steps = (1..=POINTS as u32).filter_map(|n| series.since(&mut cursor, slot(from + n * step)));
+    let slot = |n: u32| ((from + n * step) / case.slot) as usize;
+    let steps = (1..=POINTS as u32).filter_map(|n| series.interval(slot(n - 1), slot(n)));
     steps.filter_map(|counted| counted.share()).collect()
 }
 

@@ -9,7 +9,7 @@ mod flagger;
 mod kayenta;
 mod threshold;
 
-pub use cutover::ALPHA;
+pub use cutover::{ALPHA, bets};
 
 use crate::cases::Case;
 use crate::traffic::Trace;
@@ -31,7 +31,7 @@ pub const RULES: [Rule; 6] = [
     Rule {
         name: "cutover",
         title: "Cutover",
-        source: "The default rule, α = 1 %, intervals of 15 s: the code that the operator runs.",
+        source: "The default rule, α = 1 %, intervals of 15 s, each asked for 3 s after its end: the code that the operator runs.",
         fires: cutover::fires,
     },
     Rule {

@@ -42,7 +42,7 @@ examples: build ## the runbooks in examples/ on a real cluster, forwards and bac
 bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a short run; REPS=20; ONLY=metric,size)
 	@tests/run bench
 
-judge: ## the rules that judge a release, replayed over generated traffic: docs/judging.md (15 minutes; ONLY="100/s", REPLAYS=100)
+judge: ## the rules that judge a release, replayed over generated traffic: docs/judging.md (20 minutes; LONG_REPLAYS=2000: 6; ONLY="100/s")
 	@tests/run judge
 
 test: ## every test, on a cluster that is brought up and taken down

@@ -212,16 +212,19 @@ fn keeping(window: Window, all: &mut Vec<Case>) {
     }
     for rho in [0.01, 0.1, 0.3] {
         let shape = Shape::OverDispersed { mean: LIMIT, rho };
-        all.extend(few.iter().map(|rate| {
-            Case::new(window, *rate, format!("over-dispersed, ρ = {rho}, exactly at the limit"), shape)
-        }));
+        all.extend(
+            few.iter().map(|rate| {
+                Case::new(window, *rate, format!("over-dispersed, ρ = {rho}, exactly at the limit"), shape)
+            }),
+        );
     }
     for rate in few {
         all.push(Case::spells(window, *rate, 15, true));
     }
     let two: &[f64] = if short { &[1.0, 10.0] } else { &[1.0] };
     for rate in two.iter().copied() {
-        let shape = Shape::Spells { mean: LIMIT / 2.0, base: LIMIT / 5.0, length: if short { 5 } else { 15 }, aligned: !short };
+        let shape =
+            Shape::Spells { mean: LIMIT / 2.0, base: LIMIT / 5.0, length: if short { 5 } else { 15 }, aligned: !short };
         let spikes = if short { "a spike of 5 s now and then" } else { "a spike of 15 s now and then" };
         all.push(Case::new(window, rate, format!("{spikes}, half the limit in the mean"), shape));
         let name = "the load swings between 10\u{202f}% and all, exactly at the limit";

@@ -19,6 +19,9 @@ struct Cli {
     /// Replays of each case
     #[arg(long, env = "REPLAYS", default_value_t = 10_000)]
     replays: u64,
+    /// Replays of each case that is watched for two days; as many as of the others by default
+    #[arg(long, env = "LONG_REPLAYS")]
+    long: Option<u64>,
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -68,9 +71,11 @@ fn rows(cli: &Cli) -> Vec<results::Row> {
     let whole = Instant::now();
     for (n, case) in cases.iter().enumerate() {
         let began = Instant::now();
-        let fired = replay::replay(case, cli.replays, cli.threads);
+        let long = case.window == Window::Long.seconds();
+        let times = cli.long.filter(|_| long).unwrap_or(cli.replays);
+        let fired = replay::replay(case, times, cli.threads);
         let of = replay::rows(case, &fired);
-        let days = if case.window == Window::Long.seconds() { ", two days" } else { "" };
+        let days = if long { ", two days" } else { "" };
         eprintln!(
             "{:3} of {}: {}{days}: {:.1} s ({:.0} s in all); Cutover rolled back {:.2} %",
             n + 1,

@@ -21,12 +21,7 @@ pub const RESULTS: &str = "judging/replays.csv";
 pub fn files(docs: &Path, rows: &[Row]) -> Result<Vec<(&'static str, String)>> {
     let page = docs.join("judging.md");
     let page = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-    let parts = [
-        ("goals", goals(rows)),
-        ("rules", rules()),
-        ("false", false_rollbacks(rows)),
-        ("found", found(rows)),
-    ];
+    let parts = [("goals", goals(rows)), ("rules", rules()), ("false", false_rollbacks(rows)), ("found", found(rows))];
     let page = parts.iter().try_fold(page, |page, (name, text)| put(&page, name, text))?;
     Ok(vec![
         ("judging.md", page),
@@ -81,7 +76,10 @@ pub fn goals(rows: &[Row]) -> String {
         let all: Vec<&Row> = cases.filter_map(|case| index.get(&case, "cutover")).collect();
         let worst = all.iter().max_by(|a, b| a.share().total_cmp(&b.share()));
         let worst = worst.map(|row| (row.share() <= ALPHA, format!("{}, {}", with_interval(row), row.case)));
-        let goal = format!("a release at its limit or below is rolled back with a chance of 1 % at most in {what} ({} cases)", all.len());
+        let goal = format!(
+            "a release at its limit or below is rolled back with a chance of 1 % at most in {what} ({} cases)",
+            all.len()
+        );
         goal_line(&mut text, &goal, worst);
     }
     for (share, least, seconds) in [(1.0, 0.1, 60), (0.2, 1.0, 120)] {
@@ -97,7 +95,8 @@ pub fn goals(rows: &[Row]) -> String {
                 let median = row.median.map_or("never".to_owned(), |s| format!("{s} s"));
                 (row.median.is_some_and(|s| s <= seconds), format!("{median} at {}/s", case.rate))
             });
-            let what = if share == 1.0 { "all requests failing".to_owned() } else { format!("{} % failing", share * 100.0) };
+            let what =
+                if share == 1.0 { "all requests failing".to_owned() } else { format!("{} % failing", share * 100.0) };
             let goal = format!("{what} {when}: found within {seconds} s (median) at {least} requests/s and more");
             goal_line(&mut text, &goal, worst);
         }
@@ -182,17 +181,22 @@ fn found(rows: &[Row]) -> String {
 /// Median and 95th percentile, and how many were found where that is not all.
 fn moment(row: &Row) -> String {
     let seconds = |s: Option<u32>| s.map_or("–".to_owned(), |s| s.to_string());
-    let all = if row.fired * 1000 >= row.replays * 995 { String::new() } else { format!(", {} %", percent(row.share())) };
+    let all =
+        if row.fired * 1000 >= row.replays * 995 { String::new() } else { format!(", {} %", percent(row.share())) };
     format!("{} ({}){all}", seconds(row.median), seconds(row.p95))
 }
 
 /// Every case under every rule.
 fn tables(rows: &[Row]) -> String {
     let index = Index::of(rows);
-    let replays = rows.iter().map(|row| row.replays).min().unwrap_or(0);
+    let times = |window: Window| {
+        let of = rows.iter().filter(|row| row.window == window.seconds());
+        of.map(|row| row.replays).min().unwrap_or(0)
+    };
+    let (short, long) = (times(Window::Short), times(Window::Long));
     let mut text = format!(
         "# All replays\n\n`make judge` writes this page; [judging.md](../judging.md) explains it. Each case was replayed \
-         {replays} times. The data: [replays.csv](replays.csv).\n",
+         {short} times, over 48 hours {long} times. The data: [replays.csv](replays.csv).\n",
     );
     let sections = [
         (Window::Short, Group::Keeps, "False rollbacks in 30 minutes"),

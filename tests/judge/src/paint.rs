@@ -63,7 +63,10 @@ impl Picture {
     pub fn text(&mut self, (x, y): (f64, f64), anchor: &str, colour: &str, text: &str) {
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>");
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>"
+        );
     }
 
     /// A line through points; `dashes` as SVG has them, or nothing.
@@ -79,7 +82,8 @@ impl Picture {
 
     /// A dot.
     pub fn dot(&mut self, (x, y): (f64, f64), colour: &str) {
-        let _ = writeln!(self.0, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\" fill-opacity=\"0.75\"/>");
+        let _ =
+            writeln!(self.0, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\" fill-opacity=\"0.75\"/>");
     }
 
     /// The frame of an area, with marks and their words on either axis.

@@ -27,7 +27,12 @@ pub fn capital() -> String {
     picture.axes(&area, &xs, &ys);
     let bound = 1.0 / ALPHA;
     picture.line(&[area.at(0.0, bound), area.at(20.0, bound)], BOUND, 2.0, "6 4");
-    picture.text((area.left + area.width + 8.0, area.at(0.0, bound).1 + 4.0), "start", BOUND, "rolled back at 100 = 1/α");
+    picture.text(
+        (area.left + area.width + 8.0, area.at(0.0, bound).1 + 4.0),
+        "start",
+        BOUND,
+        "rolled back at 100 = 1/α",
+    );
     let all = cases::all();
     let case = |title: &str| all.iter().find(|c| c.window == 1800 && c.title == title && c.rate == 10.0);
     let shown = [
@@ -49,7 +54,12 @@ pub fn capital() -> String {
         picture.line(&[(652.0, y - 4.0), (676.0, y - 4.0)], colour, 2.5, "");
         picture.text((682.0, y), "start", "#111111", words);
     }
-    picture.text((80.0, 455.0), "start", GREY, "Each step is one interval of 15 s. A line that reaches the bound ends: the release is rolled back.");
+    picture.text(
+        (80.0, 455.0),
+        "start",
+        GREY,
+        "Each step is one interval of 15 s. A line that reaches the bound ends: the release is rolled back.",
+    );
     picture.done()
 }
 
@@ -71,12 +81,18 @@ pub fn false_rollbacks(rows: &[Row]) -> String {
     let index = Index::of(rows);
     let strip = 46.0;
     let mut picture = Picture::new(900.0, 130.0 + 2.0 * RULES.len() as f64 * strip);
-    picture.text((16.0, 28.0), "start", "#111111", "Releases that keep their limit: share that is rolled back, a dot for each case");
+    picture.text(
+        (16.0, 28.0),
+        "start",
+        "#111111",
+        "Releases that keep their limit: share that is rolled back, a dot for each case",
+    );
     for (n, (window, title)) in [(Window::Short, "30 minutes"), (Window::Long, "48 hours")].into_iter().enumerate() {
         let top = 60.0 + n as f64 * (RULES.len() as f64 * strip + 40.0);
         let height = RULES.len() as f64 * strip - 10.0;
         // What never happened stands at the left end.
-        let area = Area { left: 150.0, top, width: 720.0, height, x: Scale::Log(0.0001, 1.0), y: Scale::Linear(0.0, 1.0) };
+        let area =
+            Area { left: 150.0, top, width: 720.0, height, x: Scale::Log(0.0001, 1.0), y: Scale::Linear(0.0, 1.0) };
         let xs = [(0.0001, "0"), (0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")];
         picture.axes(&area, &xs.map(|(at, word)| (at, word.to_owned())), &[]);
         picture.text((16.0, top - 8.0), "start", "#111111", title);
@@ -99,8 +115,14 @@ pub fn false_rollbacks(rows: &[Row]) -> String {
 pub fn found(rows: &[Row]) -> String {
     let index = Index::of(rows);
     let mut picture = Picture::new(900.0, 380.0);
-    picture.text((16.0, 28.0), "start", "#111111", "Bad from the switch: time until half of the replays are rolled back, limit 5 %");
-    let ys = [15, 60, 300, 900, 1800].map(|s| (f64::from(s), if s < 60 { format!("{s} s") } else { format!("{} min", s / 60) }));
+    picture.text(
+        (16.0, 28.0),
+        "start",
+        "#111111",
+        "Bad from the switch: time until half of the replays are rolled back, limit 5 %",
+    );
+    let ys = [15, 60, 300, 900, 1800]
+        .map(|s| (f64::from(s), if s < 60 { format!("{s} s") } else { format!("{} min", s / 60) }));
     let xs = RATES.map(|rate| (rate, rate.to_string()));
     for (n, share) in PAINTED.into_iter().enumerate() {
         let area = Area {

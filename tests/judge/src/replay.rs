@@ -43,7 +43,8 @@ pub fn rows(case: &Case, fired: &Fired) -> Vec<Row> {
 fn row(case: &Case, rule: &str, times: &[Option<u32>]) -> Row {
     let early = times.iter().flatten().filter(|at| **at <= case.onset && case.onset > 0).count() as u64;
     // One that was rolled back before it became bad was not found.
-    let mut found: Vec<u32> = times.iter().flatten().filter_map(|at| at.checked_sub(case.onset)).filter(|t| *t > 0).collect();
+    let mut found: Vec<u32> =
+        times.iter().flatten().filter_map(|at| at.checked_sub(case.onset)).filter(|t| *t > 0).collect();
     found.sort_unstable();
     // Of all replays: where more than half find nothing there is no median.
     let at = |share: f64| found.get((times.len() as f64 * share).ceil() as usize - 1).copied();

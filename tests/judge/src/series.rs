@@ -81,7 +81,11 @@ impl Series {
             } else {
                 Counted { total: sample.total - before.total, bad: grown(before.bad, sample.bad) }
             };
-            pod.samples.push(Sample { time: sample.time, total: so_far.total + more.total, bad: so_far.bad + more.bad });
+            pod.samples.push(Sample {
+                time: sample.time,
+                total: so_far.total + more.total,
+                bad: so_far.bad + more.bad,
+            });
             pod.raw.push(sample);
         }
         pod.last_by.push(pod.samples.len() as u32 - 1);
@@ -124,8 +128,7 @@ impl Series {
         let counted = self.pods.iter().filter_map(|pod| {
             let (first, last) = (pod.last_by(from), pod.last_by(to));
             let (before, now) = (pod.raw[first], pod.raw[last]);
-            (first < last)
-                .then(|| Counted { total: grown(before.total, now.total), bad: grown(before.bad, now.bad) })
+            (first < last).then(|| Counted { total: grown(before.total, now.total), bad: grown(before.bad, now.bad) })
         });
         counted.reduce(Counted::and)
     }

@@ -146,7 +146,11 @@ impl Arrivals {
     fn draw(&mut self, mean: f64, share: f64, random: &mut SmallRng) -> (u64, u64) {
         if self.of != (mean, share) {
             // A mean of 0 has no distribution, and no requests.
-            *self = Self { of: (mean, share), bad: Poisson::new(mean * share).ok(), good: Poisson::new(mean * (1.0 - share)).ok() };
+            *self = Self {
+                of: (mean, share),
+                bad: Poisson::new(mean * share).ok(),
+                good: Poisson::new(mean * (1.0 - share)).ok(),
+            };
         }
         let mut draw = |of: Option<Poisson<f64>>| of.map_or(0, |of| of.sample(random) as u64);
         (draw(self.bad), draw(self.good))
@@ -187,7 +191,9 @@ mod tests {
 
     #[test]
     fn the_share_of_bad_requests_is_the_one_that_a_case_names() {
-        for case in cases::all().iter().filter(|c| c.window == Window::Short.seconds() && c.rate >= 10.0 && c.onset == 0) {
+        for case in
+            cases::all().iter().filter(|c| c.window == Window::Short.seconds() && c.rate >= 10.0 && c.onset == 0)
+        {
             let wanted = match case.shape {
                 Shape::Flat(share) => share,
                 Shape::OverDispersed { mean, .. } | Shape::Spells { mean, .. } => mean,

@@ -40,7 +40,12 @@ fn the_first_replays_come_out_as_they_were_kept() {
     }
     // Independent of what is kept: the promise, over all releases that keep their limit.
     assert!(rolled_back as f64 <= ALPHA * keeps as f64, "{rolled_back} of {keeps} were rolled back");
-    assert!(differ.is_empty(), "make judge; {} rows differ:\n{}", differ.len(), differ[..differ.len().min(5)].join("\n"));
+    assert!(
+        differ.is_empty(),
+        "make judge; {} rows differ:\n{}",
+        differ.len(),
+        differ[..differ.len().min(5)].join("\n")
+    );
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub const DELAY: u32 = 3;
 
 /// See [`super::Rule`].
 pub fn fires(case: &Case, trace: &Trace) -> Option<u32> {
-    let at = bets(case, &trace.release).find(|(_, evidence, rule)| evidence.fires(rule)).map(|(at, _, _)| at + DELAY)?;
+    let at =
+        bets(case, &trace.release).find(|(_, evidence, rule)| evidence.fires(rule)).map(|(at, _, _)| at + DELAY)?;
     // An operator that comes back asks for all that it missed.
     let away = trace.away.iter().find(|(from, to)| (*from..*to).contains(&at));
     Some(away.map_or(at, |(_, to)| *to))

@@ -188,6 +188,7 @@ each! {
     good_release
     two_services
     error_rate
+    default_rule
     undo_in_reverse
     patched_back
     decision_abort

@@ -89,6 +89,12 @@ worlds! {
         states: 26000,
         reaches: &[SWITCH, ERRORS]
     }
+    the_default_rule {
+        plan: small::observed_for(4, small::plan(&["web"], vec![], vec![small::share(Severity::Rollback)])),
+        scope: Scope { budget: 2, ..after_a_trigger(&["crashes", "inconclusive"]) },
+        states: 500,
+        reaches: &[SWITCH, ERRORS]
+    }
     others_write_the_service_between_claim_and_patch {
         plan: small::plan(&["web"], vec![], vec![]),
         scope: one_of(&["annotation", "crashes", "lost", "503", "old side"], 2),

@@ -220,6 +220,9 @@ scenarios! {
     decision_proof_unknown
     decision_rollback
     decision_unproven
+    default_rule
+    default_rule_hiccup
+    default_rule_share
     deleted_in_observing
     deleted_in_preflight
     deleted_in_preparing

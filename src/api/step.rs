@@ -171,7 +171,7 @@ pub struct KeyRef {
 /// A container of a side's workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FromContainer {
-    /// The side: `Target`, or `Old`, which was live when the run began.
+    /// The side: `Target`, or `Old`, live when the run began.
     pub side: SideRef,
     /// The container; the first by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ pub struct FromContainer {
     pub container: Option<String>,
 }
 
-/// A side: the `Target`, which is being activated, or `Old`, which was live when the run began.
+/// A side: the `Target`, which is activated, or `Old`, live when the run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SideRef {
     /// The side being activated.

@@ -113,7 +113,6 @@ pub enum Until {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "has(self.query) != has(self.total)", "message": "a metric trigger has either query, or total for the default rule"},
-    {"rule": "!has(self.total) || (has(self.limit) && (has(self.errors) || has(self.slow)))", "message": "total needs limit, and errors or slow"},
     {"rule": "!has(self.query) || (has(self.above) != has(self.below)) || has(self.relativeTo)", "message": "a metric trigger with a query needs above, below or relativeTo"},
     {"rule": "!(has(self.sustained) && has(self.count))", "message": "a metric trigger has either sustained or count"}
 ]))]
@@ -156,7 +155,7 @@ pub struct MetricTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub guard_query: Option<String>,
-    /// Default rule: counters of failed requests, as they are: Cutover adds up what each of them grows by.
+    /// Default rule: counters of failed requests, as they are: what each grows by is added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub errors: Option<String>,
@@ -172,7 +171,7 @@ pub struct MetricTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::decimal")]
     pub limit: Option<String>,
-    /// Default rule: the longest bad spell that a healthy release may have, in seconds; 15s by default.
+    /// Default rule: the longest bad spell of a healthy release; 15s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hiccup: Option<Duration>,
     /// Default rule: the chance of a false rollback; 0.01 by default.

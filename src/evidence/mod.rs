@@ -9,6 +9,7 @@ use crate::plan::PlanObserve;
 use bets::{Evidence, Rule};
 
 pub mod bets;
+pub mod query;
 
 /// Most wholly bad intervals that are looked ahead.
 const AHEAD: u32 = 100;

@@ -21,7 +21,6 @@ mod probe;
 mod ready;
 mod resource;
 mod share;
-mod share_query;
 mod threshold;
 mod trial;
 mod usage;

@@ -12,11 +12,12 @@ use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, NoData, Severity, Trigger};
 use crate::effect::Read;
 use crate::evidence::bets::Rule;
+use crate::evidence::query::{ERRORS, GUARD, SAMPLES, SLOW, TOTAL, query};
 use crate::evidence::{alone, count, of_record, percent, rule, written};
 use crate::journal::{later, trail};
 use crate::world::{NumbersAnswer, Reading};
 
-use super::share_query::{self, ERRORS, GUARD, SAMPLES, SLOW, TOTAL};
+
 use super::trial::{Trials, key};
 use super::judged;
 
@@ -37,7 +38,7 @@ pub fn advance(
 ) -> Option<String> {
     let trials = Trials::arm(cx, trigger, record).from_a_whole_second();
     let (Some(rule), Some(query)) =
-        (rule(trigger, metric, &cx.plan.observe), share_query::query(metric, trials.times(1)))
+        (rule(trigger, metric, &cx.plan.observe), query(metric, trials.times(1)))
     else {
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");
         return None;

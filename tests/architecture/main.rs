@@ -14,14 +14,14 @@ const IMPORTS: [(&str, &[&str]); 32] = [
     ("api", &[]),
     ("plan", &["api"]),
     ("policies", &[]),
-    ("lint", &["api", "plan", "evidence::power"]),
+    ("lint", &["api", "plan"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
     ("effect", &["api", "plan", "world"]),
     ("world", &["api", "plan", "effect"]),
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
     // What the default rule has seen, and what that comes to.
-    ("evidence", &["api", "plan", "journal"]),
+    ("evidence", &["api", "plan", "journal", "effect::OF"]),
     ("view", &["api", "plan", "journal", "evidence"]),
     ("notify", &["api", "plan", "effect::letter", "journal::notices", "harmless"]),
     // What is switched, and how; what an effect comes to.

@@ -17,6 +17,7 @@ mod checks;
 mod components;
 mod connections;
 mod crash;
+mod default_rule;
 mod deletion;
 mod faults;
 mod floods;

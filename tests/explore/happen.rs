@@ -1,11 +1,14 @@
 //! What an event of the search does to the cluster and to the operators.
 
 use cutover::api::decision::{CutoverDecisionSpec, Resolution, Verb};
+use cutover::api::trigger::{Trigger, Watched};
+use cutover::effect::ReadKey;
 use cutover::world::{JobEnd, JobResult, Reading};
 
 use super::event::{Fate, What};
 use super::{Sent, State, started};
 use crate::sim::actor;
+use crate::sim::answers::numbers;
 use crate::sim::cluster::Who;
 use crate::sim::faults::{Fault, Kind, On};
 use crate::sim::shell::Look;
@@ -18,7 +21,13 @@ impl State {
             What::Query(by, i, answer) => {
                 let op = &mut self.ops[*by];
                 let key = op.queries.remove(*i);
-                op.shell.answered(&key, Reading::Query(answer.clone()), &self.cluster);
+                let of_shares = |t: &Trigger| matches!(t.watches.one(), Ok(Watched::Metric(m)) if m.total.is_some());
+                let shares = self.cluster.plan.observe.triggers.iter().any(of_shares);
+                let reading = match (&key, shares) {
+                    (ReadKey::Trial(..), true) => Reading::Numbers(numbers(answer.clone())),
+                    _ => Reading::Query(answer.clone()),
+                };
+                op.shell.answered(&key, reading, &self.cluster);
             }
             What::JobEnds(name, well) => {
                 let (end, code) = match well {

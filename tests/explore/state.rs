@@ -167,7 +167,7 @@ impl State {
                 op.shell.refreshed(key, self.cluster.now, Some(seen), &self.cluster);
                 true
             }
-            Look::Read(key, Read::Query { .. }) => {
+            Look::Read(key, Read::Query { .. } | Read::Numbers { .. }) => {
                 op.queries.push(key);
                 false
             }

@@ -79,6 +79,18 @@ pub enum LogRule {
     Problem(String),
 }
 
+/// Numbers for the default rule: of a hundred requests in an interval, this share was bad.
+pub fn numbers(share: QueryAnswer) -> NumbersAnswer {
+    match share {
+        QueryAnswer::Value(share) => {
+            let of = [("samples", 1.0), ("total", 100.0), ("errors", 100.0 * share), ("slow", 100.0 * share)];
+            NumbersAnswer::Found(of.map(|(name, number)| (name.to_owned(), number)).into())
+        }
+        QueryAnswer::Inconclusive(why) => NumbersAnswer::Inconclusive(why),
+        QueryAnswer::Invalid(why) => NumbersAnswer::Invalid(why),
+    }
+}
+
 impl Cluster {
     /// Answers any read but a refresh.
     pub fn answer(&mut self, read: &Read) -> Reading {
@@ -88,7 +100,7 @@ impl Cluster {
         match read {
             Read::Http(request) => Reading::Http(self.ask(request)),
             Read::Query { query, .. } => Reading::Query(self.query(query)),
-            Read::Numbers { query, .. } => Reading::Numbers(self.numbers(query)),
+            Read::Numbers { query, .. } => Reading::Numbers(numbers(self.query(query))),
             Read::Revisions(name) => Reading::Revisions(Ok(self.revisions(name))),
             Read::CronJob(name) => Reading::CronJob(Ok(self.cron_jobs.get(name).cloned())),
             Read::Keys { config, .. } => {
@@ -181,18 +193,6 @@ impl Cluster {
             Some(MetricRule::Value(v)) => QueryAnswer::Value(*v),
             Some(MetricRule::Inconclusive(why)) => QueryAnswer::Inconclusive(why.clone()),
             None => QueryAnswer::Value(0.0),
-        }
-    }
-
-    /// Of a hundred requests since the last time, the share that a rule gives is bad.
-    fn numbers(&self, query: &str) -> NumbersAnswer {
-        match self.query(query) {
-            QueryAnswer::Value(share) => {
-                let of = [("samples", 1.0), ("total", 100.0), ("errors", 100.0 * share)];
-                NumbersAnswer::Found(of.map(|(name, number)| (name.to_owned(), number)).into())
-            }
-            QueryAnswer::Inconclusive(why) => NumbersAnswer::Inconclusive(why),
-            QueryAnswer::Invalid(why) => NumbersAnswer::Invalid(why),
         }
     }
 

@@ -87,6 +87,28 @@ pub fn errors(severity: Severity) -> Trigger {
     }
 }
 
+/// The default rule with intervals of a second. Three bad ones are enough, so the plan is to observe for longer.
+pub fn share(severity: Severity) -> Trigger {
+    Trigger {
+        watches: Watched::Metric(MetricTrigger {
+            errors: Some("errors".into()),
+            total: Some("total".into()),
+            limit: Some("0.05".into()),
+            hiccup: Some(Duration::from_secs(1)),
+            alpha: Some("0.01".into()),
+            ..MetricTrigger::default()
+        })
+        .into(),
+        ..errors(severity)
+    }
+}
+
+/// The same plan, observed for so many seconds, or three times as many.
+pub fn observed_for(seconds: u64, plan: Plan) -> Plan {
+    let (for_, timeout) = (Duration::from_secs(seconds), Duration::from_secs(3 * seconds));
+    Plan { observe: PlanObserve { for_, timeout, ..plan.observe }, ..plan }
+}
+
 /// A plan of these Services and steps.
 pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> Plan {
     Plan {

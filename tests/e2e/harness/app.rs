@@ -173,7 +173,7 @@ spec:
       containers:
       - name: prometheus
         image: docker.io/cutover/prometheus:1
-        args: [--config.file=/config/prometheus.yml, --storage.tsdb.path=/data, "--web.listen-address=:9090"]
+        args: [--config.file=/config/prometheus.yml, --storage.tsdb.path=/data, "--web.listen-address=:9090", --web.enable-remote-write-receiver, --enable-feature=native-histograms]
         volumeMounts: [{{name: config, mountPath: /config}}, {{name: data, mountPath: /data}}]
         readinessProbe: {{httpGet: {{path: /-/ready, port: 9090}}, periodSeconds: 1}}
 ---

@@ -16,6 +16,7 @@ pub mod promises;
 mod promises_tests;
 pub mod proxy;
 pub mod receivers;
+pub mod remote_write;
 pub mod report;
 pub mod road;
 pub mod seen;

@@ -12,7 +12,7 @@ RELEASE := $(CARGO_TARGET_DIR)/image/cutover.tar
 export PROGRAMS IMAGES RELEASE
 
 .DEFAULT_GOAL := help
-.PHONY: help build image plugin reproducible load demo examples bench test test-unit test-cluster e2e night upgrade fuzz fmt lint advisories crds clean
+.PHONY: help build image plugin reproducible load demo examples bench judge test test-unit test-cluster e2e night upgrade fuzz fmt lint advisories crds clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,10 +42,13 @@ examples: build ## the runbooks in examples/ on a real cluster, forwards and bac
 bench: ## latencies, lost requests and size, measured (25 minutes; QUICK=1: a short run; REPS=20; ONLY=metric,size)
 	@tests/run bench
 
+judge: ## the rules that judge a release, replayed over generated traffic: docs/judging.md (20 minutes; LONG_REPLAYS=2000: 6; ONLY="100/s")
+	@tests/run judge
+
 test: ## every test, on a cluster that is brought up and taken down
 	@tests/run test
 
-night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, Flux, upgrade, fuzzing, bench; PARTS="search faults"
+night: ## what is too long for every change: large search, 200 orders of each scenario, long faults, all examples, Flux, upgrade, fuzzing, replays, bench; PARTS="search faults"
 	@tests/run night
 
 upgrade: ## from the version before (the last tag, or REF=…) to this one and back, with runs under way (15 minutes)

@@ -238,6 +238,8 @@ pub struct PodView {
     pub unschedulable: Option<String>,
     /// Named container ports.
     pub ports: BTreeMap<String, u16>,
+    /// How much memory it may use, in bytes: its own limit, or those of its containers together where each has one.
+    pub memory_limit: Option<u64>,
     pub containers: Vec<ContainerView>,
 }
 

@@ -83,22 +83,22 @@ pub enum TrialVerdict {
     Inconclusive,
 }
 
-/// A pod's memory since it last became less, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A pod's memory of late: few points, so far apart that they go back as long as it must grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Growth {
     /// The first sample.
     pub since: Timestamp,
     /// The last one.
     pub last_at: Timestamp,
-    /// In the first.
-    pub from: u64,
-    /// In the last.
-    pub last: u64,
-    /// Samples after the first.
-    pub samples: u32,
-    /// Those of them that were more than the one before.
-    pub rises: u32,
+    /// When each point was taken, in seconds after `since`.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub seconds: Vec<u32>,
+    /// What was used then, in KiB.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub kibibytes: Vec<u64>,
 }
 
 /// What the default rule's bets have come to. Numbers are texts, since whoever keeps JSON may write numbers anew.

@@ -225,7 +225,7 @@ pub struct PodsTrigger {
     /// CPU above this for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Above>,
-    /// Memory that only grows.
+    /// Memory that grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_growing: Option<Growing>,
 }
@@ -252,7 +252,7 @@ pub struct Above {
     pub sustained: Option<Duration>,
 }
 
-/// Memory that only grows.
+/// Memory that grows towards its limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Growing {
     /// For this long.

@@ -13,6 +13,7 @@ use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
 
+mod growth;
 mod logs;
 mod no_data;
 mod pods;

@@ -1,4 +1,4 @@
-//! PURE. What the target's pods use, by the metrics API: memory or CPU above a bound, or memory that only grows. The API
+//! PURE. What the target's pods use, by the metrics API: memory or CPU above a bound, or memory that grows. The API
 //! gives each pod's last sample with its time, and gives it again until there is a new one: a trial is a new sample of
 //! every pod, not a new answer. A pod without a sample is not known to be well.
 
@@ -8,17 +8,17 @@ use jiff::Timestamp;
 
 use crate::actions::{Cx, logs, span};
 use crate::api::duration::Duration;
-use crate::api::run::{Growth, TrialVerdict, TriggerRecord};
+use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::step::SideRef;
 use crate::api::trigger::{Above, PodsTrigger, Trigger};
 use crate::effect::Read;
 use crate::endpoints::check::{MOST_GROWING, MOST_PODS};
-use crate::journal::trail;
+use crate::journal::{later, trail};
 use crate::plan::quantity;
 use crate::world::{PodUsage, PodView, Reading, UsageAnswer};
 
 use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
-use super::{clock, forget, judged, no_data, pods};
+use super::{clock, forget, growth, judged, no_data, pods};
 
 /// Two samples further apart leave a gap: metrics-server takes one every 15 to 60 s.
 const GAP: Duration = Duration::from_secs(150);
@@ -179,41 +179,28 @@ fn bounded(
     if exceeded { (TrialVerdict::Bad, format!("{saw} > {bound}")) } else { (TrialVerdict::Good, saw) }
 }
 
-/// A pod grows when for that time no sample was less than the one before, at least half of them were more, and the last is
-/// more than a tenth above the first.
-fn growing(samples: &[(&PodView, &PodUsage)], time: Duration, record: &mut TriggerRecord) -> (TrialVerdict, String) {
+/// The pod that reaches its limit first, of those that grow; what each has used of late stays known.
+fn growing(samples: &[(&PodView, &PodUsage)], lasts: Duration, record: &mut TriggerRecord) -> (TrialVerdict, String) {
     let mut known = BTreeMap::new();
-    let mut grows = None;
+    let mut grow = vec![];
     for (pod, sample) in samples {
-        let anew = Growth {
-            since: sample.at,
-            last_at: sample.at,
-            from: sample.bytes,
-            last: sample.bytes,
-            samples: 0,
-            rises: 0,
-        };
-        let mut growth = record.growth.remove(&pod.uid).filter(|g| sample.bytes >= g.last).unwrap_or(anew);
-        if sample.at > growth.last_at {
-            growth.samples = growth.samples.saturating_add(1);
-            growth.rises = growth.rises.saturating_add(u32::from(sample.bytes > growth.last));
-            growth.last_at = sample.at;
-            growth.last = sample.bytes;
-        }
-        let long = span(growth.since, growth.last_at) >= time && growth.samples > 0;
-        if long && growth.rises * 2 >= growth.samples && growth.last - growth.from > growth.from / 10 {
-            grows = Some(format!(
-                "the memory of pod {} has only grown for {}, from {} to {}",
-                pod.name,
-                span(growth.since, growth.last_at),
-                bytes(growth.from),
-                bytes(growth.last)
-            ));
-        }
+        let growth = growth::take_in(record.growth.remove(&pod.uid), sample.at, sample.bytes, lasts);
+        let grows = growth::judge(&growth, sample.at, sample.bytes, lasts, pod.memory_limit);
+        grow.extend(grows.map(|grows| (pod, sample, grows)));
         known.insert(pod.uid.clone(), growth);
     }
     record.growth = known;
-    grows.map_or((TrialVerdict::Good, "no pod's memory only grows".into()), |saw| (TrialVerdict::Bad, saw))
+    let first = grow.into_iter().min_by_key(|(.., grows)| grows.reached_in.unwrap_or(growth::HORIZON));
+    let Some((pod, sample, grows)) = first else {
+        return (TrialVerdict::Good, "no pod's memory grows towards its limit".into());
+    };
+    let (pace, used) = (bytes(grows.per_hour), bytes(sample.bytes));
+    let saw = format!("the memory of pod {} has grown by {pace} per hour for {}, to {used}", pod.name, grows.lasts);
+    let end = pod.memory_limit.zip(grows.reached_in).map(|(limit, time)| {
+        let at = later(sample.at, time);
+        format!("{saw}: it reaches its limit of {} in {time}, at {}", bytes(limit), clock(at))
+    });
+    (TrialVerdict::Bad, end.unwrap_or_else(|| format!("{saw}; it has no limit")))
 }
 
 fn bytes(n: u64) -> String {
@@ -303,19 +290,45 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_only_grows() {
-        let t = watch(json!({"memoryGrowing": {"for": "20s"}}));
-        let run = |values: &[u64]| {
-            let answers: Vec<_> = values.iter().map(|n| (1, Some(50), Some(*n))).collect();
-            play(&t, &answers).0.map(|f| f.0)
+    fn memory_that_grows_names_the_pod_its_pace_and_the_end() {
+        let t = watch(json!({"memoryGrowing": {"for": "40s"}}));
+        let run = |values: &mut dyn Iterator<Item = u64>| {
+            let answers: Vec<_> = values.map(|n| (1, Some(50), Some(n))).collect();
+            play(&t, &answers)
         };
-        assert_eq!(run(&[100, 105, 110, 115, 120]), Some(5));
-        assert_eq!(run(&[100, 105, 110, 104, 120, 125]), None, "it was less once");
-        assert_eq!(run(&[100, 100, 100, 100, 100, 100]), None, "it stays");
-        assert_eq!(run(&[100, 101, 102, 103, 104]), None, "hardly more than before");
-        assert_eq!(run(&[100, 100, 100, 100, 140]), None, "one step is no growth");
-        let (_, record) = play(&t, &[(1, Some(50), Some(100)), (1, Some(50), Some(110))]);
+        let (fired, record) = run(&mut (0..10).map(|n| 100 + 2 * n));
+        let (n, why) = fired.expect("it grows");
+        assert_eq!(n, 9, "forty seconds lie between the first sample and the ninth");
+        assert!(
+            why.contains("the memory of pod green-b has grown by 1440Mi per hour for 40s, to 116Mi; it has no limit"),
+            "{why}"
+        );
         assert_eq!(record.growth.len(), 2);
-        assert_eq!(record.growth["uid-green-b"].rises, 1);
+        let (fired, record) = run(&mut (0..30).map(|n| 100 + n % 4));
+        assert!(fired.is_none() && record.last == Some(TrialVerdict::Good), "{record:?}");
+        assert_eq!(record.saw.as_deref(), Some("no pod's memory grows towards its limit"));
+    }
+
+    #[test]
+    fn a_limit_says_when_it_ends() {
+        let pod = PodView { name: "web".into(), uid: "u".into(), memory_limit: Some(256 << 20), ..PodView::default() };
+        let mut record = TriggerRecord::default();
+        let lasts = Duration::from_secs(600);
+        let mut saw = (TrialVerdict::Good, String::new());
+        for n in 0..=40 {
+            let at = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(15 * n);
+            let sample = PodUsage { pod: "web".into(), at, nanocores: 0, bytes: (100 << 20) + ((n as u64) << 18) };
+            saw = growing(&[(&pod, &sample)], lasts, &mut record);
+        }
+        let wanted = "the memory of pod web has grown by 60Mi per hour for 10m, to 110Mi: it reaches its limit of 256Mi in \
+                      2h26m, at 02:36:00Z";
+        assert_eq!(saw, (TrialVerdict::Bad, wanted.to_owned()));
+        // What the journal has is what it goes on with.
+        let text = serde_json::to_string(&record.growth).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<BTreeMap<String, crate::api::run::Growth>>(&text).expect("a growth"),
+            record.growth
+        );
+        assert!(text.len() < 400, "{} bytes", text.len());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -19,6 +19,7 @@ use crate::api::{
     ANNOTATION_ATTEMPT, ANNOTATION_PUSHED, ANNOTATION_TEMPLATE, Cutover, CutoverDecision, GROUP, LABEL_RUN, LABEL_STEP,
 };
 use crate::effect::{Attempt, hash};
+use crate::plan::quantity;
 use crate::world::{
     ContainerEnd, ContainerView, CutoverView, DecisionView, EndpointView, JobEnd, JobView, Kept, PodView, PortView,
     ServiceView, TargetPort, WorkloadView, owners,
@@ -190,8 +191,21 @@ pub fn pod(pod: &Pod) -> PodView {
         gone_by: pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
         taken: taken(pod),
         ports: ports.collect(),
+        memory_limit: spec.and_then(memory_limit),
         containers: containers.collect(),
     }
+}
+
+/// How much memory a pod may use, in bytes. Containers that only start it are over when it serves.
+fn memory_limit(spec: &PodSpec) -> Option<u64> {
+    let of = |resources: Option<&ResourceRequirements>| {
+        let nanos = quantity::nanos(&resources?.limits.as_ref()?.get("memory")?.0)?;
+        u64::try_from(nanos / quantity::NANO).ok()
+    };
+    let beside = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let mut each = spec.containers.iter().chain(beside).map(|c| of(c.resources.as_ref()));
+    let together = each.try_fold(0_u64, |sum, limit| sum.checked_add(limit?));
+    of(spec.resources.as_ref()).or(together).filter(|limit| *limit > 0)
 }
 
 /// The workload that a pod belongs to: the StatefulSet that owns it, or the Deployment of the ReplicaSet that does. A

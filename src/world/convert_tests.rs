@@ -263,3 +263,22 @@ fn decisions_that_lead_back_come_first_and_those_of_one_second_keep_their_order(
     order(&mut many);
     assert_eq!((many.len(), many[0].uid.as_str()), (500, "late"), "no number of others leaves out a Rollback");
 }
+
+#[test]
+fn a_pod_may_use_what_it_or_all_of_its_containers_may() {
+    let limit = |spec: Value| pod(&read(json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec}))).memory_limit;
+    let of = |memory: &str| json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+    assert_eq!(limit(json!({"containers": [of("256Mi")]})), Some(256 << 20));
+    // A sidecar runs beside them; what only starts the pod does not.
+    let mut beside = of("64Mi");
+    beside["restartPolicy"] = "Always".into();
+    let spec = json!({"containers": [of("256Mi"), of("1Gi")], "initContainers": [beside, of("8Gi")]});
+    assert_eq!(limit(spec), Some((256 + 1024 + 64) << 20));
+    // One without a limit may use what the node has, unless the pod itself is limited.
+    let spec = json!({"containers": [of("256Mi"), {"name": "d"}]});
+    assert_eq!(limit(spec.clone()), None);
+    let mut limited = spec;
+    limited["resources"] = json!({"limits": {"memory": "512Mi"}});
+    assert_eq!(limit(limited), Some(512 << 20));
+    assert_eq!(limit(json!({"containers": []})), None);
+}

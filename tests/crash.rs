@@ -187,6 +187,7 @@ macro_rules! each {
 each! {
     good_release
     two_services
+    error_count
     error_rate
     undo_in_reverse
     patched_back

@@ -224,6 +224,7 @@ scenarios! {
     deleted_in_preflight
     deleted_in_preparing
     deleted_in_switching
+    error_count
     error_rate
     error_spike
     finish_fails

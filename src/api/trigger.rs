@@ -138,7 +138,7 @@ pub struct MetricTrigger {
     pub reach: Option<Duration>,
     /// Bad this many times within `within`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100))]
     pub count: Option<u32>,
     /// The window of `count`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

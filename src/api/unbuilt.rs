@@ -21,8 +21,6 @@ pub const UNBUILT: &[(Of, &str, &str)] = &[
     (Of::Step, "job.capture[].sensitive", "let the Job handle it"),
     (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
     (Of::Trigger, "suite", "write one probe for each check"),
-    (Of::Trigger, "metric.count", "use sustained"),
-    (Of::Trigger, "metric.within", "use sustained"),
     (Of::Trigger, "metric.relativeTo", "use above or below"),
     (Of::Trigger, "metric.factor", "use above or below"),
     (Of::Trigger, "metric.guardQuery", "let the query itself give no value while the dependency is down"),

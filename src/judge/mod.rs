@@ -21,6 +21,7 @@ mod probe;
 mod ready;
 mod resource;
 mod threshold;
+mod times;
 mod trial;
 mod usage;
 
@@ -106,6 +107,7 @@ fn judged(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw:
 fn forget(record: &mut TriggerRecord) {
     record.bad_since = None;
     record.bad_in_a_row = 0;
+    record.bad_trials.clear();
 }
 
 /// `01:02:03Z`.

@@ -14,6 +14,7 @@ use super::{MinReady, PlanObserve};
 
 mod logs;
 mod metric;
+mod modes;
 mod pods;
 mod probe;
 mod resource;
@@ -53,6 +54,9 @@ trait TriggerRule {
 
     /// The rule with its defaults filled in; what is wrong with it is refused.
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched;
+
+    /// Refuses what cannot be, being looked at this often.
+    fn check_pace(&self, _every: Duration, _at: &str, _refusals: &mut Refusals) {}
 
     /// Whether its author has chosen bounds for the pods' restarts, crash loops or readiness.
     fn bounds_crashes(&self) -> bool {
@@ -151,6 +155,7 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
                 let at = format!("{at}.{}", watched.key());
                 rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
                 out.watches = rule.resolve(cx, &at).into();
+                rule.check_pace(out.every.unwrap_or(every), &at, cx.refusals);
             }
         }
         Err(_) => cx.refusals.add(

@@ -33,6 +33,8 @@ pub struct Trigger<'a> {
     pub takes: Takes,
     /// Bad trials without a good one between.
     pub bad_in_a_row: u32,
+    /// Bad trials within the time that they are counted in.
+    pub bad_within: usize,
     /// Bad without a good trial between since then.
     pub bad_since: Option<Timestamp>,
     /// When it fired.
@@ -50,6 +52,8 @@ pub enum Takes {
     Once,
     /// So many in a row.
     InARow(u32),
+    /// So many within a time.
+    Within(u32, Duration),
     /// Bad for so long without a good one between.
     For(Duration),
 }
@@ -58,7 +62,10 @@ impl Takes {
     fn of(trigger: &trigger::Trigger) -> Self {
         let longest = |all: [Option<Duration>; 2]| all.into_iter().flatten().max();
         let lasting = match trigger.watches.one() {
-            Ok(Watched::Metric(metric)) => metric.sustained,
+            Ok(Watched::Metric(metric)) => match (metric.count, metric.within) {
+                (Some(times), Some(within)) => return Self::Within(times, within),
+                _ => metric.sustained,
+            },
             Ok(Watched::Probe(probe)) => match (probe.failing_for, probe.failing) {
                 (Some(lasting), _) => Some(lasting),
                 (None, Some(times)) => return Self::InARow(times),
@@ -118,6 +125,7 @@ impl<'a> Trigger<'a> {
             limit: planned.and_then(Limit::of),
             takes: planned.map_or(Takes::Once, Takes::of),
             bad_in_a_row: record.bad_in_a_row,
+            bad_within: record.bad_trials.len(),
             bad_since: record.bad_since,
             fired: record.fired_at,
             dismissed: record.dismissed,
@@ -140,6 +148,7 @@ impl<'a> Trigger<'a> {
         let share = match self.takes {
             Takes::Once => f64::from(u8::from(bad)),
             Takes::InARow(times) => f64::from(self.bad_in_a_row) / f64::from(times.max(1)),
+            Takes::Within(times, _) => self.bad_within as f64 / f64::from(times.max(1)),
             Takes::For(lasting) => match (self.bad_since, self.last) {
                 (Some(since), Some(last)) => last.duration_since(since).as_secs_f64() / lasting.std().as_secs_f64(),
                 _ => 0.0,

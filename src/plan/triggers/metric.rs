@@ -1,5 +1,6 @@
 //! PURE. `metric` as a trigger: a query and its bound.
 
+use crate::api::duration::Duration;
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::metrics;
 use crate::plan::reach::reach;
@@ -7,7 +8,7 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
 
-use super::TriggerRule;
+use super::{TriggerRule, modes};
 
 impl TriggerRule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
@@ -20,6 +21,10 @@ impl TriggerRule for MetricTrigger {
         let query = self.query.as_deref();
         let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
         Watched::Metric(Self { reach, ..self.clone() })
+    }
+
+    fn check_pace(&self, every: Duration, at: &str, refusals: &mut Refusals) {
+        modes::check_count(self, every, at, refusals);
     }
 }
 

@@ -188,6 +188,7 @@ each! {
     good_release
     two_services
     error_count
+    error_guarded
     error_rate
     undo_in_reverse
     patched_back

@@ -224,7 +224,9 @@ scenarios! {
     deleted_in_preflight
     deleted_in_preparing
     deleted_in_switching
+    error_baseline
     error_count
+    error_guarded
     error_rate
     error_spike
     finish_fails

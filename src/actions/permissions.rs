@@ -147,16 +147,20 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         let Action::Metric(metric) = &s.action else { return None };
         Some((format!("step {}", s.name), &metric.query))
     });
-    let of_triggers = cx.plan.observe.triggers.iter().filter_map(|t| {
-        let Ok(Watched::Metric(metric)) = t.watches.one() else { return None };
-        Some((format!("trigger {}", t.name), metric.query.as_ref()?))
+    let of_triggers = cx.plan.observe.triggers.iter().flat_map(|t| {
+        let Ok(Watched::Metric(metric)) = t.watches.one() else { return vec![] };
+        let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query));
+        let guard = metric.guard_query.iter().map(|q| (format!("trigger {}/guard", t.name), "guardQuery", q));
+        query.chain(guard).collect()
     });
+    let of_steps = of_steps.map(|(of, query)| (of, "query", query));
     let mut waiting = false;
-    for (of, query) in of_triggers.chain(of_steps) {
+    for (of, field, query) in of_triggers.chain(of_steps) {
         let key = attempt_of(step, record).part(&of);
         match cx.world.readings.get(&key) {
             Some(Reading::Query(QueryAnswer::Invalid(why))) => {
-                return Ok(Some(format!("{of}: metric.query {query} is not valid: {why}")));
+                let of = of.split('/').next().unwrap_or(&of);
+                return Ok(Some(format!("{of}: metric.{field} {query} is not valid: {why}")));
             }
             Some(Reading::Query(QueryAnswer::Value(_) | QueryAnswer::Inconclusive(_))) => {}
             Some(_) | None => waiting = true,

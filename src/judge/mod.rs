@@ -14,6 +14,7 @@ use crate::plan::BuiltInTrigger;
 use trial::Trials;
 
 pub mod bets;
+mod guard;
 mod logs;
 mod no_data;
 mod pods;

@@ -8,9 +8,11 @@ use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, Trigger};
 use crate::effect::{Read, ReadKey};
 use crate::journal::{later, trail};
+use crate::plan::bound::Bound;
 use crate::world::{QueryAnswer, Reading};
 
 use super::trial::{Trials, key};
+use super::guard::{self, Guard};
 use super::{clock, forget, judged, no_data, times};
 
 /// Most queries of a trigger under way at a time.
@@ -26,9 +28,17 @@ pub fn advance(
 ) -> Option<String> {
     let trials = Trials::arm(cx, trigger, record);
     let latest = trials.latest(cx.world.now);
-    let (Some(query), Some(bound)) = (&metric.query, Bound::of(metric)) else {
-        judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");
-        return None;
+    let known = metric.query.as_ref().ok_or_else(|| "this version does not know the rule".to_owned());
+    let known = known.and_then(|query| Ok((query, Bound::of(metric, &cx.journal.captures)?)));
+    let (query, bound) = match known {
+        Ok(known) => known,
+        Err(why) => {
+            // Neither good nor bad, whatever the manifest says of missing data: that is about what is measured.
+            record.trials = record.trials.max(latest);
+            judged(record, trials.due(record.trials), TrialVerdict::Inconclusive, &why);
+            out.wake_at(trials.due(latest + 1));
+            return None;
+        }
     };
     skip(metric, trials, latest, record);
     let waits = look_at_the_switch(cx, trigger, metric, &bound, trials, record);
@@ -36,28 +46,30 @@ pub fn advance(
     while record.trials < latest
         && !(waits && looks_back(metric, trials, record.trials + 1))
         && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, record.trials + 1))
+        && let Some(guard) = guard::look(cx, trigger, metric, record.trials + 1)
     {
         record.trials += 1;
-        if let Some(why) = judge(trigger, metric, &bound, trials, answer, record) {
+        if let Some(why) = judge(&Watch { trigger, metric, bound: &bound, trials }, answer, &guard, record) {
             return Some(why);
         }
     }
     // Without a value it is asked again with the next trial: the answer that was none is dropped.
     let open = !at_switch_is_known(record) && looks_back(metric, trials, record.trials + 1);
-    if open && (waits || record.trials == judged_before) {
-        let read = Read::Query { query: query.clone(), at: Some(trials.due(0)), timeout: timeout(trials) };
-        out.reads.insert(key(trigger, 0), read);
-    }
-    for n in (record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW)) {
+    let mut ask = |n: u64| {
         let read = Read::Query { query: query.clone(), at: Some(trials.due(n)), timeout: timeout(trials) };
         out.reads.insert(key(trigger, n), read);
+        guard::ask(trigger, metric, trials, n, timeout(trials), out);
+    };
+    if open && (waits || record.trials == judged_before) {
+        ask(0);
     }
+    ((record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW))).for_each(ask);
     out.wake_at(trials.due(latest + 1));
     pushed(cx, trigger, metric, &bound, trials, record, out)
 }
 
 /// Asks the query between two trials because of a push. It counts only where one bad sample is enough, and never for good:
-/// how long something must last is not for whoever pushes to shorten.
+/// how long something must last is not for whoever pushes to shorten. What is guarded waits for its trial.
 fn pushed(
     cx: &Cx,
     trigger: &Trigger,
@@ -67,7 +79,8 @@ fn pushed(
     record: &mut TriggerRecord,
     out: &mut Out,
 ) -> Option<String> {
-    let query = metric.query.as_ref().filter(|_| metric.sustained.is_none() && metric.count.is_none())?;
+    let one_is_enough = metric.sustained.is_none() && metric.count.is_none() && metric.guard_query.is_none();
+    let query = metric.query.as_ref().filter(|_| one_is_enough)?;
     // Nothing of the time before the switch is in it, and no trial has looked since.
     let from = later(trials.armed(), metric.reach.unwrap_or_default());
     let at = cx.world.pushed.filter(|at| *at > from && record.last_at.is_none_or(|last| last < *at))?;
@@ -108,11 +121,13 @@ fn look_at_the_switch(
         return false;
     }
     let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, 0)) else { return true };
+    let Some(guard) = guard::look(cx, trigger, metric, 0) else { return true };
     record.at_switch = Some(match answer {
+        // Whatever is to become of trials without a value: nobody knows what was there before.
+        _ if guard != Guard::Open => TrialVerdict::Inconclusive,
+        QueryAnswer::Inconclusive(_) | QueryAnswer::Invalid(_) => TrialVerdict::Inconclusive,
         QueryAnswer::Value(value) if bound.exceeded(*value) => TrialVerdict::Bad,
         QueryAnswer::Value(_) => TrialVerdict::Good,
-        // Whatever is to become of trials without a value: nobody knows what was there before.
-        QueryAnswer::Inconclusive(_) | QueryAnswer::Invalid(_) => TrialVerdict::Inconclusive,
     });
     false
 }
@@ -141,32 +156,6 @@ fn skip(metric: &MetricTrigger, trials: Trials, latest: u64, record: &mut Trigge
     }
 }
 
-struct Bound<'a> {
-    text: &'a str,
-    value: f64,
-    above: bool,
-}
-
-impl<'a> Bound<'a> {
-    fn of(metric: &'a MetricTrigger) -> Option<Self> {
-        let (text, above) = match (&metric.above, &metric.below) {
-            (Some(text), _) => (text, true),
-            (None, Some(text)) => (text, false),
-            (None, None) => return None,
-        };
-        Some(Self { text, value: text.parse().ok()?, above })
-    }
-
-    fn exceeded(&self, value: f64) -> bool {
-        if self.above { value > self.value } else { value < self.value }
-    }
-
-    /// How a value stands to it.
-    fn compared(&self, value: f64) -> String {
-        format!("{value} {} {}", if self.above { '>' } else { '<' }, self.text)
-    }
-}
-
 /// What an answer says by itself.
 fn verdict(trigger: &Trigger, bound: &Bound, answer: &QueryAnswer) -> TrialVerdict {
     match answer {
@@ -176,25 +165,32 @@ fn verdict(trigger: &Trigger, bound: &Bound, answer: &QueryAnswer) -> TrialVerdi
     }
 }
 
-fn judge(
-    trigger: &Trigger,
-    metric: &MetricTrigger,
-    bound: &Bound,
+/// A trigger while its trials are judged.
+struct Watch<'a> {
+    trigger: &'a Trigger,
+    metric: &'a MetricTrigger,
+    bound: &'a Bound,
     trials: Trials,
-    answer: &QueryAnswer,
-    record: &mut TriggerRecord,
-) -> Option<String> {
+}
+
+fn judge(watch: &Watch, answer: &QueryAnswer, guard: &Guard, record: &mut TriggerRecord) -> Option<String> {
+    let Watch { trigger, metric, bound, trials } = *watch;
     let at = trials.due(record.trials);
     record.last_at = Some(at);
-    let (mut saw, what) = match answer {
+    let missing = |why: &str| format!("no data, which noData: Rollback takes as bad: {why}");
+    let (mut saw, mut what) = match answer {
         QueryAnswer::Value(value) => (value.to_string(), bound.compared(*value)),
-        QueryAnswer::Inconclusive(why) => (why.clone(), format!("no data, which noData: Rollback takes as bad: {why}")),
+        QueryAnswer::Inconclusive(why) => (why.clone(), missing(why)),
         QueryAnswer::Invalid(why) => {
             let why = format!("the query is not valid: {why}");
-            (why.clone(), format!("no data, which noData: Rollback takes as bad: {why}"))
+            (why.clone(), missing(&why))
         }
     };
     let mut verdict = verdict(trigger, bound, answer);
+    if let Some((instead, why)) = guard.instead(trigger) {
+        (verdict, what) = (instead, missing(why));
+        saw = format!("{saw}, and {why}");
+    }
     if looks_back(metric, trials, record.trials) {
         match (verdict, record.at_switch) {
             (TrialVerdict::Good, _) => saw.push_str(", which looks back over the switch"),
@@ -209,7 +205,7 @@ fn judge(
         }
     }
     judged(record, at, verdict, &saw);
-    trail::keep_limit(record, at, &format!("{} {}", if bound.above { '>' } else { '<' }, bound.text));
+    trail::keep_limit(record, at, &bound.shown());
     if let Some(times) = times::Times::of(metric) {
         return times.take(trials, verdict, record).map(|often| format!("{what} {often}"));
     }

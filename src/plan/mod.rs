@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 mod actions;
 pub mod after;
 mod before;
+pub mod bound;
 mod changes;
 pub(crate) mod execution;
 pub mod expr;

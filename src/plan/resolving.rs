@@ -35,6 +35,8 @@ pub(super) struct Cx<'a> {
     pub services: &'a [ServiceRef],
     /// Workloads whose pod template a step before changes.
     pub changed: BTreeSet<WorkloadRef>,
+    /// What is captured before the switch; empty until all of its phases are resolved.
+    pub before_switch: BTreeSet<String>,
     /// Whether metrics can be asked for.
     pub has_prometheus: bool,
 }

@@ -1,12 +1,16 @@
 //! The triggers of a run: what they saw last, and how far that is from their limits.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
 use crate::api::trail::TrialRecord;
 use crate::api::trigger::{self, Severity, Until, Watched};
 use crate::plan::Plan;
+use crate::plan::bound::{self, Bound};
 
 /// A trigger that was armed.
 #[derive(Clone, Debug)]
@@ -28,7 +32,7 @@ pub struct Trigger<'a> {
     pub verdict: Option<TrialVerdict>,
     pub saw: Option<&'a str>,
     /// What a value is measured by, where it is one.
-    pub limit: Option<Limit<'a>>,
+    pub limit: Option<Limit>,
     /// What it takes to fire.
     pub takes: Takes,
     /// Bad trials without a good one between.
@@ -82,35 +86,44 @@ impl Takes {
 }
 
 /// What values are measured by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit<'a> {
-    /// As it is written in the plan.
-    pub text: &'a str,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// In words.
+    pub text: String,
     /// Values above are bad, or those below.
     pub above: bool,
-    bound: f64,
+    /// As a number, once it is known.
+    pub bound: Option<f64>,
 }
 
-impl<'a> Limit<'a> {
-    /// As a number.
-    pub fn bound(&self) -> f64 {
-        self.bound
+impl Limit {
+    /// The limit of a trigger that measures a value, with what the run has captured.
+    pub fn of(trigger: &trigger::Trigger, captures: &BTreeMap<String, Value>) -> Option<Self> {
+        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
+        match Bound::of(metric, captures) {
+            Ok(Bound { text, above, value }) => Some(Self { text, above, bound: Some(value) }),
+            Err(_) => Some(Self { text: bound::planned(metric)?, above: bound::is_above(metric), bound: None }),
+        }
     }
 
-    /// The limit of a trigger that measures a value.
-    pub fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
-        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
-        let (text, above) = match (&metric.above, &metric.below) {
-            (Some(text), _) => (text, true),
-            (None, Some(text)) => (text, false),
-            (None, None) => return None,
-        };
-        Some(Self { text, above, bound: text.parse().ok()? })
+    /// Its sign and text, such as `> 0.05`.
+    pub fn shown(&self) -> String {
+        format!("{} {}", if self.above { '>' } else { '<' }, self.text)
+    }
+
+    /// Said as what is bad, such as `above 0.05 is bad`.
+    pub fn said(&self) -> String {
+        format!("{} {} is bad", if self.above { "above" } else { "below" }, self.text)
     }
 }
 
 impl<'a> Trigger<'a> {
-    fn of(record: &'a TriggerRecord, planned: Option<&'a trigger::Trigger>, every: Option<Duration>) -> Self {
+    fn of(
+        record: &'a TriggerRecord,
+        planned: Option<&'a trigger::Trigger>,
+        every: Option<Duration>,
+        captures: &BTreeMap<String, Value>,
+    ) -> Self {
         let of_pods = planned.is_none_or(|t| matches!(t.watches.one(), Ok(Watched::Pods(_))));
         Self {
             every: planned.and_then(|t| t.every).or(every).filter(|_| !of_pods),
@@ -122,7 +135,7 @@ impl<'a> Trigger<'a> {
             last: record.last_at,
             verdict: record.last,
             saw: record.saw.as_deref(),
-            limit: planned.and_then(Limit::of),
+            limit: planned.and_then(|t| Limit::of(t, captures)),
             takes: planned.map_or(Takes::Once, Takes::of),
             bad_in_a_row: record.bad_in_a_row,
             bad_within: record.bad_trials.len(),
@@ -160,8 +173,9 @@ impl<'a> Trigger<'a> {
 
     /// How far the value is from the limit; below zero where it is past it.
     pub fn distance(&self) -> Option<f64> {
-        let (limit, value) = (self.limit?, self.value()?);
-        Some(if limit.above { limit.bound - value } else { value - limit.bound })
+        let (limit, value) = (self.limit.as_ref()?, self.value()?);
+        let bound = limit.bound?;
+        Some(if limit.above { bound - value } else { value - bound })
     }
 }
 
@@ -171,6 +185,6 @@ pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>
     journal
         .triggers
         .iter()
-        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every)))
+        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every), &journal.captures))
         .collect()
 }

@@ -220,7 +220,7 @@ fn step(planned: &PlanStep, past: &Past) -> Step {
 }
 
 fn watch(t: &Trigger) -> Watch {
-    let limit = view::Limit::of(t).map(|l| format!("{} {}", if l.above { ">" } else { "<" }, l.text));
+    let limit = view::Limit::of(t, &BTreeMap::new()).map(|l| l.shown());
     let kind = t.watches.one().map(|w| w.key().to_owned()).unwrap_or_default();
     Watch { name: t.name.clone(), severity: t.severity.unwrap_or_default(), kind, limit }
 }

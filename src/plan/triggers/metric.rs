@@ -18,6 +18,8 @@ impl TriggerRule for MetricTrigger {
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
         check(self, at, &cx.scope, cx.refusals);
+        modes::check_baseline(self, at, cx);
+        modes::check_guard(self, at, cx);
         let query = self.query.as_deref();
         let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
         Watched::Metric(Self { reach, ..self.clone() })

@@ -23,6 +23,9 @@ pub use failure::{CallError, Class};
 pub use key::{Attempt, EffectKey, ReadKey};
 pub use scope::RunScope;
 
+/// The label that names each number of [`Read::Numbers`].
+pub const OF: &str = "of";
+
 /// Something to be looked at. Long ones run beside the driver and answer into its mailbox.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
@@ -34,6 +37,15 @@ pub enum Read {
         query: String,
         /// Evaluation time.
         at: Option<jiff::Timestamp>,
+        /// How long Prometheus may take.
+        timeout: Duration,
+    },
+    /// Several numbers of one evaluation, told apart by the label [`OF`].
+    Numbers {
+        /// PromQL.
+        query: String,
+        /// Evaluation time, to the second.
+        at: jiff::Timestamp,
         /// How long Prometheus may take.
         timeout: Duration,
     },

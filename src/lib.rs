@@ -11,6 +11,7 @@ pub mod effect;
 pub mod endpoints;
 #[cfg(feature = "fuzz")]
 pub mod entrances;
+pub mod evidence;
 pub(crate) mod harmless;
 pub mod journal;
 pub(crate) mod judge;

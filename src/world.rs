@@ -22,7 +22,7 @@ pub(crate) use answers::LabelRule;
 pub(crate) use answers::SelectorView;
 pub use answers::{
     Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
-    NodesAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    NodesAnswer, NumbersAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 pub use owners::{Field, Kept, Owner, Ownership, Tool};
 pub use said::{Said, TakenUp};

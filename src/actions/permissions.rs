@@ -149,13 +149,20 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
     });
     let of_triggers = cx.plan.observe.triggers.iter().flat_map(|t| {
         let Ok(Watched::Metric(metric)) = t.watches.one() else { return vec![] };
-        let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query));
-        let guard = metric.guard_query.iter().map(|q| (format!("trigger {}/guard", t.name), "guardQuery", q));
-        query.chain(guard).collect()
+        let fields = [("errors", &metric.errors), ("slow", &metric.slow), ("total", &metric.total)];
+        let counters = fields.into_iter().filter_map(|(field, query)| {
+            let query = query.as_ref()?;
+            // However many there are, one number is enough to know that they can be asked for.
+            Some((format!("trigger {}/{field}", t.name), field, query, format!("count({query}\n)")))
+        });
+        let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query, query.clone()));
+        let guard = metric.guard_query.iter();
+        let guard = guard.map(|query| (format!("trigger {}/guard", t.name), "guardQuery", query, query.clone()));
+        query.chain(guard).chain(counters).collect()
     });
-    let of_steps = of_steps.map(|(of, query)| (of, "query", query));
+    let of_steps = of_steps.map(|(of, query)| (of, "query", query, query.clone()));
     let mut waiting = false;
-    for (of, field, query) in of_triggers.chain(of_steps) {
+    for (of, field, query, asked) in of_triggers.chain(of_steps) {
         let key = attempt_of(step, record).part(&of);
         match cx.world.readings.get(&key) {
             Some(Reading::Query(QueryAnswer::Invalid(why))) => {
@@ -165,7 +172,7 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
             Some(Reading::Query(QueryAnswer::Value(_) | QueryAnswer::Inconclusive(_))) => {}
             Some(_) | None => waiting = true,
         }
-        out.reads.insert(key, Read::Query { query: query.clone(), at: None, timeout: QUERY });
+        out.reads.insert(key, Read::Query { query: asked, at: None, timeout: QUERY });
     }
     if waiting { Err(()) } else { Ok(None) }
 }

@@ -19,7 +19,7 @@ pub use super::restore::{BlockCause, RestoreBlock};
 use super::schema;
 pub use super::start_over::{FormerStep, StartOver};
 use super::trail::{AttemptRecord, ImageRecord, Outbox};
-pub use super::trial::{Growth, TrialVerdict, TriggerRecord};
+pub use super::trial::{EvidenceRecord, Growth, TrialVerdict, TriggerRecord};
 
 pub use super::moment::Moment;
 pub use super::observation::{NodesLost, Observation, ObservationClock};

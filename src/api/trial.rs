@@ -64,6 +64,9 @@ pub struct TriggerRecord {
     /// How each pod's memory grows, by its uid.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub growth: BTreeMap<String, Growth>,
+    /// Default rule: what the bets on the intervals so far have come to. It is written with `trials` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceRecord>,
     /// Trials that were bad, or judged otherwise than the one before: at most the last twelve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 12))]
@@ -100,4 +103,22 @@ pub struct Growth {
     pub samples: u32,
     /// Those of them that were more than the one before.
     pub rises: u32,
+}
+
+/// What the default rule's bets have come to. Numbers are texts, since whoever keeps JSON may write numbers anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceRecord {
+    /// The capital of the bets that it is bad from the switch on.
+    #[schemars(length(max = 3))]
+    pub from_the_switch: Vec<String>,
+    /// The capital of the bets that it became bad later.
+    #[schemars(length(max = 3))]
+    pub later: Vec<String>,
+    /// Intervals that were bet on.
+    pub bets: u64,
+    /// Those of them with bad requests.
+    pub bad: u32,
+    /// The share of bad requests in the last of them.
+    pub share: String,
 }

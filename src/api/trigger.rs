@@ -112,7 +112,8 @@ pub enum Until {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.query) != has(self.errors)", "message": "a metric trigger has either query, or errors and total for the default rule"},
+    {"rule": "has(self.query) != has(self.total)", "message": "a metric trigger has either query, or total for the default rule"},
+    {"rule": "!has(self.total) || (has(self.limit) && (has(self.errors) || has(self.slow)))", "message": "total needs limit, and errors or slow"},
     {"rule": "!has(self.query) || (has(self.above) != has(self.below)) || has(self.relativeTo)", "message": "a metric trigger with a query needs above, below or relativeTo"},
     {"rule": "!(has(self.sustained) && has(self.count))", "message": "a metric trigger has either sustained or count"}
 ]))]
@@ -155,22 +156,29 @@ pub struct MetricTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub guard_query: Option<String>,
-    /// Default rule: counter of failed requests.
+    /// Default rule: counters of failed requests, as they are: Cutover adds up what each of them grows by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub errors: Option<String>,
-    /// Default rule: counter of all requests.
+    /// Default rule: counters of all requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub total: Option<String>,
-    /// Default rule: counter of too slow requests.
+    /// Default rule: counters of too slow requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub slow: Option<String>,
-    /// Default rule: the share that may fail.
+    /// Default rule: the share that may be bad: 0.05 is 5 %.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::decimal")]
     pub limit: Option<String>,
+    /// Default rule: the longest bad spell that a healthy release may have, in seconds; 15s by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hiccup: Option<Duration>,
+    /// Default rule: the chance of a false rollback; 0.01 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
+    pub alpha: Option<String>,
 }
 
 /// A request that must succeed.

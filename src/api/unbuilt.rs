@@ -21,10 +21,6 @@ pub const UNBUILT: &[(Of, &str, &str)] = &[
     (Of::Step, "job.capture[].sensitive", "let the Job handle it"),
     (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
     (Of::Trigger, "suite", "write one probe for each check"),
-    (Of::Trigger, "metric.errors", "use query with above and sustained"),
-    (Of::Trigger, "metric.total", "use query with above and sustained"),
-    (Of::Trigger, "metric.slow", "use query with above and sustained"),
-    (Of::Trigger, "metric.limit", "use query with above and sustained"),
 ];
 
 /// Marks each of these fields in the schema of a Cutover's spec, so that `kubectl explain` says it too.

@@ -8,6 +8,7 @@ use crate::api::trigger::{DecideDefault, NoData, Severity, Trigger, Until};
 use crate::decide::draft::Draft;
 use crate::decide::nodes::{self, MayJudge};
 use crate::effect::{Read, ReadKey};
+use crate::evidence;
 use crate::journal;
 use crate::journal::question::Subject;
 use crate::journal::{REHEARSE_EVERY, later};
@@ -106,6 +107,29 @@ pub(crate) fn watch_triggers(d: &mut Draft) {
                 return;
             }
         }
+    }
+    fire_together(d, &sight);
+}
+
+/// The triggers of the default rule that roll back fire on what all of them have seen. While pods are lost with their nodes,
+/// nothing is added to it.
+fn fire_together(d: &mut Draft, sight: &MayJudge) {
+    if !matches!(sight, MayJudge::Clear(_)) {
+        return;
+    }
+    let plan = d.plan;
+    let Some((name, why)) = evidence::together(&plan.observe, &d.journal) else { return };
+    let Some(trigger) = plan.observe.triggers.iter().find(|t| t.name == name) else { return };
+    let Some(mut record) = journal::trigger(&d.journal, &trigger.name).cloned() else { return };
+    if record.fired_at.is_some() {
+        return;
+    }
+    record.fired_at = Some(d.now());
+    record.saw = Some(why);
+    journal::put_trigger(&mut d.journal, record.clone());
+    fire(d, Watched::Own(trigger), &record, sight);
+    if d.journal.ending.is_some() {
+        d.journal.nodes_lost = None;
     }
 }
 

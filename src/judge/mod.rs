@@ -13,7 +13,6 @@ use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
 
-pub mod bets;
 mod guard;
 mod logs;
 mod no_data;
@@ -21,6 +20,8 @@ mod pods;
 mod probe;
 mod ready;
 mod resource;
+mod share;
+mod share_query;
 mod threshold;
 mod times;
 mod trial;
@@ -33,6 +34,7 @@ const MAX_SAW: usize = 200;
 /// fires, once it does. Trials are numbered from `record.armed_at`; a restart may delay a verdict, never hasten it.
 pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
     match trigger.watches.one() {
+        Ok(Watched::Metric(metric)) if metric.total.is_some() => share::advance(cx, trigger, metric, record, out),
         Ok(Watched::Metric(metric)) => threshold::advance(cx, trigger, metric, record, out),
         Ok(Watched::Probe(probe)) => trial::advance(cx, trigger, probe, record, out),
         Ok(Watched::Pods(pods)) => match usage::Usage::of(pods) {
@@ -68,7 +70,11 @@ pub(crate) fn excuse(cx: &Cx, trigger: Option<&Trigger>, record: &mut TriggerRec
     let now = cx.world.now;
     if let Some(trigger) = trigger.filter(|t| in_trials(t)) {
         let trials = Trials::arm(cx, trigger, record);
-        record.trials = record.trials.max(trials.latest(now));
+        let over = match trigger.watches.one() {
+            Ok(Watched::Metric(metric)) if metric.total.is_some() => share::under_way(trials, now),
+            _ => trials.latest(now),
+        };
+        record.trials = record.trials.max(over);
     }
     record.growth.clear();
     record.unconfirmed_since = None;

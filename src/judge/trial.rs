@@ -144,6 +144,12 @@ impl Trials {
         Self { armed: *record.armed_at.get_or_insert(cx.world.now), every }
     }
 
+    /// The same from the next whole second on.
+    pub fn from_a_whole_second(self) -> Self {
+        let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
+        Self { armed: self.armed.round(up).unwrap_or(self.armed), ..self }
+    }
+
     /// Since when the trigger is armed.
     pub fn armed(self) -> Timestamp {
         self.armed

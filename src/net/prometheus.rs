@@ -1,5 +1,7 @@
-//! One PromQL value. Only exactly one finite number is a value; everything else is inconclusive (DESIGN §6).
+//! One PromQL value, or several by name. Only exactly one finite number is a value; everything else is inconclusive (DESIGN
+//! §6).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -18,11 +20,13 @@ use super::wire::{self, Roots, Route};
 use super::{Asker, Net};
 use crate::api::Duration;
 use crate::api::prometheus::Prometheus;
-use crate::effect::ServicePort;
-use crate::world::{HttpError, QueryAnswer};
+use crate::effect::{OF, ServicePort};
+use crate::world::{HttpError, NumbersAnswer, QueryAnswer};
 
 /// Longest answer.
 const LIMIT: usize = 1024 * 1024;
+/// Most numbers of an answer.
+const MOST_NUMBERS: usize = 16;
 
 /// Where Prometheus is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,22 +75,38 @@ pub struct Query<'a> {
 impl Net {
     /// Asks Prometheus for one value.
     pub(crate) async fn query(&self, asker: &Asker<'_>, query: &Query<'_>) -> QueryAnswer {
+        self.ask_in_time(asker, query, judge).await.unwrap_or_else(QueryAnswer::Inconclusive)
+    }
+
+    /// Asks Prometheus for several values by name.
+    pub(crate) async fn numbers(&self, asker: &Asker<'_>, query: &Query<'_>) -> NumbersAnswer {
+        self.ask_in_time(asker, query, numbers).await.unwrap_or_else(NumbersAnswer::Inconclusive)
+    }
+
+    /// What an answer is worth, or why there is none.
+    async fn ask_in_time<T: Send + 'static>(
+        &self,
+        asker: &Asker<'_>,
+        query: &Query<'_>,
+        worth: fn(u16, &str) -> T,
+    ) -> Result<T, String> {
         let deadline = Instant::now() + query.timeout.std();
-        match timeout_at(deadline, self.ask_prometheus(asker, query, deadline)).await {
-            Ok(Ok(answer)) => answer,
+        match timeout_at(deadline, self.ask_prometheus(asker, query, deadline, worth)).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why))) => {
-                QueryAnswer::Inconclusive(format!("Prometheus: {why}"))
+                Err(format!("Prometheus: {why}"))
             }
-            Err(_) => QueryAnswer::Inconclusive(format!("Prometheus: no answer within {}", query.timeout)),
+            Err(_) => Err(format!("Prometheus: no answer within {}", query.timeout)),
         }
     }
 
-    async fn ask_prometheus(
+    async fn ask_prometheus<T: Send + 'static>(
         &self,
         asker: &Asker<'_>,
         query: &Query<'_>,
         deadline: Instant,
-    ) -> Result<QueryAnswer, HttpError> {
+        worth: fn(u16, &str) -> T,
+    ) -> Result<T, HttpError> {
         let shown = match query.access {
             Access::Cutover(options) => self.of_cutover(asker, options).await,
             Access::Operator(source) => self.of_operator(source, asker.namespace).await,
@@ -139,7 +159,7 @@ impl Net {
             self.forget(asker, service);
         }
         let answer = answer?;
-        let read = move || judge(answer.status, &answer.body);
+        let read = move || worth(answer.status, &answer.body);
         Ok(self.inner.threads.run(asker.namespace, read).await)
     }
 
@@ -241,20 +261,55 @@ struct Data {
     result: Value,
 }
 
+/// The data of an answer, or why there is none: in other words, or in Prometheus' own where the query cannot be right.
+fn data(status: u16, body: &str) -> Result<Data, (bool, String)> {
+    let Ok(answer) = serde_json::from_str::<Answer>(body) else {
+        return Err((false, format!("Prometheus: status {status}, and the body is not an answer of Prometheus")));
+    };
+    let error = || brief(answer.error.as_deref().unwrap_or("no reason given"));
+    // A proxy's 400 has no errorType.
+    if status == 400 && answer.error_type.as_deref() == Some("bad_data") {
+        return Err((true, error()));
+    }
+    match answer.data {
+        Some(data) if status == 200 && answer.status == "success" => Ok(data),
+        _ => Err((false, format!("Prometheus: status {status}: {}", error()))),
+    }
+}
+
+/// What an answer of several numbers is worth: each has the label [`OF`] alone, and none is there twice.
+pub(crate) fn numbers(status: u16, body: &str) -> NumbersAnswer {
+    let inconclusive = |why: &str| NumbersAnswer::Inconclusive(format!("Prometheus: {why}"));
+    let data = match data(status, body) {
+        Ok(data) => data,
+        Err((true, why)) => return NumbersAnswer::Invalid(why),
+        Err((false, why)) => return NumbersAnswer::Inconclusive(why),
+    };
+    let ("vector", Value::Array(series)) = (data.result_type.as_str(), &data.result) else {
+        return inconclusive("no numbers by name");
+    };
+    if series.len() > MOST_NUMBERS {
+        return inconclusive(&format!("{} series where a few are needed", series.len()));
+    }
+    let mut found = BTreeMap::new();
+    for one in series {
+        let name = one.get("metric").and_then(|m| m.get(OF)).and_then(Value::as_str);
+        let number = one.get("value").and_then(|v| v.get(1)).and_then(Value::as_str).and_then(|v| v.parse().ok());
+        let (Some(name), Some(number)) = (name, number) else { return inconclusive("a value cannot be read") };
+        if found.insert(brief(name), number).is_some() {
+            return inconclusive(&format!("{} is there twice", brief(name)));
+        }
+    }
+    NumbersAnswer::Found(found)
+}
+
 /// What an answer is worth.
 pub(crate) fn judge(status: u16, body: &str) -> QueryAnswer {
     let inconclusive = |why: String| QueryAnswer::Inconclusive(format!("Prometheus: {why}"));
-    let Ok(answer) = serde_json::from_str::<Answer>(body) else {
-        return inconclusive(format!("status {status}, and the body is not an answer of Prometheus"));
-    };
-    let error = || brief(answer.error.as_deref().unwrap_or("no reason given"));
-    // Only Prometheus' own word that the query cannot be right; a proxy's 400 has no errorType.
-    if status == 400 && answer.error_type.as_deref() == Some("bad_data") {
-        return QueryAnswer::Invalid(error());
-    }
-    let data = match answer.data {
-        Some(data) if status == 200 && answer.status == "success" => data,
-        _ => return inconclusive(format!("status {status}: {}", error())),
+    let data = match data(status, body) {
+        Ok(data) => data,
+        Err((true, why)) => return QueryAnswer::Invalid(why),
+        Err((false, why)) => return QueryAnswer::Inconclusive(why),
     };
     let sample = match (data.result_type.as_str(), &data.result) {
         ("scalar", sample) => sample,
@@ -320,6 +375,29 @@ mod tests {
         }
         // a value with an error status is no value
         assert!(matches!(judge(503, &vector(r#"{"metric":{},"value":[1,"1"]}"#)), QueryAnswer::Inconclusive(_)));
+    }
+
+    #[test]
+    fn numbers_are_told_apart_by_name_and_anything_else_is_inconclusive() {
+        let one = |of: &str, value: &str| format!(r#"{{"metric":{{"of":"{of}"}},"value":[1,"{value}"]}}"#);
+        let found = numbers(200, &vector(&[one("total", "12.5"), one("errors", "NaN")].join(",")));
+        let NumbersAnswer::Found(found) = found else { panic!("{found:?}") };
+        assert_eq!((found.len(), found["total"]), (2, 12.5));
+        assert!(found["errors"].is_nan());
+        assert_eq!(numbers(200, &vector("")), NumbersAnswer::Found(BTreeMap::new()));
+        for (body, word) in [
+            (vector(&[one("total", "1"), one("total", "2")].join(",")), "total is there twice"),
+            (vector(r#"{"metric":{},"value":[1,"1"]}"#), "cannot be read"),
+            (vector(&one("total", "")), "cannot be read"),
+            (vector(&(0..17).map(|n| one(&n.to_string(), "1")).collect::<Vec<_>>().join(",")), "17 series"),
+            (r#"{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}"#.into(), "no numbers"),
+            ("<html>".into(), "not an answer"),
+        ] {
+            let answer = numbers(200, &body);
+            assert!(matches!(&answer, NumbersAnswer::Inconclusive(why) if why.contains(word)), "{body}: {answer:?}");
+        }
+        let bad = r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
+        assert_eq!(numbers(400, bad), NumbersAnswer::Invalid("parse error".into()));
     }
 
     #[test]

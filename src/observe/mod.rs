@@ -34,14 +34,14 @@ pub use crate::effect::RunScope;
 use crate::effect::{Read, Request};
 use crate::net::identity::Identity;
 use crate::net::notify::Looked;
-use crate::net::prometheus::Query;
+use crate::net::prometheus::{Access, Location, Query};
 use crate::net::sources::Sources;
 use crate::net::watches::Watches;
 use crate::net::{Asker, Net};
 use crate::plan::Plan;
 use crate::threads::Threads;
 pub use crate::world::convert;
-use crate::world::{QueryAnswer, Reading, Sighting};
+use crate::world::{NumbersAnswer, QueryAnswer, Reading, Sighting};
 
 mod changed;
 mod configuration;
@@ -159,6 +159,9 @@ impl Observer {
         match read {
             Read::Http(request) => Reading::Http(self.http(scope, request).await),
             Read::Query { query, at, timeout } => Reading::Query(self.query(scope, query, *at, *timeout).await),
+            Read::Numbers { query, at, timeout } => {
+                Reading::Numbers(self.numbers(scope, query, *at, *timeout).await)
+            }
             Read::Keys { config, container } => {
                 Reading::Keys(configuration::read(self, scope, config, container.as_ref()).await)
             }
@@ -213,15 +216,35 @@ impl Observer {
         at: Option<Timestamp>,
         timeout: crate::api::Duration,
     ) -> QueryAnswer {
-        let Some(prometheus) = scope.prometheus.as_ref() else {
-            return QueryAnswer::Inconclusive("the plan names no Prometheus: set spec.prometheus".into());
-        };
-        let (place, access) = match self.places.find(&self.client, &scope.namespace, prometheus, &self.sources).await {
+        let (place, access) = match self.prometheus(scope).await {
             Ok(found) => found,
-            Err(why) => return QueryAnswer::Inconclusive(format!("Prometheus: {why}")),
+            Err(why) => return QueryAnswer::Inconclusive(why),
         };
         let query = Query { place: &place, access, query, at, timeout };
         let account = self.account(scope);
         self.net.query(&self.asker(scope, &account), &query).await
+    }
+
+    async fn numbers(
+        &self,
+        scope: &RunScope,
+        query: &str,
+        at: Timestamp,
+        timeout: crate::api::Duration,
+    ) -> NumbersAnswer {
+        let (place, access) = match self.prometheus(scope).await {
+            Ok(found) => found,
+            Err(why) => return NumbersAnswer::Inconclusive(why),
+        };
+        let query = Query { place: &place, access, query, at: Some(at), timeout };
+        let account = self.account(scope);
+        self.net.numbers(&self.asker(scope, &account), &query).await
+    }
+
+    /// Where the metrics of a run come from.
+    async fn prometheus<'a>(&'a self, scope: &'a RunScope) -> Result<(Location, Access<'a>), String> {
+        let prometheus = scope.prometheus.as_ref().ok_or("the plan names no Prometheus: set spec.prometheus")?;
+        let found = self.places.find(&self.client, &scope.namespace, prometheus, &self.sources).await;
+        found.map_err(|why| format!("Prometheus: {why}"))
     }
 }

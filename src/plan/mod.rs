@@ -6,6 +6,7 @@ pub mod after;
 mod before;
 pub mod bound;
 mod changes;
+mod counters;
 pub(crate) mod execution;
 pub mod expr;
 mod expr_check;
@@ -34,6 +35,7 @@ pub mod vars;
 
 pub use actions::Action;
 pub use actions::PlanSuite;
+pub(crate) use counters::{Counters, counters};
 pub(crate) use execution::{Execution, Round};
 pub use execution::{job_name, undo_name};
 pub use metrics::{Offered, Receivers};

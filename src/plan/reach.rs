@@ -73,7 +73,7 @@ pub(crate) fn reach(query: &str) -> Duration {
 }
 
 /// What follows a text in quotes.
-fn after_text(rest: &str, quote: char) -> &str {
+pub(super) fn after_text(rest: &str, quote: char) -> &str {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
         if c == quote && !escaped {
@@ -85,7 +85,7 @@ fn after_text(rest: &str, quote: char) -> &str {
 }
 
 /// What follows the labels of a selector.
-fn after_labels(rest: &str) -> &str {
+pub(super) fn after_labels(rest: &str) -> &str {
     let mut left = &rest[1..];
     while let Some(at) = left.find(['"', '\'', '`', '}']) {
         match left[at..].chars().next() {

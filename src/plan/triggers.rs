@@ -18,6 +18,7 @@ mod modes;
 mod pods;
 mod probe;
 mod resource;
+mod share;
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -54,6 +55,11 @@ trait TriggerRule {
 
     /// The rule with its defaults filled in; what is wrong with it is refused.
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched;
+
+    /// How often it is looked at, where that is no choice of `every`.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
 
     /// Refuses what cannot be, being looked at this often.
     fn check_pace(&self, _every: Duration, _at: &str, _refusals: &mut Refusals) {}
@@ -152,7 +158,16 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
     match trigger.watches.one() {
         Ok(watched) => {
             if let Some(rule) = rule(watched) {
-                let at = format!("{at}.{}", watched.key());
+                let (trigger_at, at) = (at, format!("{at}.{}", watched.key()));
+                if let Some(interval) = rule.interval() {
+                    cx.refusals.require(
+                        trigger.every.is_none(),
+                        format!("{trigger_at}.every"),
+                        "the default rule looks once for each hiccup",
+                        "leave every out, and set metric.hiccup where 15s is not right",
+                    );
+                    out.every = Some(interval);
+                }
                 rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
                 out.watches = rule.resolve(cx, &at).into();
                 rule.check_pace(out.every.unwrap_or(every), &at, cx.refusals);

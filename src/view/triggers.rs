@@ -9,6 +9,7 @@ use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
 use crate::api::trail::TrialRecord;
 use crate::api::trigger::{self, Severity, Until, Watched};
+use crate::evidence::{self, Standing};
 use crate::plan::Plan;
 use crate::plan::bound::{self, Bound};
 
@@ -35,6 +36,8 @@ pub struct Trigger<'a> {
     pub limit: Option<Limit>,
     /// What it takes to fire.
     pub takes: Takes,
+    /// What the default rule has seen.
+    pub standing: Option<Standing>,
     /// Bad trials without a good one between.
     pub bad_in_a_row: u32,
     /// Bad trials within the time that they are counted in.
@@ -60,12 +63,15 @@ pub enum Takes {
     Within(u32, Duration),
     /// Bad for so long without a good one between.
     For(Duration),
+    /// So much evidence that the share of bad requests is above the limit.
+    Evidence,
 }
 
 impl Takes {
     fn of(trigger: &trigger::Trigger) -> Self {
         let longest = |all: [Option<Duration>; 2]| all.into_iter().flatten().max();
         let lasting = match trigger.watches.one() {
+            Ok(Watched::Metric(metric)) if metric.total.is_some() => return Self::Evidence,
             Ok(Watched::Metric(metric)) => match (metric.count, metric.within) {
                 (Some(times), Some(within)) => return Self::Within(times, within),
                 _ => metric.sustained,
@@ -100,6 +106,9 @@ impl Limit {
     /// The limit of a trigger that measures a value, with what the run has captured.
     pub fn of(trigger: &trigger::Trigger, captures: &BTreeMap<String, Value>) -> Option<Self> {
         let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
+        if let Some(text) = &metric.limit {
+            return Some(Self { text: text.clone(), above: true, bound: Some(text.parse().ok()?) });
+        }
         match Bound::of(metric, captures) {
             Ok(Bound { text, above, value }) => Some(Self { text, above, bound: Some(value) }),
             Err(_) => Some(Self { text: bound::planned(metric)?, above: bound::is_above(metric), bound: None }),
@@ -123,6 +132,7 @@ impl<'a> Trigger<'a> {
         planned: Option<&'a trigger::Trigger>,
         every: Option<Duration>,
         captures: &BTreeMap<String, Value>,
+        standing: Option<Standing>,
     ) -> Self {
         let of_pods = planned.is_none_or(|t| matches!(t.watches.one(), Ok(Watched::Pods(_))));
         Self {
@@ -137,6 +147,7 @@ impl<'a> Trigger<'a> {
             saw: record.saw.as_deref(),
             limit: planned.and_then(|t| Limit::of(t, captures)),
             takes: planned.map_or(Takes::Once, Takes::of),
+            standing,
             bad_in_a_row: record.bad_in_a_row,
             bad_within: record.bad_trials.len(),
             bad_since: record.bad_since,
@@ -149,7 +160,7 @@ impl<'a> Trigger<'a> {
     /// The value that it saw last, where it is one.
     pub fn value(&self) -> Option<f64> {
         self.limit.as_ref()?;
-        self.saw?.parse().ok()
+        self.standing.map(|standing| standing.share).or_else(|| self.saw?.parse().ok())
     }
 
     /// How much of what it takes to fire it has seen: 0 nothing, 1 all of it.
@@ -162,6 +173,7 @@ impl<'a> Trigger<'a> {
             Takes::Once => f64::from(u8::from(bad)),
             Takes::InARow(times) => f64::from(self.bad_in_a_row) / f64::from(times.max(1)),
             Takes::Within(times, _) => self.bad_within as f64 / f64::from(times.max(1)),
+            Takes::Evidence => self.standing.map_or(0.0, |standing| standing.weight),
             Takes::For(lasting) => match (self.bad_since, self.last) {
                 (Some(since), Some(last)) => last.duration_since(since).as_secs_f64() / lasting.std().as_secs_f64(),
                 _ => 0.0,
@@ -185,6 +197,10 @@ pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>
     journal
         .triggers
         .iter()
-        .map(|record| Trigger::of(record, planned(&record.name), plan.map(|p| p.observe.every), &journal.captures))
+        .map(|record| {
+            let known = planned(&record.name);
+            let standing = plan.zip(known).and_then(|(p, t)| evidence::standing(t, record, &p.observe, journal));
+            Trigger::of(record, known, plan.map(|p| p.observe.every), &journal.captures, standing)
+        })
         .collect()
 }

@@ -14,6 +14,8 @@ pub enum Reading {
     Http(Vec<HttpAnswer>),
     /// A PromQL value.
     Query(QueryAnswer),
+    /// Numbers of one PromQL query.
+    Numbers(NumbersAnswer),
     /// The keys of a Secret, ConfigMap or environment.
     Keys(KeysAnswer),
     /// What a finished Job left.
@@ -107,6 +109,17 @@ pub enum QueryAnswer {
     /// Exactly one finite number.
     Value(f64),
     /// Anything else: down, empty, NaN, two series, a string, too large, too slow. Never good, never bad.
+    Inconclusive(String),
+    /// Prometheus says the query itself is wrong.
+    Invalid(String),
+}
+
+/// Numbers of one PromQL query, by name. What each is worth is judged by whoever asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NumbersAnswer {
+    /// Those that are there.
+    Found(BTreeMap<String, f64>),
+    /// No answer, or one that cannot be read. Never good, never bad.
     Inconclusive(String),
     /// Prometheus says the query itself is wrong.
     Invalid(String),

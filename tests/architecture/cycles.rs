@@ -20,8 +20,8 @@ fn no_file_of_decide_uses_what_uses_it() {
 }
 
 /// Modules whose files stand in layers. Those of `api` do not, since a step may be a suite of steps.
-const LAYERED: [&str; 10] =
-    ["plan", "effect", "world", "endpoints", "journal", "view", "status", "actions", "judge", "decide"];
+const LAYERED: [&str; 11] =
+    ["plan", "effect", "world", "endpoints", "journal", "evidence", "view", "status", "actions", "judge", "decide"];
 
 #[test]
 fn no_files_of_a_layered_module_use_each_other_in_a_circle() {

@@ -9,18 +9,20 @@ use std::collections::BTreeSet;
 use source::{File, code_files};
 
 /// Modules in the order of the argument; each with those it may import.
-const IMPORTS: [(&str, &[&str]); 31] = [
+const IMPORTS: [(&str, &[&str]); 32] = [
     ("harmless", &[]),
     ("api", &[]),
     ("plan", &["api"]),
     ("policies", &[]),
-    ("lint", &["api", "plan"]),
+    ("lint", &["api", "plan", "evidence::power"]),
     // Effects carry readings, and a world carries the outcomes of effects: two sides of one vocabulary.
     ("effect", &["api", "plan", "world"]),
     ("world", &["api", "plan", "effect"]),
     ("endpoints", &["api", "plan", "world"]),
     ("journal", &["api", "plan"]),
-    ("view", &["api", "plan", "journal"]),
+    // What the default rule has seen, and what that comes to.
+    ("evidence", &["api", "plan", "journal"]),
+    ("view", &["api", "plan", "journal", "evidence"]),
     ("notify", &["api", "plan", "effect::letter", "journal::notices", "harmless"]),
     // What is switched, and how; what an effect comes to.
     ("route", &["api", "plan", "effect", "world", "endpoints"]),
@@ -28,10 +30,23 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("status", &["api", "plan", "world", "endpoints", "journal", "route", "view"]),
     ("spans", &["api", "plan", "view"]),
     ("actions", &["api", "plan", "effect", "world", "endpoints", "route", "journal"]),
-    ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "actions"]),
+    ("judge", &["api", "plan", "effect", "world", "endpoints", "journal", "evidence", "actions"]),
     (
         "decide",
-        &["api", "plan", "effect", "world", "endpoints", "route", "journal", "status", "actions", "judge", "notify"],
+        &[
+            "api",
+            "plan",
+            "effect",
+            "world",
+            "endpoints",
+            "route",
+            "journal",
+            "evidence",
+            "status",
+            "actions",
+            "judge",
+            "notify",
+        ],
     ),
     // Where tenants' computation is done; it knows nothing of what that is.
     ("threads", &[]),
@@ -79,6 +94,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
             "world",
             "endpoints",
             "journal",
+            "evidence",
             "view",
             "notify",
             "status",
@@ -119,7 +135,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
 ];
 
 /// Modules without a clock, a network, a file, a log or a wait.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "harmless",
     "notify",
     "api",
@@ -132,6 +148,7 @@ const PURE: [&str; 19] = [
     "route",
     "writes",
     "journal",
+    "evidence",
     "view",
     "status",
     "spans",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
     Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
-    PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    NumbersAnswer, PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 use super::cluster::Cluster;
@@ -88,6 +88,7 @@ impl Cluster {
         match read {
             Read::Http(request) => Reading::Http(self.ask(request)),
             Read::Query { query, .. } => Reading::Query(self.query(query)),
+            Read::Numbers { query, .. } => Reading::Numbers(self.numbers(query)),
             Read::Revisions(name) => Reading::Revisions(Ok(self.revisions(name))),
             Read::CronJob(name) => Reading::CronJob(Ok(self.cron_jobs.get(name).cloned())),
             Read::Keys { config, .. } => {
@@ -180,6 +181,18 @@ impl Cluster {
             Some(MetricRule::Value(v)) => QueryAnswer::Value(*v),
             Some(MetricRule::Inconclusive(why)) => QueryAnswer::Inconclusive(why.clone()),
             None => QueryAnswer::Value(0.0),
+        }
+    }
+
+    /// Of a hundred requests since the last time, the share that a rule gives is bad.
+    fn numbers(&self, query: &str) -> NumbersAnswer {
+        match self.query(query) {
+            QueryAnswer::Value(share) => {
+                let of = [("samples", 1.0), ("total", 100.0), ("errors", 100.0 * share)];
+                NumbersAnswer::Found(of.map(|(name, number)| (name.to_owned(), number)).into())
+            }
+            QueryAnswer::Inconclusive(why) => NumbersAnswer::Inconclusive(why),
+            QueryAnswer::Invalid(why) => NumbersAnswer::Invalid(why),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
-    DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, Proof, Proven, QueryAnswer, Reading,
+    DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, NumbersAnswer, Proof, Proven, QueryAnswer, Reading,
     ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
@@ -14,6 +14,7 @@ pub fn unread(read: &Read) -> Reading {
     match read {
         Read::Http(request) => Reading::Http(nobody_answers(request)),
         Read::Query { .. } => Reading::Query(QueryAnswer::Inconclusive(why())),
+        Read::Numbers { .. } => Reading::Numbers(NumbersAnswer::Inconclusive(why())),
         Read::Keys { .. } => Reading::Keys(KeysAnswer::Refused(why())),
         Read::JobResult { .. } => Reading::Job(JobResult { problem: Some(why()), ..JobResult::default() }),
         Read::Resource(_) => Reading::Resource(ResourceAnswer::Unread(why())),

@@ -208,6 +208,12 @@ pub(crate) struct Trigger {
     /// How far the value is from the limit; below zero where it is past it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance: Option<f64>,
+    /// Default rule: how much its evidence is of what it takes to fire, up to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<f64>,
+    /// Default rule: how many more intervals with only bad requests it takes to fire; none where they are more than a hundred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_bad: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<TrialVerdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -462,6 +468,8 @@ fn trigger(run: &view::Run, t: &view::Trigger, now: Timestamp) -> Trigger {
         limit: t.limit.as_ref().map(view::Limit::shown),
         bound: t.limit.as_ref().and_then(|l| l.bound),
         distance: t.distance(),
+        evidence: t.standing.map(|s| s.weight),
+        more_bad: t.standing.and_then(|s| s.more),
         verdict: t.verdict,
         last: t.last,
         bad_since: t.bad_since,

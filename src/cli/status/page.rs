@@ -264,7 +264,7 @@ fn triggers(page: &mut Page, status: &Status, look: Look, now: Timestamp) {
             severity(t.severity).into(),
             t.saw.clone().unwrap_or_else(|| "nothing yet".into()).into(),
             t.limit.clone().unwrap_or_default().into(),
-            distance(t).into(),
+            nearness(t).into(),
             t.last.map(|at| format!("{} ago", time::ago(at, now))).unwrap_or_default().into(),
         ]);
     }
@@ -300,6 +300,17 @@ pub(crate) fn distance(t: &Trigger) -> String {
         (Some(d), _) => number(d),
         (None, _) => String::new(),
     }
+}
+
+/// How near a trigger is to firing: `3 bad intervals` for one that weighs evidence, else the distance from the limit.
+pub(crate) fn nearness(t: &Trigger) -> String {
+    let Some(evidence) = t.evidence.filter(|_| t.fired.is_none()) else { return distance(t) };
+    let more = match t.more_bad {
+        Some(1) => "1 bad interval".to_owned(),
+        Some(n) => format!("{n} bad intervals"),
+        None => "over 100 bad intervals".to_owned(),
+    };
+    format!("{more} (evidence {:.0} %)", (evidence * 100.0).floor())
 }
 
 /// Four significant digits.

@@ -101,6 +101,10 @@ impl Clock {
             Read::Query { query, at, timeout } => {
                 Read::Query { query: query.clone(), at: at.map(wall), timeout: *timeout }
             }
+            // Trials begin with whole seconds, and the points of a subquery are there.
+            Read::Numbers { query, at, timeout } => {
+                Read::Numbers { query: query.clone(), at: second(wall(*at)), timeout: *timeout }
+            }
             Read::Logs(of) => Read::Logs(LogsOf { since: wall(of.since), ..of.clone() }),
             // Nothing in these is a time.
             Read::Http(_)
@@ -119,6 +123,11 @@ impl Clock {
             | Read::Refresh => read.clone(),
         }
     }
+}
+
+/// The nearest second.
+fn second(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
 }
 
 /// The last time that the journal records; times that lie ahead, such as that of the next attempt, are left out.

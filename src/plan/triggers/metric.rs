@@ -1,4 +1,4 @@
-//! PURE. `metric` as a trigger: a query and its bound.
+//! PURE. `metric` as a trigger: a query and its bound, or counters for the default rule (`share`).
 
 use crate::api::duration::Duration;
 use crate::api::trigger::{MetricTrigger, Watched};
@@ -8,25 +8,34 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
 
-use super::{TriggerRule, modes};
+use super::{TriggerRule, modes, share};
 
 impl TriggerRule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
         vec![]
     }
 
+    fn interval(&self) -> Option<Duration> {
+        share::is_meant(self).then(|| share::hiccup(self))
+    }
+
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
+        modes::check_guard(self, at, cx);
+        if share::is_meant(self) {
+            return Watched::Metric(share::resolve(self, at, &cx.scope, cx.refusals));
+        }
         check(self, at, &cx.scope, cx.refusals);
         modes::check_baseline(self, at, cx);
-        modes::check_guard(self, at, cx);
         let query = self.query.as_deref();
         let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
         Watched::Metric(Self { reach, ..self.clone() })
     }
 
     fn check_pace(&self, every: Duration, at: &str, refusals: &mut Refusals) {
-        modes::check_count(self, every, at, refusals);
+        if !share::is_meant(self) {
+            modes::check_count(self, every, at, refusals);
+        }
     }
 }
 
@@ -40,8 +49,9 @@ fn check(metric: &MetricTrigger, at: &str, scope: &Scope, refusals: &mut Refusal
             "give exactly one of them",
         );
     } else {
-        refusals.require(metric.errors.is_some(), at, "there is no query", "give query with above or below");
+        refusals.add(at, "there is no query", "give query with above or below, or errors, total and limit");
     }
+    share::refuse_beside_a_query(metric, at, refusals);
     for (name, bound) in [("above", &metric.above), ("below", &metric.below)] {
         if let Some(bound) = bound {
             refusals.require(

@@ -110,6 +110,9 @@ fn trigger(t: &Trigger, now: Timestamp) -> Line {
         let past = t.distance.is_some_and(|d| d < 0.0);
         line = line.tone(if past { Tone::Bad } else { Tone::Plain }, format!("  bad: {limit}"));
         line = match t.distance {
+            _ if t.evidence.is_some() && t.fired.is_none() => {
+                line.tone(Tone::Dim, format!("  fires after {}", page::nearness(t)))
+            }
             Some(_) if past => line.tone(Tone::Bad, format!("  past it: {}", page::distance(t))),
             Some(_) => line.tone(Tone::Dim, format!("  {} left", page::distance(t))),
             None => line,

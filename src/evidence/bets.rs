@@ -12,6 +12,9 @@ const STAKES: [(f64, f64); 3] = [(0.15, 0.3), (0.4, 0.3), (0.75, 0.4)];
 /// bound.
 const MOST: f64 = 1e18;
 
+/// Smallest limit and chance: below, a factor would be more than a number can hold.
+const LEAST: f64 = 1e-12;
+
 /// So many intervals must have had bad requests before the rule fires.
 const FEWEST_BAD: u32 = 3;
 
@@ -25,9 +28,9 @@ pub struct Rule {
 
 impl Rule {
     /// A rule that tolerates a share of `limit`, is wrong with a chance of `alpha` at most, and watches for `window`
-    /// intervals or longer. Nothing when a number makes no sense: both are more than 0 and less than 1.
+    /// intervals or longer. Nothing when a number makes no sense: both are at least [`LEAST`] and less than 1.
     pub fn new(limit: f64, alpha: f64, window: u64) -> Option<Self> {
-        let share = |number: f64| number > 0.0 && number < 1.0;
+        let share = |number: f64| (LEAST..1.0).contains(&number);
         (share(limit) && share(alpha)).then(|| Self { limit, alpha, window: window.max(1) })
     }
 
@@ -105,10 +108,11 @@ impl Evidence {
         self.weight(rule) >= 1.0
     }
 
-    /// How many more intervals with only bad requests it takes until the rule fires, at most `most`.
-    pub fn more(mut self, rule: &Rule, most: u32) -> Option<u32> {
+    /// How many more intervals with only bad requests it takes until the rule fires, at most `most`: alone with `part` 1 and
+    /// `others` 0, else with this part of the weight beside that of others.
+    pub fn more(mut self, rule: &Rule, part: f64, others: f64, most: u32) -> Option<u32> {
         for n in 0..=most {
-            if self.fires(rule) {
+            if part * self.weight(rule) + others >= 1.0 {
                 return Some(n);
             }
             self.bet(rule, 1.0);
@@ -129,9 +133,9 @@ mod tests {
     fn three_wholly_bad_intervals_are_enough_from_the_switch_on_and_four_later() {
         let rule = rule(0.05);
         let mut evidence = Evidence::default();
-        assert_eq!(evidence.more(&rule, 10), Some(3));
+        assert_eq!(evidence.more(&rule, 1.0, 0.0, 10), Some(3));
         (0..60).for_each(|_| evidence.bet(&rule, 0.0));
-        assert_eq!(evidence.more(&rule, 10), Some(4));
+        assert_eq!(evidence.more(&rule, 1.0, 0.0, 10), Some(4));
     }
 
     #[test]

@@ -186,6 +186,7 @@ scenarios! {
     abort_cannot_delete
     abort_kills_job
     api_server_away
+    alert_fires
     approval_expires
     approval_forgeable
     approval_given

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::one_of::{OneOf, one_of};
+use super::prometheus::ServicePort;
 use super::schema;
 use super::step::{Http, Logs, Resource, Suite};
 
@@ -22,7 +23,7 @@ one_of! {
         "pods" Pods(PodsTrigger),
         /// Lines of the target's pods.
         "logs" Logs(LogsTrigger),
-        /// Firing Prometheus alerts.
+        /// Firing alerts.
         "alert" Alert(AlertTrigger),
         /// CEL over an object.
         "resource" Resource(Resource),
@@ -273,10 +274,29 @@ pub struct LogsTrigger {
     pub more_than: u32,
 }
 
-/// Firing Prometheus alerts.
+/// Firing alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertTrigger {
     /// Labels that an alert carries.
     #[schemars(schema_with = "schema::labels")]
     pub matchers: std::collections::BTreeMap<String, String>,
+    /// Asked instead of `spec.prometheus`: what is silenced or inhibited there does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<Alertmanager>,
+}
+
+/// Where an Alertmanager is: exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alertmanager {
+    /// A Service of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServicePort>,
+    /// A URL; `/api/v2/alerts` is put behind its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// A source of the operator's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::source_name")]
+    pub name: Option<String>,
 }

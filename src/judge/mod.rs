@@ -13,6 +13,7 @@ use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
 
+mod alert;
 mod guard;
 mod logs;
 mod no_data;
@@ -44,7 +45,8 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
         Ok(Watched::Resource(of)) => trial::advance(cx, trigger, of, record, out),
         Ok(Watched::Logs(lines)) => trial::advance(cx, trigger, lines, record, out),
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
-        Ok(Watched::Alert(_) | Watched::Suite(_)) | Err(_) => {
+        Ok(Watched::Alert(alert)) => trial::advance(cx, trigger, alert, record, out),
+        Ok(Watched::Suite(_)) | Err(_) => {
             judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
             None
         }

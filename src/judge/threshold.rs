@@ -11,8 +11,8 @@ use crate::journal::{later, trail};
 use crate::plan::bound::Bound;
 use crate::world::{QueryAnswer, Reading};
 
-use super::trial::{Trials, key};
 use super::guard::{self, Guard};
+use super::trial::{Trials, key};
 use super::{clock, forget, judged, no_data, times};
 
 /// Most queries of a trigger under way at a time.

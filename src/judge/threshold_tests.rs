@@ -204,9 +204,7 @@ fn the_first_trial_comes_one_interval_after_the_switch() {
     assert!(out.reads.is_empty() && out.wake == "2026-01-01T00:00:01Z".parse().ok());
     f.after(1);
     let (_, out) = judge(&f, &errors(None), &mut record);
-    let Some(Read::Query { at: Some(at), timeout, .. }) = out.reads.get(&read("errors@1")) else {
-        panic!("{out:?}")
-    };
+    let Some(Read::Query { at: Some(at), timeout, .. }) = out.reads.get(&read("errors@1")) else { panic!("{out:?}") };
     assert_eq!((at.to_string(), *timeout), ("2026-01-01T00:00:01Z".into(), Duration::from_secs(2)));
 }
 
@@ -218,10 +216,7 @@ fn a_restart_asks_the_missed_trials_again_each_with_its_time() {
     record.trials = 2;
     f.after(6);
     let (_, out) = judge(&f, &t, &mut record);
-    assert_eq!(
-        out.reads.keys().cloned().collect::<Vec<_>>(),
-        [3, 4, 5, 6].map(|n| ReadKey::Trial("errors".into(), n))
-    );
+    assert_eq!(out.reads.keys().cloned().collect::<Vec<_>>(), [3, 4, 5, 6].map(|n| ReadKey::Trial("errors".into(), n)));
     // Answers may come in any order; they are judged in theirs.
     f.world.readings.insert(read("errors@4"), Reading::Query(QueryAnswer::Value(1.0)));
     assert_eq!((judge(&f, &t, &mut record).0, record.trials), (None, 2));

@@ -209,11 +209,7 @@ fn triggers_of_active_runs_are_shown_with_how_near_they_are_to_firing() {
     let counted = json!({"name": "spikes", "last": "Good", "saw": "3", "badTrials": [2, 9, 11]});
     assert_eq!(
         shown(counted),
-        [
-            r#"evidence{trigger="spikes"} 0.75"#,
-            r#"limit{trigger="spikes"} 1000"#,
-            r#"value{trigger="spikes"} 3"#
-        ]
+        [r#"evidence{trigger="spikes"} 0.75"#, r#"limit{trigger="spikes"} 1000"#, r#"value{trigger="spikes"} 3"#]
     );
     assert_eq!(shown(json!({"name": "probe", "last": "Bad", "badInARow": 1})), [r#"evidence{trigger="probe"} 0.25"#]);
     assert_eq!(shown(json!({"name": "probe", "last": "Good"})), [r#"evidence{trigger="probe"} 0"#]);

@@ -97,14 +97,10 @@ fn times(metric: &MetricTrigger, name: &str) -> String {
 }
 
 /// The baseline times the factor, in words and as a number.
-fn relative(
-    name: &str,
-    metric: &MetricTrigger,
-    captures: &BTreeMap<String, Value>,
-) -> Result<(String, f64), String> {
-    let captured = captures
-        .get(name)
-        .ok_or_else(|| format!("the baseline {name} is not there: the step that captures it was skipped or has failed"))?;
+fn relative(name: &str, metric: &MetricTrigger, captures: &BTreeMap<String, Value>) -> Result<(String, f64), String> {
+    let captured = captures.get(name).ok_or_else(|| {
+        format!("the baseline {name} is not there: the step that captures it was skipped or has failed")
+    })?;
     // What a Job prints is text.
     let baseline = captured.as_f64().or_else(|| captured.as_str()?.trim().parse().ok()).filter(|b: &f64| b.is_finite());
     let baseline = baseline.ok_or_else(|| format!("the baseline {name} is no number"))?;
@@ -180,6 +176,9 @@ mod tests {
                 _ => panic!("{metric} {baseline}: {found:?}"),
             }
         }
-        assert_eq!(bound(json!({"query": "q", "relativeTo": "base", "factor": "3"}), json!(0.1)).map(|b| b.0), Ok("> 0.3 (3 × base 0.1)".into()));
+        assert_eq!(
+            bound(json!({"query": "q", "relativeTo": "base", "factor": "3"}), json!(0.1)).map(|b| b.0),
+            Ok("> 0.3 (3 × base 0.1)".into())
+        );
     }
 }

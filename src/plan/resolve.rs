@@ -76,6 +76,8 @@ pub fn resolve(
         services: &spec.services,
         changed: BTreeSet::new(),
         before_switch: BTreeSet::new(),
+        namespace,
+        offered,
         has_prometheus,
     };
     let mut plan_steps = vec![permissions()];

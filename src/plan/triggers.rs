@@ -12,6 +12,7 @@ use super::resolving::Cx;
 use super::scope::Usage;
 use super::{MinReady, PlanObserve};
 
+mod alert;
 mod logs;
 mod metric;
 mod modes;
@@ -78,7 +79,8 @@ fn rule(watched: &Watched) -> Option<&dyn TriggerRule> {
         Watched::Pods(x) => Some(x),
         Watched::Logs(x) => Some(x),
         Watched::Resource(x) => Some(x),
-        Watched::Alert(_) | Watched::Suite(_) => None,
+        Watched::Alert(x) => Some(x),
+        Watched::Suite(_) => None,
     }
 }
 
@@ -176,7 +178,7 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
         Err(_) => cx.refusals.add(
             at,
             "a trigger watches exactly one thing",
-            "give exactly one of metric, probe, pods, logs and resource",
+            "give exactly one of metric, probe, pods, logs, alert and resource",
         ),
     }
     out

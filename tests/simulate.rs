@@ -314,6 +314,7 @@ scenarios! {
     service_watch_frozen
     set_env
     suite_critical
+    suite_gate
     suite_passes
     superseded
     suspended_for_ever

@@ -27,8 +27,8 @@ one_of! {
         "alert" Alert(AlertTrigger),
         /// CEL over an object.
         "resource" Resource(Resource),
-        /// Probes and read-only Jobs that must stay green.
-        "suite" Suite(Suite),
+        /// Probes that must stay green.
+        "suite" Suite(SuiteTrigger),
     }
 }
 
@@ -299,4 +299,17 @@ pub struct Alertmanager {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::source_name")]
     pub name: Option<String>,
+}
+
+/// Probes that must stay green, sent together again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SuiteTrigger {
+    /// Which.
+    #[serde(flatten)]
+    pub suite: Suite,
+    /// Rounds in a row that are not green; 3 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failing: Option<u32>,
 }

@@ -19,7 +19,6 @@ pub const UNBUILT: &[(Of, &str, &str)] = &[
     (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle it"),
     (Of::Step, "job.capture[].sensitive", "let the Job handle it"),
-    (Of::Trigger, "suite", "write one probe for each check"),
 ];
 
 /// Marks each of these fields in the schema of a Cutover's spec, so that `kubectl explain` says it too.

@@ -23,6 +23,7 @@ mod ready;
 mod resource;
 mod share;
 mod share_query;
+mod suite;
 mod threshold;
 mod times;
 mod trial;
@@ -46,7 +47,8 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
         Ok(Watched::Logs(lines)) => trial::advance(cx, trigger, lines, record, out),
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
         Ok(Watched::Alert(alert)) => trial::advance(cx, trigger, alert, record, out),
-        Ok(Watched::Suite(_)) | Err(_) => {
+        Ok(Watched::Suite(probes)) => suite::advance(cx, trigger, probes, record, out),
+        Err(_) => {
             judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
             None
         }

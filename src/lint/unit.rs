@@ -53,17 +53,21 @@ fn unwrapped(query: &str) -> &str {
     inner.filter(balanced).map_or(query, |inner| unwrapped(inner.trim()))
 }
 
+/// What comes after this character.
+fn after(text: &str, close: char) -> &str {
+    text.find(close).map_or("", |end| text.get(end + close.len_utf8()..).unwrap_or_default())
+}
+
 /// The names of metrics in a part of a query.
 fn metrics(part: &str) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     let mut rest = part;
     while let Some(c) = rest.chars().next() {
         let word_char = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        let close = |open: &str, close: char| open.find(close).map_or("", |end| &open[end + 1..]);
         rest = match c {
-            '{' => close(rest, '}'),
-            '[' => close(rest, ']'),
-            '"' | '\'' | '`' => close(&rest[1..], c),
+            '{' => after(rest, '}'),
+            '[' => after(rest, ']'),
+            '"' | '\'' | '`' => after(&rest[1..], c),
             c if word_char(c) => {
                 let end = rest.find(|c| !word_char(c)).unwrap_or(rest.len());
                 let (word, after) = rest.split_at(end);
@@ -71,7 +75,7 @@ fn metrics(part: &str) -> BTreeSet<&str> {
                 let called = after.starts_with('(');
                 let number = word.starts_with(|c: char| c.is_ascii_digit());
                 if GROUPS.contains(&word) && called {
-                    close(after, ')')
+                    self::after(after, ')')
                 } else {
                     if !called && !number && !WORDS.contains(&word) {
                         found.insert(word);

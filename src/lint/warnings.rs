@@ -10,6 +10,7 @@ use super::yaml::{Kind, Node};
 use super::{Code, Finding, Options};
 use crate::api::cutover::{BuiltIn, Connections};
 use crate::api::duration::Duration;
+use crate::api::one_of::Tagged;
 use crate::api::step::{Action, Job, Step, StepAction, UndoWhen};
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::reach::reach;

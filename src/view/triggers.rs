@@ -81,6 +81,7 @@ impl Takes {
                 (None, Some(times)) => return Self::InARow(times),
                 (None, None) => None,
             },
+            Ok(Watched::Suite(suite)) => return Self::InARow(suite.failing.unwrap_or(3)),
             Ok(Watched::Pods(pods)) => {
                 let sustained = |above: &Option<trigger::Above>| above.as_ref().and_then(|a| a.sustained);
                 longest([sustained(&pods.memory), sustained(&pods.cpu)])

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use cutover::api::Phase;
 use cutover::api::run::{CutoverRun, TriggerRecord};
+use serde_json::json;
 
 use crate::harness::case::secs;
 use crate::harness::receivers::Alertmanager;
@@ -83,7 +84,8 @@ fn a_healthy_release_is_completed_under_all_of_them() {
              \x20 - {{name: often, metric: {{query: '{ratio}', above: '0.05', count: 4, within: 6s}}}}\n\
              \x20 - {{name: baseline, metric: {{query: '{ratio}', relativeTo: base, factor: '2'}}}}\n\
              \x20 - {{name: guarded, metric: {{query: '{ratio}', above: '0.05', guardQuery: 'vector(0)'}}}}\n\
-             \x20 - {{name: alerts, alert: {{matchers: {{team: web}}}}}}\n"
+             \x20 - {{name: alerts, alert: {{matchers: {{team: web}}}}}}\n\
+             \x20 - {{name: gate, suite: {{steps: [{{name: a, http: {{path: /}}}}, {{name: b, http: {{path: /health}}}}]}}}}\n"
         );
         t.cutover("shop", &spec).await?;
         t.ends("shop", Phase::Completed, 90).await?;
@@ -127,6 +129,22 @@ fn an_alertmanager_tells_of_alerts_but_not_of_those_that_are_silenced() {
         rolls_back(t).await?;
         let record = record(t).await?;
         ensure!(record.saw.as_deref().is_some_and(|saw| saw.starts_with("alert Errors fires since")), "{record:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_suite_that_is_not_green_rolls_back() {
+    e2e("suite_gate", async |t: &Case| {
+        t.web().await?;
+        t.start().await?;
+        let steps = "[{name: a, http: {path: /}}, {name: b, http: {path: /health}}]";
+        t.cutover("shop", &watched(&format!("suite: {{failing: 3, steps: {steps}}}"))).await?;
+        t.phase("shop", Phase::Observing, 30).await?;
+        t.fault("web", "green", json!({"error_rate": 1.0})).await?;
+        rolls_back(t).await?;
+        let record = record(t).await?;
+        ensure!(record.saw.as_deref().is_some_and(|saw| saw.starts_with("failed 3 rounds in a row")), "{record:?}");
         Ok(())
     });
 }

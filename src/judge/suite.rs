@@ -148,6 +148,10 @@ mod tests {
                 continue;
             }
             let (_, out) = judge(&f, t, &mut record);
+            if out.reads.is_empty() {
+                // What was missed is looked at no more.
+                continue;
+            }
             assert_eq!(out.reads.len(), 3, "{:?}", out.reads.keys());
             for (n, (key, c)) in out.reads.keys().zip(letters.chars()).enumerate() {
                 f.world.readings.insert(key.clone(), Reading::Http(answers(c)));
@@ -172,7 +176,7 @@ mod tests {
             (&["uuu", "uuu", "uuu", "uuu"], None),
             // Red whatever the unknown one is.
             (&["bug", "bug", "ubg"], Some(3)),
-            (&["bbb", "bbb", "...", "...", "...", "bbb", "bbb"], None),
+            (&["bbb", "bbb", "...", "...", "...", "...", "...", "...", "bbb", "bbb", "bbb"], None),
         ];
         for (rounds, fires) in table {
             assert_eq!(play(&suite(&[]), rounds).0.map(|f| f.0), fires, "{rounds:?}");

@@ -72,9 +72,9 @@ fn metrics(part: &str) -> BTreeSet<&str> {
                 let end = rest.find(|c| !word_char(c)).unwrap_or(rest.len());
                 let (word, after) = rest.split_at(end);
                 let after = after.trim_start();
-                let called = after.starts_with('(');
+                let called = after.starts_with('(') || ["by", "without"].iter().any(|group| after.starts_with(group));
                 let number = word.starts_with(|c: char| c.is_ascii_digit());
-                if GROUPS.contains(&word) && called {
+                if GROUPS.contains(&word) && after.starts_with('(') {
                     self::after(after, ')')
                 } else {
                     if !called && !number && !WORDS.contains(&word) {

@@ -1,11 +1,14 @@
 //! PURE DATA. What a decision wants read and done. Few and generic: actions are many, effects are not.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::notify::Notify;
 use crate::api::run::{BlockCause, ObjectRef, Selector};
 use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
+use crate::api::trigger::Alertmanager;
 
 pub mod change;
 mod claimed;
@@ -49,6 +52,8 @@ pub enum Read {
         /// How long Prometheus may take.
         timeout: Duration,
     },
+    /// Alerts that fire.
+    Alerts(AlertsOf),
     /// The keys of a Secret, ConfigMap or environment; `from` is resolved to a pod template.
     Keys {
         config: Config,
@@ -86,6 +91,19 @@ pub enum Read {
     Proof,
     /// Everything read live: Cutover, decisions, Services, workloads, pods, endpoints, Jobs.
     Refresh,
+}
+
+/// Which alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertsOf {
+    /// The Alertmanager that is asked; the run's Prometheus where none is named.
+    pub alertmanager: Option<Alertmanager>,
+    /// Labels that they carry.
+    pub matchers: BTreeMap<String, String>,
+    /// Those that began after this.
+    pub since: jiff::Timestamp,
+    /// For everything together.
+    pub timeout: Duration,
 }
 
 /// Which object of the namespace.

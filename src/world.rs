@@ -21,8 +21,9 @@ mod said;
 pub(crate) use answers::LabelRule;
 pub(crate) use answers::SelectorView;
 pub use answers::{
-    Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
-    NodesAnswer, NumbersAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    AlertsAnswer, Certificate, DryRunRefusal, EventView, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer,
+    LogsAnswer, NodesAnswer, NumbersAnswer, PodUsage, Proof, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer,
+    UsageAnswer,
 };
 pub use owners::{Field, Kept, Owner, Ownership, Tool};
 pub use said::{Said, TakenUp};

@@ -187,6 +187,8 @@ macro_rules! each {
 each! {
     good_release
     two_services
+    error_count
+    error_guarded
     error_rate
     default_rule
     undo_in_reverse

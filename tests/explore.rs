@@ -95,6 +95,12 @@ worlds! {
         states: 500,
         reaches: &[SWITCH, ERRORS]
     }
+    a_metric_that_must_be_bad_twice {
+        plan: small::plan(&["web"], vec![], vec![small::often(Severity::Rollback)]),
+        scope: after_a_trigger(&["crashes", "lost"]),
+        states: 0,
+        reaches: &[SWITCH, ERRORS]
+    }
     others_write_the_service_between_claim_and_patch {
         plan: small::plan(&["web"], vec![], vec![]),
         scope: one_of(&["annotation", "crashes", "lost", "503", "old side"], 2),

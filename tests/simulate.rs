@@ -186,6 +186,7 @@ scenarios! {
     abort_cannot_delete
     abort_kills_job
     api_server_away
+    alert_fires
     approval_expires
     approval_forgeable
     approval_given
@@ -227,6 +228,9 @@ scenarios! {
     deleted_in_preflight
     deleted_in_preparing
     deleted_in_switching
+    error_baseline
+    error_count
+    error_guarded
     error_rate
     error_spike
     finish_fails
@@ -313,6 +317,7 @@ scenarios! {
     service_watch_frozen
     set_env
     suite_critical
+    suite_gate
     suite_passes
     superseded
     suspended_for_ever

@@ -159,7 +159,9 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
             Some((format!("trigger {}/{field}", t.name), field, query, format!("count({query}\n)")))
         });
         let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query, query.clone()));
-        query.chain(counters).collect()
+        let guard = metric.guard_query.iter();
+        let guard = guard.map(|query| (format!("trigger {}/guard", t.name), "guardQuery", query, query.clone()));
+        query.chain(guard).chain(counters).collect()
     });
     let of_steps = of_steps.map(|(of, query)| (of, "query", query, query.clone()));
     let mut waiting = false;

@@ -15,9 +15,13 @@ pub(crate) fn ambiguous(cx: &Cx) -> Vec<String> {
         of_step(cx, step, &mut found);
     }
     for trigger in &cx.plan.observe.triggers {
-        if let Ok(Watched::Probe(probe)) = trigger.watches.one() {
-            found.extend(of_http(cx, &probe.http).map(|why| format!("trigger {}: {why}", trigger.name)));
-        }
+        let requests: Vec<&Http> = match trigger.watches.one() {
+            Ok(Watched::Probe(probe)) => vec![&probe.http],
+            Ok(Watched::Suite(suite)) => suite.requests().map(|(_, http)| http).collect(),
+            _ => vec![],
+        };
+        let refused = requests.into_iter().filter_map(|http| of_http(cx, http));
+        found.extend(refused.map(|why| format!("trigger {}: {why}", trigger.name)));
     }
     found
 }

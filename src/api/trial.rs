@@ -35,6 +35,10 @@ pub struct TriggerRecord {
     /// Bad trials in a row.
     #[serde(default)]
     pub bad_in_a_row: u32,
+    /// Numbers of the bad trials that `count` counts, newest last, as many as it takes at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub bad_trials: Vec<u64>,
     /// No verdict since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inconclusive_since: Option<Timestamp>,

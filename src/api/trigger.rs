@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::one_of::{OneOf, one_of};
+use super::prometheus::ServicePort;
 use super::schema;
 use super::step::{Http, Logs, Resource, Suite};
 
@@ -22,12 +23,12 @@ one_of! {
         "pods" Pods(PodsTrigger),
         /// Lines of the target's pods.
         "logs" Logs(LogsTrigger),
-        /// Firing Prometheus alerts.
+        /// Firing alerts.
         "alert" Alert(AlertTrigger),
         /// CEL over an object.
         "resource" Resource(Resource),
-        /// Probes and read-only Jobs that must stay green.
-        "suite" Suite(Suite),
+        /// Probes that must stay green.
+        "suite" Suite(SuiteTrigger),
     }
 }
 
@@ -138,7 +139,7 @@ pub struct MetricTrigger {
     pub reach: Option<Duration>,
     /// Bad this many times within `within`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100))]
     pub count: Option<u32>,
     /// The window of `count`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,10 +273,42 @@ pub struct LogsTrigger {
     pub more_than: u32,
 }
 
-/// Firing Prometheus alerts.
+/// Firing alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertTrigger {
     /// Labels that an alert carries.
     #[schemars(schema_with = "schema::labels")]
     pub matchers: std::collections::BTreeMap<String, String>,
+    /// Asked instead of `spec.prometheus`: what is silenced or inhibited there does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<Alertmanager>,
+}
+
+/// Where an Alertmanager is: exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alertmanager {
+    /// A Service of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServicePort>,
+    /// A URL; `/api/v2/alerts` is put behind its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// A source of the operator's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::source_name")]
+    pub name: Option<String>,
+}
+
+/// Probes that must stay green, sent together again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SuiteTrigger {
+    /// Which.
+    #[serde(flatten)]
+    pub suite: Suite,
+    /// Rounds in a row that are not green; 3 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failing: Option<u32>,
 }

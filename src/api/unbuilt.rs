@@ -19,13 +19,6 @@ pub const UNBUILT: &[(Of, &str, &str)] = &[
     (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
     (Of::Step, "http.capture[].sensitive", "let a Job handle it"),
     (Of::Step, "job.capture[].sensitive", "let the Job handle it"),
-    (Of::Trigger, "alert", "use the alert's expression in a metric trigger"),
-    (Of::Trigger, "suite", "write one probe for each check"),
-    (Of::Trigger, "metric.count", "use sustained"),
-    (Of::Trigger, "metric.within", "use sustained"),
-    (Of::Trigger, "metric.relativeTo", "use above or below"),
-    (Of::Trigger, "metric.factor", "use above or below"),
-    (Of::Trigger, "metric.guardQuery", "let the query itself give no value while the dependency is down"),
 ];
 
 /// Marks each of these fields in the schema of a Cutover's spec, so that `kubectl explain` says it too.

@@ -1,10 +1,13 @@
-//! The clock of the observation.
+//! The clock of the observation, and what all modes of triggers have in common.
+
+use serde_json::json;
 
 use super::*;
-use crate::actions::fixtures::{Fixture, labels, pod, switched_service};
+use crate::actions::fixtures::{Fixture, answer, labels, pod, switched_service};
 use crate::api::observation::Observation;
 use crate::api::run::SwitchRecord;
 use crate::decide::decide;
+use crate::world::{AlertsAnswer, HttpAnswer, HttpError, QueryAnswer, Reading};
 
 /// A release that has just been switched to, and is observed for ten minutes.
 fn observing() -> Fixture {
@@ -109,7 +112,10 @@ fn triggers_of_the_default_rule_share_one_chance_of_a_false_rollback() {
     let little: &[u32] = &[100, 30, 20];
     assert_eq!(ended(&[("errors", "", half), ("slow", "", second.2)]), None);
     let both = ended(&[("errors", "", less), ("slow", "", half)]);
-    assert!(both.as_ref().is_some_and(|(name, why)| name == "slow" && why.contains("together with errors (")), "{both:?}");
+    assert!(
+        both.as_ref().is_some_and(|(name, why)| name == "slow" && why.contains("together with errors (")),
+        "{both:?}"
+    );
     // One that warns takes no part, and adds nothing.
     let warns = "\"severity\": \"Warn\",";
     assert_eq!(ended(&[("errors", "", little), ("slow", warns, half)]), None);
@@ -149,4 +155,121 @@ fn the_record_says_how_low_the_share_was_and_what_could_not_have_been_seen() {
     let said = f.journal.timeline.iter().map(|m| m.message.as_str()).collect::<Vec<_>>().join(" ");
     assert!(said.contains("errors: fewer than 5 % bad with 99 % confidence"), "{said}");
     assert!(said.contains("errors cannot find 50 % bad requests in 2 intervals of 15s"), "{said}");
+}
+
+/// How trials of a mode are answered: the same in whatever time and part.
+type Answers = fn(&ReadKey, &Read, Kind) -> Reading;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Good,
+    Bad,
+    Missing,
+}
+
+fn number(key: &ReadKey, _: &Read, kind: Kind) -> Reading {
+    let guard = matches!(key, ReadKey::PartOfTrial(..));
+    Reading::Query(match kind {
+        Kind::Missing => QueryAnswer::Inconclusive("no data".into()),
+        _ if guard => QueryAnswer::Value(0.0),
+        Kind::Good => QueryAnswer::Value(0.0),
+        Kind::Bad => QueryAnswer::Value(1.0),
+    })
+}
+
+fn alerts(_: &ReadKey, _: &Read, kind: Kind) -> Reading {
+    Reading::Alerts(match kind {
+        Kind::Good => AlertsAnswer::Found { count: 0, first: None },
+        Kind::Bad => AlertsAnswer::Found { count: 1, first: Some(("Errors".into(), None)) },
+        Kind::Missing => AlertsAnswer::Inconclusive("Alertmanager: no answer".into()),
+    })
+}
+
+fn requests(_: &ReadKey, _: &Read, kind: Kind) -> Reading {
+    Reading::Http(match kind {
+        Kind::Good => vec![answer(200, "")],
+        Kind::Bad => vec![answer(503, "")],
+        Kind::Missing => vec![HttpAnswer { from: "web".into(), result: Err(HttpError::Unread("away".into())) }],
+    })
+}
+
+/// Every mode, with what answers it.
+fn modes() -> Vec<(serde_json::Value, Answers)> {
+    let metric = |more: serde_json::Value| {
+        let mut metric = json!({"query": "q"});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            metric[key] = value.clone();
+        }
+        json!({"metric": metric})
+    };
+    vec![
+        (metric(json!({"above": "0.5"})), number),
+        (metric(json!({"above": "0.5", "sustained": "3s"})), number),
+        (metric(json!({"above": "0.5", "count": 3, "within": "5s"})), number),
+        (metric(json!({"relativeTo": "base", "factor": "2"})), number),
+        (metric(json!({"relativeTo": "base", "factor": "2", "count": 2, "within": "4s"})), number),
+        (metric(json!({"above": "0.5", "guardQuery": "down"})), number),
+        (json!({"alert": {"matchers": {"team": "web"}}}), alerts),
+        (
+            json!({"suite": {"steps": [{"name": "a", "http": {"path": "/"}}, {"name": "b", "http": {"path": "/"}}]}}),
+            requests,
+        ),
+        (json!({"probe": {"http": {"path": "/"}}}), requests),
+    ]
+}
+
+/// Ten seconds under this trigger, all of whose reads are answered so.
+fn under(watches: &serde_json::Value, more: serde_json::Value, answers: Answers, kind: Kind, phase: Phase) -> Fixture {
+    let mut f = observing();
+    f.journal.phase = phase;
+    f.journal.captures.insert("base".into(), json!(0.1));
+    let mut trigger = watches.clone();
+    trigger["name"] = json!("t");
+    trigger["every"] = json!("1s");
+    for (key, value) in more.as_object().into_iter().flatten() {
+        trigger[key] = value.clone();
+    }
+    f.plan.observe.triggers = vec![serde_json::from_value(trigger).expect("a trigger")];
+    for _ in 0..10 {
+        f.after(1);
+        for _ in 0..2 {
+            f.world.refreshed = Some(f.world.now);
+            let decision = decide(&f.plan, &f.journal, &f.world);
+            f.journal = decision.journal;
+            if f.journal.ending.is_some() {
+                return f;
+            }
+            let own = |key: &&ReadKey| matches!(key, ReadKey::Trial(..) | ReadKey::PartOfTrial(..));
+            for (key, read) in decision.reads.iter().filter(|(key, _)| own(key)) {
+                f.world.readings.insert(key.clone(), answers(key, read, kind));
+            }
+        }
+    }
+    f
+}
+
+#[test]
+fn severity_and_missing_data_are_the_same_for_every_mode() {
+    for (watches, answers) in modes() {
+        let play = |more: serde_json::Value, kind, phase| under(&watches, more, answers, kind, phase);
+        let now = Phase::Observing;
+        let ended = |f: &Fixture| f.journal.ending.as_ref().and_then(|e| e.trigger.clone());
+        let record = |f: &Fixture| journal::trigger(&f.journal, "t").cloned().unwrap_or_default();
+
+        let f = play(json!({}), Kind::Good, now);
+        assert_eq!((ended(&f), counted(&f).1), (None, ObservationClock::Counting), "{watches}");
+        let f = play(json!({}), Kind::Bad, now);
+        assert_eq!(ended(&f).as_deref(), Some("t"), "{watches}");
+        let f = play(json!({"severity": "Decide"}), Kind::Bad, now);
+        assert!(ended(&f).is_none() && f.journal.question.is_some(), "{watches}");
+        let f = play(json!({"severity": "Warn"}), Kind::Bad, now);
+        assert!(ended(&f).is_none() && f.journal.question.is_none() && record(&f).dismissed, "{watches}");
+
+        let f = play(json!({"noData": "Hold"}), Kind::Missing, now);
+        assert_eq!((ended(&f), counted(&f).1), (None, ObservationClock::Inconclusive), "{watches}");
+        let f = play(json!({"noData": "Ignore"}), Kind::Missing, now);
+        assert_eq!((ended(&f), counted(&f).1), (None, ObservationClock::Counting), "{watches}");
+        let f = play(json!({"noData": "Rollback"}), Kind::Missing, now);
+        assert_eq!(ended(&f).as_deref(), Some("t"), "{watches}");
+    }
 }

@@ -28,6 +28,8 @@ pub enum ReadKey {
     Part(Attempt, String),
     /// `TRIGGER@NUMBER`: the trial of this number.
     Trial(String, u64),
+    /// `TRIGGER@NUMBER/PART`: one of several things that a trial reads.
+    PartOfTrial(String, u64, String),
     /// `TRIGGER@push/MILLISECOND`: a look between two trials, because of a push at that time.
     Pushed(String, i64),
     /// `TRIGGER@loss`: everything, before a loss is believed.
@@ -127,6 +129,7 @@ impl ReadKey {
         match self {
             Self::Attempt(_) | Self::Part(..) => true,
             Self::Trial(..)
+            | Self::PartOfTrial(..)
             | Self::Pushed(..)
             | Self::Loss(_)
             | Self::Nodes(_)
@@ -182,7 +185,13 @@ impl ReadKey {
             LOSS => Some(Self::Loss(trigger.to_owned())),
             n => match n.strip_prefix(PUSHED) {
                 Some(at) => Some(Self::Pushed(trigger.to_owned(), canonical(at)?)),
-                None => Some(Self::Trial(trigger.to_owned(), canonical(n)?)),
+                None => match n.split_once('/') {
+                    Some((n, part)) => {
+                        let n = canonical(n)?;
+                        (!part.is_empty()).then(|| Self::PartOfTrial(trigger.to_owned(), n, part.to_owned()))
+                    }
+                    None => Some(Self::Trial(trigger.to_owned(), canonical(n)?)),
+                },
             },
         }
     }
@@ -275,6 +284,7 @@ impl fmt::Display for ReadKey {
             Self::Attempt(attempt) => attempt.fmt(f),
             Self::Part(attempt, part) => write!(f, "{attempt}/{part}"),
             Self::Trial(trigger, n) => write!(f, "{trigger}@{n}"),
+            Self::PartOfTrial(trigger, n, part) => write!(f, "{trigger}@{n}/{part}"),
             Self::Pushed(trigger, at) => write!(f, "{trigger}@{PUSHED}{at}"),
             Self::Loss(trigger) => write!(f, "{trigger}@{LOSS}"),
             Self::Nodes(hash) => write!(f, "{NODES}{hash}"),
@@ -353,6 +363,7 @@ mod tests {
             (ReadKey::Trial("nodes".into(), 7), "nodes@7"),
             (ReadKey::Trial("refresh".into(), 7), "refresh@7"),
             (ReadKey::Trial("refresh-rate".into(), 7), "refresh-rate@7"),
+            (ReadKey::PartOfTrial("errors".into(), 7, "guard".into()), "errors@7/guard"),
             (ReadKey::Pushed("errors".into(), 7), "errors@push/7"),
             (ReadKey::Loss("target".into()), "target@loss"),
             (ReadKey::Nodes("0a1b".into()), "nodes/0a1b"),

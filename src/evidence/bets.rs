@@ -97,7 +97,8 @@ impl Evidence {
     /// How much the capital has multiplied; 1 at the switch, at most. A fair game brings it to x or above with a chance of
     /// at most 1/x.
     pub fn level(&self) -> f64 {
-        let of = |capital: &[f64; 3]| STAKES.iter().zip(capital).map(|((_, part), capital)| part * capital).sum::<f64>();
+        let of =
+            |capital: &[f64; 3]| STAKES.iter().zip(capital).map(|((_, part), capital)| part * capital).sum::<f64>();
         0.5 * of(&self.from_the_switch) + 0.5 * of(&self.later)
     }
 

@@ -52,7 +52,8 @@ impl Exact {
 
     fn level(&self) -> BigRational {
         let parts = stakes();
-        let of = |capital: &[BigRational; 3]| parts.iter().zip(capital).map(|((_, part), c)| part * c).sum::<BigRational>();
+        let of =
+            |capital: &[BigRational; 3]| parts.iter().zip(capital).map(|((_, part), c)| part * c).sum::<BigRational>();
         (of(&self.from_the_switch) + of(&self.later)) / ratio(2, 1)
     }
 
@@ -119,7 +120,8 @@ fn what_is_yet_to_begin_is_never_less_than_nothing_also_beyond_the_window() {
         let rule = Rule::new(0.05, 0.01, window).expect("a rule");
         for t in [1, window, window + 1, window + 2, window + 300] {
             let exact = begins(window, t);
-            let near = exact.numer().to_string().parse::<f64>().unwrap() / exact.denom().to_string().parse::<f64>().unwrap();
+            let near =
+                exact.numer().to_string().parse::<f64>().unwrap() / exact.denom().to_string().parse::<f64>().unwrap();
             assert!((rule.begins(t) - near).abs() <= near * 1e-12, "{window} {t}");
         }
     }

@@ -54,7 +54,8 @@ pub fn summary(observe: &PlanObserve, journal: &RunStatus) -> Vec<String> {
         rule(trigger, metric, observe)?;
         let bets = record.evidence.as_ref().map_or(0, |e| e.bets);
         let below = ceiling_of(record).below();
-        let below = below.map(|share| format!("trigger {}: fewer than {} bad with 99 % confidence", trigger.name, percent(share)));
+        let below = below
+            .map(|share| format!("trigger {}: fewer than {} bad with 99 % confidence", trigger.name, percent(share)));
         Some(below.into_iter().chain(power::blind(trigger, observe, bets)).collect::<Vec<_>>())
     };
     observe.triggers.iter().filter_map(said).flatten().collect()
@@ -80,13 +81,7 @@ pub fn alone(trigger: &Trigger, metric: &MetricTrigger, rule: &Rule, record: &Tr
 }
 
 /// Why a trigger fires: `level` of `bound` wanted.
-fn why(
-    trigger: &Trigger,
-    metric: &MetricTrigger,
-    record: &TriggerRecord,
-    evidence: &Evidence,
-    bound: f64,
-) -> String {
+fn why(trigger: &Trigger, metric: &MetricTrigger, record: &TriggerRecord, evidence: &Evidence, bound: f64) -> String {
     let limit = metric.limit.as_ref().and_then(|text| text.parse().ok()).map(percent).unwrap_or_default();
     let interval = trigger.every.map(|every| every.to_string()).unwrap_or_default();
     let share = record.evidence.as_ref().and_then(|e| e.share.parse().ok()).map(percent).unwrap_or_default();
@@ -116,7 +111,12 @@ pub struct Standing {
 }
 
 /// How a trigger stands; none where it has another rule, or has bet on nothing yet.
-pub fn standing(trigger: &Trigger, record: &TriggerRecord, observe: &PlanObserve, journal: &RunStatus) -> Option<Standing> {
+pub fn standing(
+    trigger: &Trigger,
+    record: &TriggerRecord,
+    observe: &PlanObserve,
+    journal: &RunStatus,
+) -> Option<Standing> {
     let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
     let rule = rule(trigger, metric, observe)?;
     let evidence = of_record(record)?;
@@ -201,4 +201,3 @@ pub fn percent(share: f64) -> String {
     let text = text.trim_end_matches('0').trim_end_matches('.');
     format!("{} %", if text.is_empty() { "0" } else { text })
 }
-

@@ -13,7 +13,9 @@ use crate::plan::BuiltInTrigger;
 
 use trial::Trials;
 
+mod alert;
 mod growth;
+mod guard;
 mod logs;
 mod no_data;
 mod pods;
@@ -21,7 +23,9 @@ mod probe;
 mod ready;
 mod resource;
 mod share;
+mod suite;
 mod threshold;
+mod times;
 mod trial;
 mod usage;
 
@@ -42,7 +46,9 @@ pub fn advance(cx: &Cx, trigger: &Trigger, record: &mut TriggerRecord, out: &mut
         Ok(Watched::Resource(of)) => trial::advance(cx, trigger, of, record, out),
         Ok(Watched::Logs(lines)) => trial::advance(cx, trigger, lines, record, out),
         // `plan` refuses the triggers that are not built; one from a newer plan holds the observation, visibly.
-        Ok(Watched::Alert(_) | Watched::Suite(_)) | Err(_) => {
+        Ok(Watched::Alert(alert)) => trial::advance(cx, trigger, alert, record, out),
+        Ok(Watched::Suite(probes)) => suite::advance(cx, trigger, probes, record, out),
+        Err(_) => {
             judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the trigger");
             None
         }
@@ -112,6 +118,7 @@ fn judged(record: &mut TriggerRecord, at: Timestamp, verdict: TrialVerdict, saw:
 fn forget(record: &mut TriggerRecord) {
     record.bad_since = None;
     record.bad_in_a_row = 0;
+    record.bad_trials.clear();
 }
 
 /// `01:02:03Z`.

@@ -5,7 +5,7 @@ use crate::actions::request::{NoRequest, build};
 use crate::actions::{Cx, Verdict, http, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::step::To;
+use crate::api::step::{Http, To};
 use crate::api::trigger::{ProbeTrigger, Trigger};
 use crate::effect::Read;
 use crate::world::{HttpAnswer, HttpError, Reading};
@@ -16,9 +16,9 @@ use super::{clock, forget, judged, no_data};
 /// Failures in a row where nothing is said.
 const FAILING: u32 = 3;
 /// What an answer may take on its way beyond the request's own time-out.
-const MARGIN: Duration = Duration::from_secs(2);
+pub(super) const MARGIN: Duration = Duration::from_secs(2);
 
-fn timeout(trials: Trials) -> Duration {
+pub(super) fn timeout(trials: Trials) -> Duration {
     Duration::from_millis(trials.times(2).as_millis().clamp(3000, 10_000))
 }
 
@@ -28,6 +28,35 @@ fn unread(answers: &[HttpAnswer]) -> Option<String> {
         Err(HttpError::Unread(why)) => Some(format!("not sent: {why}")),
         Err(HttpError::NotSent(_) | HttpError::Lost(_)) | Ok(_) => None,
     })
+}
+
+/// What a request has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Good,
+    /// And why.
+    Bad(String),
+    /// Neither, and why.
+    Unknown(String),
+}
+
+/// What the answers to a request say, or that it could not be sent.
+pub(super) fn seen(cx: &Cx, http: &Http, answer: Result<&[HttpAnswer], NoRequest>) -> Seen {
+    match answer {
+        Ok(answers) => match (unread(answers), http::judge_or_not(cx, http, answers)) {
+            (Some(why), _) => Seen::Unknown(why),
+            (None, Ok(Verdict::Pass { .. })) => Seen::Good,
+            (None, Ok(Verdict::Fail { message, .. } | Verdict::Refused { message, .. })) => Seen::Bad(message),
+            (
+                None,
+                Ok(Verdict::Unknown { message } | Verdict::NotMade { message })
+                | Err(http::Unjudged { why: message, .. }),
+            ) => Seen::Unknown(message),
+        },
+        // That nobody is there is what a probe is there to find.
+        Err(NoRequest::Nobody(why)) => Seen::Bad(why),
+        Err(NoRequest::Wait(why) | NoRequest::Fail(why)) => Seen::Unknown(why),
+    }
 }
 
 impl TrialRule for ProbeTrigger {
@@ -59,22 +88,10 @@ impl TrialRule for ProbeTrigger {
         record: &mut TriggerRecord,
     ) -> Option<String> {
         let due = trial.due;
-        let (verdict, saw) = match answer {
-            Ok(answers) => match (unread(answers), http::judge_or_not(cx, &self.http, answers)) {
-                (Some(why), _) => (no_data::verdict(trigger), why),
-                (None, Ok(Verdict::Pass { .. })) => (TrialVerdict::Good, "ok".to_owned()),
-                (None, Ok(Verdict::Fail { message, .. } | Verdict::Refused { message, .. })) => {
-                    (TrialVerdict::Bad, message)
-                }
-                (
-                    None,
-                    Ok(Verdict::Unknown { message } | Verdict::NotMade { message })
-                    | Err(http::Unjudged { why: message, .. }),
-                ) => (no_data::verdict(trigger), message),
-            },
-            // That nobody is there is what a probe is there to find.
-            Err(NoRequest::Nobody(why)) => (TrialVerdict::Bad, why),
-            Err(NoRequest::Wait(why) | NoRequest::Fail(why)) => (no_data::verdict(trigger), why),
+        let (verdict, saw) = match seen(cx, &self.http, answer) {
+            Seen::Good => (TrialVerdict::Good, "ok".to_owned()),
+            Seen::Bad(why) => (TrialVerdict::Bad, why),
+            Seen::Unknown(why) => (no_data::verdict(trigger), why),
         };
         // The time of the answer, not of the question: one that hangs is no gap.
         if record.last_at.is_some_and(|last| span(last, due) > trial.trials.times(2)) {

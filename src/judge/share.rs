@@ -17,9 +17,8 @@ use crate::evidence::{alone, ceiling_of, count, of_record, percent, rule, writte
 use crate::journal::{later, trail};
 use crate::world::{NumbersAnswer, Reading};
 
-
-use super::trial::{Trials, key};
 use super::judged;
+use super::trial::{Trials, key};
 
 /// Most queries of a trigger under way at a time.
 const WINDOW: u64 = 16;
@@ -37,9 +36,7 @@ pub fn advance(
     out: &mut Out,
 ) -> Option<String> {
     let trials = Trials::arm(cx, trigger, record).from_a_whole_second();
-    let (Some(rule), Some(query)) =
-        (rule(trigger, metric, &cx.plan.observe), query(metric, trials.times(1)))
-    else {
+    let (Some(rule), Some(query)) = (rule(trigger, metric, &cx.plan.observe), query(metric, trials.times(1))) else {
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");
         return None;
     };

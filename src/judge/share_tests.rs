@@ -12,7 +12,8 @@ use crate::evidence::standing;
 
 /// As the plan has it.
 fn of(more: serde_json::Value) -> Trigger {
-    let mut metric = json!({"errors": "x{code=\"500\"}", "total": "x", "limit": "0.05", "hiccup": "15s", "alpha": "0.01"});
+    let mut metric =
+        json!({"errors": "x{code=\"500\"}", "total": "x", "limit": "0.05", "hiccup": "15s", "alpha": "0.01"});
     for (field, value) in more.as_object().expect("fields") {
         metric[field] = value.clone();
     }
@@ -131,7 +132,9 @@ fn three_wholly_bad_intervals_fire_a_trigger_that_warns_with_everything_that_cou
     let fired: Vec<_> = answers.iter().map(|answer| interval(&mut f, &t, &mut record, answer)).collect();
     assert_eq!(fired.iter().filter(|why| why.is_some()).count(), 1);
     let why = fired[3].as_ref().expect("fired");
-    for words in ["100 % of the requests were bad", "5 % is tolerated", "3 of 3 intervals of 15s since 00:00:00Z", "against 100"] {
+    for words in
+        ["100 % of the requests were bad", "5 % is tolerated", "3 of 3 intervals of 15s since 00:00:00Z", "against 100"]
+    {
         assert!(why.contains(words), "{words}: {why}");
     }
 }

@@ -88,6 +88,7 @@ codes! {
     Unchecked = "CUT113", Warning, "A template is not in the input";
     Default = "CUT114", Warning, "Metrics come from a default that is not seen";
     Release = "CUT115", Warning, "The target does not run the release yet";
+    Unit = "CUT116", Warning, "A share is compared with a percentage";
 }
 
 impl Code {

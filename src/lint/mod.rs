@@ -18,6 +18,7 @@ mod rules;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod warnings;
 mod yaml;
 

@@ -83,6 +83,16 @@ fn what_is_legal_and_dangerous_is_warned_of() {
     has_not(&metric("rate(x[9m])", ""), "CUT104");
     has(&metric("job:errors:rate5m{a=\"b:c\"}", ""), "CUT105 spec.observe.triggers[a].metric.query");
     has_not(&metric("job:errors:rate5m", ", reach: 5m"), "CUT105");
+    let share = |bound: &str| {
+        format!(
+            "prometheus: {{url: \"http://p\"}}\n\
+             observe: {{for: 10m, triggers: [{{name: a, metric: {{query: 'x{{bad=\"yes\"}} / x', {bound}, reach: 1m}}}}]}}"
+        )
+    };
+    has(&share("above: \"5\""), "CUT116 spec.observe.triggers[a].metric.above");
+    has(&share("below: \"99\""), "CUT116 spec.observe.triggers[a].metric.below");
+    has_not(&share("above: \"0.05\""), "CUT116");
+    has_not(&share("below: \"0.99\""), "CUT116");
     has_not(&metric("errors{url=\"a:b\"}", ""), "CUT105");
     has("observe: {for: 5m}", "CUT106 spec.observe");
     has("rollback: {connections: Keep}", "CUT107 spec.rollback.connections");

@@ -5,10 +5,12 @@ use serde_json::Value;
 use super::actions;
 use super::resolving::Whole;
 use super::schema::quoted;
+use super::unit::is_share;
 use super::yaml::{Kind, Node};
 use super::{Code, Finding, Options};
 use crate::api::cutover::{BuiltIn, Connections};
 use crate::api::duration::Duration;
+use crate::api::one_of::Tagged;
 use crate::api::step::{Action, Job, Step, StepAction, UndoWhen};
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::reach::reach;
@@ -111,6 +113,7 @@ impl Cx<'_> {
                 "observe for longer, or look back over less",
             );
         }
+        self.unit(metric, query, at);
         if metric.reach.is_none()
             && far.is_zero()
             && let Some(name) = recorded(query)
@@ -128,6 +131,25 @@ impl Cx<'_> {
         }
     }
 
+    /// A bound for percentages where the value is a share.
+    fn unit(&mut self, metric: &MetricTrigger, query: &str, at: &str) {
+        let number = |text: &Option<String>| text.as_ref().and_then(|t| t.parse::<f64>().ok());
+        let (field, bound, what) = match (number(&metric.above), number(&metric.below)) {
+            (Some(above), _) if above >= 1.0 => ("above", above, "never"),
+            (_, Some(below)) if below > 1.0 => ("below", below, "always"),
+            _ => return,
+        };
+        if !is_share(query) {
+            return;
+        }
+        self.add(
+            Code::Unit,
+            format!("{at}.{field}"),
+            format!("the query is a share, which is between 0 and 1: it is {what} {field} {bound}"),
+            format!("write {} for {bound} %, or multiply the query by 100", quoted(&(bound / 100.0).to_string())),
+        );
+    }
+
     fn metrics(&mut self, options: &Options) {
         let spec = self.whole.spec();
         if spec.prometheus.is_some() || options.offered.is_some() {
@@ -135,8 +157,13 @@ impl Cx<'_> {
         }
         let trigger = spec.observe.iter().flat_map(|o| &o.triggers).enumerate().find_map(|(i, trigger)| {
             let label = list_label(&trigger.name, i, "spec.observe.triggers");
-            matches!(trigger.watches.one(), Ok(Watched::Metric(_)))
-                .then(|| format!("spec.observe.triggers[{label}].metric"))
+            let watched = trigger.watches.one().ok()?;
+            let asks = match watched {
+                Watched::Metric(_) => true,
+                Watched::Alert(alert) => alert.alertmanager.is_none(),
+                _ => false,
+            };
+            asks.then(|| format!("spec.observe.triggers[{label}].{}", watched.key()))
         });
         let step = actions::all(spec)
             .into_iter()

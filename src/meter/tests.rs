@@ -174,6 +174,7 @@ fn watch(meter: &Meter, record: serde_json::Value) {
         "prometheus": {"url": "http://prometheus.example"},
         "observe": {"for": "5m", "triggers": [
             {"name": "errors", "metric": {"query": "errors", "above": "0.01", "sustained": "60s"}},
+            {"name": "spikes", "metric": {"query": "queue", "above": "1000", "count": 4, "within": "10m"}},
             {"name": "probe", "probe": {"http": {"path": "/"}, "failing": 4}},
         ]},
     });
@@ -204,6 +205,11 @@ fn triggers_of_active_runs_are_shown_with_how_near_they_are_to_firing() {
     assert_eq!(
         shown(bad),
         [r#"evidence{trigger="errors"} 0.75"#, r#"limit{trigger="errors"} 0.01"#, r#"value{trigger="errors"} 0.04"#]
+    );
+    let counted = json!({"name": "spikes", "last": "Good", "saw": "3", "badTrials": [2, 9, 11]});
+    assert_eq!(
+        shown(counted),
+        [r#"evidence{trigger="spikes"} 0.75"#, r#"limit{trigger="spikes"} 1000"#, r#"value{trigger="spikes"} 3"#]
     );
     assert_eq!(shown(json!({"name": "probe", "last": "Bad", "badInARow": 1})), [r#"evidence{trigger="probe"} 0.25"#]);
     assert_eq!(shown(json!({"name": "probe", "last": "Good"})), [r#"evidence{trigger="probe"} 0"#]);

@@ -50,7 +50,7 @@ pub(super) fn of(whose: Whose, plan: &Plan, journal: &RunStatus) -> Vec<Watched>
     let all = triggers_of(journal, Some(plan));
     let watched = all.iter().map(|trigger| Watched {
         labels: [whose.namespace.to_owned(), whose.cutover.to_owned(), trigger.name.to_owned()],
-        values: [trigger.value(), trigger.limit.map(|limit| limit.bound()), Some(trigger.evidence())],
+        values: [trigger.value(), trigger.limit.as_ref().and_then(|limit| limit.bound), Some(trigger.evidence())],
     });
     watched.collect()
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch::Sender;
 
 pub mod address;
+pub(crate) mod alerts;
 mod body;
 mod budget;
 pub mod call;

@@ -58,62 +58,87 @@ pub enum Access<'a> {
     Operator(&'a Source),
 }
 
-/// What is asked.
-pub struct Query<'a> {
+/// Who is asked.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
     /// Where.
     pub place: &'a Location,
     /// With what.
     pub access: Access<'a>,
+    /// For everything together.
+    pub timeout: Duration,
+}
+
+/// What is asked.
+pub struct Query<'a> {
+    pub source: Asked<'a>,
     /// PromQL.
     pub query: &'a str,
     /// Evaluation time.
     pub at: Option<Timestamp>,
-    /// For everything together.
-    pub timeout: Duration,
+}
+
+/// A request to a source.
+pub(super) struct Ask {
+    /// Whom, in words.
+    pub who: &'static str,
+    pub method: http::Method,
+    /// Put behind the path of the source.
+    pub path: &'static str,
+    /// Put into the query of the URL.
+    pub pairs: String,
+    /// A form.
+    pub body: Bytes,
 }
 
 impl Net {
     /// Asks Prometheus for one value.
     pub(crate) async fn query(&self, asker: &Asker<'_>, query: &Query<'_>) -> QueryAnswer {
-        self.ask_in_time(asker, query, judge).await.unwrap_or_else(QueryAnswer::Inconclusive)
+        self.ask_in_time(asker, &query.source, &of_query(query), judge).await.unwrap_or_else(QueryAnswer::Inconclusive)
     }
 
     /// Asks Prometheus for several values by name.
     pub(crate) async fn numbers(&self, asker: &Asker<'_>, query: &Query<'_>) -> NumbersAnswer {
-        self.ask_in_time(asker, query, numbers).await.unwrap_or_else(NumbersAnswer::Inconclusive)
+        self.ask_in_time(asker, &query.source, &of_query(query), numbers)
+            .await
+            .unwrap_or_else(NumbersAnswer::Inconclusive)
     }
 
     /// What an answer is worth, or why there is none.
-    async fn ask_in_time<T: Send + 'static>(
+    pub(super) async fn ask_in_time<T: Send + 'static>(
         &self,
         asker: &Asker<'_>,
-        query: &Query<'_>,
+        source: &Asked<'_>,
+        ask: &Ask,
         worth: fn(u16, &str) -> T,
     ) -> Result<T, String> {
-        let deadline = Instant::now() + query.timeout.std();
-        match timeout_at(deadline, self.ask_prometheus(asker, query, deadline, worth)).await {
+        let deadline = Instant::now() + source.timeout.std();
+        match timeout_at(deadline, self.ask_source(asker, source, ask, deadline, worth)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(HttpError::NotSent(why) | HttpError::Unread(why) | HttpError::Lost(why))) => {
-                Err(format!("Prometheus: {why}"))
+                Err(format!("{}: {why}", ask.who))
             }
-            Err(_) => Err(format!("Prometheus: no answer within {}", query.timeout)),
+            Err(_) => Err(format!("{}: no answer within {}", ask.who, source.timeout)),
         }
     }
 
-    async fn ask_prometheus<T: Send + 'static>(
+    async fn ask_source<T: Send + 'static>(
         &self,
         asker: &Asker<'_>,
-        query: &Query<'_>,
+        source: &Asked<'_>,
+        ask: &Ask,
         deadline: Instant,
         worth: fn(u16, &str) -> T,
     ) -> Result<T, HttpError> {
-        let shown = match query.access {
+        let shown = match source.access {
             Access::Cutover(options) => self.of_cutover(asker, options).await,
-            Access::Operator(source) => self.of_operator(source, asker.namespace).await,
+            Access::Operator(of) => self.of_operator(of, asker.namespace).await,
         };
         let Shown { mut headers, roots } = shown.map_err(HttpError::NotSent)?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut target = match query.place {
+        if !ask.body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        }
+        let mut target = match source.place {
             Location::Service { host, ip, port, through, tls } => {
                 let to = match through {
                     Some(service) => self.behind(asker, service, deadline).await?,
@@ -132,18 +157,19 @@ impl Net {
             Location::Configured(url) => self.url(url, None, Origin::Configuration, deadline).await?,
         };
         let (base, rest) = target.path.split_once('?').map_or((target.path.as_str(), None), |(b, q)| (b, Some(q)));
-        let base = format!("{}/api/v1/query", base.trim_end_matches('/'));
-        let enforced = match query.access {
+        let base = format!("{}{}", base.trim_end_matches('/'), ask.path);
+        let enforced = match source.access {
             Access::Operator(Source { enforce: Some(Enforce::Parameter(name)), .. }) => {
                 let mut pair = url::form_urlencoded::Serializer::new(String::new());
                 Some(pair.append_pair(name, asker.namespace).finish())
             }
             _ => None,
         };
-        let asked: Vec<&str> = rest.into_iter().chain(enforced.as_deref()).collect();
+        let pairs = Some(ask.pairs.as_str()).filter(|pairs| !pairs.is_empty());
+        let asked: Vec<&str> = rest.into_iter().chain(enforced.as_deref()).chain(pairs).collect();
         target.path = if asked.is_empty() { base } else { format!("{base}?{}", asked.join("&")) };
 
-        let message = request::message(http::Method::POST, &target, &headers, form(query))?;
+        let message = request::message(ask.method.clone(), &target, &headers, ask.body.clone())?;
         let roots = roots.as_ref().unwrap_or(&self.inner.roots);
         let route = Route {
             to: target.to,
@@ -155,7 +181,7 @@ impl Net {
             budget: &self.inner.budget,
         };
         let answer = wire::exchange(&route, message).await;
-        if let (Err(_), Location::Service { through: Some(service), .. }) = (&answer, query.place) {
+        if let (Err(_), Location::Service { through: Some(service), .. }) = (&answer, source.place) {
             self.forget(asker, service);
         }
         let answer = answer?;
@@ -238,8 +264,18 @@ fn form(query: &Query<'_>) -> Bytes {
     if let Some(at) = query.at {
         form.append_pair("time", &at.to_string());
     }
-    form.append_pair("timeout", &format!("{}ms", query.timeout.as_millis()));
+    form.append_pair("timeout", &format!("{}ms", query.source.timeout.as_millis()));
     form.finish().into()
+}
+
+pub(super) fn of_query(query: &Query<'_>) -> Ask {
+    Ask {
+        who: "Prometheus",
+        method: http::Method::POST,
+        path: "/api/v1/query",
+        pairs: String::new(),
+        body: form(query),
+    }
 }
 
 #[derive(Deserialize)]
@@ -256,13 +292,13 @@ struct Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data {
-    result_type: String,
-    result: Value,
+pub(super) struct Data {
+    pub result_type: String,
+    pub result: Value,
 }
 
 /// The data of an answer, or why there is none: in other words, or in Prometheus' own where the query cannot be right.
-fn data(status: u16, body: &str) -> Result<Data, (bool, String)> {
+pub(super) fn data(status: u16, body: &str) -> Result<Data, (bool, String)> {
     let Ok(answer) = serde_json::from_str::<Answer>(body) else {
         return Err((false, format!("Prometheus: status {status}, and the body is not an answer of Prometheus")));
     };

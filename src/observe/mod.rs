@@ -30,18 +30,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::notify::Notify;
+use crate::api::prometheus::Prometheus;
+use crate::api::trigger::Alertmanager;
 pub use crate::effect::RunScope;
-use crate::effect::{Read, Request};
+use crate::effect::{AlertsOf, Read, Request};
+use crate::net::alerts::Alerts;
 use crate::net::identity::Identity;
 use crate::net::notify::Looked;
-use crate::net::prometheus::{Access, Location, Query};
+use crate::net::prometheus::{Access, Asked, Location, Query};
 use crate::net::sources::Sources;
 use crate::net::watches::Watches;
 use crate::net::{Asker, Net};
 use crate::plan::Plan;
 use crate::threads::Threads;
 pub use crate::world::convert;
-use crate::world::{NumbersAnswer, QueryAnswer, Reading, Sighting};
+use crate::world::{AlertsAnswer, NumbersAnswer, QueryAnswer, Reading, Sighting};
 
 mod changed;
 mod configuration;
@@ -159,9 +162,8 @@ impl Observer {
         match read {
             Read::Http(request) => Reading::Http(self.http(scope, request).await),
             Read::Query { query, at, timeout } => Reading::Query(self.query(scope, query, *at, *timeout).await),
-            Read::Numbers { query, at, timeout } => {
-                Reading::Numbers(self.numbers(scope, query, *at, *timeout).await)
-            }
+            Read::Numbers { query, at, timeout } => Reading::Numbers(self.numbers(scope, query, *at, *timeout).await),
+            Read::Alerts(of) => Reading::Alerts(self.alerts(scope, of).await),
             Read::Keys { config, container } => {
                 Reading::Keys(configuration::read(self, scope, config, container.as_ref()).await)
             }
@@ -220,7 +222,7 @@ impl Observer {
             Ok(found) => found,
             Err(why) => return QueryAnswer::Inconclusive(why),
         };
-        let query = Query { place: &place, access, query, at, timeout };
+        let query = Query { source: Asked { place: &place, access, timeout }, query, at };
         let account = self.account(scope);
         self.net.query(&self.asker(scope, &account), &query).await
     }
@@ -236,9 +238,32 @@ impl Observer {
             Ok(found) => found,
             Err(why) => return NumbersAnswer::Inconclusive(why),
         };
-        let query = Query { place: &place, access, query, at: Some(at), timeout };
+        let query = Query { source: Asked { place: &place, access, timeout }, query, at: Some(at) };
         let account = self.account(scope);
         self.net.numbers(&self.asker(scope, &account), &query).await
+    }
+
+    async fn alerts(&self, scope: &RunScope, of: &AlertsOf) -> AlertsAnswer {
+        let account = self.account(scope);
+        let asker = self.asker(scope, &account);
+        let Some(alertmanager) = &of.alertmanager else {
+            return match self.prometheus(scope).await {
+                Ok((place, access)) => {
+                    let source = Asked { place: &place, access, timeout: of.timeout };
+                    self.net.alerts(&asker, Alerts::Prometheus(source), of).await
+                }
+                Err(why) => AlertsAnswer::Inconclusive(why),
+            };
+        };
+        let Alertmanager { service, url, name } = alertmanager.clone();
+        let place = Prometheus { service, url, name, ..Prometheus::default() };
+        match self.places.find(&self.client, &scope.namespace, &place, &self.sources).await {
+            Ok((place, access)) => {
+                let source = Asked { place: &place, access, timeout: of.timeout };
+                self.net.alerts(&asker, Alerts::Alertmanager(source), of).await
+            }
+            Err(why) => AlertsAnswer::Inconclusive(format!("Alertmanager: {why}")),
+        }
     }
 
     /// Where the metrics of a run come from.

@@ -22,9 +22,8 @@ pub(crate) struct Wrong {
 /// Functions of what has been a counter.
 const RATES: [&str; 7] = ["rate", "irate", "increase", "delta", "idelta", "deriv", "resets"];
 /// What adds up or picks counters.
-const AGGREGATIONS: [&str; 12] = [
-    "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values",
-];
+const AGGREGATIONS: [&str; 12] =
+    ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values"];
 
 /// What a text yields, as far as that shows.
 ///
@@ -82,7 +81,10 @@ pub(crate) fn counters(text: &str) -> Result<Counters, Wrong> {
         return wrong(format!("a {c} is not closed"), "write PromQL of counters");
     }
     if last == ']' {
-        return wrong("this is a range of samples".into(), "leave the range out: Cutover sees what the counter grows by");
+        return wrong(
+            "this is a range of samples".into(),
+            "leave the range out: Cutover sees what the counter grows by",
+        );
     }
     Ok(if is_selector(text.trim()) { Counters::Selector } else { Counters::Expression })
 }
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_plain_selector_is_told_from_an_expression() {
-        for selector in ["x", " http_requests_total{code=~\"5..\"} ", "{__name__=\"x\", a='}'}", "a:b {c=\"(\"}", "sum"] {
+        for selector in ["x", " http_requests_total{code=~\"5..\"} ", "{__name__=\"x\", a='}'}", "a:b {c=\"(\"}", "sum"]
+        {
             assert_eq!(counters(selector), Ok(Counters::Selector), "{selector}");
         }
         for expression in [

@@ -67,18 +67,20 @@ pub(super) fn resolve(
         let default = offered.default.clone().filter(|name| offered.offers(name, namespace));
         return default.map(|name| Prometheus { name: Some(name), ..Prometheus::default() });
     };
-    check(given, namespace, offered, refusals);
+    check(given, "spec.prometheus", namespace, offered, refusals);
     Some(given.clone())
 }
 
-fn check(given: &Prometheus, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
-    let at = "spec.prometheus";
+/// Checks where a source of metrics or of alerts is said to be, in the field `at`.
+pub(super) fn check(given: &Prometheus, at: &str, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
+    let what = at.rsplit('.').next().unwrap_or(at);
     let places = [given.service.is_some(), given.url.is_some(), given.name.is_some()];
     if places.into_iter().filter(|p| *p).count() != 1 {
-        return refusals.add(at, "prometheus has exactly one of service, url or name", "give exactly one of them");
+        let message = format!("{what} has exactly one of service, url or name");
+        return refusals.add(at, message, "give exactly one of them");
     }
     if let Some(name) = &given.name {
-        check_name(name, given, namespace, offered, refusals);
+        check_name(name, given, at, namespace, offered, refusals);
         return;
     }
     if let Some(url) = &given.url {
@@ -128,8 +130,7 @@ fn check(given: &Prometheus, namespace: &str, offered: &Offered, refusals: &mut 
     request::check_headers_from(&given.headers_from, at, refusals);
 }
 
-fn check_name(name: &str, given: &Prometheus, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
-    let at = "spec.prometheus";
+fn check_name(name: &str, given: &Prometheus, at: &str, namespace: &str, offered: &Offered, refusals: &mut Refusals) {
     let others = [
         ("scheme", given.scheme.is_some()),
         ("caFrom", given.ca_from.is_some()),
@@ -140,7 +141,7 @@ fn check_name(name: &str, given: &Prometheus, namespace: &str, offered: &Offered
         refusals.add(
             format!("{at}.{field}"),
             format!("{field} of a source with a name belongs to the operator's configuration"),
-            "leave it out here, or name the Prometheus by service or url",
+            "leave it out here, or name the place by service or url",
         );
     }
     refusals.require(

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 mod actions;
 pub mod after;
 mod before;
+pub mod bound;
 mod changes;
 mod counters;
 pub(crate) mod execution;

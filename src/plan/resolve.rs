@@ -75,6 +75,9 @@ pub fn resolve(
         old: &old.workloads,
         services: &spec.services,
         changed: BTreeSet::new(),
+        before_switch: BTreeSet::new(),
+        namespace,
+        offered,
         has_prometheus,
     };
     let mut plan_steps = vec![permissions()];
@@ -89,6 +92,7 @@ pub fn resolve(
         plan_steps.push(target_rollout());
     }
     plan_steps.extend(verify);
+    cx.before_switch = cx.scope.captures.clone();
     plan_steps.extend(phase(&mut cx, Stage::Confirm));
     // Triggers are armed during Confirming and Observing: they see what was captured up to there.
     let observe = triggers::resolve(&mut cx, spec.observe.as_ref());

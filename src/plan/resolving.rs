@@ -7,6 +7,7 @@ use crate::api::duration::Duration;
 use crate::api::step::{Retry, SideRef, Step, WorkloadRef};
 
 use super::Stage;
+use super::metrics::Offered;
 use super::refuse::Refusals;
 use super::scope::Scope;
 
@@ -35,6 +36,12 @@ pub(super) struct Cx<'a> {
     pub services: &'a [ServiceRef],
     /// Workloads whose pod template a step before changes.
     pub changed: BTreeSet<WorkloadRef>,
+    /// What is captured before the switch; empty until all of its phases are resolved.
+    pub before_switch: BTreeSet<String>,
+    /// The Cutover's.
+    pub namespace: &'a str,
+    /// Sources that the operator's configuration offers.
+    pub offered: &'a Offered,
     /// Whether metrics can be asked for.
     pub has_prometheus: bool,
 }

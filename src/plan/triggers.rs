@@ -12,12 +12,15 @@ use super::resolving::Cx;
 use super::scope::Usage;
 use super::{MinReady, PlanObserve};
 
+mod alert;
 mod logs;
 mod metric;
+mod modes;
 mod pods;
 mod probe;
 mod resource;
 mod share;
+mod suite;
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -60,21 +63,24 @@ trait TriggerRule {
         None
     }
 
+    /// Refuses what cannot be, being looked at this often.
+    fn check_pace(&self, _every: Duration, _at: &str, _refusals: &mut Refusals) {}
+
     /// Whether its author has chosen bounds for the pods' restarts, crash loops or readiness.
     fn bounds_crashes(&self) -> bool {
         false
     }
 }
 
-/// None for those that are not built, which `refuse` names.
-fn rule(watched: &Watched) -> Option<&dyn TriggerRule> {
+fn rule(watched: &Watched) -> &dyn TriggerRule {
     match watched {
-        Watched::Metric(x) => Some(x),
-        Watched::Probe(x) => Some(x),
-        Watched::Pods(x) => Some(x),
-        Watched::Logs(x) => Some(x),
-        Watched::Resource(x) => Some(x),
-        Watched::Alert(_) | Watched::Suite(_) => None,
+        Watched::Metric(x) => x,
+        Watched::Probe(x) => x,
+        Watched::Pods(x) => x,
+        Watched::Logs(x) => x,
+        Watched::Resource(x) => x,
+        Watched::Alert(x) => x,
+        Watched::Suite(x) => x,
     }
 }
 
@@ -115,7 +121,7 @@ pub(super) fn resolve(cx: &mut Cx, observe: Option<&Observe>) -> PlanObserve {
 /// What is always watched beside these triggers. A crash loop is left to a trigger that looks at the pods' restarts,
 /// crash loops or readiness, whose bounds its author has chosen.
 fn built_in(triggers: &[Trigger]) -> Vec<BuiltInTrigger> {
-    let bounds = |t: &Trigger| t.watches.one().ok().and_then(rule).is_some_and(|rule| rule.bounds_crashes());
+    let bounds = |t: &Trigger| t.watches.one().is_ok_and(|watched| rule(watched).bounds_crashes());
     if triggers.iter().any(bounds) {
         vec![BuiltInTrigger::Ready]
     } else {
@@ -153,25 +159,25 @@ fn trigger_of(cx: &mut Cx, trigger: &Trigger, at: &str, every: Duration) -> Trig
     }
     match trigger.watches.one() {
         Ok(watched) => {
-            if let Some(rule) = rule(watched) {
-                let (trigger_at, at) = (at, format!("{at}.{}", watched.key()));
-                if let Some(interval) = rule.interval() {
-                    cx.refusals.require(
-                        trigger.every.is_none(),
-                        format!("{trigger_at}.every"),
-                        "the default rule looks once for each hiccup",
-                        "leave every out, and set metric.hiccup where 15s is not right",
-                    );
-                    out.every = Some(interval);
-                }
-                rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
-                out.watches = rule.resolve(cx, &at).into();
+            let rule = rule(watched);
+            let (trigger_at, at) = (at, format!("{at}.{}", watched.key()));
+            if let Some(interval) = rule.interval() {
+                cx.refusals.require(
+                    trigger.every.is_none(),
+                    format!("{trigger_at}.every"),
+                    "the default rule looks once for each hiccup",
+                    "leave every out, and set metric.hiccup where 15s is not right",
+                );
+                out.every = Some(interval);
             }
+            rule.texts(&at).iter().for_each(|text| cx.scope.check(text, cx.refusals));
+            out.watches = rule.resolve(cx, &at).into();
+            rule.check_pace(out.every.unwrap_or(every), &at, cx.refusals);
         }
         Err(_) => cx.refusals.add(
             at,
             "a trigger watches exactly one thing",
-            "give exactly one of metric, probe, pods, logs and resource",
+            "give exactly one of metric, probe, pods, logs, alert, resource and suite",
         ),
     }
     out

@@ -137,7 +137,7 @@ fn a_trigger_says_how_far_its_value_is_from_the_limit() {
     let plan = plan_of(&run);
     let seen = Run::of(&run, plan.as_ref()).expect("a journal");
     let [errors, ready] = seen.triggers.as_slice() else { panic!("{:?}", seen.triggers) };
-    assert_eq!((errors.value(), errors.limit.map(|l| l.text)), (Some(0.02), Some("0.05")));
+    assert_eq!((errors.value(), errors.limit.as_ref().map(|l| l.text.as_str())), (Some(0.02), Some("0.05")));
     assert!(errors.distance().is_some_and(|d| (d - 0.03).abs() < 1e-9));
     assert_eq!(errors.history.len(), 1);
     assert_eq!((ready.value(), ready.distance(), ready.severity), (None, None, None), "the operator's own");

@@ -1,6 +1,9 @@
 //! The triggers of a run: what they saw last, and how far that is from their limits.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, TrialVerdict, TriggerRecord};
@@ -8,6 +11,7 @@ use crate::api::trail::TrialRecord;
 use crate::api::trigger::{self, Severity, Until, Watched};
 use crate::evidence::{self, Standing};
 use crate::plan::Plan;
+use crate::plan::bound::{self, Bound};
 
 /// A trigger that was armed.
 #[derive(Clone, Debug)]
@@ -29,13 +33,15 @@ pub struct Trigger<'a> {
     pub verdict: Option<TrialVerdict>,
     pub saw: Option<&'a str>,
     /// What a value is measured by, where it is one.
-    pub limit: Option<Limit<'a>>,
+    pub limit: Option<Limit>,
     /// What it takes to fire.
     pub takes: Takes,
     /// What the default rule has seen.
     pub standing: Option<Standing>,
     /// Bad trials without a good one between.
     pub bad_in_a_row: u32,
+    /// Bad trials within the time that they are counted in.
+    pub bad_within: usize,
     /// Bad without a good trial between since then.
     pub bad_since: Option<Timestamp>,
     /// When it fired.
@@ -53,6 +59,8 @@ pub enum Takes {
     Once,
     /// So many in a row.
     InARow(u32),
+    /// So many within a time.
+    Within(u32, Duration),
     /// Bad for so long without a good one between.
     For(Duration),
     /// So much evidence that the share of bad requests is above the limit.
@@ -64,12 +72,16 @@ impl Takes {
         let longest = |all: [Option<Duration>; 2]| all.into_iter().flatten().max();
         let lasting = match trigger.watches.one() {
             Ok(Watched::Metric(metric)) if metric.total.is_some() => return Self::Evidence,
-            Ok(Watched::Metric(metric)) => metric.sustained,
+            Ok(Watched::Metric(metric)) => match (metric.count, metric.within) {
+                (Some(times), Some(within)) => return Self::Within(times, within),
+                _ => metric.sustained,
+            },
             Ok(Watched::Probe(probe)) => match (probe.failing_for, probe.failing) {
                 (Some(lasting), _) => Some(lasting),
                 (None, Some(times)) => return Self::InARow(times),
                 (None, None) => None,
             },
+            Ok(Watched::Suite(suite)) => return Self::InARow(suite.failing.unwrap_or(3)),
             Ok(Watched::Pods(pods)) => {
                 let sustained = |above: &Option<trigger::Above>| above.as_ref().and_then(|a| a.sustained);
                 longest([sustained(&pods.memory), sustained(&pods.cpu)])
@@ -81,30 +93,37 @@ impl Takes {
 }
 
 /// What values are measured by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit<'a> {
-    /// As it is written in the plan.
-    pub text: &'a str,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// In words.
+    pub text: String,
     /// Values above are bad, or those below.
     pub above: bool,
-    bound: f64,
+    /// As a number, once it is known.
+    pub bound: Option<f64>,
 }
 
-impl<'a> Limit<'a> {
-    /// As a number.
-    pub fn bound(&self) -> f64 {
-        self.bound
+impl Limit {
+    /// The limit of a trigger that measures a value, with what the run has captured.
+    pub fn of(trigger: &trigger::Trigger, captures: &BTreeMap<String, Value>) -> Option<Self> {
+        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
+        if let Some(text) = &metric.limit {
+            return Some(Self { text: text.clone(), above: true, bound: Some(text.parse().ok()?) });
+        }
+        match Bound::of(metric, captures) {
+            Ok(Bound { text, above, value }) => Some(Self { text, above, bound: Some(value) }),
+            Err(_) => Some(Self { text: bound::planned(metric)?, above: bound::is_above(metric), bound: None }),
+        }
     }
 
-    /// The limit of a trigger that measures a value.
-    pub fn of(trigger: &'a trigger::Trigger) -> Option<Self> {
-        let Ok(Watched::Metric(metric)) = trigger.watches.one() else { return None };
-        let (text, above) = match (&metric.above, &metric.below, &metric.limit) {
-            (Some(text), ..) | (None, None, Some(text)) => (text, true),
-            (None, Some(text), _) => (text, false),
-            (None, None, None) => return None,
-        };
-        Some(Self { text, above, bound: text.parse().ok()? })
+    /// Its sign and text, such as `> 0.05`.
+    pub fn shown(&self) -> String {
+        format!("{} {}", if self.above { '>' } else { '<' }, self.text)
+    }
+
+    /// Said as what is bad, such as `above 0.05 is bad`.
+    pub fn said(&self) -> String {
+        format!("{} {} is bad", if self.above { "above" } else { "below" }, self.text)
     }
 }
 
@@ -113,6 +132,7 @@ impl<'a> Trigger<'a> {
         record: &'a TriggerRecord,
         planned: Option<&'a trigger::Trigger>,
         every: Option<Duration>,
+        captures: &BTreeMap<String, Value>,
         standing: Option<Standing>,
     ) -> Self {
         let of_pods = planned.is_none_or(|t| matches!(t.watches.one(), Ok(Watched::Pods(_))));
@@ -126,10 +146,11 @@ impl<'a> Trigger<'a> {
             last: record.last_at,
             verdict: record.last,
             saw: record.saw.as_deref(),
-            limit: planned.and_then(Limit::of),
+            limit: planned.and_then(|t| Limit::of(t, captures)),
             takes: planned.map_or(Takes::Once, Takes::of),
             standing,
             bad_in_a_row: record.bad_in_a_row,
+            bad_within: record.bad_trials.len(),
             bad_since: record.bad_since,
             fired: record.fired_at,
             dismissed: record.dismissed,
@@ -152,6 +173,7 @@ impl<'a> Trigger<'a> {
         let share = match self.takes {
             Takes::Once => f64::from(u8::from(bad)),
             Takes::InARow(times) => f64::from(self.bad_in_a_row) / f64::from(times.max(1)),
+            Takes::Within(times, _) => self.bad_within as f64 / f64::from(times.max(1)),
             Takes::Evidence => self.standing.map_or(0.0, |standing| standing.weight),
             Takes::For(lasting) => match (self.bad_since, self.last) {
                 (Some(since), Some(last)) => last.duration_since(since).as_secs_f64() / lasting.std().as_secs_f64(),
@@ -164,8 +186,9 @@ impl<'a> Trigger<'a> {
 
     /// How far the value is from the limit; below zero where it is past it.
     pub fn distance(&self) -> Option<f64> {
-        let (limit, value) = (self.limit?, self.value()?);
-        Some(if limit.above { limit.bound - value } else { value - limit.bound })
+        let (limit, value) = (self.limit.as_ref()?, self.value()?);
+        let bound = limit.bound?;
+        Some(if limit.above { bound - value } else { value - bound })
     }
 }
 
@@ -178,7 +201,7 @@ pub fn of<'a>(journal: &'a RunStatus, plan: Option<&'a Plan>) -> Vec<Trigger<'a>
         .map(|record| {
             let known = planned(&record.name);
             let standing = plan.zip(known).and_then(|(p, t)| evidence::standing(t, record, &p.observe, journal));
-            Trigger::of(record, known, plan.map(|p| p.observe.every), standing)
+            Trigger::of(record, known, plan.map(|p| p.observe.every), &journal.captures, standing)
         })
         .collect()
 }

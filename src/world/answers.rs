@@ -16,6 +16,8 @@ pub enum Reading {
     Query(QueryAnswer),
     /// Numbers of one PromQL query.
     Numbers(NumbersAnswer),
+    /// Alerts that fire.
+    Alerts(AlertsAnswer),
     /// The keys of a Secret, ConfigMap or environment.
     Keys(KeysAnswer),
     /// What a finished Job left.
@@ -123,6 +125,20 @@ pub enum NumbersAnswer {
     Inconclusive(String),
     /// Prometheus says the query itself is wrong.
     Invalid(String),
+}
+
+/// Alerts that fire and began after the time that was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertsAnswer {
+    /// All of them, without those that are silenced or inhibited.
+    Found {
+        /// How many there are.
+        count: usize,
+        /// The name of the first and, where it is known, since when it fires.
+        first: Option<(String, Option<Timestamp>)>,
+    },
+    /// It is not known, and why.
+    Inconclusive(String),
 }
 
 /// The keys of a Secret, ConfigMap or environment.

@@ -86,7 +86,8 @@ async fn numbers(url: &str, metric: Value, time: i64) -> anyhow::Result<BTreeMap
     let form = [("query", query.clone()), ("time", time.to_string())];
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let request = client.post(format!("{url}/api/v1/query")).header("content-type", "application/x-www-form-urlencoded");
+    let request =
+        client.post(format!("{url}/api/v1/query")).header("content-type", "application/x-www-form-urlencoded");
     let answer: Value = serde_json::from_str(&request.body(body).send().await?.text().await?)?;
     let series = answer["data"]["result"].as_array().with_context(|| format!("{query}: {answer}"))?;
     let number = |one: &Value| {

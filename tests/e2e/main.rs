@@ -31,6 +31,7 @@ mod keepers;
 mod kept;
 mod lasting;
 mod leader;
+mod modes;
 mod network;
 mod notify;
 mod notify_real;

@@ -10,7 +10,7 @@ use crate::harness::case::secs;
 use crate::harness::{Case, e2e, wait};
 
 /// A run that is watched by one trigger for as long as the test takes.
-fn watched(trigger: &str) -> String {
+pub fn watched(trigger: &str) -> String {
     format!(
         "prometheus: {{service: {{name: prometheus, port: 9090}}}}\n\
          switch: {{minReady: '1', timeout: 20s}}\n\
@@ -26,22 +26,27 @@ fn fired(t: &Case, run: &CutoverRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rolls_back(t: &Case) -> anyhow::Result<()> {
+pub async fn rolls_back(t: &Case) -> anyhow::Result<()> {
     let run = t.ends("shop", Phase::RolledBack, 45).await?;
     ensure!(t.side("web").await? == "blue");
     fired(t, &run)?;
     t.condition("shop", "Stalled", true, 10).await.map(|_| ())
 }
 
-const RATIO: &str = r#"sum(rate(http_requests_total{colour="green",code="500"}[4s])) / sum(rate(http_requests_total{colour="green"}[4s]))"#;
+pub const RATIO: &str = r#"sum(rate(http_requests_total{colour="green",code="500"}[4s])) / sum(rate(http_requests_total{colour="green"}[4s]))"#;
 
-async fn errors_after_the_switch(t: &Case, trigger: &str) -> anyhow::Result<()> {
+pub async fn errors_after_the_switch(t: &Case, trigger: &str) -> anyhow::Result<()> {
+    errors_with(t, &watched(trigger)).await
+}
+
+/// A fifth of all requests fail after the switch, which takes the release of this spec back.
+pub async fn errors_with(t: &Case, spec: &str) -> anyhow::Result<()> {
     t.prometheus().await?;
     let green = Colour::new("green").env("FAULT_ERROR_RATE", "0.2").env("FAULT_ONLY_AFTER_LIVE", "1");
     t.app("web", Colour::new("blue"), green).await?;
     let load = t.load("web", 100.0, 0.0).await?;
     t.start().await?;
-    t.cutover("shop", &watched(trigger)).await?;
+    t.cutover("shop", spec).await?;
     rolls_back(t).await?;
     let report = load.stop().await;
     ensure!(report.lost == 0, "healthy pods lost {} requests", report.lost);

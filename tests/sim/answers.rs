@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cutover::effect::{DryRun, Read, Request};
+use cutover::effect::{AlertsOf, DryRun, Read, Request};
 use cutover::world::{
-    Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer, NodesAnswer,
-    NumbersAnswer, PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
+    AlertsAnswer, Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
+    NodesAnswer, NumbersAnswer, PodUsage, Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 use super::cluster::Cluster;
@@ -19,6 +19,8 @@ pub struct Web {
     pub http: Vec<HttpRule>,
     /// Values by a part of the query; 0 where none fits.
     pub metrics: BTreeMap<String, MetricRule>,
+    /// Alerts that fire, and since when.
+    pub alerts: BTreeMap<String, jiff::Timestamp>,
     /// Lines that match, by a part of the regular expression; 0 where none fits.
     pub logs: BTreeMap<String, LogRule>,
     /// MiB of memory of each pod of a side; a sample is taken every 15 s. The metrics API is missing where none is named.
@@ -101,6 +103,7 @@ impl Cluster {
             Read::Http(request) => Reading::Http(self.ask(request)),
             Read::Query { query, .. } => Reading::Query(self.query(query)),
             Read::Numbers { query, .. } => Reading::Numbers(numbers(self.query(query))),
+            Read::Alerts(of) => Reading::Alerts(self.alerts(of)),
             Read::Revisions(name) => Reading::Revisions(Ok(self.revisions(name))),
             Read::CronJob(name) => Reading::CronJob(Ok(self.cron_jobs.get(name).cloned())),
             Read::Keys { config, .. } => {
@@ -183,6 +186,17 @@ impl Cluster {
             Some(PodUsage { pod: name.clone(), at, nanocores: 1_000_000, bytes: used(owner)? << 20 })
         });
         UsageAnswer::Found(pods.collect())
+    }
+
+    fn alerts(&self, of: &AlertsOf) -> AlertsAnswer {
+        if self.web.prometheus_down {
+            return AlertsAnswer::Inconclusive("Alertmanager: connection refused".into());
+        }
+        let named = |name: &str| of.matchers.get("alertname").is_none_or(|wanted| wanted == name);
+        let all = self.web.alerts.iter().filter(|(name, at)| named(name) && **at > of.since);
+        let found: Vec<_> = all.collect();
+        let first = found.first().map(|(name, at)| ((*name).clone(), Some(**at)));
+        AlertsAnswer::Found { count: found.len(), first }
     }
 
     fn query(&self, query: &str) -> QueryAnswer {

@@ -163,6 +163,8 @@ pub struct Act {
     /// Rules put before all others.
     pub http: Vec<HttpRule>,
     pub metrics: BTreeMap<String, MetricRule>,
+    /// Alerts that begin to fire.
+    pub alerts: Vec<String>,
     pub logs: BTreeMap<String, LogRule>,
     pub memory: BTreeMap<String, u64>,
     pub objects: BTreeMap<String, serde_json::Value>,

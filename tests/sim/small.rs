@@ -109,6 +109,18 @@ pub fn observed_for(seconds: u64, plan: Plan) -> Plan {
     Plan { observe: PlanObserve { for_, timeout, ..plan.observe }, ..plan }
 }
 
+/// The same, bad twice within three seconds.
+pub fn often(severity: Severity) -> Trigger {
+    let metric = MetricTrigger {
+        query: Some("errors".into()),
+        above: Some("0.5".into()),
+        count: Some(2),
+        within: Some(Duration::from_secs(3)),
+        ..MetricTrigger::default()
+    };
+    Trigger { watches: Watched::Metric(metric).into(), ..errors(severity) }
+}
+
 /// A plan of these Services and steps.
 pub fn plan(services: &[&str], steps: Vec<PlanStep>, triggers: Vec<Trigger>) -> Plan {
     Plan {

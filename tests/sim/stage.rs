@@ -128,6 +128,7 @@ impl Timeline {
             cluster.web.http.insert(0, rule.clone());
         }
         cluster.web.metrics.extend(act.metrics.clone());
+        cluster.web.alerts.extend(act.alerts.iter().map(|name| (name.clone(), now)));
         cluster.web.logs.extend(act.logs.clone());
         cluster.web.memory.extend(act.memory.clone());
         cluster.web.objects.extend(act.objects.clone());

@@ -2,8 +2,8 @@
 
 use cutover::effect::{DryRun, Read, Request};
 use cutover::world::{
-    DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, NumbersAnswer, Proof, Proven, QueryAnswer, Reading,
-    ResourceAnswer, TlsAnswer, UsageAnswer,
+    AlertsAnswer, DryRunRefusal, HttpAnswer, HttpError, JobResult, KeysAnswer, LogsAnswer, NumbersAnswer, Proof,
+    Proven, QueryAnswer, Reading, ResourceAnswer, TlsAnswer, UsageAnswer,
 };
 
 const WHY: &str = "503 the server is unable to handle it";
@@ -15,6 +15,7 @@ pub fn unread(read: &Read) -> Reading {
         Read::Http(request) => Reading::Http(nobody_answers(request)),
         Read::Query { .. } => Reading::Query(QueryAnswer::Inconclusive(why())),
         Read::Numbers { .. } => Reading::Numbers(NumbersAnswer::Inconclusive(why())),
+        Read::Alerts(_) => Reading::Alerts(AlertsAnswer::Inconclusive(why())),
         Read::Keys { .. } => Reading::Keys(KeysAnswer::Refused(why())),
         Read::JobResult { .. } => Reading::Job(JobResult { problem: Some(why()), ..JobResult::default() }),
         Read::Resource(_) => Reading::Resource(ResourceAnswer::Unread(why())),

@@ -119,7 +119,12 @@ fn silent(through: &Through) -> Line {
 /// Whether a plan asks for metrics.
 fn asks(plan: &Plan) -> bool {
     let steps = plan.steps.iter().flat_map(PlanStep::parts).any(|s| matches!(s.action, Action::Metric(_)));
-    steps || plan.observe.triggers.iter().any(|t| matches!(t.watches.one(), Ok(Watched::Metric(_))))
+    let asks = |watched: &Watched| match watched {
+        Watched::Metric(_) => true,
+        Watched::Alert(alert) => alert.alertmanager.is_none(),
+        _ => false,
+    };
+    steps || plan.observe.triggers.iter().any(|t| t.watches.one().is_ok_and(asks))
 }
 
 fn of_answer(through: &Through, answer: &Answer) -> Line {

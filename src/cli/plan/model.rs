@@ -239,7 +239,7 @@ fn step(planned: &PlanStep, past: &Past) -> Step {
 }
 
 fn watch(t: &Trigger, observe: &PlanObserve) -> Watch {
-    let limit = view::Limit::of(t).map(|l| format!("{} {}", if l.above { ">" } else { "<" }, l.text));
+    let limit = view::Limit::of(t, &BTreeMap::new()).map(|l| l.shown());
     let kind = t.watches.one().map(|w| w.key().to_owned()).unwrap_or_default();
     let mut finds = vec![];
     if let Some(found) = power::of(t, observe) {

@@ -206,7 +206,7 @@ fn observing(run: &view::Run, target: &str) -> String {
     match bad {
         Some(t) => {
             let saw = t.saw.unwrap_or("bad");
-            let limit = t.limit.map(|l| format!(" ({} {} is bad)", if l.above { "above" } else { "below" }, l.text));
+            let limit = t.limit.as_ref().map(|l| format!(" ({})", l.said()));
             format!("{target} is live{time}; trigger {} is bad: {saw}{}", t.name, limit.unwrap_or_default())
         }
         None => format!("{target} is live{time}, all triggers are quiet"),

@@ -37,7 +37,11 @@ impl History {
             let is_number = t.limit.is_some();
             let value = |saw: &str| saw.parse::<f64>().ok().filter(|v| is_number && v.is_finite());
             let kept = t.history.iter().map(|h| Point { at: h.at, value: value(&h.saw), verdict: h.verdict });
-            let last = t.last.zip(t.verdict).map(|(at, verdict)| Point { at, value: t.value().filter(|v| v.is_finite()), verdict });
+            let last = t.last.zip(t.verdict).map(|(at, verdict)| Point {
+                at,
+                value: t.value().filter(|v| v.is_finite()),
+                verdict,
+            });
             for point in kept.chain(last) {
                 insert(points, point);
             }

@@ -178,7 +178,7 @@ impl Seen {
 
     fn triggers(&mut self, run: &view::Run, out: &mut Out) {
         for t in &run.triggers {
-            let limit = t.limit.map(|l| format!(", {} {} is bad", if l.above { "above" } else { "below" }, l.text));
+            let limit = t.limit.as_ref().map(|l| format!(", {}", l.said()));
             let saw = format!("{}{}", t.saw.unwrap_or("nothing"), limit.unwrap_or_default());
             let name = || t.name.to_owned();
             if let Some(at) = t.fired

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 
-use super::super::prometheus::{Access, Location, Query};
+use super::super::prometheus::{Access, Asked, Location, Query};
 use super::super::sources::{Enforce, Source, Spot};
 use super::*;
 use crate::api::prometheus::{CaFrom, Prometheus};
@@ -28,7 +28,7 @@ fn place(server: &Server, tls: bool) -> Location {
 }
 
 async fn ask(net: &Net, account: &kube::Client, place: &Location, access: Access<'_>) -> QueryAnswer {
-    let query = Query { place, access, query: "up", at: None, timeout: SECONDS };
+    let query = Query { source: Asked { place, access, timeout: SECONDS }, query: "up", at: None };
     net.query(&asker(account), &query).await
 }
 
@@ -43,7 +43,7 @@ async fn of_cutover(server: &Server, headers: &[HeaderFrom], timeout: Duration) 
     let options = Prometheus { headers_from: headers.to_vec(), ..Prometheus::default() };
     let (place, access) = (place(server, false), Access::Cutover(&options));
     let at = Some("2026-11-20T01:02:03.5Z".parse().unwrap());
-    let query = Query { place: &place, access, query: "sum(up) > 0", at, timeout };
+    let query = Query { source: Asked { place: &place, access, timeout }, query: "sum(up) > 0", at };
     net().query(&asker(&account()), &query).await
 }
 
@@ -71,7 +71,10 @@ async fn prometheus_is_asked_for_one_value_at_a_time() {
 async fn only_the_operators_configuration_reaches_private_addresses() {
     let (options, source) = (Prometheus::default(), source(None, None));
     let private = "http://10.0.0.1:9/".to_owned();
-    let short = |place, access| Query { place, access, query: "1", at: None, timeout: Duration::from_millis(300) };
+    let short = |place, access| {
+        let timeout = Duration::from_millis(300);
+        Query { source: Asked { place, access, timeout }, query: "1", at: None }
+    };
     let (url, configured) = (Location::Url(private.clone()), Location::Configured(private));
     let why = net().query(&asker(&account()), &short(&url, Access::Cutover(&options))).await;
     assert!(inconclusive(why).contains("private address"));

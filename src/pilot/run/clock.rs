@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::orders::{Heard, Now};
 use crate::api::run::RunStatus;
-use crate::effect::{LogsOf, Read};
+use crate::effect::{AlertsOf, LogsOf, Read};
 use crate::world::{NodeView, Sighting};
 
 /// Clocks may differ by less than this: two readings are never made at the same moment.
@@ -105,6 +105,7 @@ impl Clock {
             Read::Numbers { query, at, timeout } => {
                 Read::Numbers { query: query.clone(), at: second(wall(*at)), timeout: *timeout }
             }
+            Read::Alerts(of) => Read::Alerts(AlertsOf { since: wall(of.since), ..of.clone() }),
             Read::Logs(of) => Read::Logs(LogsOf { since: wall(of.since), ..of.clone() }),
             // Nothing in these is a time.
             Read::Http(_)

@@ -8,7 +8,7 @@ use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Scope, Usage};
 
-use super::{TriggerRule, share};
+use super::{TriggerRule, modes, share};
 
 impl TriggerRule for MetricTrigger {
     fn texts(&self, _at: &str) -> Vec<Usage> {
@@ -21,13 +21,21 @@ impl TriggerRule for MetricTrigger {
 
     fn resolve(&self, cx: &mut Cx, at: &str) -> Watched {
         metrics::needs_prometheus(cx.has_prometheus, at, cx.refusals);
+        modes::check_guard(self, at, cx);
         if share::is_meant(self) {
             return Watched::Metric(share::resolve(self, at, &cx.scope, cx.refusals));
         }
         check(self, at, &cx.scope, cx.refusals);
+        modes::check_baseline(self, at, cx);
         let query = self.query.as_deref();
         let reach = self.reach.or_else(|| query.map(reach).filter(|reach| !reach.is_zero()));
         Watched::Metric(Self { reach, ..self.clone() })
+    }
+
+    fn check_pace(&self, every: Duration, at: &str, refusals: &mut Refusals) {
+        if !share::is_meant(self) {
+            modes::check_count(self, every, at, refusals);
+        }
     }
 }
 

@@ -142,10 +142,20 @@ kind: ConfigMap
 metadata: {{name: prometheus}}
 data:
   prometheus.yml: |
-    global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+    global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+    rule_files: [/config/rules.yml]
     scrape_configs:
     - job_name: pods
       dns_sd_configs: [{{names: [pods.{namespace}.svc.cluster.local], type: A, port: 8080, refresh_interval: 1s}}]
+  rules.yml: |
+    groups:
+    - name: web
+      rules:
+      - {{alert: Always, expr: vector(1), labels: {{team: web}}}}
+      - alert: Errors
+        expr: sum(rate(http_requests_total{{colour="green",code="500"}}[4s])) / sum(rate(http_requests_total{{colour="green"}}[4s])) > 0.05
+        for: 2s
+        labels: {{team: web}}
 ---
 apiVersion: v1
 kind: Service

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::case::secs;
 use super::seen::program;
@@ -89,6 +89,32 @@ impl Alertmanager {
     /// Ends it, as when its machine is gone.
     pub fn down(&mut self) {
         self.process = None;
+    }
+
+    /// An alert of this name, with this label `team`, fires from now on.
+    pub async fn fire(&self, name: &str, team: &str) -> Result<()> {
+        let labels = json!({"alertname": name, "team": team});
+        let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
+        self.post("alerts", &json!([{"labels": labels, "startsAt": jiff::Timestamp::now(), "endsAt": ends}])).await
+    }
+
+    /// Alerts of this name are silenced for some minutes.
+    pub async fn silence(&self, name: &str) -> Result<()> {
+        let now = jiff::Timestamp::now();
+        let silence = json!({
+            "matchers": [{"name": "alertname", "value": name, "isRegex": false, "isEqual": true}],
+            "startsAt": now, "endsAt": now + jiff::SignedDuration::from_mins(10),
+            "createdBy": "test", "comment": "known",
+        });
+        self.post("silences", &silence).await
+    }
+
+    async fn post(&self, what: &str, body: &Value) -> Result<()> {
+        let url = format!("http://{}/api/v2/{what}", self.at);
+        let body = serde_json::to_vec(body)?;
+        let answer = self.http.post(url).header("content-type", "application/json").body(body).send().await?;
+        ensure!(answer.status().is_success(), "{what}: {}", answer.text().await?);
+        Ok(())
     }
 
     /// The names of the alerts of a Cutover that fire, as its API shows them.

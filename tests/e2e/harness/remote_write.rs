@@ -38,9 +38,8 @@ pub async fn write(prometheus: &str, series: &[Series]) -> Result<()> {
 fn message(series: &Series) -> Vec<u8> {
     let mut labels = series.labels.clone();
     labels.sort();
-    let label = |(name, value): &(&str, String)| {
-        field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat())
-    };
+    let label =
+        |(name, value): &(&str, String)| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
     let mut out: Vec<u8> = labels.iter().flat_map(label).collect();
     for (at, sample) in &series.samples {
         out.extend(match sample {

@@ -116,7 +116,10 @@ fn modes() -> Vec<(serde_json::Value, Answers)> {
         (metric(json!({"relativeTo": "base", "factor": "2", "count": 2, "within": "4s"})), number),
         (metric(json!({"above": "0.5", "guardQuery": "down"})), number),
         (json!({"alert": {"matchers": {"team": "web"}}}), alerts),
-        (json!({"suite": {"steps": [{"name": "a", "http": {"path": "/"}}, {"name": "b", "http": {"path": "/"}}]}}), requests),
+        (
+            json!({"suite": {"steps": [{"name": "a", "http": {"path": "/"}}, {"name": "b", "http": {"path": "/"}}]}}),
+            requests,
+        ),
         (json!({"probe": {"http": {"path": "/"}}}), requests),
     ]
 }
@@ -174,6 +177,5 @@ fn severity_and_missing_data_are_the_same_for_every_mode() {
         assert_eq!((ended(&f), counted(&f).1), (None, ObservationClock::Counting), "{watches}");
         let f = play(json!({"noData": "Rollback"}), Kind::Missing, now);
         assert_eq!(ended(&f).as_deref(), Some("t"), "{watches}");
-
     }
 }

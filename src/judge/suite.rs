@@ -97,9 +97,8 @@ fn round(trigger: &Trigger, suite: &Suite, seen: &[(&SuiteStep, Seen)]) -> (Tria
     let passed = seen.iter().filter(|(_, seen)| *seen == Seen::Good).count();
     let mut saw = format!("{passed} of {} checks passed", seen.len());
     let bad = seen.iter().find_map(|(step, seen)| if let Seen::Bad(why) = seen { Some((step, why)) } else { None });
-    let unknown = || {
-        seen.iter().find_map(|(step, seen)| if let Seen::Unknown(why) = seen { Some((step, why)) } else { None })
-    };
+    let unknown =
+        || seen.iter().find_map(|(step, seen)| if let Seen::Unknown(why) = seen { Some((step, why)) } else { None });
     if let Some((step, why)) = bad.or_else(unknown) {
         saw.push_str(&format!("; {}: {why}", step.name));
     }

@@ -20,7 +20,8 @@ async fn record(t: &Case) -> Result<TriggerRecord> {
 #[test]
 fn a_metric_that_is_bad_often_enough_rolls_back() {
     e2e("metric_count", async |t: &Case| {
-        errors_after_the_switch(t, &format!("metric: {{query: '{RATIO}', above: '0.05', count: 4, within: 6s}}")).await?;
+        errors_after_the_switch(t, &format!("metric: {{query: '{RATIO}', above: '0.05', count: 4, within: 6s}}"))
+            .await?;
         let record = record(t).await?;
         ensure!(record.bad_trials.len() == 4, "{record:?}");
         ensure!(record.saw.as_deref().is_some_and(|saw| saw.contains("for the 4th time within 6s")), "{record:?}");
@@ -31,7 +32,8 @@ fn a_metric_that_is_bad_often_enough_rolls_back() {
 #[test]
 fn a_metric_above_its_baseline_rolls_back() {
     e2e("metric_baseline", async |t: &Case| {
-        let metric = format!("metric: {{query: '{RATIO}', relativeTo: base, factor: '2', above: '0.01', sustained: 2s}}");
+        let metric =
+            format!("metric: {{query: '{RATIO}', relativeTo: base, factor: '2', above: '0.01', sustained: 2s}}");
         let capture = "{name: capture, metric: {query: 'sum(up) * 0 + 0.02', captureAs: base}}";
         let spec = watched(&metric) + &format!("phases: {{preflight: {{steps: [{capture}]}}}}\n");
         crate::triggers::errors_with(t, &spec).await?;
@@ -46,7 +48,8 @@ fn while_its_guard_is_not_zero_a_metric_is_not_judged() {
     e2e("metric_guard", async |t: &Case| {
         let until = jiff::Timestamp::now().as_second() + 40;
         let guard = format!("vector(time() < bool {until})");
-        errors_after_the_switch(t, &format!("metric: {{query: '{RATIO}', above: '0.05', guardQuery: '{guard}'}}")).await?;
+        errors_after_the_switch(t, &format!("metric: {{query: '{RATIO}', above: '0.05', guardQuery: '{guard}'}}"))
+            .await?;
         let record = record(t).await?;
         let fired = record.fired_at.context("firedAt")?.as_second();
         ensure!(fired >= until, "fired {fired}, and the guard opened {until}");
@@ -105,7 +108,8 @@ fn an_alertmanager_tells_of_alerts_but_not_of_those_that_are_silenced() {
         t.web().await?;
         t.start().await?;
         let url = format!("http://{}", alerts.at);
-        t.cutover("shop", &watched(&format!("alert: {{matchers: {{team: web}}, alertmanager: {{url: '{url}'}}}}"))).await?;
+        t.cutover("shop", &watched(&format!("alert: {{matchers: {{team: web}}, alertmanager: {{url: '{url}'}}}}")))
+            .await?;
         t.phase("shop", Phase::Observing, 30).await?;
         // What fired before, what is silenced, and what is another team's.
         alerts.silence("Hidden").await?;

@@ -86,7 +86,11 @@ fn one(cx: &mut Cx, step: &mut SuiteStep, at: &str) {
             "this version runs no Jobs in a trigger",
             "send a request (http), or run the Job once in phases.confirm",
         ),
-        Ok(_) => cx.refusals.add(at, "a suite that is repeated sends requests only", "give http, or write a trigger of its own"),
+        Ok(_) => cx.refusals.add(
+            at,
+            "a suite that is repeated sends requests only",
+            "give http, or write a trigger of its own",
+        ),
         Err(named) => {
             let message = format!("a step of a suite has exactly one action, this one has {named}");
             cx.refusals.add(at, message, "give http");

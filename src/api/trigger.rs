@@ -137,7 +137,7 @@ pub struct MetricTrigger {
     /// value is good, and one is bad only if the same query was not bad at the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Duration>,
-    /// Bad this many times within `within`.
+    /// Bad this many times within `within`; not counted by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub count: Option<u32>,

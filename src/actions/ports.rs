@@ -17,7 +17,7 @@ pub(crate) fn ambiguous(cx: &Cx) -> Vec<String> {
     for trigger in &cx.plan.observe.triggers {
         let requests: Vec<&Http> = match trigger.watches.one() {
             Ok(Watched::Probe(probe)) => vec![&probe.http],
-            Ok(Watched::Suite(suite)) => suite.requests().map(|(_, http)| http).collect(),
+            Ok(Watched::Suite(suite)) => suite.steps.iter().map(|check| &check.http).collect(),
             _ => vec![],
         };
         let refused = requests.into_iter().filter_map(|http| of_http(cx, http));

@@ -7,7 +7,7 @@ use super::duration::Duration;
 use super::one_of::{OneOf, one_of};
 use super::prometheus::ServicePort;
 use super::schema;
-use super::step::{Http, Logs, Resource, Suite};
+use super::step::{Http, Logs, Resource, is_true, yes};
 
 /// Most triggers of a Cutover.
 pub const MAX_TRIGGERS: usize = 20;
@@ -300,13 +300,34 @@ pub struct Alertmanager {
     pub name: Option<String>,
 }
 
+/// A request of a suite that is repeated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Unique in the whole Cutover.
+    #[schemars(schema_with = "schema::name40")]
+    pub name: String,
+    /// Counts against `maxCriticalFailures`; true by default.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub critical: bool,
+    /// The request; through the live Service unless it says otherwise.
+    pub http: Http,
+}
+
 /// Probes that must stay green, sent together again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuiteTrigger {
-    /// Which.
-    #[serde(flatten)]
-    pub suite: Suite,
+    /// Per cent of the checks that must pass; 100 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub pass_rate: Option<u32>,
+    /// Failures of critical checks that are tolerated; 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 40))]
+    pub max_critical_failures: Option<u32>,
+    /// The checks.
+    #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub steps: Vec<Check>,
     /// Rounds in a row that are not green; 3 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]

@@ -94,7 +94,7 @@ fn judge(
     let (share, saw) = match seen {
         Seen::Share(share, saw) => (Some(share), saw),
         Seen::Nothing(why) if missing => (Some(1.0), format!("no data, which noData: Rollback takes as bad: {why}")),
-        Seen::Nothing(why) | Seen::NoRequests(why) => (None, why),
+        Seen::Nothing(why) | Seen::Skipped(why) => (None, why),
     };
     let Some(share) = share else { return judged(record, at, TrialVerdict::Inconclusive, &saw) };
     let mut evidence = of_record(record).unwrap_or_default();
@@ -112,8 +112,8 @@ fn judge(
 enum Seen {
     /// So much of it was bad, in [0, 1].
     Share(f64, String),
-    /// Nobody asked for anything: neither good nor bad.
-    NoRequests(String),
+    /// Nobody asked for anything, or the guard says that it is not the release's fault: neither good nor bad.
+    Skipped(String),
     /// It is not known.
     Nothing(String),
 }
@@ -134,7 +134,7 @@ fn seen(metric: &MetricTrigger, interval: Duration, answer: &NumbersAnswer) -> S
     }
     let number = |name: &str| numbers.get(name).map(|number| number.max(0.0));
     if number(GUARD).is_some_and(|series| series > 0.0) {
-        return Seen::Nothing("guardQuery is not zero".into());
+        return Seen::Skipped("guardQuery is not zero".into());
     }
     if number(SAMPLES).is_none_or(|samples| samples <= 0.0) {
         return Seen::Nothing(format!(
@@ -151,7 +151,7 @@ fn seen(metric: &MetricTrigger, interval: Duration, answer: &NumbersAnswer) -> S
         }
     }
     if total <= 0.0 {
-        return Seen::NoRequests(format!("no requests in these {interval}"));
+        return Seen::Skipped(format!("no requests in these {interval}"));
     }
     // A request that fails slowly is one bad request.
     let most = bad.iter().filter_map(|(_, bad)| *bad).fold(0.0, f64::max);

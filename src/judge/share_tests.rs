@@ -115,8 +115,9 @@ fn a_bad_request_counts_once_and_no_errors_beside_a_total_are_none() {
 
 #[test]
 fn missing_data_is_bad_only_where_the_manifest_says_so_and_no_requests_never() {
-    for (answer, bad) in [(found(&[]), true), (requests(0.0, 0.0), false)] {
-        let (mut f, mut t) = (Fixture::new(), of(json!({})));
+    let guarded = found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (ERRORS, 4.0), (GUARD, 1.0)]);
+    for (answer, bad) in [(found(&[]), true), (requests(0.0, 0.0), false), (guarded, false)] {
+        let (mut f, mut t) = (Fixture::new(), of(json!({"guardQuery": "g"})));
         t.no_data = Some(NoData::Rollback);
         let mut record = armed(&f);
         interval(&mut f, &t, &mut record, &answer);

@@ -5,8 +5,8 @@ use crate::actions::request::build;
 use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
-use crate::api::step::{Suite, SuiteStep, To};
-use crate::api::trigger::{SuiteTrigger, Trigger};
+use crate::api::step::To;
+use crate::api::trigger::{Check, SuiteTrigger, Trigger};
 use crate::effect::{Read, ReadKey};
 use crate::journal::later;
 use crate::world::Reading;
@@ -37,7 +37,8 @@ pub fn advance(
     let timeout = probe::timeout(trials);
     let nobody_waits = later(due, Duration::from_millis(timeout.as_millis() + probe::MARGIN.as_millis()));
     let (mut seen, mut reads, mut open) = (vec![], vec![], false);
-    for (step, http) in suite.requests() {
+    for step in &suite.steps {
+        let http = &step.http;
         let key = ReadKey::PartOfTrial(trigger.name.clone(), n, step.name.clone());
         let request = build(cx, http, To::Live, timeout, None);
         match (cx.world.readings.get(&key), request) {
@@ -64,7 +65,7 @@ pub fn advance(
         judged(record, due, TrialVerdict::Inconclusive, "not looked at for a while");
         return None;
     }
-    let (verdict, saw) = round(trigger, &suite.suite, &seen);
+    let (verdict, saw) = round(trigger, suite, &seen);
     if record.last_at.is_some_and(|last| span(last, due) > trials.times(2)) {
         forget(record);
     }
@@ -77,9 +78,9 @@ pub fn advance(
 }
 
 /// What a round comes to. What is not known decides nothing: it is inconclusive where the round could be either.
-fn round(trigger: &Trigger, suite: &Suite, seen: &[(&SuiteStep, Seen)]) -> (TrialVerdict, String) {
+fn round(trigger: &Trigger, suite: &SuiteTrigger, seen: &[(&Check, Seen)]) -> (TrialVerdict, String) {
     let green = |unknown_passes: bool| {
-        let passed = |(_, seen): &&(&SuiteStep, Seen)| match seen {
+        let passed = |(_, seen): &&(&Check, Seen)| match seen {
             Seen::Good => true,
             Seen::Bad(_) => false,
             Seen::Unknown(_) => unknown_passes,

@@ -51,7 +51,13 @@ pub(super) fn all(spec: &CutoverSpec) -> Vec<(String, Found<'_>)> {
                 Watched::Probe(probe) => found.push((format!("{at}.probe.http"), Found::Http(&probe.http))),
                 Watched::Logs(logs) => found.push((format!("{at}.logs"), Found::Logs(&logs.logs))),
                 Watched::Resource(resource) => found.push((format!("{at}.resource"), Found::Resource(resource))),
-                Watched::Suite(suite) => of_suite(&suite.suite, &format!("{at}.suite"), &mut found),
+                Watched::Suite(suite) => {
+                    let steps = format!("{at}.suite.steps");
+                    for (i, check) in suite.steps.iter().enumerate() {
+                        let at = list_label(&check.name, i, &steps);
+                        found.push((format!("{steps}[{at}].http"), Found::Http(&check.http)));
+                    }
+                }
                 Watched::Metric(_) | Watched::Pods(_) | Watched::Alert(_) => {}
             }
         }

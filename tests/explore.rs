@@ -98,7 +98,7 @@ worlds! {
     a_metric_that_must_be_bad_twice {
         plan: small::plan(&["web"], vec![], vec![small::often(Severity::Rollback)]),
         scope: after_a_trigger(&["crashes", "lost"]),
-        states: 0,
+        states: 200,
         reaches: &[SWITCH, ERRORS]
     }
     others_write_the_service_between_claim_and_patch {

@@ -35,7 +35,7 @@ pub fn advance(
     record: &mut TriggerRecord,
     out: &mut Out,
 ) -> Option<String> {
-    let trials = Trials::arm(cx, trigger, record).from_a_whole_second();
+    let trials = Trials::arm(cx, trigger, record).on_whole_seconds();
     let (Some(rule), Some(query)) = (rule(trigger, metric, &cx.plan.observe), query(metric, trials.times(1))) else {
         judged(record, cx.world.now, TrialVerdict::Inconclusive, "this version does not know the rule");
         return None;
@@ -66,7 +66,7 @@ pub fn advance(
 
 /// The interval that is under way at a time, and those before it that ended.
 pub(super) fn under_way(trials: Trials, now: Timestamp) -> u64 {
-    trials.from_a_whole_second().latest(now).saturating_add(1)
+    trials.on_whole_seconds().latest(now).saturating_add(1)
 }
 
 /// An interval is asked for so long after its end: what is scraped in its last moments is stored a little later.

@@ -145,7 +145,7 @@ impl Trials {
     }
 
     /// The same from the next whole second on.
-    pub fn from_a_whole_second(self) -> Self {
+    pub fn on_whole_seconds(self) -> Self {
         let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
         Self { armed: self.armed.round(up).unwrap_or(self.armed), ..self }
     }

@@ -161,7 +161,7 @@ async fn threads_begin_when_there_is_work_for_them_and_the_last_goes_on() {
     let all = Arc::new(std::sync::Barrier::new(THREADS));
     let pieces = (0..THREADS).map(|n| {
         let (threads, all) = (threads.clone(), all.clone());
-        async move { threads.run(&n.to_string(), move || drop(all.wait())).await }
+        async move { threads.run(&n.to_string(), move || all.wait().is_leader()).await }
     });
     futures::future::join_all(pieces).await;
     assert_eq!(threads.0.0.state().started[Lane::Prompt.index()], THREADS);

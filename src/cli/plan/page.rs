@@ -187,7 +187,7 @@ fn finds(page: &mut Page, t: &Watch) {
             format!("{} bad: {time}", crate::evidence::percent(f.share))
         });
         let rate = row.first().map(|f| format!("{}/s", f.requests_per_second)).unwrap_or_default();
-        page.push(Line::new().text(&format!("  {rate:<6}  {}", found.collect::<Vec<_>>().join(", "))));
+        page.push(Line::new().text(format!("  {rate:<6}  {}", found.collect::<Vec<_>>().join(", "))));
     }
     if let Some(blind) = &t.blind {
         page.push(Line::new().text("  ").sign(Tone::Warn, Glyph::Warn).text(blind));

@@ -104,12 +104,12 @@ fn check_limit(metric: &MetricTrigger, at: &str, refusals: &mut Refusals) {
             format!("{text:?} is more than all requests: limit is a share and no percentage"),
             format!("0.05 is 5 %: for {text} % write \"{}\"", limit / 100.0),
         ),
-        Ok(limit) if limit == 0.0 => refusals.add(
+        Ok(0.0) => refusals.add(
             field,
             "with 0 the first bad request would be one too many, which is no statement about a share",
             "give what is tolerated, such as \"0.001\"; for a single bad request use query with above: \"0\"",
         ),
-        Ok(limit) if limit == 1.0 => {
+        Ok(1.0) => {
             refusals.add(field, "with 1 all requests may be bad", "give what is tolerated: 0.05 is 5 %");
         }
         Ok(_) | Err(_) => {
@@ -200,6 +200,6 @@ mod tests {
         let mut refusals = Refusals::default();
         assert!(!is_meant(&metric));
         refuse_beside_a_query(&metric, "m", &mut refusals);
-        assert_eq!(refusals.0.into_iter().count(), 6);
+        assert_eq!(refusals.0.len(), 6);
     }
 }

@@ -28,7 +28,7 @@ pub fn replay(case: &Case, number: u64) -> Trace {
     let load = load(case, &mut random);
     answer(case, &shares, &load, &mut random, &mut trace.release);
     // A release that keeps its limit is no worse than the version before; a bad one follows a good one.
-    let before = case.keeps.then(|| case.shape).unwrap_or(Shape::Flat(case.before()));
+    let before = if case.keeps { case.shape } else { Shape::Flat(case.before()) };
     let shares = self::shares(case, &before, &mut random);
     answer(case, &shares, &load, &mut random, &mut trace.baseline);
     if case.trouble == Trouble::Restarts {

@@ -12,6 +12,9 @@ use crate::harness::app::Colour;
 use crate::harness::remote_write::{STALE, Sample, Series, write};
 use crate::harness::{Case, e2e};
 
+/// What is found, by its name.
+type Found = Vec<(&'static str, &'static str)>;
+
 /// The rule with intervals of three seconds: Prometheus scrapes once a second here.
 fn spec(time: &str, more: &str) -> String {
     format!(
@@ -137,7 +140,7 @@ fn what_a_real_prometheus_counts_in_each_interval() {
         let guarded = json!({"total": "r", "guardQuery": "r{code=\"500\"}"});
         let both = [("total", "60"), ("slow", "15")];
         let natively = [("total", "120"), ("slow", "30")];
-        let cases: Vec<(&Value, i64, Vec<(&str, &str)>)> = vec![
+        let cases: Vec<(&Value, i64, Found)> = vec![
             // 30 of pod a and 5 of pod b; what follows the failed scrape is counted when it is back, and once.
             (&plain, 75, vec![("samples", "2"), ("total", "35")]),
             (&plain, 90, vec![("samples", "2"), ("total", "35"), ("errors", "5")]),

@@ -34,7 +34,7 @@ fn a_metric_above_its_baseline_rolls_back() {
     e2e("metric_baseline", async |t: &Case| {
         let metric =
             format!("metric: {{query: '{RATIO}', relativeTo: base, factor: '2', above: '0.01', sustained: 2s}}");
-        let capture = "{name: capture, metric: {query: 'sum(up) * 0 + 0.02', captureAs: base}}";
+        let capture = "{name: capture, metric: {query: 'vector(0.02)', captureAs: base}}";
         let spec = watched(&metric) + &format!("phases: {{preflight: {{steps: [{capture}]}}}}\n");
         crate::triggers::errors_with(t, &spec).await?;
         let record = record(t).await?;
@@ -77,7 +77,7 @@ fn a_healthy_release_is_completed_under_all_of_them() {
         t.web().await?;
         let load = t.load("web", 50.0, 0.0).await?;
         t.start().await?;
-        let capture = "{name: capture, metric: {query: 'sum(up) * 0 + 0.02', captureAs: base}}";
+        let capture = "{name: capture, metric: {query: 'vector(0.02)', captureAs: base}}";
         // Without an error there is no series of errors.
         let ratio = format!("({RATIO}) or vector(0)");
         let spec = format!(

@@ -25,7 +25,7 @@ use crate::pilot::run::{End, panic_text, unreadable_run};
 use crate::publish::About;
 
 /// Objects of one page of a list: all of a page are in memory at a time.
-const PAGE: u32 = 100;
+const PAGE: u32 = 25;
 /// Pauses before a broken driver is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Left to a driver to end by itself once its run is not active any more.

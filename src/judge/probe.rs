@@ -14,7 +14,7 @@ use super::trial::{Missed, NotAsked, Trial, TrialRule, Trials};
 use super::{clock, forget, judged, no_data};
 
 /// Failures in a row where nothing is said.
-const FAILING: u32 = 3;
+pub(super) const FAILING: u32 = 3;
 /// What an answer may take on its way beyond the request's own time-out.
 pub(super) const MARGIN: Duration = Duration::from_secs(2);
 

@@ -11,12 +11,9 @@ use crate::effect::{Read, ReadKey};
 use crate::journal::later;
 use crate::world::Reading;
 
-use super::probe::{self, Seen};
+use super::probe::{self, FAILING, Seen};
 use super::trial::Trials;
 use super::{clock, forget, judged, no_data};
-
-/// Rounds in a row where nothing is said.
-const FAILING: u32 = 3;
 
 /// See [`super::advance`].
 pub fn advance(

@@ -12,7 +12,7 @@ use crate::plan::scope::Usage;
 use super::TriggerRule;
 
 /// Failures in a row, unless it says.
-const FAILING: u32 = 3;
+pub(super) const FAILING: u32 = 3;
 
 impl TriggerRule for ProbeTrigger {
     fn texts(&self, at: &str) -> Vec<Usage> {

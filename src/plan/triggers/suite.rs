@@ -9,9 +9,7 @@ use crate::plan::resolving::Cx;
 use crate::plan::scope::Usage;
 
 use super::TriggerRule;
-
-/// Rounds in a row, unless it says.
-const FAILING: u32 = 3;
+use super::probe::FAILING;
 
 impl TriggerRule for SuiteTrigger {
     fn texts(&self, at: &str) -> Vec<Usage> {

@@ -1,16 +1,21 @@
 //! A tenant that floods the operator, and how long the restore of another one takes beside it (P15).
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cutover::api::decision::{CutoverDecision, CutoverDecisionSpec};
 use cutover::api::run::CutoverRun;
 use cutover::api::{Cutover, Phase, Verb};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -27,6 +32,8 @@ const QUIET: &str = "bench-quiet";
 const LOUD: &str = "bench-loud";
 /// The hostile tenant's Cutovers.
 const CUTOVERS: usize = 20;
+/// About the size of one, in bytes.
+const CUTOVER: usize = 2000;
 /// What it sends, each so often: no faster than an API server lets a tenant.
 const PACE: Duration = Duration::from_millis(10);
 /// Connections that say nothing.
@@ -49,6 +56,8 @@ enum Flood {
     Nothing,
     /// Decisions that are refused.
     Decisions,
+    /// Changes of its ConfigMaps, of which the operator knows nothing: what such a flood costs on this machine without it.
+    ConfigMaps,
     /// Changes of its Cutovers.
     Changes,
     /// Runs with such a trigger.
@@ -58,8 +67,9 @@ enum Flood {
 }
 
 /// By their names in the table.
-const FLOODS: [(&str, Flood); 8] = [
+const FLOODS: [(&str, Flood); 9] = [
     ("nothing", Flood::Nothing),
+    ("ConfigMaps", Flood::ConfigMaps),
     ("decisions", Flood::Decisions),
     ("Cutovers", Flood::Changes),
     ("expressions", Flood::Triggers(expressions)),
@@ -161,13 +171,19 @@ async fn beside(
     (name, flood): (&str, Flood),
     health: SocketAddr,
 ) -> Result<Vec<f64>> {
-    let mut tasks = begin(loud, name, flood, health).await?;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut tasks = begin(loud, name, flood, health, sent.clone()).await?;
     sleep(RISE).await;
+    let (from, before) = (Instant::now(), sent.load(Ordering::Relaxed));
     let mut values = vec![];
     for rep in 1..=bench.reps {
         let (_, read) = metric::once(quiet, standin, 250.0 * super::phase(rep)).await?;
         bench.progress(&format!("beside {name}"), rep, &format!("{read:.0} ms"));
         values.push(read);
+    }
+    let sent = sent.load(Ordering::Relaxed) - before;
+    if sent > 0 {
+        eprintln!("  the flood of {name}: {:.0} writes a second", sent as f64 / from.elapsed().as_secs_f64());
     }
     tasks.shutdown().await;
     end(loud).await?;
@@ -175,7 +191,13 @@ async fn beside(
 }
 
 /// Begins a flood, which goes on until its tasks are ended and its Cutovers are gone.
-async fn begin(loud: &Stage, name: &str, flood: Flood, health: SocketAddr) -> Result<JoinSet<()>> {
+async fn begin(
+    loud: &Stage,
+    name: &str,
+    flood: Flood,
+    health: SocketAddr,
+    sent: Arc<AtomicUsize>,
+) -> Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
     match flood {
         Flood::Nothing => {}
@@ -188,24 +210,26 @@ async fn begin(loud: &Stage, name: &str, flood: Flood, health: SocketAddr) -> Re
                 let mut pace = interval(PACE);
                 loop {
                     pace.tick().await;
+                    sent.fetch_add(1, Ordering::Relaxed);
                     // What is refused is no matter.
                     let _ = api.create(&PostParams::default(), &decision(&run, person)).await;
                 }
             });
         }
+        Flood::ConfigMaps => {
+            let api = loud.api::<ConfigMap>();
+            for n in 0..CUTOVERS {
+                let name = format!("{}-{n}", name.to_lowercase());
+                let data = json!({"number": "0", "text": "x".repeat(CUTOVER)});
+                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+                cluster::apply(&loud.client, &object, LOUD).await.with_context(|| format!("ConfigMap {name}"))?;
+            }
+            tasks.spawn(changes(api, name.to_lowercase(), sent, |number| json!({"data": {"number": number}})));
+        }
         Flood::Changes => {
             apply(&loud.client, name, "{}", "blue").await?;
-            let (api, name) = (loud.api::<Cutover>(), name.to_lowercase());
-            tasks.spawn(async move {
-                let mut pace = interval(PACE);
-                let mut number = 0;
-                loop {
-                    pace.tick().await;
-                    number += 1;
-                    let patch = Patch::Merge(json!({"spec": {"release": {"version": number.to_string()}}}));
-                    let _ = api.patch(&format!("{name}-{}", number % CUTOVERS), &PatchParams::default(), &patch).await;
-                }
-            });
+            let version = |number| json!({"spec": {"release": {"version": number}}});
+            tasks.spawn(changes(loud.api::<Cutover>(), name.to_lowercase(), sent, version));
         }
         Flood::Triggers(trigger) => {
             let users = format!("http://{}/", loud.address(stage::NAME).await?);
@@ -237,6 +261,21 @@ async fn begin(loud: &Stage, name: &str, flood: Flood, health: SocketAddr) -> Re
         }
     }
     Ok(tasks)
+}
+
+/// Patches one object after the other, each with another number.
+async fn changes<K>(api: Api<K>, name: String, sent: Arc<AtomicUsize>, patch: fn(String) -> Value)
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut pace = interval(PACE);
+    loop {
+        pace.tick().await;
+        let number = sent.fetch_add(1, Ordering::Relaxed);
+        let patch = Patch::Merge(patch(number.to_string()));
+        // The flood goes on whatever the answer is.
+        let _ = api.patch(&format!("{name}-{}", number % CUTOVERS), &PatchParams::default(), &patch).await;
+    }
 }
 
 /// The flood's Cutovers, each with a Service of its own.

@@ -258,6 +258,11 @@ fn tenant(headers: &mut HeaderMap, tenant: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
+/// What makes other servers of this API answer exactly what was asked, or with an error; each of them ignores what it does
+/// not know. VictoriaMetrics answers for 30 s before the time asked for unless it is told `nocache`: a value of before the
+/// switch would pass for one of after it. Thanos leaves out what stores that fail would have said, with a mere warning.
+pub const EXACT: [(&str, &str); 2] = [("nocache", "1"), ("partial_response", "false")];
+
 fn form(query: &Query<'_>) -> Bytes {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("query", query.query);
@@ -265,6 +270,7 @@ fn form(query: &Query<'_>) -> Bytes {
         form.append_pair("time", &at.to_string());
     }
     form.append_pair("timeout", &format!("{}ms", query.source.timeout.as_millis()));
+    form.extend_pairs(EXACT);
     form.finish().into()
 }
 

@@ -57,7 +57,9 @@ async fn prometheus_is_asked_for_one_value_at_a_time() {
     assert!(seen.starts_with("POST /api/v1/query HTTP/1.1\r\n") && seen.contains("authorization: s3cr3t"), "{seen}");
     assert!(seen.contains(&format!("host: prometheus.monitoring.svc:{}\r\n", server.at.port())), "{seen}");
     assert!(!seen.contains("x-scope-orgid"), "{seen}");
-    assert!(seen.ends_with("query=sum%28up%29+%3E+0&time=2026-11-20T01%3A02%3A03.5Z&timeout=5000ms"), "{seen}");
+    let form =
+        "query=sum%28up%29+%3E+0&time=2026-11-20T01%3A02%3A03.5Z&timeout=5000ms&nocache=1&partial_response=false";
+    assert!(seen.ends_with(form), "{seen}");
 
     let options = Prometheus { tenant: Some("team-a".into()), ..Prometheus::default() };
     let url = Location::Url(format!("http://{}/base/?tenant=a", server.at));

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod candidate;
 pub mod case;
 pub mod cluster;
+pub mod counted;
 pub mod decisions;
 pub mod definitions;
 pub mod finish;

@@ -19,10 +19,10 @@ pub struct Series {
     pub samples: Vec<(i64, Sample)>,
 }
 
-/// Writes them.
-pub async fn write(prometheus: &str, series: &[Series]) -> Result<()> {
+/// Writes them to this address of a server.
+pub async fn write(to: &str, series: &[Series]) -> Result<()> {
     let body: Vec<u8> = series.iter().flat_map(|s| field(1, &message(s))).collect();
-    let request = reqwest::Client::builder().no_proxy().build()?.post(format!("{prometheus}/api/v1/write"));
+    let request = reqwest::Client::builder().no_proxy().build()?.post(to);
     let answer = request
         .header("content-encoding", "snappy")
         .header("content-type", "application/x-protobuf")

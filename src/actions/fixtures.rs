@@ -142,7 +142,7 @@ pub fn effect(text: &str) -> EffectKey {
 pub fn answer(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer {
         from: "green-a".into(),
-        result: Ok(HttpResponse { status, headers: BTreeMap::new(), body: body.into(), latency_ms: 12 }),
+        result: Ok(HttpResponse { status, body: body.into(), latency_ms: 12, ..HttpResponse::default() }),
     }
 }
 

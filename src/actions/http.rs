@@ -13,7 +13,7 @@ use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::world::{HttpAnswer, HttpError, HttpResponse, Reading};
 
-use super::expect::Unmet;
+use super::expect::{Captured, Unmet};
 use super::request::{NoRequest, build, timeout};
 use super::{Cx, Out, Verdict, attempt_of, expect, read_key};
 
@@ -24,7 +24,12 @@ pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, o
     }
     let key = read_key(step, record);
     if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
-        return Some(not_made(answers).unwrap_or_else(|| judge(cx, http, answers)));
+        let verdict = not_made(answers).unwrap_or_else(|| judge(cx, http, answers));
+        if verdict.hides() {
+            // Its answer is needed until that is written; it is not asked for again as long as it is there.
+            out.reads.insert(key, Read::Http(request(cx, step, http, record).unwrap_or_default()));
+        }
+        return Some(verdict);
     }
     match request(cx, step, http, record) {
         Ok(request) => {
@@ -209,16 +214,17 @@ pub(crate) fn judge_or_not(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Resu
         let slowest = answers.iter().filter_map(|a| a.result.as_ref().ok()).map(|r| r.latency_ms).max();
         evidence.insert("slowestMs".into(), json!(slowest));
     }
-    Ok(match expect::capture(&http.capture, body.as_ref()) {
+    let source = expect::Source { json: body.as_ref(), response: first.result.as_ref().ok() };
+    Ok(match expect::capture(&http.capture, source) {
         Err(why) => {
             evidence.insert("failed".into(), Value::String(why.clone()));
             Verdict::Fail { message: format!("{}: {why}", first.from), evidence: Some(Value::Object(evidence)) }
         }
-        Ok((captures, recorded)) => {
+        Ok(Captured { values, recorded, hidden }) => {
             if !recorded.is_empty() {
                 evidence.insert("captures".into(), Value::Object(recorded));
             }
-            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures }
+            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures: values, hidden }
         }
     })
 }

@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod request;
 mod resolve;
 pub(crate) mod room;
+mod sealed;
 pub mod sources;
 mod tls;
 pub(crate) mod watch;

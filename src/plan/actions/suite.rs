@@ -64,6 +64,10 @@ impl Planned for PlanSuite {
     fn captured(&self) -> Vec<String> {
         self.steps.iter().flat_map(|step| step.action.captured()).collect()
     }
+
+    fn sensitive(&self) -> Vec<String> {
+        self.steps.iter().flat_map(|step| step.action.sensitive()).collect()
+    }
 }
 
 /// The suite with its defaults and its order filled in.
@@ -88,7 +92,7 @@ fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
             scope.steps.insert(earlier.name.clone());
-            scope.captures.extend(captures(earlier, &at).into_iter().map(|c| c.name));
+            scope.know(captures(earlier, &at));
         }
         out.extend(one(cx, stage, step, &scope, after, &at));
     }

@@ -396,6 +396,8 @@ scenarios! {
     pods_watch_frozen
     request_answer_lost
     request_crash
+    sensitive
+    sensitive_forbidden
     request_idempotent
     request_sent
     send_reply_lost

@@ -51,6 +51,7 @@ mod restart;
 pub(crate) mod rights;
 mod rollout;
 mod scale;
+mod session;
 pub mod set_env;
 mod suite;
 mod tls;

@@ -170,9 +170,6 @@ pub struct FromSecret {
 
 /// A field of a form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.value) != has(self.secret)", "message": "a form field has either value or secret"
-}]))]
 pub struct FormField {
     /// Its name.
     #[schemars(length(min = 1, max = 128))]

@@ -142,9 +142,6 @@ pub struct Undo {
 /// Kept for later steps as `${name}` and `captures.name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.path) != has(self.header)", "message": "a capture has either path or header"
-}]))]
 pub struct Capture {
     /// An identifier, unique in the Cutover.
     #[schemars(schema_with = "schema::ident")]
@@ -225,9 +222,19 @@ pub struct Suite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 40))]
     pub max_critical_failures: Option<u32>,
+    /// Cookies that answers set go with the requests of steps that come `after`; they do not by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Cookies>,
     /// The checks.
     #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<SuiteStep>,
+}
+
+/// What becomes of cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Cookies {
+    /// They live in the run's Secret.
+    Keep,
 }
 
 /// A step of a suite: no approvals, changes or suites inside.

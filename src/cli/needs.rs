@@ -86,7 +86,7 @@ pub(crate) fn rules(spec: &CutoverSpec, plan: &Plan) -> Vec<Rule> {
     }
     if plan.keepers().next().is_some() {
         // Its name is another one in each run.
-        let why = "sensitive captures, which live in a Secret of the run";
+        let why = "sensitive captures and cookies, which live in a Secret of the run";
         rules.push(Rule::new("", "secrets", [], &["get", "create", "patch"], why));
     }
     for action in actions(plan) {

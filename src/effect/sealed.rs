@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::api::step::KeyRef;
@@ -60,6 +61,20 @@ pub enum Place {
     Body,
     /// The whole URL.
     Url,
+    /// The cookies of a session, for requests to this place. Each piece is a [`Jar`].
+    Cookies(String),
+}
+
+/// What an answer has set, as the run's Secret holds it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jar {
+    /// The place that set it.
+    pub scope: String,
+    /// What was asked for there.
+    pub path: String,
+    pub at: jiff::Timestamp,
+    /// Each `Set-Cookie`.
+    pub set: Vec<String>,
 }
 
 /// A text of a request that whoever sends it puts together.

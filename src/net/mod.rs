@@ -12,6 +12,7 @@ pub(crate) mod alerts;
 mod body;
 mod budget;
 pub mod call;
+mod cookies;
 pub(crate) mod endpoints;
 pub mod identity;
 pub mod keys;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
 use kube::Client;
@@ -17,9 +17,9 @@ use url::Url;
 use super::address::Origin;
 use super::body::{self, File};
 use super::keys::{self, Data, Source, Unread};
-use super::sealed;
 use super::wire::{self, Route};
 use super::{Asker, Net};
+use super::{cookies, sealed};
 use crate::api::Duration;
 use crate::api::step::{HeaderFrom, KeyRef, Method, Scheme};
 use crate::effect::sealed::Sealed;
@@ -102,7 +102,16 @@ impl Net {
         content: &Content,
         deadline: Instant,
     ) -> Result<HttpResponse, HttpError> {
-        let message = message(method(request.method), target, &content.headers, content.body.clone())?;
+        let mut headers = content.headers.clone();
+        if let Some((scope, answers)) = &content.session {
+            let plain = target.tls.is_none() && request.to.is_empty();
+            let sent = cookies::header(answers, scope, &target.path, plain, jiff::Timestamp::now());
+            if let Some(mut value) = sent.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                value.set_sensitive(true);
+                headers.insert(COOKIE, value);
+            }
+        }
+        let message = message(method(request.method), target, &headers, content.body.clone())?;
         let route = Route {
             to: target.to,
             tls: target.tls.clone(),
@@ -238,6 +247,8 @@ struct Content {
     body: Bytes,
     /// A URL from a Secret.
     url: Option<String>,
+    /// The cookies of a session, and the place that gets them.
+    session: Option<(String, Vec<Bytes>)>,
 }
 
 impl Content {
@@ -312,7 +323,7 @@ impl Content {
             };
             match body {
                 Some(body) => (body::media_type(&body).into(), body),
-                None => return Ok(Self { headers, body: Bytes::new(), url: filled.url }),
+                None => return Ok(Self { headers, body: Bytes::new(), url: filled.url, session: filled.session }),
             }
         };
         let media_type = HeaderValue::from_str(&media_type).map_err(|_| "the media type is not valid".to_owned())?;
@@ -322,7 +333,7 @@ impl Content {
             // the boundary in it is ours
             headers.insert(CONTENT_TYPE, media_type);
         }
-        Ok(Self { headers, body, url: filled.url })
+        Ok(Self { headers, body, url: filled.url, session: filled.session })
     }
 }
 

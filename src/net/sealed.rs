@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::keys::Source;
 use super::request::{Read, value};
-use crate::api::step::Header;
+use crate::api::step::{Header, KeyRef};
 use crate::effect::Request;
 use crate::effect::sealed::{Piece, Place, Sealed};
 
@@ -19,13 +19,16 @@ pub(super) struct Filled {
     pub(super) form: Vec<Header>,
     pub(super) body: Option<String>,
     pub(super) url: Option<String>,
+    /// What answers of a session have set, and the place that gets it.
+    pub(super) session: Option<(String, Vec<Bytes>)>,
 }
 
 /// Puts them together. But for bodies, white space at the end of a value is left out: a line break there is how most editors
 /// and `echo` write Secrets.
 pub(super) fn fill(request: &Request, read: &Read) -> Result<Filled, String> {
     let mut filled = Filled { form: request.form.clone(), ..Filled::default() };
-    for Sealed { place, text } in &request.sealed {
+    for sealed in &request.sealed {
+        let Sealed { place, text } = sealed;
         match place {
             Place::Header(name) => {
                 filled.headers.push((name.clone(), put(text, read, |v| Ok(v.trim_ascii_end().to_vec()))?))
@@ -37,6 +40,10 @@ pub(super) fn fill(request: &Request, read: &Read) -> Result<Filled, String> {
                 }
             }
             Place::Body => filled.body = Some(string(text, read, json_content)?),
+            Place::Cookies(scope) => {
+                let jar = |key: &KeyRef| value(read, &Source::Secret(key.name.clone()), key);
+                filled.session = Some((scope.clone(), sealed.secrets().map(jar).collect::<Result<_, _>>()?));
+            }
             Place::Url => filled.url = Some(string(text, read, |text| text.trim_ascii_end().to_owned())?),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::SET_COOKIE;
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -229,6 +230,7 @@ where
             body: String::from_utf8_lossy(&body).into_owned(),
             latency_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             repeated: repeated(&head.headers),
+            cookies: head.headers.get_all(SET_COOKIE).iter().map(text).collect(),
         })
     };
     // The connection is driven here and not in a task of its own: dropping this future closes it.

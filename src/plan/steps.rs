@@ -66,6 +66,7 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         every,
         needs: step.needs.clone(),
         after: vec![],
+        session: None,
         on_failure,
         undo: undo(cx, stage, step, &action, at),
         action,

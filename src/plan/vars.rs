@@ -76,13 +76,18 @@ pub(crate) fn kept_at(key: &str) -> Value {
     json!({ KEPT: key })
 }
 
+/// That key.
+pub(crate) fn kept_key(value: &Value) -> Option<&str> {
+    value.get(KEPT)?.as_str()
+}
+
 const KEPT: &str = "secretKey";
 
 impl Vars {
     /// The variables of a run: its release, its sides and what was captured so far.
     pub fn new(plan: &Plan, captures: &BTreeMap<String, Value>) -> Self {
         let mut values = captures.clone();
-        let key = |name: String| Some((name.clone(), values.remove(&name)?.get(KEPT)?.as_str()?.to_owned()));
+        let key = |name: String| Some((name.clone(), kept_key(&values.remove(&name)?)?.to_owned()));
         let kept = plan.sensitive().into_iter().filter_map(key).collect();
         let release = &plan.release;
         for (name, value) in [

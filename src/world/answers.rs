@@ -92,6 +92,8 @@ pub struct HttpResponse {
     pub latency_ms: u64,
     /// The names of headers that are there more than once.
     pub repeated: BTreeSet<String>,
+    /// Each `Set-Cookie` by itself.
+    pub cookies: Vec<String>,
 }
 
 impl std::fmt::Debug for HttpResponse {

@@ -52,6 +52,16 @@ phases:
           critical: false
           http: {path: /health, capture: [{name: none, header: X-None}]}
       critical: false
+    - name: session
+      suite:
+        cookies: Keep
+        steps:
+        - {name: enter, http: {method: POST, path: "/api/echo?session=1", bodyFrom: {secret: {name: keys, key: word}}}}
+        - name: inside
+          after: [enter]
+          http: {path: /api/echo, expect: ["json.headers['cookie'].matches('^sid=canar[y]-77aa$')"]}
+        - {name: elsewhere, after: [enter], http: {path: /redirect, expect: ["status == 302"]}}
+        - {name: outside, http: {path: /api/echo, expect: ["!('cookie' in json.headers)"]}}
     - name: job
       job:
         template:
@@ -96,7 +106,7 @@ fn what_is_sensitive_reaches_whoever_uses_it_and_is_nowhere_else() {
         .await?;
         t.cutover("shop", &format!("{STEPS}{QUICK}release: {{attempt: 2}}\n")).await?;
         let run = t.ends("shop", Phase::Completed, 90).await?;
-        for name in ["login", "use", "form", "header", "job", "again"] {
+        for name in ["login", "use", "form", "header", "session", "job", "again"] {
             ensure!(step(&run, name)?.state == StepState::Succeeded, "{:?}", step(&run, name));
         }
         let none = step(&run, "no-header")?.message.clone().unwrap_or_default();
@@ -108,6 +118,7 @@ fn what_is_sensitive_reaches_whoever_uses_it_and_is_nowhere_else() {
         let kept = t.api::<Secret>().list(&ListParams::default().labels(&label)).await?.items;
         let [secret] = kept.as_slice() else { anyhow::bail!("{} Secrets", kept.len()) };
         let data = secret.data.as_ref().context("data")?;
+        ensure!(data.contains_key("cookies.enter.enter.1"), "{:?}", data.keys());
         for key in ["token.login.1", "again.job.1"] {
             ensure!(data.get(key).is_some_and(|v| v.0 == b"canary-5a5a1234"), "{:?}", data.keys());
         }

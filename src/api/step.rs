@@ -222,7 +222,7 @@ pub struct Suite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 40))]
     pub max_critical_failures: Option<u32>,
-    /// Cookies that answers set go with the requests of steps that come `after`; they do not by default.
+    /// Cookies that answers set go with the requests of steps that come `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookies: Option<Cookies>,
     /// The checks.
@@ -230,7 +230,7 @@ pub struct Suite {
     pub steps: Vec<SuiteStep>,
 }
 
-/// What becomes of cookies.
+/// What becomes of cookies that answers set; they are not kept by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Cookies {
     /// They live in the run's Secret.

@@ -90,12 +90,6 @@ fn what_is_sensitive_reaches_whoever_uses_it_and_is_nowhere_else() {
             .await?;
         t.web().await?;
         t.start().await?;
-        // Without the right to write it, nothing is begun.
-        t.cutover("shop", &format!("{STEPS}{QUICK}")).await?;
-        let run = t.ends("shop", Phase::Failed, 60).await?;
-        let why = run.status.iter().flat_map(|s| &s.steps).find_map(|s| s.message.clone()).unwrap_or_default();
-        ensure!(why.contains("create secrets"), "{why}");
-
         let subject = "{kind: ServiceAccount, name: cutover}";
         t.apply(&format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: captures}}\n\
@@ -104,7 +98,7 @@ fn what_is_sensitive_reaches_whoever_uses_it_and_is_nowhere_else() {
              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: captures}}\nsubjects: [{subject}]\n"
         ))
         .await?;
-        t.cutover("shop", &format!("{STEPS}{QUICK}release: {{attempt: 2}}\n")).await?;
+        t.cutover("shop", &format!("{STEPS}{QUICK}")).await?;
         let run = t.ends("shop", Phase::Completed, 90).await?;
         for name in ["login", "use", "form", "header", "session", "job", "again"] {
             ensure!(step(&run, name)?.state == StepState::Succeeded, "{:?}", step(&run, name));

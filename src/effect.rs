@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::api::duration::Duration;
 use crate::api::notify::Notify;
 use crate::api::run::{BlockCause, ObjectRef, Selector};
-use crate::api::step::{Config, FilePart, Header, HeaderFrom, KeyRef, Method, Scheme, WorkloadRef};
+use crate::api::step::{Config, WorkloadRef};
 use crate::api::trigger::Alertmanager;
 
 pub mod change;
@@ -18,13 +18,17 @@ mod failure;
 mod key;
 pub mod letter;
 pub mod protocol;
+mod request;
 mod scope;
+pub mod sealed;
 
 pub use change::{Change, hash};
 pub use claimed::Claimed;
 pub use failure::{CallError, Class};
 pub use key::{Attempt, EffectKey, ReadKey};
+pub use request::{Address, Request, ServicePort};
 pub use scope::RunScope;
+use sealed::Hidden;
 
 /// The label that names each number of [`Read::Numbers`].
 pub const OF: &str = "of";
@@ -182,62 +186,10 @@ pub enum DryRun {
     },
     /// Delete a pod.
     DeletePod(String),
+    /// Create the run's Secret.
+    Secret(Value),
     /// Read an object that steps or triggers look at; that it is not there yet is no refusal.
     Look(ResourceOf),
-}
-
-/// A request out. Addresses are already those of pods and Services, or a URL to be checked and pinned.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
-    /// Whom to ask: every one of these, or the URL.
-    pub to: Vec<Address>,
-    /// Path and query for `to`, expanded and encoded.
-    pub path: String,
-    /// A URL instead of `to`, expanded.
-    pub url: Option<String>,
-    /// Plain or TLS, for `to`.
-    pub scheme: Scheme,
-    /// Host header and server name.
-    pub host: Option<String>,
-    pub method: Method,
-    /// Headers, expanded.
-    pub headers: Vec<Header>,
-    /// Headers from Secrets, read as the ServiceAccount.
-    pub(crate) headers_from: Vec<HeaderFrom>,
-    /// The body, expanded.
-    pub body: Option<String>,
-    /// The body from a Secret.
-    pub(crate) body_from: Option<KeyRef>,
-    /// Form fields, expanded.
-    pub form: Vec<Header>,
-    /// Files.
-    pub files: Vec<FilePart>,
-    /// For everything together.
-    pub timeout: Duration,
-    /// Sent as `Idempotency-Key` with a request that may change something.
-    pub(crate) idempotency_key: Option<String>,
-}
-
-/// A pod's or Service's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// For evidence, such as a pod's name.
-    pub name: String,
-    /// IP.
-    pub ip: String,
-    /// Port.
-    pub port: u16,
-    /// For a Service, whose own address is above: nothing is sent there, but to a pod that it leads to when it is asked.
-    pub service: Option<ServicePort>,
-}
-
-/// A port of a Service of the run's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServicePort {
-    /// Of the Service.
-    pub name: String,
-    /// The port's name; none where it has none.
-    pub port: Option<String>,
 }
 
 /// What sends users to one side or the other; [`crate::route`] knows how each kind is switched.
@@ -283,6 +235,18 @@ pub enum Effect {
     },
     /// Give a Job its ownerReference to the run.
     OwnJob { name: String, uid: String },
+    /// Write values into the run's Secret, which is created where it is not there.
+    Keep {
+        /// The attempt that saw them.
+        key: Attempt,
+        /// The Secret's name.
+        secret: String,
+        /// The Cutover, for its label.
+        cutover: String,
+        values: Hidden,
+    },
+    /// Give the run's Secret its ownerReference to the run.
+    OwnSecret { name: String },
     /// Write what came of a decision on it, if it is as it was seen and has no answer yet.
     Answer {
         decision: String,
@@ -409,6 +373,8 @@ impl Effect {
             Self::StartJob { name, .. } => EffectKey::StartJob(name.clone()),
             Self::DeleteJob { name, .. } => EffectKey::DeleteJob(name.clone()),
             Self::OwnJob { name, .. } => EffectKey::OwnJob(name.clone()),
+            Self::Keep { key, .. } => EffectKey::Keep(key.clone()),
+            Self::OwnSecret { name } => EffectKey::OwnSecret(name.clone()),
             Self::Answer { uid, .. } => EffectKey::answer(uid),
             Self::TakeUp { uid, .. } => EffectKey::TakeUp(uid.clone()),
             Self::Send { key, .. } => EffectKey::Send(key.clone()),

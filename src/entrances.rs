@@ -49,7 +49,7 @@ pub fn judged(plan: &Plan, http: &Http, answers: &[HttpAnswer], now: Timestamp) 
     let (journal, world) = (RunStatus::default(), World::new(now, "uid"));
     let cx = Cx { plan, journal: &journal, world: &world, paused: false };
     match actions::http::judge(&cx, http, answers) {
-        Verdict::Pass { evidence, captures } => Judged::Passed { evidence, captures },
+        Verdict::Pass { evidence, captures, hidden: _ } => Judged::Passed { evidence, captures },
         Verdict::Fail { message, evidence } | Verdict::Refused { message, evidence } => {
             Judged::Failed { message, evidence }
         }

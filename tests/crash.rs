@@ -50,6 +50,9 @@ fn end(cluster: &Cluster) -> String {
     for (name, job) in &cluster.cron_jobs {
         lines.push(format!("CronJob {name} {}", job.suspended));
     }
+    for (name, secret) in &cluster.secrets {
+        lines.push(format!("Secret {name} {} {}", secret["data"], secret["metadata"]["ownerReferences"]));
+    }
     for (name, job) in &cluster.jobs {
         lines.push(format!("job {name} {:?} suspended {} owned {}", job.view.end, job.view.suspended, job.view.owned));
     }
@@ -70,7 +73,11 @@ fn writes(cluster: &Cluster) -> Vec<String> {
             Wrote::Sent { key } => Some(format!("send {key}")),
             Wrote::PodDeleted { pod, .. } => Some(format!("delete pod {pod}")),
             Wrote::Answered { decision } => Some(format!("answer {decision}")),
-            Wrote::Fence { .. } | Wrote::JobOwned { .. } | Wrote::Status | Wrote::Told { .. } => None,
+            Wrote::Fence { .. }
+            | Wrote::JobOwned { .. }
+            | Wrote::Secret { .. }
+            | Wrote::Status
+            | Wrote::Told { .. } => None,
             Wrote::ServiceGone { .. } | Wrote::ServiceCreated { .. } | Wrote::Annotated { .. } => None,
         })
         .collect();
@@ -209,5 +216,6 @@ each! {
     closing_switch
     target_changed_in_preflight
     target_changed_in_use
+    sensitive
     notified
 }

@@ -30,6 +30,10 @@ fn check(line: &Timeline) -> Vec<String> {
     let status = &cluster.status;
     let mut wrong = cluster.broken.clone();
     wrong.extend(line.clock.check(&cluster.plan, EPOCH));
+    let shown = serde_json::to_string(status).unwrap_or_default() + &line.log.text();
+    if shown.contains("canary") {
+        wrong.push("P9: what was captured as sensitive is in the journal or in the log".into());
+    }
     if !expect.phase.contains(&status.phase) {
         wrong.push(format!("the run is {}, expected {:?}", status.phase, expect.phase));
     }
@@ -392,6 +396,8 @@ scenarios! {
     pods_watch_frozen
     request_answer_lost
     request_crash
+    sensitive
+    sensitive_forbidden
     request_idempotent
     request_sent
     send_reply_lost

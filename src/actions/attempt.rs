@@ -9,6 +9,7 @@ use crate::journal::transition::{self, StepEvent};
 use crate::plan::expr;
 use crate::plan::{Action, Kept, PlanStep};
 
+use super::keeping::{self, Keeping};
 use super::{Cx, Out, Verdict, advance, evidence, expect, http, job};
 use crate::journal::{self, later, trail};
 
@@ -48,7 +49,8 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
         record.between = false;
         record.attempt_at = Some(now);
     }
-    let verdict = if now < deadline {
+    let (is_late, taken) = (now >= deadline, out.consumed.len());
+    let verdict = if !is_late {
         out.wake_at(deadline);
         advance(cx, step, &mut record, out)
     } else {
@@ -56,7 +58,22 @@ pub fn drive(cx: &Cx, step: &PlanStep, record: Option<&StepRecord>, out: &mut Ou
     };
     match verdict {
         None => record,
-        Some(Verdict::Pass { evidence, captures }) => {
+        Some(Verdict::Pass { evidence, captures, hidden }) => {
+            if !hidden.is_empty() {
+                // What it passed by is looked at again until that is written.
+                let passed_by = out.consumed.split_off(taken);
+                match keeping::keep(cx, step, &hidden, is_late, &mut record, out) {
+                    Keeping::Open => return record,
+                    Keeping::Failed(why) => {
+                        out.consumed.extend(passed_by);
+                        return end(cx, record, StepEvent::Failed, Some(why), out);
+                    }
+                    Keeping::Kept(kept) => {
+                        out.consumed.extend(passed_by);
+                        out.captures.extend(kept);
+                    }
+                }
+            }
             out.captures.extend(captures);
             record.evidence = evidence.map(evidence::fit);
             end(cx, record, StepEvent::Passed, None, out)
@@ -212,6 +229,9 @@ fn late(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out) -> Opt
             match advance(cx, step, &mut seen, &mut unused) {
                 Some(pass @ Verdict::Pass { .. }) => {
                     *record = seen;
+                    if pass.hides() {
+                        out.reads.extend(unused.reads);
+                    }
                     out.warnings.extend(unused.warnings);
                     out.consumed.extend(unused.consumed);
                     Some(pass)

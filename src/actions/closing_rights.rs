@@ -71,7 +71,7 @@ fn name_of(run: &DryRun) -> &str {
     match run {
         DryRun::Change { object, .. } => &object.name,
         DryRun::DeletePod(name) => name,
-        DryRun::Job { .. } | DryRun::Point { .. } | DryRun::Look(_) => "",
+        DryRun::Job { .. } | DryRun::Secret(_) | DryRun::Point { .. } | DryRun::Look(_) => "",
     }
 }
 

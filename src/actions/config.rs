@@ -72,7 +72,7 @@ fn judge(cx: &Cx, config: &Config, answer: &KeysAnswer) -> Verdict {
     }
     let evidence = Some(json!({"of": of, "keys": evidence}));
     if failed.is_empty() {
-        Verdict::Pass { evidence, captures: BTreeMap::new() }
+        Verdict::Pass { evidence, captures: BTreeMap::new(), hidden: Default::default() }
     } else {
         Verdict::Fail { message: format!("{of}: {}", failed.join("; ")), evidence }
     }

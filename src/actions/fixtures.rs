@@ -119,6 +119,7 @@ pub fn step(name: &str, stage: Stage, action: Action) -> PlanStep {
         every: Duration::from_secs(5),
         needs: vec![],
         after: vec![],
+        session: None,
         on_failure: OnFailure::Fail,
         action,
         undo: None,
@@ -142,7 +143,7 @@ pub fn effect(text: &str) -> EffectKey {
 pub fn answer(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer {
         from: "green-a".into(),
-        result: Ok(HttpResponse { status, headers: BTreeMap::new(), body: body.into(), latency_ms: 12 }),
+        result: Ok(HttpResponse { status, body: body.into(), latency_ms: 12, ..HttpResponse::default() }),
     }
 }
 

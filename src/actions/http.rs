@@ -13,9 +13,9 @@ use crate::plan::PlanStep;
 use crate::plan::expr::Var;
 use crate::world::{HttpAnswer, HttpError, HttpResponse, Reading};
 
-use super::expect::Unmet;
+use super::expect::{Captured, Unmet};
 use super::request::{NoRequest, build, timeout};
-use super::{Cx, Out, Verdict, attempt_of, expect, read_key};
+use super::{Cx, Out, Verdict, attempt_of, expect, read_key, session};
 
 /// See [`super::advance`].
 pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, out: &mut Out) -> Option<Verdict> {
@@ -24,7 +24,13 @@ pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, o
     }
     let key = read_key(step, record);
     if let Some(Reading::Http(answers)) = cx.world.readings.get(&key) {
-        return Some(not_made(answers).unwrap_or_else(|| judge(cx, http, answers)));
+        let verdict = not_made(answers).unwrap_or_else(|| judge(cx, http, answers));
+        let verdict = session::keeping(cx, step, http, answers, verdict);
+        if verdict.hides() {
+            // Its answer is needed until that is written; it is not asked for again as long as it is there.
+            out.reads.insert(key, Read::Http(request(cx, step, http, record).unwrap_or_default()));
+        }
+        return Some(verdict);
     }
     match request(cx, step, http, record) {
         Ok(request) => {
@@ -39,7 +45,9 @@ pub fn advance(cx: &Cx, step: &PlanStep, http: &Http, record: &mut StepRecord, o
 fn request(cx: &Cx, step: &PlanStep, http: &Http, record: &StepRecord) -> Result<Request, NoRequest> {
     let safe = http.method.unwrap_or_default().is_safe();
     let key = (!safe).then(|| idempotency_key(cx, step, http, record));
-    build(cx, http, step.stage.default_side(), timeout(step.timeout, step.attempts), key)
+    let mut request = build(cx, http, step.stage.default_side(), timeout(step.timeout, step.attempts), key)?;
+    request.sealed.extend(session::sent(cx, step, http));
+    Ok(request)
 }
 
 fn whom(request: &Request) -> String {
@@ -81,7 +89,8 @@ fn send(
     } else {
         match out.outcome(cx, &effect_key).map(|(_, outcome)| outcome) {
             Some(Outcome::Answered(answers)) => {
-                return Some(not_made(&answers).unwrap_or_else(|| judge_sent(cx, http, &answers)));
+                let verdict = not_made(&answers).unwrap_or_else(|| judge_sent(cx, http, &answers));
+                return Some(session::keeping(cx, step, http, &answers, verdict));
             }
             Some(Outcome::Refused { why, .. }) => return Some(Verdict::fail(format!("not sent: {why}"))),
             Some(Outcome::NotFound) => return Some(Verdict::fail("not sent: what it needs is not there")),
@@ -209,16 +218,17 @@ pub(crate) fn judge_or_not(cx: &Cx, http: &Http, answers: &[HttpAnswer]) -> Resu
         let slowest = answers.iter().filter_map(|a| a.result.as_ref().ok()).map(|r| r.latency_ms).max();
         evidence.insert("slowestMs".into(), json!(slowest));
     }
-    Ok(match expect::capture(&http.capture, body.as_ref()) {
+    let source = expect::Source { json: body.as_ref(), response: first.result.as_ref().ok() };
+    Ok(match expect::capture(&http.capture, source) {
         Err(why) => {
             evidence.insert("failed".into(), Value::String(why.clone()));
             Verdict::Fail { message: format!("{}: {why}", first.from), evidence: Some(Value::Object(evidence)) }
         }
-        Ok((captures, recorded)) => {
+        Ok(Captured { values, recorded, hidden }) => {
             if !recorded.is_empty() {
                 evidence.insert("captures".into(), Value::Object(recorded));
             }
-            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures }
+            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures: values, hidden }
         }
     })
 }

@@ -12,6 +12,7 @@ use crate::plan::expr::Var;
 use crate::plan::select;
 use crate::world::{JobResult, JobView, Reading};
 
+use super::expect::Captured;
 use super::{Cx, Out, Verdict, attempt_of, expect, job_start, manifest, span};
 use crate::journal::later;
 
@@ -55,17 +56,22 @@ pub fn advance(
     let (claim, unasked) = &with_cause(cx, step, claim, view, record, out);
     let tries = (span(ended, cx.world.now).as_millis() / AGAIN.as_millis()).min(TRIES);
     let key = attempt_of(step, record).part(format!("result@{tries}"));
+    let uid = claim.uid.clone().unwrap_or_default();
+    let read = Read::JobResult { job: claim.name.clone(), uid, log: wants_log(job) };
     if let Some(Reading::Job(result)) = cx.world.readings.get(&key) {
         let whole = result.problem.is_none() || enough(job, claim, result);
         if (whole && !(*unasked && result.exit_code.is_none())) || tries == TRIES {
-            return Some(judge(cx, job, claim, result));
+            let verdict = judge(cx, job, claim, result);
+            if verdict.hides() {
+                out.reads.insert(key, read);
+            }
+            return Some(verdict);
         }
     }
     if tries < TRIES {
         out.wake_at(later(ended, Duration::from_millis(AGAIN.as_millis() * (tries + 1))));
     }
-    let uid = claim.uid.clone().unwrap_or_default();
-    out.reads.insert(key, Read::JobResult { job: claim.name.clone(), uid, log: wants_log(job) });
+    out.reads.insert(key, read);
     None
 }
 
@@ -125,7 +131,9 @@ fn judge(cx: &Cx, job: &Job, claim: &JobRecord, result: &JobResult) -> Verdict {
         evidence.insert("log".into(), json!(all.get(from..).unwrap_or_default()));
     }
     match verdict {
-        Ok(captures) => Verdict::Pass { evidence: Some(Value::Object(evidence)), captures },
+        Ok(Captured { values, recorded: _, hidden }) => {
+            Verdict::Pass { evidence: Some(Value::Object(evidence)), captures: values, hidden }
+        }
         Err(why) => Verdict::Fail { message: format!("Job {}: {why}", claim.name), evidence: Some(evidence.into()) },
     }
 }
@@ -136,7 +144,7 @@ fn verdict(
     claim: &JobRecord,
     result: &JobResult,
     evidence: &mut Map<String, Value>,
-) -> Result<std::collections::BTreeMap<String, Value>, String> {
+) -> Result<Captured, String> {
     let cut = claim.pod_end.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     match (&claim.failure, result.exit_code) {
         (Some(why), _) if why.starts_with(OF_DEADLINE) && claim.not_started.is_some() => {
@@ -187,11 +195,11 @@ fn verdict(
         evidence.insert("failed".into(), Value::String(why.clone()));
         return Err(format!("{why}{hint}"));
     }
-    let (captures, recorded) = expect::capture(&job.capture, message.as_ref())?;
-    if !recorded.is_empty() {
-        evidence.insert("captures".into(), Value::Object(recorded));
+    let captured = expect::capture(&job.capture, expect::Source { json: message.as_ref(), response: None })?;
+    if !captured.recorded.is_empty() {
+        evidence.insert("captures".into(), Value::Object(captured.recorded.clone()));
     }
-    Ok(captures)
+    Ok(captured)
 }
 
 #[cfg(test)]

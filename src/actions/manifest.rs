@@ -11,6 +11,7 @@ use crate::plan::vars::{Escape, VarError, Vars};
 
 use super::Cx;
 use super::job_account;
+use super::keeping;
 use super::request::{NoRequest, address, live, service_port, target_pods};
 use super::undo_job::{self, Ran};
 use crate::journal::later;
@@ -47,7 +48,7 @@ const DROPPED: [&str; 5] = ["livenessProbe", "readinessProbe", "startupProbe", "
 /// # Errors
 /// [`NoManifest`].
 pub fn build(cx: &Cx, step: &PlanStep, job: &Job, attempt: u32, trial: bool) -> Result<Value, NoManifest> {
-    let vars = Texts { vars: Vars::new(cx.plan, &cx.journal.captures), trial };
+    let vars = Texts { vars: Vars::new(cx.plan, &cx.journal.captures), secret: keeping::secret(cx), trial };
     let mut template = match (&job.template, &job.from) {
         (Some(template), _) => from_template(template, &vars)?,
         (None, Some(from)) => from_container(cx, step, from)?,
@@ -94,6 +95,8 @@ pub(crate) fn must_end(job: &Job, started: jiff::Timestamp) -> jiff::Timestamp {
 
 struct Texts {
     vars: Vars,
+    /// The run's Secret.
+    secret: String,
     trial: bool,
 }
 
@@ -106,9 +109,17 @@ impl Texts {
         }
     }
 
+    /// Where the kubelet finds a value that only the run's Secret holds.
+    fn value_from(&self, text: &str) -> Option<Value> {
+        let key = self.vars.whole(text)?;
+        Some(json!({"secretKeyRef": {"name": self.secret, "key": key}}))
+    }
+
     fn env(&self, var: &EnvVar) -> Result<Value, NoManifest> {
         let mut out = Map::from_iter([("name".to_owned(), json!(var.name))]);
-        if let Some(value) = &var.value {
+        if let Some(from) = var.value.as_deref().and_then(|value| self.value_from(value)) {
+            out.insert("valueFrom".into(), from);
+        } else if let Some(value) = &var.value {
             let value = self.expand(value, Escape::Env, || format!("job.env {}", var.name))?;
             out.insert("value".into(), value.into());
         }
@@ -133,7 +144,11 @@ fn from_template(template: &Value, texts: &Texts) -> Result<Value, NoManifest> {
             }
             for var in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
                 let name = var.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                if let Some(Value::String(value)) = var.get_mut("value") {
+                let from = var.get("value").and_then(Value::as_str).and_then(|value| texts.value_from(value));
+                if let (Some(from), Some(var)) = (from, var.as_object_mut()) {
+                    var.remove("value");
+                    var.insert("valueFrom".into(), from);
+                } else if let Some(Value::String(value)) = var.get_mut("value") {
                     *value = texts.expand(value, Escape::Env, || at(&format!("env {name}")))?;
                 }
             }

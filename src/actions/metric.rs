@@ -45,7 +45,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, metric: &Metric, record: &mut StepRecor
         }
     }
     let captures = metric.capture_as.iter().map(|name| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>();
-    Some(Verdict::Pass { evidence: Some(evidence), captures })
+    Some(Verdict::Pass { evidence: Some(evidence), captures, hidden: Default::default() })
 }
 
 #[cfg(test)]

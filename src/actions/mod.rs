@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::duration::Duration;
 use crate::api::run::{RunStatus, StepRecord};
+use crate::effect::sealed::Hidden;
 use crate::effect::{Attempt, Effect, EffectKey, Outcome, Read, ReadKey};
 use crate::journal::later;
 use crate::journal::transition::IllegalEvent;
@@ -37,6 +38,7 @@ mod job_start;
 mod job_start_tests;
 #[cfg(test)]
 mod job_tests;
+mod keeping;
 pub mod logs;
 pub mod manifest;
 mod metric;
@@ -49,6 +51,7 @@ mod restart;
 pub(crate) mod rights;
 mod rollout;
 mod scale;
+mod session;
 pub mod set_env;
 mod suite;
 mod tls;
@@ -156,7 +159,12 @@ pub fn want(cx: &Cx, effect: Effect, pace: Duration, out: &mut Out) {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// It did what it should.
-    Pass { evidence: Option<Value>, captures: BTreeMap<String, Value> },
+    Pass {
+        evidence: Option<Value>,
+        captures: BTreeMap<String, Value>,
+        /// What only the run's Secret holds: it is written before the step is done.
+        hidden: Hidden,
+    },
     /// It did not; another attempt may be made.
     Fail {
         /// Why, naming the expectation or field.
@@ -185,7 +193,12 @@ pub enum Verdict {
 impl Verdict {
     /// Passed, with what was seen.
     pub fn pass(evidence: Value) -> Self {
-        Self::Pass { evidence: Some(evidence), captures: BTreeMap::new() }
+        Self::Pass { evidence: Some(evidence), captures: BTreeMap::new(), hidden: Hidden::default() }
+    }
+
+    /// Whether it is only recorded once the run's Secret is written.
+    fn hides(&self) -> bool {
+        matches!(self, Self::Pass { hidden, .. } if !hidden.is_empty())
     }
     /// Failed before anything was seen.
     pub fn fail(message: impl Into<String>) -> Self {

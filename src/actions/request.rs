@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::api::duration::Duration;
-use crate::api::step::{Header, Http, Pods, To};
+use crate::api::step::{FormField, Header, Http, KeyRef, Pods, To};
+use crate::effect::sealed::{Piece, Place, Sealed};
 use crate::effect::{Address, Request, ServicePort};
 use crate::endpoints::{pod_port, ready, whole_selector};
-use crate::plan::vars::{Escape, VarError, Vars};
+use crate::plan::vars::{Bit, Escape, VarError, Vars};
 use crate::world::{PodView, PortView, ServiceView};
 
-use super::Cx;
+use super::{Cx, keeping};
 
 /// A request may take this long unless its step says otherwise.
 const USUAL: Duration = Duration::from_secs(10);
@@ -51,28 +52,35 @@ pub fn build(
         let field = field.to_owned();
         move |e: VarError| NoRequest::Fail(format!("http.{field}: {e}"))
     };
+    let secret = keeping::secret(cx);
+    let mut texts = Texts { vars: &vars, secret: &secret, sealed: vec![] };
     let mut request = Request {
         host: http.host.clone(),
         scheme: http.scheme.unwrap_or_default(),
         method: http.method.unwrap_or_default(),
-        headers: expand(&vars, &http.headers, "headers", Escape::Header)?,
+        headers: texts.headers(&http.headers)?,
         headers_from: http.headers_from.clone(),
         body_from: http.body_from.as_ref().map(|b| b.secret.clone()),
-        form: expand(&vars, &http.form, "form", Escape::Form)?,
+        form: texts.form(&http.form)?,
         files: http.files.clone(),
         timeout,
         idempotency_key,
         ..Request::default()
     };
     if let Some(body) = &http.body {
-        request.body = Some(vars.expand(body, Escape::Json).map_err(fail("body"))?);
+        request.body = texts.plain(body, Escape::Json, Place::Body).map_err(fail("body"))?;
         let typed = |h: &str| h.eq_ignore_ascii_case("content-type");
         if !http.headers.iter().any(|h| typed(&h.name)) && !http.headers_from.iter().any(|h| typed(&h.name)) {
             // Bodies are escaped as JSON, so that is what they are unless the manifest says otherwise.
             request.headers.push(Header { name: "Content-Type".into(), value: "application/json".into() });
         }
     }
+    if let Some(from) = &http.url_from {
+        texts.sealed.push(Sealed { place: Place::Url, text: vec![Piece::Secret(from.secret.clone())] });
+    }
+    request.sealed = texts.sealed;
     match (&http.url, &http.path) {
+        _ if http.url_from.is_some() => {}
         (Some(url), _) => request.url = Some(vars.expand(url, Escape::PathSegment).map_err(fail("url"))?),
         (None, Some(path)) => {
             request.path = vars.expand(path, Escape::PathSegment).map_err(fail("path"))?;
@@ -81,17 +89,57 @@ pub fn build(
                 To::Live => vec![live(cx, http.service.as_deref(), http.port.as_deref())?],
             };
         }
-        (None, None) => return Err(NoRequest::Fail("http: there is neither path nor url".into())),
+        (None, None) => return Err(NoRequest::Fail("http: there is no path, url or urlFrom".into())),
     }
     Ok(request)
 }
 
-fn expand(vars: &Vars, list: &[Header], field: &str, escape: Escape) -> Result<Vec<Header>, NoRequest> {
-    let one = |(i, h): (usize, &Header)| match vars.expand(&h.value, escape) {
-        Ok(value) => Ok(Header { name: h.name.clone(), value }),
-        Err(e) => Err(NoRequest::Fail(format!("http.{field}[{i}] {}: {e}", h.name))),
-    };
-    list.iter().enumerate().map(one).collect()
+/// The texts of a request; those that hold what only a Secret has are put aside.
+struct Texts<'a> {
+    vars: &'a Vars,
+    /// The run's Secret.
+    secret: &'a str,
+    sealed: Vec<Sealed>,
+}
+
+impl Texts<'_> {
+    /// A text without secrets, expanded; one with them is sealed.
+    fn plain(&mut self, text: &str, escape: Escape, place: Place) -> Result<Option<String>, VarError> {
+        let bits = self.vars.bits(text, escape)?;
+        if let [Bit::Text(plain)] = bits.as_slice() {
+            return Ok(Some(plain.clone()));
+        }
+        let piece = |bit| match bit {
+            Bit::Text(text) => Piece::Text(text),
+            Bit::Kept(key) => Piece::Secret(KeyRef { name: self.secret.to_owned(), key }),
+        };
+        self.sealed.push(Sealed { place, text: bits.into_iter().map(piece).collect() });
+        Ok(None)
+    }
+
+    fn headers(&mut self, list: &[Header]) -> Result<Vec<Header>, NoRequest> {
+        let mut out = vec![];
+        for (i, Header { name, value }) in list.iter().enumerate() {
+            let value = self.plain(value, Escape::Header, Place::Header(name.clone()));
+            let value = value.map_err(|e| NoRequest::Fail(format!("http.headers[{i}] {name}: {e}")))?;
+            out.extend(value.map(|value| Header { name: name.clone(), value }));
+        }
+        Ok(out)
+    }
+
+    /// All fields in their order; the value of a sealed one is empty.
+    fn form(&mut self, list: &[FormField]) -> Result<Vec<Header>, NoRequest> {
+        let mut out = vec![];
+        for (i, FormField { name, value, secret }) in list.iter().enumerate() {
+            if let Some(key) = secret {
+                self.sealed.push(Sealed { place: Place::Form(i), text: vec![Piece::Secret(key.clone())] });
+            }
+            let value = self.plain(value.as_deref().unwrap_or_default(), Escape::Form, Place::Form(i));
+            let value = value.map_err(|e| NoRequest::Fail(format!("http.form[{i}] {name}: {e}")))?;
+            out.push(Header { name: name.clone(), value: value.unwrap_or_default() });
+        }
+        Ok(out)
+    }
 }
 
 fn target(cx: &Cx, http: &Http) -> Result<Vec<Address>, NoRequest> {

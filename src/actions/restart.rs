@@ -53,7 +53,7 @@ pub fn advance(cx: &Cx, step: &PlanStep, restart: &Restart, record: &mut StepRec
         return None;
     }
     if step.stage == Stage::BeforeRestore {
-        return Some(Verdict::Pass { evidence: None, captures: Default::default() });
+        return Some(Verdict::Pass { evidence: None, captures: Default::default(), hidden: Default::default() });
     }
     rollout::after_change(cx, &workloads, record)
 }

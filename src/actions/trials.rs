@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::run::{ObjectRef, RunStatus};
 use crate::api::step::Job;
 use crate::effect::DryRun;
+use crate::effect::sealed::manifest as manifest_of;
 use crate::plan::vars::Vars;
 use crate::plan::{Action, Plan, PlanSide, PlanStep, undo_name};
 use crate::route::{Route, RouteView};
@@ -16,7 +17,7 @@ use crate::world::World;
 use super::Cx;
 use super::job_labels::{self, Made};
 pub use super::request::NoRequest;
-use super::{manifest, resource, set_env};
+use super::{keeping, manifest, resource, set_env};
 
 /// A Job that the run may create, with what would be sent.
 pub(super) struct JobTrial {
@@ -105,8 +106,16 @@ pub(super) fn all(cx: &Cx, jobs: &[Made]) -> Result<Vec<DryRun>, NoRequest> {
     for write in changes(cx) {
         runs.push(write.run?);
     }
+    runs.extend(secret(cx));
     runs.extend(resource::all(cx.plan).into_iter().map(DryRun::Look));
     Ok(runs)
+}
+
+/// The run's Secret, where something is to be kept in it.
+fn secret(cx: &Cx) -> Option<DryRun> {
+    cx.plan.keepers().next()?;
+    let name = keeping::secret(cx);
+    Some(DryRun::Secret(manifest_of(&name, &cx.plan.cutover, &cx.world.run_uid, Map::new())))
 }
 
 /// The writes of a run that is not begun, each by itself: one that cannot be said keeps no other from being tried.

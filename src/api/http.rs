@@ -10,7 +10,7 @@ use super::step::{Capture, KeyRef, is_false};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.path) != has(self.url)", "message": "http has either path (with to) or url"},
+    {"rule": "[has(self.path), has(self.url), has(self.urlFrom)].filter(x, x).size() == 1", "message": "http has one of path (with to), url, urlFrom"},
     {"rule": "[has(self.body), has(self.bodyFrom), has(self.form), has(self.files)].filter(x, x).size() <= 1 || (has(self.form) && has(self.files) && !has(self.body) && !has(self.bodyFrom))",
      "message": "http has one of body, bodyFrom, form (files may go with form)"}
 ]))]
@@ -26,6 +26,9 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
     pub url: Option<String>,
+    /// A whole URL from a Secret instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_from: Option<FromSecret>,
     /// GET by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
@@ -62,11 +65,11 @@ pub struct Http {
     pub body: Option<String>,
     /// The body from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body_from: Option<BodyFrom>,
+    pub body_from: Option<FromSecret>,
     /// Form fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    pub form: Vec<Header>,
+    pub form: Vec<FormField>,
     /// Files of a multipart form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
@@ -75,7 +78,7 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 512)))]
     pub expect: Vec<String>,
-    /// Values kept from the body.
+    /// Values kept from the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub capture: Vec<Capture>,
@@ -158,11 +161,26 @@ pub struct HeaderFrom {
     pub secret: KeyRef,
 }
 
-/// A body from a Secret.
+/// A text from a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BodyFrom {
-    /// Where the body is.
+pub struct FromSecret {
+    /// Where it is.
     pub secret: KeyRef,
+}
+
+/// A field of a form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormField {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// Its value; `${…}` is expanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub value: Option<String>,
+    /// From a Secret instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<KeyRef>,
 }
 
 /// A file of a multipart form.

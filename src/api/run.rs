@@ -83,17 +83,20 @@ pub struct RunStatus {
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<Timestamp>,
-    /// Since when nothing is left but to hand over its Jobs.
+    /// Since when nothing is left but to hand over its Jobs and its Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing_since: Option<Timestamp>,
     /// Executions of steps, undos (`undo/NAME`) among them, in the order of their start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<StepRecord>,
-    /// Values captured by steps.
+    /// Values captured by steps; of a sensitive one the key in the run's Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::any_object")]
     pub captures: BTreeMap<String, Value>,
+    /// The run's Secret has its ownerReference (set when the run closes), or is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_owned: bool,
     /// Pod-template hashes by side, from the first step on that uses or checks it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,

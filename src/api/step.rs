@@ -9,7 +9,7 @@ pub use super::action::{
     Rollout, Scale, SetEnv, StepAction, Tls, UndoRollout, Wait,
 };
 use super::duration::Duration;
-pub use super::http::{BodyFrom, FilePart, Header, HeaderFrom, Http, Method, Pods, Scheme, To};
+pub use super::http::{FilePart, FormField, FromSecret, Header, HeaderFrom, Http, Method, Pods, Scheme, To};
 use super::one_of::OneOf;
 use super::schema;
 
@@ -140,19 +140,24 @@ pub struct Undo {
 }
 
 /// Kept for later steps as `${name}` and `captures.name`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capture {
     /// An identifier, unique in the Cutover.
     #[schemars(schema_with = "schema::ident")]
     pub name: String,
     /// JSONPath (RFC 9535) on the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
-    pub path: String,
+    pub path: Option<String>,
+    /// A header of the answer instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub header: Option<String>,
     /// Kept in the evidence too; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub record: bool,
-    /// Lives in a Secret owned by the run; false by default.
+    /// Kept in a Secret of the run and nowhere else; false by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sensitive: bool,
 }
@@ -217,9 +222,19 @@ pub struct Suite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 40))]
     pub max_critical_failures: Option<u32>,
+    /// Cookies that answers set go with the requests of steps that come `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Cookies>,
     /// The checks.
     #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<SuiteStep>,
+}
+
+/// What becomes of cookies that answers set; they are not kept by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Cookies {
+    /// They live in the run's Secret.
+    Keep,
 }
 
 /// A step of a suite: no approvals, changes or suites inside.

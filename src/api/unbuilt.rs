@@ -15,11 +15,7 @@ pub enum Of {
 
 /// The fields of the API that this version refuses, since it would otherwise have to skip them. Whoever builds one deletes
 /// its line, and the marks in the definitions go with it. `[]` stands for every entry of a list, `=X` for that value alone; false and empty lists count as absent.
-pub const UNBUILT: &[(Of, &str, &str)] = &[
-    (Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means"),
-    (Of::Step, "http.capture[].sensitive", "let a Job handle it"),
-    (Of::Step, "job.capture[].sensitive", "let the Job handle it"),
-];
+pub const UNBUILT: &[(Of, &str, &str)] = &[(Of::Spec, "rollback.keepPodLogs", "keep logs by the cluster's own means")];
 
 /// Marks each of these fields in the schema of a Cutover's spec, so that `kubectl explain` says it too.
 ///

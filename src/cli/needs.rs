@@ -84,6 +84,11 @@ pub(crate) fn rules(spec: &CutoverSpec, plan: &Plan) -> Vec<Rule> {
     if actions(plan).any(|a| matches!(a, Action::Job(_))) {
         rules.push(Rule::new("batch", "jobs", [], &["get", "create", "patch", "delete"], "steps that run a Job"));
     }
+    if plan.keepers().next().is_some() {
+        // Its name is another one in each run.
+        let why = "sensitive captures and cookies, which live in a Secret of the run";
+        rules.push(Rule::new("", "secrets", [], &["get", "create", "patch"], why));
+    }
     for action in actions(plan) {
         if let Action::Resource(of) = action {
             let group = of.api_version.split_once('/').map_or("", |(g, _)| g);
@@ -197,6 +202,18 @@ mod tests {
         assert!(all.contains(&"get,patch cronjobs.batch nightly".to_owned()), "{all:?}");
         assert!(all.contains(&"delete pods".to_owned()), "{all:?}");
         assert!(!all.iter().any(|r| r.contains("configmaps") || r.contains("other")), "{all:?}");
+    }
+
+    #[test]
+    fn secrets_are_written_only_where_something_is_kept_in_one() {
+        let with = |more: &str| {
+            said(&of(&format!(
+                ", phases: {{verify: {{steps: [{{name: login, http: {{path: /, capture: [{{name: t, path: $.t{more}}}]}}}}]}}}}"
+            )))
+        };
+        let rule = "get,create,patch secrets".to_owned();
+        assert!(!with("").iter().any(|r| r.contains("secrets")));
+        assert!(with(", sensitive: true").contains(&rule));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! PURE. The end of a run: its Jobs get their ownerReference (only now, so that a foreground deletion cannot take the
+//! PURE. The end of a run: its Jobs and its Secret get their ownerReference (only now, so that a foreground deletion cannot take the
 //! journal away in mid-rollback), those never started are deleted, what was kept for an undo is dropped, then the run is
 //! closed and writes nothing more (P7).
 
@@ -7,6 +7,7 @@ use crate::api::duration::Duration;
 use crate::decide::draft::Draft;
 use crate::effect::{Effect, Outcome};
 use crate::journal;
+use crate::plan::execution::secret_name;
 
 /// Pause between two tries.
 const PACE: Duration = Duration::from_secs(1);
@@ -28,6 +29,13 @@ pub fn run(d: &mut Draft) {
             continue;
         }
         open = true;
+    }
+    let name = secret_name(&d.plan.cutover, &d.world.run_uid);
+    let may_be = d.plan.keepers().any(|step| journal::record(&d.journal, &step.name).is_some());
+    if may_be && !d.journal.secret_owned {
+        let over = is_over(d, Effect::OwnSecret { name }, late);
+        d.journal.secret_owned = over;
+        open |= !over;
     }
     // What was kept for an undo that is not to come any more.
     for (step, object, effect) in set_env::kept(d.plan, &d.world.run_uid, &d.journal.steps) {

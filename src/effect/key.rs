@@ -61,6 +61,10 @@ pub enum EffectKey {
     DeleteJob(String),
     /// `own/JOB`.
     OwnJob(String),
+    /// `keep/EXECUTION#NUMBER`.
+    Keep(Attempt),
+    /// `own_secret/SECRET`.
+    OwnSecret(String),
     /// `answer/UID`: of the decision.
     Answer(String),
     /// `take_up/UID`: of the decision.
@@ -228,6 +232,8 @@ impl EffectKey {
             "start" => Self::StartJob(name()?),
             "delete" => Self::DeleteJob(name()?),
             "own" => Self::OwnJob(name()?),
+            "keep" => Self::Keep(Attempt::read(rest)?),
+            "own_secret" => Self::OwnSecret(name()?),
             "answer" => Self::Answer(name()?),
             "take_up" => Self::TakeUp(name()?),
             "send" => Self::Send(Attempt::read(rest)?),
@@ -305,6 +311,8 @@ impl fmt::Display for EffectKey {
             Self::StartJob(job) => write!(f, "start/{job}"),
             Self::DeleteJob(job) => write!(f, "delete/{job}"),
             Self::OwnJob(job) => write!(f, "own/{job}"),
+            Self::Keep(attempt) => write!(f, "keep/{attempt}"),
+            Self::OwnSecret(name) => write!(f, "own_secret/{name}"),
             Self::Answer(uid) => write!(f, "answer/{uid}"),
             Self::TakeUp(uid) => write!(f, "take_up/{uid}"),
             Self::Send(attempt) => write!(f, "send/{attempt}"),
@@ -389,6 +397,8 @@ mod tests {
             (EffectKey::StartJob(job()), "start/migrate-0a1b2c3d4e".into()),
             (EffectKey::DeleteJob(job()), "delete/migrate-0a1b2c3d4e".into()),
             (EffectKey::OwnJob(job()), "own/migrate-0a1b2c3d4e".into()),
+            (EffectKey::Keep(attempt()), "keep/undo/migrate#2".into()),
+            (EffectKey::OwnSecret("web-captures".into()), "own_secret/web-captures".into()),
             (EffectKey::answer("u-1"), "answer/u-1".into()),
             (EffectKey::TakeUp("u-1".into()), "take_up/u-1".into()),
             (EffectKey::Send(attempt()), "send/undo/migrate#2".into()),

@@ -52,8 +52,8 @@ pub enum LiveAnswer {
 /// The answer to a [`LiveRead`].
 pub type Answer = Result<LiveAnswer, CallError>;
 
-/// A write.
-#[derive(Clone, Debug, PartialEq)]
+/// A write. What it makes of a Secret is not printed (P9).
+#[derive(Clone, PartialEq)]
 pub enum Write {
     /// Creates an object.
     Create(Object, Value),
@@ -69,6 +69,23 @@ pub enum Write {
         /// Precondition.
         resource_version: Option<String>,
     },
+}
+
+impl std::fmt::Debug for Write {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, object, body): (_, _, Option<&dyn std::fmt::Debug>) = match self {
+            Self::Create(object, body) => ("Create", object, Some(body)),
+            Self::Patch(object, patch) => ("Patch", object, Some(patch)),
+            Self::ReplaceStatus(object, body) => ("ReplaceStatus", object, Some(body)),
+            Self::Delete { object, .. } => ("Delete", object, None),
+        };
+        let mut out = f.debug_tuple(name);
+        out.field(&object.resource.kind).field(&object.name);
+        match body.filter(|_| object.resource.kind != "Secret") {
+            Some(body) => out.field(body).finish(),
+            None => out.finish_non_exhaustive(),
+        }
+    }
 }
 
 /// As whom a write is sent.

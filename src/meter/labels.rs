@@ -123,11 +123,13 @@ pub(crate) const EVENTS_LOST: [&str; 2] = ["queue_full", "refused"];
 pub(crate) const TRACES: [&str; 3] = ["exported", "failed", "dropped"];
 
 /// Kinds of effects.
-pub(crate) const EFFECTS: [&str; 17] = [
+pub(crate) const EFFECTS: [&str; 19] = [
     "create_job",
     "start_job",
     "delete_job",
     "own_job",
+    "keep",
+    "own_secret",
     "delete_pod",
     "answer",
     "take_up",
@@ -150,6 +152,8 @@ pub const fn effect(effect: &Effect) -> &'static str {
         Effect::StartJob { .. } => "start_job",
         Effect::DeleteJob { .. } => "delete_job",
         Effect::OwnJob { .. } => "own_job",
+        Effect::Keep { .. } => "keep",
+        Effect::OwnSecret { .. } => "own_secret",
         Effect::DeletePod { .. } => "delete_pod",
         Effect::Notify { .. } => "notify",
         Effect::Answer { .. } => "answer",

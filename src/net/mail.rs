@@ -50,7 +50,7 @@ impl Net {
         let late = |_| HttpError::Lost("no full answer of the mail server in time".into());
         let (status, body) = timeout_at(deadline, talk).await.map_err(late)??;
         let latency_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(HttpResponse { status, headers: Default::default(), body, latency_ms })
+        Ok(HttpResponse { status, body, latency_ms, ..HttpResponse::default() })
     }
 
     /// The mail server of a URL, and where it is asked.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
 use kube::Client;
@@ -19,8 +19,10 @@ use super::body::{self, File};
 use super::keys::{self, Data, Source, Unread};
 use super::wire::{self, Route};
 use super::{Asker, Net};
+use super::{cookies, sealed};
 use crate::api::Duration;
 use crate::api::step::{HeaderFrom, KeyRef, Method, Scheme};
+use crate::effect::sealed::Sealed;
 use crate::effect::{Address, Request};
 use crate::world::{HttpAnswer, HttpError, HttpResponse};
 
@@ -54,17 +56,21 @@ impl Net {
             Err(_) => Err(HttpError::Unread("Secrets and ConfigMaps of the request: no time left".into())),
         };
 
-        if let Some(url) = &request.url {
+        let sealed = content.as_ref().ok().and_then(|content| content.url.as_deref());
+        if let Some(url) = request.url.as_deref().or(sealed) {
             let result = async {
                 let content = content.as_ref().map_err(Clone::clone)?;
                 let target = self.url(url, request.host.as_deref(), Origin::Url, deadline).await?;
                 self.ask(asker, request, &target, content, deadline).await
             };
-            return vec![HttpAnswer { from: named(url), result: result.await }];
+            // The host of a URL from a Secret may be what nobody should read.
+            let from = if sealed.is_some() { "url".to_owned() } else { named(url) };
+            let result = result.await.map_err(|e| if sealed.is_some() { hide_url(e) } else { e });
+            return vec![HttpAnswer { from, result }];
         }
         if request.to.is_empty() {
-            let result = Err(HttpError::NotSent("there is nobody to ask".into()));
-            return vec![HttpAnswer { from: String::new(), result }];
+            let nobody = || HttpError::NotSent("there is nobody to ask".into());
+            return vec![HttpAnswer { from: String::new(), result: Err(content.err().unwrap_or_else(nobody)) }];
         }
         let content = &content;
         let answers: Vec<BoxFuture<'_, HttpAnswer>> = request
@@ -96,7 +102,16 @@ impl Net {
         content: &Content,
         deadline: Instant,
     ) -> Result<HttpResponse, HttpError> {
-        let message = message(method(request.method), target, &content.headers, content.body.clone())?;
+        let mut headers = content.headers.clone();
+        if let Some((scope, answers)) = &content.session {
+            let plain = target.tls.is_none() && request.to.is_empty();
+            let sent = cookies::header(answers, scope, &target.path, plain, jiff::Timestamp::now());
+            if let Some(mut value) = sent.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                value.set_sensitive(true);
+                headers.insert(COOKIE, value);
+            }
+        }
+        let message = message(method(request.method), target, &headers, content.body.clone())?;
         let route = Route {
             to: target.to,
             tls: target.tls.clone(),
@@ -215,10 +230,25 @@ fn named(url: &str) -> String {
     Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// An error of a request to a URL from a Secret: the URL, its host and what a resolver or a server said of them are left out.
+fn hide_url(error: HttpError) -> HttpError {
+    match error {
+        HttpError::NotSent(_) => HttpError::NotSent(
+            "the URL from the Secret is not valid, its host is unknown or may not be asked, or does not take connections".into(),
+        ),
+        HttpError::Unread(_) => HttpError::Unread("the URL from the Secret cannot be resolved at present".into()),
+        HttpError::Lost(_) => HttpError::Lost("the URL from the Secret was asked".into()),
+    }
+}
+
 /// Headers and body, Secrets filled in.
 struct Content {
     headers: HeaderMap,
     body: Bytes,
+    /// A URL from a Secret.
+    url: Option<String>,
+    /// The cookies of a session, and the place that gets them.
+    session: Option<(String, Vec<Bytes>)>,
 }
 
 impl Content {
@@ -230,7 +260,9 @@ impl Content {
             (None, Some(key)) => Some(Source::ConfigMap(key.name.clone())),
             (None, None) => None,
         });
-        let read = keys::read_all(account, namespace, from_headers.chain(from_body).chain(from_files)).await;
+        let sealed = request.sealed.iter().flat_map(Sealed::secrets).map(|key| Source::Secret(key.name.clone()));
+        let all = from_headers.chain(from_body).chain(from_files).chain(sealed);
+        let read = keys::read_all(account, namespace, all).await;
         let unread = read.values().find_map(|found| match found {
             Err(Unread::Transient(why)) => Some(why.clone()),
             Err(Unread::NotFound(_) | Unread::Refused(_)) | Ok(_) => None,
@@ -248,6 +280,14 @@ impl Content {
             let value =
                 value.map_err(|_| format!("header {}: its value has characters no header may have", header.name));
             headers.append(header_name(&header.name)?, value?);
+        }
+        let mut filled = sealed::fill(request, read)?;
+        for (name, line) in filled.headers {
+            let value = HeaderValue::from_bytes(&line);
+            let mut value =
+                value.map_err(|_| format!("header {name}: the Secret holds characters no header may have"))?;
+            value.set_sensitive(true);
+            headers.append(header_name(&name)?, value);
         }
         for header in &request.headers_from {
             let (name, value) = secret_header(header, read)?;
@@ -272,18 +312,18 @@ impl Content {
                     content: value(read, &source.0, source.1)?,
                 })
             });
-            body::multipart(&request.form, &files.collect::<Result<Vec<_>, String>>()?)
-        } else if !request.form.is_empty() {
-            ("application/x-www-form-urlencoded".into(), body::urlencoded(&request.form))
+            body::multipart(&filled.form, &files.collect::<Result<Vec<_>, String>>()?)
+        } else if !filled.form.is_empty() {
+            ("application/x-www-form-urlencoded".into(), body::urlencoded(&filled.form))
         } else {
-            let body = match (&request.body, &request.body_from) {
-                (Some(text), _) => Some(Bytes::from(text.clone())),
+            let body = match (filled.body.take().or_else(|| request.body.clone()), &request.body_from) {
+                (Some(text), _) => Some(Bytes::from(text)),
                 (None, Some(key)) => Some(value(read, &Source::Secret(key.name.clone()), key)?),
                 (None, None) => None,
             };
             match body {
                 Some(body) => (body::media_type(&body).into(), body),
-                None => return Ok(Self { headers, body: Bytes::new() }),
+                None => return Ok(Self { headers, body: Bytes::new(), url: filled.url, session: filled.session }),
             }
         };
         let media_type = HeaderValue::from_str(&media_type).map_err(|_| "the media type is not valid".to_owned())?;
@@ -293,7 +333,7 @@ impl Content {
             // the boundary in it is ours
             headers.insert(CONTENT_TYPE, media_type);
         }
-        Ok(Self { headers, body })
+        Ok(Self { headers, body, url: filled.url, session: filled.session })
     }
 }
 

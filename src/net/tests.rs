@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::api::Duration;
 use crate::api::step::{FilePart, Header, HeaderFrom, KeyRef, Method, Scheme};
+use crate::effect::sealed::{Piece, Place, Sealed};
 use crate::effect::{Address, Request};
 use crate::world::{HttpError, HttpResponse};
 
@@ -195,6 +196,7 @@ async fn a_request_is_sent_as_written_and_its_answer_read() {
     let answer = ask(&request).await.unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (201, "{}"));
     assert_eq!(answer.headers["set-cookie"], "a=1, b=2");
+    assert_eq!(answer.repeated.iter().collect::<Vec<_>>(), ["set-cookie"]);
     assert_eq!(answer.headers["x-y"], "z");
     let seen = server.seen().remove(0);
     assert!(seen.starts_with("POST /health?x=1 HTTP/1.1\r\n"), "{seen}");
@@ -218,6 +220,8 @@ async fn bodies_come_from_secrets_forms_and_files() {
     let server = Server::answering("HTTP/1.1 200 OK\ncontent-length: 0\n\n").await;
     let post = Request { method: Method::Post, ..get(vec![server.address("a")]) };
     let from_secret = Request { body_from: Some(key("tokens", "body")), ..post.clone() };
+    let (text, secret) = (|text: &str| Piece::Text(text.into()), |name: &str| Piece::Secret(key("tokens", name)));
+    let sealed = |place, text: Vec<Piece>| Sealed { place, text };
     let form = vec![Header { name: "a b".into(), value: "1&2".into() }];
     let file = FilePart {
         name: "file".into(),
@@ -229,7 +233,15 @@ async fn bodies_come_from_secrets_forms_and_files() {
     for request in [
         from_secret,
         Request { form: form.clone(), ..post.clone() },
-        Request { form, files: vec![file], ..post.clone() },
+        Request { form: form.clone(), files: vec![file], ..post.clone() },
+        Request {
+            sealed: vec![
+                sealed(Place::Header("X-Token".into()), vec![text("Bearer "), secret("qa")]),
+                sealed(Place::Body, vec![text("{\"b\":\""), secret("body"), text("\"}")]),
+            ],
+            ..post.clone()
+        },
+        Request { form, sealed: vec![sealed(Place::Form(0), vec![secret("qa")])], ..post.clone() },
         post,
     ] {
         assert_eq!(ask(&request).await.unwrap().status, 200);
@@ -242,7 +254,10 @@ async fn bodies_come_from_secrets_forms_and_files() {
         "{}",
         seen[2]
     );
-    assert!(seen[3].contains("content-length: 0") && !seen[3].contains("content-type"), "{}", seen[3]);
+    let (line, body) = ("x-token: Bearer s3cr3t", r#"{"b":"{\"a\":1}"}"#);
+    assert!(seen[3].lines().any(|l| l == line) && seen[3].ends_with(body), "{}", seen[3]);
+    assert!(seen[4].ends_with("\r\n\r\na+b=s3cr3t"), "{}", seen[4]);
+    assert!(seen[5].contains("content-length: 0") && !seen[5].contains("content-type"), "{}", seen[5]);
 }
 
 #[tokio::test]
@@ -388,6 +403,36 @@ async fn urls_are_checked_and_nothing_of_them_is_told_but_the_host() {
         assert!(!format!("{answers:?}").contains("hunter2"), "{answers:?}");
         not_sent(answers.into_iter().next().unwrap().result);
     }
+}
+
+#[tokio::test]
+async fn of_a_url_from_a_secret_not_even_the_host_is_told() {
+    let server = Server::answering("HTTP/1.1 200 OK\ncontent-length: 0\n\n").await;
+    let url = |text: String| {
+        let sealed = vec![Sealed { place: Place::Url, text: vec![Piece::Text(text)] }];
+        Request { sealed, timeout: Duration::from_secs(5), ..Request::default() }
+    };
+    let good = net().request(&asker(&account()), &url(format!("http://{}/hooks/hunter2\n", server.at))).await;
+    assert!(good[0].result.is_ok() && good[0].from == "url", "{good:?}");
+    assert!(server.seen().remove(0).starts_with("GET /hooks/hunter2 HTTP/1.1\r\n"));
+    // Closed to the address rules as any other.
+    for text in [
+        "http://10.0.0.1/hunter2",
+        "http://hunter2.example.com:1/",
+        "http://user:hunter2@127.0.0.1/",
+        "http://127.0.0.1:1/hunter2",
+        "hunter2 http://10.0.0.1",
+    ] {
+        let answers = net().request(&asker(&account()), &url(text.into())).await;
+        let said = format!("{answers:?}");
+        assert!(!said.contains("hunter2") && !said.contains("10.0.0.1") && !said.contains("127.0.0.1"), "{said}");
+        assert!(answers[0].result.is_err(), "{said}");
+    }
+    let missing = Request {
+        sealed: vec![Sealed { place: Place::Url, text: vec![Piece::Secret(key("tokens", "none"))] }],
+        ..url(String::new())
+    };
+    assert_eq!(not_sent(ask(&missing).await), "Secret tokens has no key none");
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -228,6 +229,8 @@ where
             headers: headers(&head.headers),
             body: String::from_utf8_lossy(&body).into_owned(),
             latency_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            repeated: repeated(&head.headers),
+            cookies: head.headers.get_all(SET_COOKIE).iter().map(text).collect(),
         })
     };
     // The connection is driven here and not in a task of its own: dropping this future closes it.
@@ -282,15 +285,24 @@ async fn collect(mut body: Incoming, route: &Route<'_>) -> Result<Bytes, HttpErr
 fn headers(map: &http::HeaderMap) -> std::collections::BTreeMap<String, String> {
     let mut all = std::collections::BTreeMap::<String, String>::new();
     for (name, value) in map {
-        let value = String::from_utf8_lossy(value.as_bytes());
+        let value = text(value);
         all.entry(name.as_str().to_owned())
             .and_modify(|joined| {
                 joined.push_str(", ");
                 joined.push_str(&value);
             })
-            .or_insert_with(|| value.into_owned());
+            .or_insert(value);
     }
     all
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn repeated(map: &http::HeaderMap) -> std::collections::BTreeSet<String> {
+    let again = map.keys().filter(|name| map.get_all(*name).iter().count() > 1);
+    again.map(|name| name.as_str().to_owned()).collect()
 }
 
 /// The error with its causes: hyper keeps `connection reset` and the like one level down.

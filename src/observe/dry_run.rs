@@ -4,7 +4,7 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -67,6 +67,7 @@ fn what(run: &DryRun) -> String {
         DryRun::Point { route, .. } => format!("patch {}/{}", route.object().resource.plural, route.name),
         DryRun::Change { object, .. } => format!("patch {}/{}", api_of(object.kind).plural, object.name),
         DryRun::DeletePod(name) => format!("delete pods/{name}"),
+        DryRun::Secret(_) => "create secrets".into(),
         DryRun::Look(of) => format!("get {}/{}", resource::guess(of), of.name),
     }
 }
@@ -98,7 +99,8 @@ impl Tries<'_> {
 
     async fn one(&self, run: &DryRun) -> Result<(), Refusal> {
         match run {
-            DryRun::Job { manifest, .. } => self.job(manifest).await,
+            DryRun::Job { manifest, .. } => self.create::<Job>(manifest).await,
+            DryRun::Secret(manifest) => self.create::<Secret>(manifest).await,
             DryRun::Point { route, test, to } => {
                 let (object, patch) = (route.object(), route.rehearsal(test.as_ref(), to));
                 let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &object.resource);
@@ -122,14 +124,14 @@ impl Tries<'_> {
         }
     }
 
-    async fn job(&self, manifest: &Value) -> Result<(), Refusal> {
-        let resource = ApiResource::erase::<Job>(&());
+    async fn create<K: kube::Resource<DynamicType = ()>>(&self, manifest: &Value) -> Result<(), Refusal> {
+        let resource = ApiResource::erase::<K>(&());
         let api = Api::<DynamicObject>::namespaced_with(self.account.clone(), self.namespace, &resource);
         let object: DynamicObject = serde_json::from_value(manifest.clone())
             .map_err(|e| Refusal::last(format!("the manifest is not an object: {e}")))?;
         let params = PostParams { dry_run: true, field_manager: Some(self.manager.into()) };
         match answered(api.create(&params, &object)).await {
-            // The Job of a former try, which says that it is admitted.
+            // That of a former try, which says that it is admitted.
             Err(Unanswered::Error(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
             answer => answer.map(drop).map_err(refusal),
         }

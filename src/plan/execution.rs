@@ -75,10 +75,23 @@ pub(crate) fn approval_name(step: &str) -> String {
     Execution::Approval(step.to_owned()).to_string()
 }
 
+fn hash10(of: &str) -> String {
+    Sha256::digest(of).iter().take(5).map(|b| format!("{b:02x}")).collect()
+}
+
+/// The name of the Secret of a run, which holds its sensitive captures.
+pub(crate) fn secret_name(cutover: &str, run_uid: &str) -> String {
+    format!("{cutover}-captures-{}", hash10(run_uid))
+}
+
+/// The key under which the Secret of a run holds what an attempt captured: no other attempt writes it.
+pub(crate) fn secret_key(capture: &str, execution: &str, attempt: u32) -> String {
+    format!("{capture}.{}.{attempt}", step_label(execution))
+}
+
 /// The name of the Job of an attempt: the same for the same run, execution and attempt, for ever, and no other's.
 pub fn job_name(run_uid: &str, execution: &str, attempt: u32) -> String {
-    let hash = Sha256::digest(format!("{run_uid}\n{execution}\n{attempt}"));
-    let hash: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();
+    let hash = hash10(&format!("{run_uid}\n{execution}\n{attempt}"));
     let step: String = step_label(execution).chars().take(30).collect();
     format!("{}-{hash}", step.trim_end_matches('-'))
 }

@@ -25,6 +25,7 @@ mod request;
 mod resolve;
 mod resolving;
 mod scope;
+mod secrets;
 pub mod select;
 mod sides;
 mod steps;

@@ -9,7 +9,7 @@ use crate::api::cutover::ServiceRef;
 use crate::api::step::{HeaderFrom, Http, Method, Pods, To};
 
 use super::refuse::Refusals;
-use super::select;
+use super::secrets;
 
 /// Headers that the sender sets itself.
 const OWN_HEADERS: [&str; 6] = ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
@@ -36,9 +36,15 @@ pub(super) fn resolve(http: &Http, place: RequestPlace<'_>, at: &str, refusals: 
     method_and_body(http, method, place, at, refusals);
     headers(http, at, refusals);
     for (i, capture) in http.capture.iter().enumerate() {
-        if let Err(why) = select::check_path(&capture.path) {
-            refusals.add(format!("{at}.capture[{i}].path"), why, "correct the path");
-        }
+        secrets::check_capture(capture, &format!("{at}.capture[{i}]"), refusals);
+    }
+    for (i, field) in http.form.iter().enumerate() {
+        refusals.require(
+            field.value.is_some() != field.secret.is_some(),
+            format!("{at}.form[{i}]"),
+            "a form field has either value or secret",
+            "give exactly one of them",
+        );
     }
     let all = http.pods == Some(Pods::All);
     refusals.require(
@@ -57,8 +63,8 @@ pub(super) fn resolve(http: &Http, place: RequestPlace<'_>, at: &str, refusals: 
 }
 
 fn address(out: &mut Http, place: RequestPlace<'_>, at: &str, refusals: &mut Refusals) {
-    match (&out.path, &out.url) {
-        (Some(path), None) => {
+    match (&out.path, &out.url, &out.url_from) {
+        (Some(path), None, None) => {
             check_path(path, &format!("{at}.path"), refusals);
             let to = *out.to.get_or_insert(place.to);
             out.scheme.get_or_insert_default();
@@ -73,8 +79,10 @@ fn address(out: &mut Http, place: RequestPlace<'_>, at: &str, refusals: &mut Ref
                 );
             }
         }
-        (None, Some(url)) => {
-            check_url(url, &format!("{at}.url"), refusals);
+        (None, url @ Some(_), None) | (None, url @ None, Some(_)) => {
+            if let Some(url) = url {
+                check_url(url, &format!("{at}.url"), refusals);
+            }
             let given = [
                 ("to", out.to.is_some()),
                 ("service", out.service.is_some()),
@@ -90,7 +98,7 @@ fn address(out: &mut Http, place: RequestPlace<'_>, at: &str, refusals: &mut Ref
                 );
             }
         }
-        _ => refusals.add(at, "http has either path or url", "give exactly one of them"),
+        _ => refusals.add(at, "http has one of path, url and urlFrom", "give exactly one of them"),
     }
     check_service(out.service.as_deref(), place.services, &format!("{at}.service"), refusals);
     if let Some(port) = &out.port {

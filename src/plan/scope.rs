@@ -71,6 +71,10 @@ impl Type {
 pub(super) enum Kind {
     /// `${…}` is expanded.
     Text,
+    /// The same, and whoever sends it may put values of Secrets in.
+    Sealed,
+    /// The same, where a value of a Secret is all of it or none.
+    Whole,
     /// Only `${release.…}` is expanded.
     Image,
     /// CEL over these variables, and those of every expression.
@@ -89,6 +93,16 @@ impl Usage {
     /// A text in which `${…}` is expanded.
     pub fn text(field: String, text: &str) -> Self {
         Self { field, kind: Kind::Text, text: text.to_owned() }
+    }
+
+    /// A text of a request that may hold sensitive captures.
+    pub fn sealed(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Sealed, text: text.to_owned() }
+    }
+
+    /// A variable of a Job's environment.
+    pub fn whole(field: String, text: &str) -> Self {
+        Self { field, kind: Kind::Whole, text: text.to_owned() }
     }
 
     /// The image of a container.
@@ -123,20 +137,28 @@ pub(super) struct Captured {
     pub field: String,
     /// It is a `double` for certain: the value of a metric.
     pub number: bool,
+    /// Only the run's Secret holds it.
+    pub sensitive: bool,
 }
 
 impl Captured {
     /// Those of an action at `at` that has a field `capture`.
     pub fn of(list: &[Capture], at: &str) -> Vec<Self> {
         let field = |i: usize| format!("{at}.capture[{i}].name");
-        list.iter().enumerate().map(|(i, c)| Self { name: c.name.clone(), field: field(i), number: false }).collect()
+        let one = |(i, c): (usize, &Capture)| Self {
+            name: c.name.clone(),
+            field: field(i),
+            number: false,
+            sensitive: c.sensitive,
+        };
+        list.iter().enumerate().map(one).collect()
     }
 }
 
 /// The captures and steps that a text refers to, itself being wrong or not.
 pub(super) fn refers_to(usage: &Usage) -> (BTreeSet<String>, BTreeSet<String>) {
     match usage.kind {
-        Kind::Text | Kind::Image => {
+        Kind::Text | Kind::Sealed | Kind::Whole | Kind::Image => {
             (vars::references(&usage.text).unwrap_or_default().into_iter().collect(), BTreeSet::new())
         }
         Kind::Expr(own) => {
@@ -157,6 +179,8 @@ pub(super) struct Scope {
     names: BTreeMap<String, String>,
     /// Those of them that are numbers for certain.
     numbers: BTreeSet<String>,
+    /// Those of them that only the run's Secret holds.
+    sensitive: BTreeSet<String>,
     /// All captures, with the field of each.
     all_captures: BTreeMap<String, String>,
 }
@@ -207,9 +231,20 @@ impl Scope {
         self.names.contains_key(name)
     }
 
+    /// What may be used here of the captures of an action, which are taken elsewhere.
+    pub(crate) fn know(&mut self, found: Vec<Captured>) {
+        for Captured { name, sensitive, .. } in found {
+            if sensitive {
+                self.sensitive.insert(name.clone());
+            }
+            self.captures.insert(name);
+        }
+    }
+
     /// Takes the captures of an action, which later steps may use.
     pub(crate) fn take_captures(&mut self, found: Vec<Captured>, refusals: &mut Refusals) {
-        for Captured { name, field, number } in found {
+        for captured in found {
+            let Captured { name, field, number, sensitive: _ } = captured.clone();
             let ident = name.len() <= MAX_NAME
                 && name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -232,9 +267,9 @@ impl Scope {
                 refusals.add(&field, format!("there are more than {MAX_CAPTURES} captures"), remedy);
             }
             if number {
-                self.numbers.insert(name.clone());
+                self.numbers.insert(name);
             }
-            self.captures.insert(name);
+            self.know(vec![captured]);
         }
     }
 
@@ -247,6 +282,7 @@ impl Scope {
                 Ok(refs) => {
                     for name in &refs.captures {
                         self.check_capture(name, field, &format!("captures.{name}"), refusals);
+                        self.check_sensitive(name, usage, refusals);
                     }
                     for name in &refs.steps {
                         self.check_step(name, field, refusals);
@@ -260,7 +296,7 @@ impl Scope {
                     }
                 }
             },
-            Kind::Text | Kind::Image => match vars::references(text) {
+            Kind::Text | Kind::Sealed | Kind::Whole | Kind::Image => match vars::references(text) {
                 Err(why) => refusals.add(field, why.to_string(), "correct the variable"),
                 Ok(names) => {
                     for name in names {
@@ -284,6 +320,7 @@ impl Scope {
                             );
                         } else if !["target", "old"].contains(&name.as_str()) {
                             self.check_capture(&name, field, &shown, refusals);
+                            self.check_sensitive(&name, usage, refusals);
                         }
                     }
                 }
@@ -296,6 +333,27 @@ impl Scope {
         let captures: serde_json::Map<_, _> = self.numbers.iter().map(|n| (n.clone(), json!(0.5))).collect();
         let known = own.iter().chain(COMMON).filter_map(|v| Some((v.0.to_owned(), v.1.typical()?)));
         known.chain([("captures".to_owned(), serde_json::Value::Object(captures).into())]).collect()
+    }
+
+    /// Refuses a sensitive capture where its value would be shown, or journaled.
+    fn check_sensitive(&self, name: &str, usage: &Usage, refusals: &mut Refusals) {
+        let fits = match usage.kind {
+            Kind::Sealed => true,
+            Kind::Whole => usage.text == format!("${{{name}}}"),
+            Kind::Text | Kind::Image | Kind::Expr(_) => false,
+        };
+        let why = match usage.kind {
+            Kind::Whole => "is sensitive, and is only a part of this value",
+            Kind::Text | Kind::Sealed | Kind::Image | Kind::Expr(_) => {
+                "is sensitive, and its value would be shown here"
+            }
+        };
+        refusals.require(
+            fits || !self.sensitive.contains(name),
+            &usage.field,
+            format!("capture {name} {why}"),
+            "use it in headers, body or form of a request, or as a whole value in the env of a Job",
+        );
     }
 
     fn check_capture(&self, name: &str, field: &str, shown: &str, refusals: &mut Refusals) {

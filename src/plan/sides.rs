@@ -23,7 +23,7 @@ impl Plan {
             Action::Permissions {} => BOTH.into(),
             Action::Job(job) => job.from.iter().map(|from| from.side).collect(),
             Action::Config(config) => config.from.iter().map(|from| from.side).collect(),
-            Action::Http(http) if http.url.is_some() => BTreeSet::new(),
+            Action::Http(http) if http.path.is_none() => BTreeSet::new(),
             Action::Http(http) => target(http.to.or(Some(step.stage.default_side()))).into_iter().collect(),
             Action::Tls(tls) => target(tls.to).into_iter().collect(),
             Action::Rollout(of) => self.sides_with(&self.named(of.side, &of.workloads)),

@@ -66,6 +66,7 @@ fn one(cx: &mut Cx, stage: Stage, step: &Step, at: &str) -> Option<Vec<PlanStep>
         every,
         needs: step.needs.clone(),
         after: vec![],
+        session: None,
         on_failure,
         undo: undo(cx, stage, step, &action, at),
         action,
@@ -127,6 +128,10 @@ fn can_be_kept(step: &Step, resolved: &PlanStep, at: &str, refusals: &mut Refusa
     }
     if matches!(resolved.action, Action::Approval(_)) {
         refusals.add(&at, "an approval is given for one run", "leave it out: people are asked anew");
+    }
+    if !resolved.action.sensitive().is_empty() {
+        let message = "what it captures as sensitive is in the Secret of the run that failed, which goes with it";
+        refusals.add(&at, message, "leave out one of the two");
     }
     if resolved.stage.is_way_back() {
         refusals.add(at, "a rollback is never retried", "leave it out");
@@ -193,7 +198,7 @@ fn explicit_undo(cx: &mut Cx, stage: Stage, step: &Step, undo: &Undo, at: &str) 
     }
     // An undo may use what its own step captured.
     let mut scope = cx.scope.clone();
-    scope.captures.extend(captures(&step.action, actions::of_step, at).into_iter().map(|c| c.name));
+    scope.know(captures(&step.action, actions::of_step, at));
     scope.steps.insert(step.name.clone());
     for usage in texts(&undo.action, actions::anywhere, at) {
         scope.check(&usage, cx.refusals);

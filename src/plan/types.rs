@@ -265,6 +265,9 @@ pub struct PlanStep {
     /// In a suite: after these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// In a suite that keeps cookies: those that the answer sets are kept, and those of these steps are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Vec<String>>,
     /// What a failure leads to.
     pub on_failure: OnFailure,
     pub action: Action,
@@ -287,6 +290,7 @@ impl PlanStep {
             every,
             needs: vec![],
             after: vec![],
+            session: None,
             on_failure: OnFailure::Fail,
             action,
             undo: None,
@@ -372,6 +376,7 @@ impl Plan {
             every: Duration::from_secs(5),
             needs: vec![],
             after: vec![],
+            session: None,
             on_failure: OnFailure::Continue,
             action: undo.action.clone(),
             undo: None,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Plan;
 
@@ -59,12 +59,36 @@ pub(crate) enum VarError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Vars {
     values: BTreeMap<String, Value>,
+    /// The key of the run's Secret that holds it, by name.
+    kept: BTreeMap<String, String>,
 }
+
+/// A part of an expanded text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bit {
+    Text(String),
+    /// What the run's Secret holds under this key.
+    Kept(String),
+}
+
+/// What stands among the captures of a run for one that only its Secret holds: the key there.
+pub(crate) fn kept_at(key: &str) -> Value {
+    json!({ KEPT: key })
+}
+
+/// That key.
+pub(crate) fn kept_key(value: &Value) -> Option<&str> {
+    value.get(KEPT)?.as_str()
+}
+
+const KEPT: &str = "secretKey";
 
 impl Vars {
     /// The variables of a run: its release, its sides and what was captured so far.
     pub fn new(plan: &Plan, captures: &BTreeMap<String, Value>) -> Self {
         let mut values = captures.clone();
+        let key = |name: String| Some((name.clone(), kept_key(&values.remove(&name)?)?.to_owned()));
+        let kept = plan.sensitive().into_iter().filter_map(key).collect();
         let release = &plan.release;
         for (name, value) in [
             ("release.version", &release.version),
@@ -78,18 +102,52 @@ impl Vars {
         // Set last: a capture cannot take these names (refused when the plan is made).
         values.insert("target".to_owned(), Value::String(plan.target.name.clone()));
         values.insert("old".to_owned(), Value::String(plan.old.name.clone()));
-        Self { values }
+        Self { values, kept }
     }
 
     /// These.
     pub(crate) fn of(values: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self { values: values.into_iter().collect() }
+        Self { values: values.into_iter().collect(), kept: BTreeMap::new() }
     }
 
     /// The variables in `text` that have no value (yet).
     pub(crate) fn unset(&self, text: &str) -> Vec<String> {
         let names = references(text).unwrap_or_default();
-        names.into_iter().filter(|name| !self.values.contains_key(name)).collect()
+        names.into_iter().filter(|name| !self.values.contains_key(name) && !self.kept.contains_key(name)).collect()
+    }
+
+    /// The key of the run's Secret that holds all of `text`.
+    pub(crate) fn whole(&self, text: &str) -> Option<&str> {
+        let mut all = parts(text);
+        match (all.next()?.ok()?, all.next()) {
+            (Part::Var(name), None) => self.kept.get(name).map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// `text` with its variables expanded, but for those that only the run's Secret holds.
+    pub(crate) fn bits(&self, text: &str, escape: Escape) -> Result<Vec<Bit>, VarError> {
+        let mut bits = vec![];
+        let mut plain = String::new();
+        for part in parts(text) {
+            match part? {
+                Part::Literal(s) => plain.push_str(s),
+                Part::Var(name) => match self.kept.get(name) {
+                    Some(key) => bits.extend([Bit::Text(std::mem::take(&mut plain)), Bit::Kept(key.clone())]),
+                    None => self.value(name, escape, &mut plain)?,
+                },
+            }
+            if plain.len() > MAX_EXPANDED {
+                return Err(VarError::TooLong);
+            }
+        }
+        bits.push(Bit::Text(plain));
+        Ok(bits)
+    }
+
+    fn value(&self, name: &str, escape: Escape, out: &mut String) -> Result<(), VarError> {
+        let value = self.values.get(name).ok_or_else(|| VarError::Missing(name.to_owned()))?;
+        put(out, name, value, escape)
     }
 
     /// `text` with its variables expanded.
@@ -101,8 +159,7 @@ impl Vars {
                 Part::Literal(s) => out.push_str(s),
                 Part::Var(name) => {
                     expanded = true;
-                    let value = self.values.get(name).ok_or_else(|| VarError::Missing(name.to_owned()))?;
-                    put(&mut out, name, value, escape)?;
+                    self.value(name, escape, &mut out)?;
                 }
             }
             if out.len() > MAX_EXPANDED {
@@ -233,7 +290,6 @@ fn has_dot_segment(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn vars() -> Vars {
         let pairs = [
@@ -246,7 +302,7 @@ mod tests {
             ("yes", json!(true)),
             ("list", json!([1])),
         ];
-        Vars { values: pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect() }
+        Vars::of(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)))
     }
 
     #[test]

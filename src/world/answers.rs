@@ -1,6 +1,6 @@
 //! PURE DATA. Answers to reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -79,8 +79,8 @@ pub struct HttpAnswer {
     pub result: Result<HttpResponse, HttpError>,
 }
 
-/// An answer.
-#[derive(Clone, Debug, PartialEq)]
+/// An answer. Printed is none of what it holds.
+#[derive(Clone, Default, PartialEq)]
 pub struct HttpResponse {
     /// Status code.
     pub status: u16,
@@ -90,6 +90,18 @@ pub struct HttpResponse {
     pub body: String,
     /// From the first byte sent to the last received.
     pub latency_ms: u64,
+    /// The names of headers that are there more than once.
+    pub repeated: BTreeSet<String>,
+    /// Each `Set-Cookie` by itself.
+    pub cookies: Vec<String>,
+}
+
+impl std::fmt::Debug for HttpResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("HttpResponse");
+        shown.field("status", &self.status).field("headers", &self.headers.keys());
+        shown.field("bytes", &self.body.len()).field("latency_ms", &self.latency_ms).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer.
@@ -168,7 +180,7 @@ impl std::fmt::Debug for KeysAnswer {
 }
 
 /// What a finished Job left.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct JobResult {
     /// Of the first container that did not end with 0, else 0; none when no pod was found.
     pub exit_code: Option<i32>,
@@ -177,6 +189,15 @@ pub struct JobResult {
     pub log: Option<String>,
     /// Why something could not be read.
     pub problem: Option<String>,
+}
+
+impl std::fmt::Debug for JobResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = |text: &Option<String>| text.as_ref().map(String::len);
+        let mut shown = f.debug_struct("JobResult");
+        shown.field("exit_code", &self.exit_code).field("message", &bytes(&self.message));
+        shown.field("log", &bytes(&self.log)).field("problem", &self.problem).finish()
+    }
 }
 
 /// How many lines matched.

@@ -2,7 +2,8 @@
 //! sent next, or the outcome. `act` and the simulated cluster of the tests only carry that out, so that both judge alike.
 //!
 //! Each effect sends at most one request, with tests of its own, and is not tried again here: the driver decides about
-//! another try. An answer alone is followed by a second one, which nothing depends on: it says whose the decision is. After a failure that may be a failed test the object is read again, which says what the failure means.
+//! another try. An answer alone is followed by a second one, which nothing depends on: it says whose the decision is. And values are added
+//! to a Secret, which is created where there is none. After a failure that may be a failed test the object is read again, which says what the failure means.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ mod change;
 mod claims;
 mod jobs;
 mod pods;
+mod secrets;
 
 /// The run that an effect belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,10 @@ fn judged(run: Run<'_>, effect: &Effect, heard: &Exchange) -> Result<Outcome, Ne
             jobs::delete(name, uid, resource_version.as_deref(), heard)
         }
         Effect::OwnJob { name, uid } => jobs::own(run, name, uid, heard),
+        Effect::Keep { key: _, secret, cutover, values } => {
+            secrets::keep(run, &secrets::Kept { secret, cutover, values }, heard)
+        }
+        Effect::OwnSecret { name } => secrets::own(run, name, heard),
         Effect::Answer { decision, uid, resource_version, result, at, accepted } => {
             let status = answer::status(result, *at, accepted.then(|| run.name.to_owned()));
             let seen = answer::OpenDecision { name: decision, uid, resource_version };

@@ -52,6 +52,7 @@ mod possible_again;
 mod pushes;
 mod reads;
 mod seen;
+mod sensitive;
 mod services;
 mod sides;
 mod sources;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use cutover::api::step::KeyRef;
+use cutover::effect::sealed::Sealed;
 use cutover::effect::{AlertsOf, DryRun, Read, Request};
 use cutover::world::{
     AlertsAnswer, Certificate, DryRunRefusal, HttpAnswer, HttpError, HttpResponse, JobResult, KeysAnswer, LogsAnswer,
@@ -215,6 +217,7 @@ impl Cluster {
             DryRun::Job { step, .. } => (format!("create jobs for step {step}"), step.clone()),
             DryRun::Point { route, .. } => (format!("patch services/{}", route.name), route.name.clone()),
             DryRun::DeletePod(name) => (format!("delete pods/{name}"), name.clone()),
+            DryRun::Secret(_) => ("create secrets".into(), String::new()),
             DryRun::Look(of) => (format!("get {}/{}", of.kind, of.name), of.name.clone()),
             DryRun::Change { object, .. } => {
                 let kind = format!("{:?}s", object.kind).to_lowercase();
@@ -232,6 +235,15 @@ impl Cluster {
 
     /// Answers a request, one answer for each address.
     pub fn ask(&self, request: &Request) -> Vec<HttpAnswer> {
+        let holds = |key: &KeyRef| {
+            let known = |keys: &BTreeMap<String, String>| keys.contains_key(&key.key);
+            let kept = |secret: &serde_json::Value| !secret["data"][&key.key].is_null();
+            self.web.keys.get(&key.name).map_or_else(|| self.secrets.get(&key.name).is_some_and(kept), known)
+        };
+        if let Some(missing) = request.sealed.iter().flat_map(Sealed::secrets).find(|key| !holds(key)) {
+            let result = Err(HttpError::NotSent(format!("Secret {} has no key {}", missing.name, missing.key)));
+            return vec![HttpAnswer { from: "operator".into(), result }];
+        }
         if let Some(url) = &request.url {
             return vec![HttpAnswer { from: url.clone(), result: self.respond(url, None) }];
         }
@@ -275,6 +287,6 @@ impl Cluster {
             None => (200, empty(), 3),
         };
         let headers = BTreeMap::from([("content-type".into(), "application/json".into())]);
-        Ok(HttpResponse { status, headers, body, latency_ms })
+        Ok(HttpResponse { status, headers, body, latency_ms, ..HttpResponse::default() })
     }
 }

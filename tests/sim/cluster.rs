@@ -72,6 +72,7 @@ pub enum Wrote {
     JobStarted { job: String, step: Option<String> },
     JobDeleted { job: String },
     JobOwned { job: String },
+    Secret { name: String, owned: bool },
     PodDeleted { pod: String, uid: String, labels: BTreeMap<String, String> },
     Answered { decision: String },
     Sent { key: String },
@@ -117,6 +118,8 @@ pub struct Cluster {
     pub endpoints: Shared<BTreeMap<String, Vec<EndpointView>>>,
     pub jobs: Shared<BTreeMap<String, Job>>,
     pub cron_jobs: Shared<BTreeMap<String, CronJobView>>,
+    /// Secrets of runs.
+    pub secrets: Shared<BTreeMap<String, Value>>,
     /// What Events say of an object, by its uid.
     pub events: Shared<BTreeMap<String, Vec<EventView>>>,
     /// How long the pods of a side take to end, by the side's name; at once where it is not named.
@@ -186,6 +189,7 @@ impl Cluster {
             endpoints: Shared::default(),
             jobs: Shared::default(),
             cron_jobs: Shared::default(),
+            secrets: Shared::default(),
             events: Shared::default(),
             drains: Shared::default(),
             annotations: Shared::default(),

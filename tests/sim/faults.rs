@@ -14,6 +14,8 @@ pub enum On {
     Start,
     Delete,
     Own,
+    /// A value that goes into the run's Secret.
+    Keep,
     Answer,
     Change,
     DeletePod,
@@ -85,7 +87,8 @@ pub fn on_effect(effect: &Effect) -> (On, &str) {
         Effect::CreateJob { name, .. } => (On::Create, name),
         Effect::StartJob { name, .. } => (On::Start, name),
         Effect::DeleteJob { name, .. } => (On::Delete, name),
-        Effect::OwnJob { name, .. } => (On::Own, name),
+        Effect::OwnJob { name, .. } | Effect::OwnSecret { name } => (On::Own, name),
+        Effect::Keep { key, .. } => (On::Keep, &key.execution),
         Effect::Answer { decision, .. } | Effect::TakeUp { decision, .. } => (On::Answer, decision),
         Effect::Send { key, .. } => (On::Send, &key.execution),
         Effect::Notify { receiver, .. } => (On::Notify, &receiver.name),

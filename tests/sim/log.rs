@@ -154,6 +154,8 @@ fn name(cluster: &Cluster, effect: &Effect) -> String {
         Effect::StartJob { name, .. } => format!("start Job {}", mask(cluster, name)),
         Effect::DeleteJob { name, .. } => format!("delete Job {}", mask(cluster, name)),
         Effect::OwnJob { name, .. } => format!("own Job {}", mask(cluster, name)),
+        Effect::Keep { key, values, .. } => format!("keep {} of {key}", values.keys().collect::<Vec<_>>().join(", ")),
+        Effect::OwnSecret { name } => format!("own Secret {name}"),
         Effect::DeletePod { name, .. } => format!("delete Pod {name}"),
         Effect::Answer { uid, result, .. } => {
             let said = cluster.decisions.iter().find(|d| d.uid == *uid);

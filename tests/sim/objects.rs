@@ -96,6 +96,7 @@ impl Cluster {
                 }
                 json!({"metadata": meta})
             }),
+            "secrets" => self.secrets.get(name).cloned(),
             "cronjobs" => self.cron_jobs.get(name).map(|found| {
                 let version = self.versions.get(&format!("cronjobs/{name}")).copied().unwrap_or(0).to_string();
                 let meta = json!({"name": name, "uid": found.uid, "resourceVersion": version});
@@ -202,6 +203,11 @@ impl Cluster {
             ("jobs", None) => self.remove_job(name, Who::Us),
             ("jobs", Some(object)) if self.jobs.contains_key(name) => self.job_written(name, object, version, server),
             ("jobs", Some(object)) => self.job_created(name, object, version),
+            ("secrets", Some(object)) => {
+                let owned = !object["metadata"]["ownerReferences"].is_null();
+                self.secrets.insert(name.to_owned(), object.clone());
+                self.wrote(Who::Us, Wrote::Secret { name: name.to_owned(), owned });
+            }
             ("cronjobs", Some(object)) => {
                 if let Some(found) = self.cron_jobs.get_mut(name) {
                     found.suspended = object["spec"]["suspend"].as_bool().unwrap_or(false);

@@ -255,6 +255,10 @@ pub fn at_dispatch(cluster: &mut Cluster, effect: &Effect) {
         // Jobs of former attempts are handed over, too.
         Effect::OwnJob { name, uid } => journal::jobs(status).any(|j| j.name == *name && j.uid.as_ref() == Some(uid)),
         Effect::Answer { uid, result, accepted, .. } => cluster.answer_is_recorded(uid, result, *accepted),
+        Effect::Keep { key, .. } => {
+            status.steps.iter().any(|s| Attempt::of(&s.name, s.attempt) == *key && s.state == StepState::Running)
+        }
+        Effect::OwnSecret { .. } => !status.secret_owned && status.closing_since.is_some(),
         // Says nothing of what comes of it.
         Effect::TakeUp { .. } => true,
         Effect::Send { key, .. } => status

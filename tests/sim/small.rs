@@ -39,6 +39,7 @@ pub fn step(name: &str, stage: Stage, action: Action) -> PlanStep {
         every: Duration::from_secs(1),
         needs: vec![],
         after: vec![],
+        session: None,
         on_failure: OnFailure::Fail,
         action,
         undo: None,

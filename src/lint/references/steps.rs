@@ -103,6 +103,14 @@ impl Cx<'_> {
         if let Some(body) = &http.body_from {
             self.secret(&body.secret, &format!("{field}.bodyFrom.secret"));
         }
+        if let Some(url) = &http.url_from {
+            self.secret(&url.secret, &format!("{field}.urlFrom.secret"));
+        }
+        for (i, part) in http.form.iter().enumerate() {
+            if let Some(secret) = &part.secret {
+                self.secret(secret, &format!("{field}.form[{i}].secret"));
+            }
+        }
         for (i, file) in http.files.iter().enumerate() {
             if let Some(secret) = &file.secret {
                 self.secret(secret, &format!("{field}.files[{i}].secret"));

@@ -2,7 +2,7 @@
 
 use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
-use crate::api::step::{Http, WorkloadRef};
+use crate::api::step::{FormField, Header, Http, WorkloadRef};
 use crate::plan::Plan;
 use crate::plan::request;
 use crate::plan::resolving::Cx;
@@ -22,14 +22,16 @@ const VARIABLES: &[Variable] = &[
 impl Given for Http {
     fn texts(&self, at: &str) -> Vec<Usage> {
         let mut all = vec![];
-        for (name, text) in [("path", &self.path), ("url", &self.url), ("body", &self.body)] {
+        for (name, text) in [("path", &self.path), ("url", &self.url)] {
             all.extend(text.iter().map(|text| Usage::text(format!("{at}.{name}"), text)));
         }
-        for (name, list) in [("headers", &self.headers), ("form", &self.form)] {
-            let text =
-                |(i, h): (usize, &crate::api::step::Header)| Usage::text(format!("{at}.{name}[{i}].value"), &h.value);
-            all.extend(list.iter().enumerate().map(text));
-        }
+        all.extend(self.body.iter().map(|text| Usage::sealed(format!("{at}.body"), text)));
+        let header = |(i, h): (usize, &Header)| Usage::sealed(format!("{at}.headers[{i}].value"), &h.value);
+        all.extend(self.headers.iter().enumerate().map(header));
+        let field = |(i, f): (usize, &FormField)| {
+            f.value.as_ref().map(|value| Usage::sealed(format!("{at}.form[{i}].value"), value))
+        };
+        all.extend(self.form.iter().enumerate().filter_map(field));
         all.extend(Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect));
         all
     }
@@ -68,5 +70,9 @@ impl Planned for Http {
 
     fn captured(&self) -> Vec<String> {
         self.capture.iter().map(|c| c.name.clone()).collect()
+    }
+
+    fn sensitive(&self) -> Vec<String> {
+        self.capture.iter().filter(|c| c.sensitive).map(|c| c.name.clone()).collect()
     }
 }

@@ -11,8 +11,8 @@ use crate::api::step::{EnvVar, Job, WorkloadRef};
 use crate::plan::refuse::Refusals;
 use crate::plan::resolving::Cx;
 use crate::plan::scope::{Captured, Type, Usage, Variable};
-use crate::plan::select;
 use crate::plan::{Plan, Stage, accounts};
+use crate::plan::{secrets, select};
 
 use super::{Action, ActionPlace, Given, Part, Planned, plus, times};
 
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_mins(2);
 
 impl Given for Job {
     fn texts(&self, at: &str) -> Vec<Usage> {
-        let mut all = values(&self.env, &format!("{at}.env"));
+        let mut all = values(&self.env, &format!("{at}.env"), Usage::whole);
         all.extend(Usage::exprs(&format!("{at}.expect"), VARIABLES, &self.expect));
         for list in ["initContainers", "containers"] {
             let containers = self.template.as_ref().and_then(|t| t["spec"][list].as_array());
@@ -33,7 +33,7 @@ impl Given for Job {
                 let at = format!("{at}.template.spec.{list}[{c}]");
                 all.extend(container["image"].as_str().map(|image| Usage::image(format!("{at}.image"), image)));
                 for (i, e) in container["env"].as_array().into_iter().flatten().enumerate() {
-                    all.extend(e["value"].as_str().map(|value| Usage::text(format!("{at}.env[{i}].value"), value)));
+                    all.extend(e["value"].as_str().map(|value| Usage::whole(format!("{at}.env[{i}].value"), value)));
                 }
             }
         }
@@ -85,11 +85,15 @@ impl Planned for Job {
     fn captured(&self) -> Vec<String> {
         self.capture.iter().map(|c| c.name.clone()).collect()
     }
+
+    fn sensitive(&self) -> Vec<String> {
+        self.capture.iter().filter(|c| c.sensitive).map(|c| c.name.clone()).collect()
+    }
 }
 
 /// The values of an environment.
-pub(super) fn values(env: &[EnvVar], at: &str) -> Vec<Usage> {
-    let value = |(i, e): (usize, &EnvVar)| Some(Usage::text(format!("{at}[{i}].value"), e.value.as_ref()?));
+pub(super) fn values(env: &[EnvVar], at: &str, of: fn(String, &str) -> Usage) -> Vec<Usage> {
+    let value = |(i, e): (usize, &EnvVar)| Some(of(format!("{at}[{i}].value"), e.value.as_ref()?));
     env.iter().enumerate().filter_map(value).collect()
 }
 
@@ -141,9 +145,9 @@ fn resolve(job: &Job, timeout: Option<Duration>, place: &ActionPlace, at: &str, 
         }
     }
     for (i, capture) in job.capture.iter().enumerate() {
-        if let Err(why) = select::check_path(&capture.path) {
-            refusals.add(format!("{at}.capture[{i}].path"), why, "correct the path");
-        }
+        let at = format!("{at}.capture[{i}]");
+        refusals.require(capture.header.is_none(), format!("{at}.header"), "a Job has no headers", "give a path");
+        secrets::check_capture(capture, &at, refusals);
     }
     check_env(&job.env, &format!("{at}.env"), refusals);
     check_labels(&job.labels, &format!("{at}.labels"), refusals);

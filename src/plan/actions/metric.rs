@@ -19,7 +19,12 @@ impl Given for Metric {
     }
 
     fn captures(&self, at: &str) -> Vec<Captured> {
-        let captured = |name: &String| Captured { name: name.clone(), field: format!("{at}.captureAs"), number: true };
+        let captured = |name: &String| Captured {
+            name: name.clone(),
+            field: format!("{at}.captureAs"),
+            number: true,
+            sensitive: false,
+        };
         self.capture_as.iter().map(captured).collect()
     }
 

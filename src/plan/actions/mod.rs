@@ -70,6 +70,11 @@ pub(super) trait Planned {
         vec![]
     }
 
+    /// Those of them that only the run's Secret holds.
+    fn sensitive(&self) -> Vec<String> {
+        vec![]
+    }
+
     /// The undo that follows from it by itself, as that of this step.
     fn automatic_undo(&self, _step: &str) -> Option<Action> {
         None
@@ -212,6 +217,11 @@ impl Action {
     /// The names of what it captures.
     pub(crate) fn captured(&self) -> Vec<String> {
         self.planned().captured()
+    }
+
+    /// Those of them that only the run's Secret holds.
+    pub(crate) fn sensitive(&self) -> Vec<String> {
+        self.planned().sensitive()
     }
 
     /// The undo that follows from it by itself, as that of this step.

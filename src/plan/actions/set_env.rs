@@ -13,7 +13,7 @@ use super::{Action, ActionPlace, Given, Planned, SLOW, job};
 
 impl Given for SetEnv {
     fn texts(&self, at: &str) -> Vec<Usage> {
-        job::values(&self.env, &format!("{at}.env"))
+        job::values(&self.env, &format!("{at}.env"), Usage::text)
     }
 
     fn resolve(&self, cx: &mut Cx, place: &ActionPlace, at: &str) -> Action {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::duration::Duration;
 use crate::api::run::ObjectRef;
 use crate::api::step::{OnFailure, Suite, SuiteStep, WorkloadRef};
-use crate::plan::refuse::{Of, label, not_yet};
+use crate::plan::refuse::{Of, Refusals, label, not_yet};
 use crate::plan::resolving::{Cx, attempts, timeout_is_some_time};
 use crate::plan::scope::{Captured, Scope, Usage, refers_to};
 use crate::plan::{Plan, PlanStep, Stage};
@@ -64,6 +64,10 @@ impl Planned for PlanSuite {
     fn captured(&self) -> Vec<String> {
         self.steps.iter().flat_map(|step| step.action.captured()).collect()
     }
+
+    fn sensitive(&self) -> Vec<String> {
+        self.steps.iter().flat_map(|step| step.action.sensitive()).collect()
+    }
 }
 
 /// The suite with its defaults and its order filled in.
@@ -88,9 +92,12 @@ fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
         let mut scope = before.clone();
         for earlier in suite.steps.iter().filter(|s| after.contains(&s.name)) {
             scope.steps.insert(earlier.name.clone());
-            scope.captures.extend(captures(earlier, &at).into_iter().map(|c| c.name));
+            scope.know(captures(earlier, &at));
         }
         out.extend(one(cx, stage, step, &scope, after, &at));
+    }
+    if suite.cookies.is_some() {
+        keep_cookies(&mut out, &at, cx.refusals);
     }
     for (i, step) in suite.steps.iter().enumerate() {
         cx.scope.take_captures(captures(step, &format!("{at}[{}]", label(&step.name, i))), cx.refusals);
@@ -100,6 +107,33 @@ fn resolve(cx: &mut Cx, stage: Stage, suite: &Suite, at: &str) -> PlanSuite {
         pass_rate: suite.pass_rate.unwrap_or(100),
         max_critical_failures: suite.max_critical_failures.unwrap_or(0),
         steps: out,
+    }
+}
+
+/// Each request keeps its cookies, and sends those of the steps that it comes after, directly or not.
+fn keep_cookies(steps: &mut [PlanStep], at: &str, refusals: &mut Refusals) {
+    let after: BTreeMap<String, Vec<String>> = steps.iter().map(|s| (s.name.clone(), s.after.clone())).collect();
+    for step in steps {
+        let Action::Http(http) = &step.action else { continue };
+        let own = http.headers.iter().map(|h| &h.name).chain(http.headers_from.iter().map(|h| &h.name));
+        refusals.require(
+            !own.into_iter().any(|name| name.eq_ignore_ascii_case("cookie")),
+            format!("{at}[{}].http.headers", step.name),
+            "the suite sends the cookies of its session",
+            "leave the header Cookie out, or cookies: Keep",
+        );
+        let mut before = vec![];
+        earlier(&step.name, &after, &mut BTreeSet::new(), &mut before);
+        before.retain(|name| *name != step.name);
+        step.session = Some(before);
+    }
+}
+
+/// The steps before one, each behind those that it comes after itself.
+fn earlier(name: &str, after: &BTreeMap<String, Vec<String>>, seen: &mut BTreeSet<String>, found: &mut Vec<String>) {
+    if seen.insert(name.to_owned()) {
+        after.get(name).into_iter().flatten().for_each(|before| earlier(before, after, seen, found));
+        found.push(name.to_owned());
     }
 }
 
@@ -145,6 +179,7 @@ fn one(
         every,
         needs: vec![],
         after: after.into_iter().collect(),
+        session: None,
         // The suite as a whole passes or fails by its pass rate.
         on_failure: OnFailure::Continue,
         action,

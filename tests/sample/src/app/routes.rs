@@ -175,6 +175,7 @@ async fn echo(request: Request<Incoming>, query: BTreeMap<String, String>) -> Re
             .and_modify(|old| *old = format!("{old}, {text}"))
             .or_insert_with(|| text.to_string());
     }
+    let mut cookies = vec![];
     let mut answer = json!({
         "method": parts.method.as_str(), "path": parts.uri.path(), "query": query,
         "headers": headers,
@@ -184,12 +185,20 @@ async fn echo(request: Request<Incoming>, query: BTreeMap<String, String>) -> Re
             Ok(body) => {
                 let bytes = body.to_bytes();
                 answer["body"] = json!(String::from_utf8_lossy(&bytes));
+                // A session that the body names.
+                let cookie = format!("sid={}; Path=/api; HttpOnly", String::from_utf8_lossy(&bytes).trim());
+                cookies
+                    .extend(query.contains_key("session").then(|| HeaderValue::from_str(&cookie)).and_then(Result::ok));
                 answer["json"] = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             }
             Err(_) => return error(StatusCode::PAYLOAD_TOO_LARGE, "body too large or cut off"),
         }
     }
-    json(StatusCode::OK, &answer)
+    let mut response = json(StatusCode::OK, &answer);
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 fn ready(app: &App) -> Response<AppBody> {

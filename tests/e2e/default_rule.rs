@@ -154,14 +154,15 @@ fn what_a_real_prometheus_counts_in_each_interval() {
             (&classic, 105, both.to_vec()),
             (&native, 75, natively.to_vec()),
             (&native, 105, natively.to_vec()),
+            // A guard without a value is not one that is 0.
             (&guarded, 75, vec![("total", "35")]),
-            (&guarded, 90, vec![("total", "35"), ("guard", "1")]),
+            (&guarded, 90, vec![("total", "35"), ("guard", "1"), ("guarded", "1")]),
             // Nothing was scraped in it: no number, not even 0.
             (&plain, 200, vec![]),
         ];
         for (metric, end, wanted) in cases {
             let found = numbers(&url, metric.clone(), begin + end).await?;
-            for name in ["total", "errors", "slow", "guard"] {
+            for name in ["total", "errors", "slow", "guard", "guarded"] {
                 let of = wanted.iter().find(|(n, _)| *n == name).map(|(_, number)| *number);
                 ensure!(found.get(name).map(String::as_str) == of, "{metric} at {end}: {name} of {found:?}");
             }

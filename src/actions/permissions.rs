@@ -11,7 +11,7 @@ use crate::api::trigger::{Trigger, Watched};
 use crate::effect::Read;
 use crate::endpoints::check::check;
 use crate::endpoints::keepers;
-use crate::evidence::{power, query};
+use crate::evidence::power;
 use crate::plan::{Action, PlanStep};
 use crate::world::{DryRunRefusal, QueryAnswer, Reading};
 
@@ -158,7 +158,7 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
             let query = query.as_ref()?;
             // However many there are, one number is enough to know that they can be asked for. That of all requests is how
             // many there are: the old side's, which the new one is to have.
-            let asked = if field == "total" { query::rate(query) } else { format!("count({query}\n)") };
+            let asked = if field == "total" { power::rate(query) } else { format!("count({query}\n)") };
             Some((format!("trigger {}/{field}", t.name), field, query, asked))
         });
         let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query, query.clone()));

@@ -3,10 +3,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::actions::fixtures::{Fixture, answer, labels, pod, switched_service};
+use crate::actions::fixtures::{Fixture, answer, http, labels, pod, step, switched_service};
+use crate::api::cutover::Retire;
 use crate::api::observation::Observation;
 use crate::api::run::SwitchRecord;
 use crate::decide::decide;
+use crate::plan::after::RETIRE;
+use crate::plan::{Action, Stage};
 use crate::world::{AlertsAnswer, HttpAnswer, HttpError, NumbersAnswer, QueryAnswer, Reading};
 
 /// A release that has just been switched to, and is observed for ten minutes.
@@ -264,7 +267,9 @@ fn modes() -> Vec<(serde_json::Value, Answers)> {
 fn under(watches: &serde_json::Value, more: serde_json::Value, answers: Answers, kind: Kind, phase: Phase) -> Fixture {
     let mut f = observing();
     f.journal.phase = phase;
-    f.plan.retire = serde_json::from_value(json!({"after": "2h", "scaleTo": 0})).ok();
+    // A completed run stays open until then.
+    f.plan.retire = Some(Retire { after: Duration::from_mins(120), scale_to: 0 });
+    f.plan.steps.push(step(RETIRE, Stage::Retire, Action::Http(http(json!({"path": "/"})))));
     f.journal.captures.insert("base".into(), json!(0.1));
     let mut trigger = watches.clone();
     trigger["name"] = json!("t");

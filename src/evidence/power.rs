@@ -6,6 +6,7 @@ use crate::api::trigger::{Severity, Trigger, Watched};
 use crate::plan::PlanObserve;
 
 use super::bets::{Evidence, Rule};
+pub use super::query::rate;
 use super::{part, rule};
 
 /// Runs that are played for a median: an odd number.

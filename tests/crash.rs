@@ -196,6 +196,7 @@ each! {
     two_services
     error_count
     error_guarded
+    endpoint
     error_rate
     default_rule
     undo_in_reverse

@@ -232,6 +232,7 @@ scenarios! {
     deleted_in_preflight
     deleted_in_preparing
     deleted_in_switching
+    endpoint
     error_baseline
     error_count
     error_guarded

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::api::duration::Duration;
 use crate::api::run::StepRecord;
-use crate::api::trigger::Watched;
+use crate::api::trigger::{Trigger, Watched};
 use crate::effect::Read;
 use crate::endpoints::check::check;
 use crate::endpoints::keepers;
@@ -102,7 +102,8 @@ pub fn advance(cx: &Cx, step: &PlanStep, record: &mut StepRecord, out: &mut Out)
     out.warnings.extend(warnings);
     out.warnings.extend(closing);
     let observe = &cx.plan.observe;
-    out.warnings.extend(observe.triggers.iter().filter_map(|t| power::blind_window(t, observe)));
+    let blind = observe.triggers.iter().filter_map(|t| power::blind_window(t, observe, rate_now(cx, step, record, t)));
+    out.warnings.extend(blind);
     let keepers = keepers::of_plan(cx.plan, cx.world);
     out.warnings.extend(keepers.into_iter().map(|k| format!("{}; {}", k.message, k.remedy)));
     let mut evidence = json!({"tried": runs.len()});
@@ -155,8 +156,10 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         let fields = [("errors", &metric.errors), ("slow", &metric.slow), ("total", &metric.total)];
         let counters = fields.into_iter().filter_map(|(field, query)| {
             let query = query.as_ref()?;
-            // However many there are, one number is enough to know that they can be asked for.
-            Some((format!("trigger {}/{field}", t.name), field, query, format!("count({query}\n)")))
+            // However many there are, one number is enough to know that they can be asked for. That of all requests is how
+            // many there are: the old side's, which the new one is to have.
+            let asked = if field == "total" { power::rate(query) } else { format!("count({query}\n)") };
+            Some((format!("trigger {}/{field}", t.name), field, query, asked))
         });
         let query = metric.query.iter().map(|query| (format!("trigger {}", t.name), "query", query, query.clone()));
         let guard = metric.guard_query.iter();
@@ -178,6 +181,14 @@ fn ask_queries(cx: &Cx, step: &PlanStep, record: &StepRecord, out: &mut Out) -> 
         out.reads.insert(key, Read::Query { query: asked, at: None, timeout: QUERY });
     }
     if waiting { Err(()) } else { Ok(None) }
+}
+
+/// How many requests per second there were just now, by the answer to what [`ask_queries`] asks about a trigger.
+fn rate_now(cx: &Cx, step: &PlanStep, record: &StepRecord, trigger: &Trigger) -> Option<f64> {
+    match cx.world.readings.get(&attempt_of(step, record).part(format!("trigger {}/total", trigger.name)))? {
+        Reading::Query(QueryAnswer::Value(rate)) => Some(*rate),
+        _ => None,
+    }
 }
 
 fn message(cx: &Cx, refusals: &[&DryRunRefusal]) -> String {
@@ -371,6 +382,29 @@ mod tests {
         f.world.readings.insert(key(), Reading::Query(QueryAnswer::Invalid("parse error".into())));
         let (r, _) = f.drive(&permissions(), Some(&r));
         assert_eq!(r.message.as_deref(), Some("trigger errors: metric.query sum( is not valid: parse error"));
+    }
+
+    #[test]
+    fn a_window_that_could_find_nothing_with_the_requests_of_now_is_said_to() {
+        let mut f = plan();
+        let metric = json!({"errors": "e", "total": "t", "limit": "0.01", "hiccup": "15s", "alpha": "0.01"});
+        let t = json!({"name": "errors", "every": "15s", "metric": metric});
+        f.plan.observe.triggers = vec![serde_json::from_value(t).expect("a trigger")];
+        f.plan.observe.for_ = Duration::from_mins(5);
+        f.world.readings.insert(read("permissions#1/0"), Reading::DryRun(vec![]));
+        let total = read("permissions#1/trigger errors/total");
+        let (_, out) = f.drive(&permissions(), None);
+        let Some(Read::Query { query, .. }) = out.reads.get(&total) else { panic!("{:?}", out.reads.keys()) };
+        assert!(query.contains("t[300s]") && query.ends_with("/ 300"), "{query}");
+        f.world.readings.insert(read("permissions#1/trigger errors/errors"), Reading::Query(QueryAnswer::Value(1.0)));
+        for (rate, said) in [(Some(0.02), true), (Some(100.0), false), (None, false)] {
+            let answer = rate.map_or_else(|| QueryAnswer::Inconclusive("no data".into()), QueryAnswer::Value);
+            f.world.readings.insert(total.clone(), Reading::Query(answer));
+            let (r, out) = f.drive(&permissions(), None);
+            assert_eq!(r.state, StepState::Succeeded, "{r:?}");
+            let words = "trigger errors cannot find 10 % bad requests in 20 intervals of 15s at 0.02 requests/s";
+            assert_eq!(out.warnings.iter().any(|w| w.starts_with(words)), said, "{rate:?}: {:?}", out.warnings);
+        }
     }
 
     #[test]

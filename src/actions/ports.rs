@@ -3,7 +3,7 @@
 
 use crate::api::step::{Http, Tls};
 use crate::api::trigger::Watched;
-use crate::plan::{Action, PlanStep};
+use crate::plan::{Action, PlanStep, endpoint};
 
 use super::Cx;
 use super::request::ambiguous_port;
@@ -15,12 +15,13 @@ pub(crate) fn ambiguous(cx: &Cx) -> Vec<String> {
         of_step(cx, step, &mut found);
     }
     for trigger in &cx.plan.observe.triggers {
-        let requests: Vec<&Http> = match trigger.watches.one() {
-            Ok(Watched::Probe(probe)) => vec![&probe.http],
-            Ok(Watched::Suite(suite)) => suite.steps.iter().map(|check| &check.http).collect(),
+        let requests: Vec<Http> = match trigger.watches.one() {
+            Ok(Watched::Probe(probe)) => vec![probe.http.clone()],
+            Ok(Watched::Suite(suite)) => suite.steps.iter().map(|check| check.http.clone()).collect(),
+            Ok(Watched::Metric(metric)) => metric.http.iter().map(endpoint::request).collect(),
             _ => vec![],
         };
-        let refused = requests.into_iter().filter_map(|http| of_http(cx, http));
+        let refused = requests.iter().filter_map(|http| of_http(cx, http));
         found.extend(refused.map(|why| format!("trigger {}: {why}", trigger.name)));
     }
     found

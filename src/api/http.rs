@@ -87,6 +87,49 @@ pub struct Http {
     pub idempotent: bool,
 }
 
+/// A number of a JSON answer. The request is sent again and again, and must change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.path) != has(self.url)", "message": "http has either path or url"
+}]))]
+pub struct Endpoint {
+    /// Path and query, through the live Service; `${…}` is expanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub path: Option<String>,
+    /// A URL instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
+    pub url: Option<String>,
+    /// One of `spec.services`; by default the first that has the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name")]
+    pub service: Option<String>,
+    /// The Service port or its name; the first by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 15))]
+    pub port: Option<String>,
+    /// http by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// Headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<Header>,
+    /// Headers with values from Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub headers_from: Vec<HeaderFrom>,
+    /// Sent by POST; `${…}` is escaped as JSON. By default none, and it is a GET.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub body: Option<String>,
+    /// The JSONPath of the number.
+    #[schemars(length(min = 1, max = 256))]
+    pub value: String,
+}
+
 /// Where a request goes: the target's pods or the live Service. By default `Target` before the switch and `Live` after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum To {

@@ -125,4 +125,7 @@ pub struct EvidenceRecord {
     pub bad: u32,
     /// The share of bad requests in the last of them.
     pub share: String,
+    /// Requests in all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub requests: String,
 }

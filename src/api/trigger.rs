@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
+use super::http::Endpoint;
 use super::one_of::{OneOf, one_of};
 use super::prometheus::ServicePort;
 use super::schema;
@@ -15,7 +16,7 @@ pub const MAX_TRIGGERS: usize = 20;
 one_of! {
     /// What a trigger watches.
     Watched, WatchedFields {
-        /// A PromQL value against a bound.
+        /// A value against a bound.
         "metric" Metric(MetricTrigger),
         /// A request that must succeed.
         "probe" Probe(ProbeTrigger),
@@ -109,12 +110,12 @@ pub enum Until {
     Retired,
 }
 
-/// A PromQL value against a bound, or the default rule.
+/// A value against a bound, or the default rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.query) != has(self.total)", "message": "a metric trigger has either query, or total for the default rule"},
-    {"rule": "!has(self.query) || (has(self.above) != has(self.below)) || has(self.relativeTo)", "message": "a metric trigger with a query needs above, below or relativeTo"},
+    {"rule": "[has(self.query), has(self.http), has(self.total)].filter(x, x).size() == 1", "message": "a metric trigger has either query, http, or total for the default rule"},
+    {"rule": "has(self.total) || (has(self.above) != has(self.below)) || has(self.relativeTo)", "message": "a metric trigger with query or http needs above, below or relativeTo"},
     {"rule": "!(has(self.sustained) && has(self.count))", "message": "a metric trigger has either sustained or count"}
 ]))]
 pub struct MetricTrigger {
@@ -122,6 +123,9 @@ pub struct MetricTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub query: Option<String>,
+    /// Instead of `query`: a number of a JSON answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Endpoint>,
     /// Bad when greater.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::decimal")]

@@ -3,11 +3,14 @@
 use serde_json::json;
 
 use super::*;
-use crate::actions::fixtures::{Fixture, answer, labels, pod, switched_service};
+use crate::actions::fixtures::{Fixture, answer, http, labels, pod, step, switched_service};
+use crate::api::cutover::Retire;
 use crate::api::observation::Observation;
 use crate::api::run::SwitchRecord;
 use crate::decide::decide;
-use crate::world::{AlertsAnswer, HttpAnswer, HttpError, QueryAnswer, Reading};
+use crate::plan::after::RETIRE;
+use crate::plan::{Action, Stage};
+use crate::world::{AlertsAnswer, HttpAnswer, HttpError, NumbersAnswer, QueryAnswer, Reading};
 
 /// A release that has just been switched to, and is observed for ten minutes.
 fn observing() -> Fixture {
@@ -155,6 +158,19 @@ fn the_record_says_how_low_the_share_was_and_what_could_not_have_been_seen() {
     let said = f.journal.timeline.iter().map(|m| m.message.as_str()).collect::<Vec<_>>().join(" ");
     assert!(said.contains("errors: fewer than 5 % bad with 99 % confidence"), "{said}");
     assert!(said.contains("errors cannot find 50 % bad requests in 2 intervals of 15s"), "{said}");
+    // Enough intervals, and too few requests in them.
+    for (requests, blind) in [("3", true), ("3000", false)] {
+        let mut f = observing();
+        f.plan.observe.for_ = Duration::from_mins(1);
+        with_default_rules(&mut f, &[("errors", "", &[0, 0, 0, 0])]);
+        f.journal.triggers[0].evidence.as_mut().expect("evidence").requests = requests.to_owned();
+        f.journal.triggers[0].last = Some(TrialVerdict::Good);
+        seconds(&mut f, 70, true);
+        let said = f.journal.timeline.iter().map(|m| m.message.as_str()).collect::<Vec<_>>().join(" ");
+        let words = "cannot find 50 % bad requests in 4 intervals of 15s at 0.05 requests/s";
+        assert_eq!(said.contains(words), blind, "{requests}: {said}");
+        assert_eq!(said.contains("cannot find"), blind, "{requests}: {said}");
+    }
 }
 
 /// How trials of a mode are answered: the same in whatever time and part.
@@ -193,6 +209,24 @@ fn requests(_: &ReadKey, _: &Read, kind: Kind) -> Reading {
     })
 }
 
+fn length(_: &ReadKey, _: &Read, kind: Kind) -> Reading {
+    Reading::Http(vec![match kind {
+        Kind::Good => answer(200, "{\"length\": 0}"),
+        Kind::Bad => answer(200, "{\"length\": 1}"),
+        Kind::Missing => answer(200, "{\"length\": \"1\"}"),
+    }])
+}
+
+fn shares(_: &ReadKey, _: &Read, kind: Kind) -> Reading {
+    let bad = match kind {
+        Kind::Good => 0.0,
+        Kind::Bad => 100.0,
+        Kind::Missing => return Reading::Numbers(NumbersAnswer::Inconclusive("no data".into())),
+    };
+    let numbers = [("samples", 2.0), ("total", 100.0), ("errors", bad), ("guarded", 1.0)];
+    Reading::Numbers(NumbersAnswer::Found(numbers.map(|(name, number)| (name.to_owned(), number)).into()))
+}
+
 /// Every mode, with what answers it.
 fn modes() -> Vec<(serde_json::Value, Answers)> {
     let metric = |more: serde_json::Value| {
@@ -209,6 +243,17 @@ fn modes() -> Vec<(serde_json::Value, Answers)> {
         (metric(json!({"relativeTo": "base", "factor": "2"})), number),
         (metric(json!({"relativeTo": "base", "factor": "2", "count": 2, "within": "4s"})), number),
         (metric(json!({"above": "0.5", "guardQuery": "down"})), number),
+        (json!({"metric": {"http": {"url": "https://a.example", "value": "$.length"}, "above": "0.5"}}), length),
+        (
+            json!({"metric": {"http": {"path": "/", "value": "$.length"}, "relativeTo": "base", "factor": "2",
+                "count": 2, "within": "4s"}}),
+            length,
+        ),
+        (
+            json!({"metric": {"errors": "e", "total": "t", "limit": "0.05", "hiccup": "1s", "alpha": "0.01",
+                "guardQuery": "down"}}),
+            shares,
+        ),
         (json!({"alert": {"matchers": {"team": "web"}}}), alerts),
         (
             json!({"suite": {"steps": [{"name": "a", "http": {"path": "/"}}, {"name": "b", "http": {"path": "/"}}]}}),
@@ -222,6 +267,9 @@ fn modes() -> Vec<(serde_json::Value, Answers)> {
 fn under(watches: &serde_json::Value, more: serde_json::Value, answers: Answers, kind: Kind, phase: Phase) -> Fixture {
     let mut f = observing();
     f.journal.phase = phase;
+    // A completed run stays open until then.
+    f.plan.retire = Some(Retire { after: Duration::from_mins(120), scale_to: 0 });
+    f.plan.steps.push(step(RETIRE, Stage::Retire, Action::Http(http(json!({"path": "/"})))));
     f.journal.captures.insert("base".into(), json!(0.1));
     let mut trigger = watches.clone();
     trigger["name"] = json!("t");
@@ -271,5 +319,24 @@ fn severity_and_missing_data_are_the_same_for_every_mode() {
         assert_eq!((ended(&f), counted(&f).1), (None, ObservationClock::Counting), "{watches}");
         let f = play(json!({"noData": "Rollback"}), Kind::Missing, now);
         assert_eq!(ended(&f).as_deref(), Some("t"), "{watches}");
+    }
+}
+
+#[test]
+fn every_mode_is_looked_at_after_completion_until_the_old_side_is_retired_where_the_manifest_says_so() {
+    for (watches, answers) in modes() {
+        let play = |more: serde_json::Value, kind| under(&watches, more, answers, kind, Phase::Completed);
+        let trials = |f: &Fixture| journal::trigger(&f.journal, "t").map_or(0, |record| record.trials);
+
+        let f = play(json!({}), Kind::Bad);
+        assert!(f.journal.ending.is_none() && trials(&f) == 0, "{watches}");
+        let f = play(json!({"until": "Retired"}), Kind::Good);
+        assert!(f.journal.ending.is_none() && trials(&f) >= 8, "{watches}: {}", trials(&f));
+        let f = play(json!({"until": "Retired"}), Kind::Bad);
+        assert_eq!(f.journal.ending.as_ref().and_then(|e| e.trigger.as_deref()), Some("t"), "{watches}");
+        let f = play(json!({"until": "Retired", "severity": "Decide"}), Kind::Bad);
+        assert!(f.journal.ending.is_none() && f.journal.question.is_some(), "{watches}");
+        let f = play(json!({"until": "Retired", "severity": "Warn"}), Kind::Bad);
+        assert!(f.journal.ending.is_none() && f.journal.question.is_none(), "{watches}");
     }
 }

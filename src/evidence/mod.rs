@@ -45,6 +45,12 @@ pub fn ceiling_of(record: &TriggerRecord) -> Ceiling {
     numbers.try_into().ok().filter(|_| fit).map_or(Ceiling([0.0; 13]), Ceiling)
 }
 
+/// How many requests there were in the intervals that were bet on; none where that cannot be read.
+pub fn requests_of(record: &TriggerRecord) -> Option<f64> {
+    let read = record.evidence.as_ref()?.requests.parse().ok();
+    read.filter(|requests: &f64| requests.is_finite() && *requests >= 0.0)
+}
+
 /// What the triggers of the default rule have shown of the release by the end of its observation, and what they could not
 /// have seen: for the record.
 pub fn summary(observe: &PlanObserve, journal: &RunStatus) -> Vec<String> {
@@ -56,7 +62,8 @@ pub fn summary(observe: &PlanObserve, journal: &RunStatus) -> Vec<String> {
         let below = ceiling_of(record).below();
         let below = below
             .map(|share| format!("trigger {}: fewer than {} bad with 99 % confidence", trigger.name, percent(share)));
-        Some(below.into_iter().chain(power::blind(trigger, observe, bets)).collect::<Vec<_>>())
+        let blind = power::blind(trigger, observe, bets, requests_of(record));
+        Some(below.into_iter().chain(blind).collect::<Vec<_>>())
     };
     observe.triggers.iter().filter_map(said).flatten().collect()
 }
@@ -71,6 +78,7 @@ pub fn written(evidence: &Evidence, ceiling: &Ceiling, share: f64) -> EvidenceRe
         bets: evidence.bets,
         bad: evidence.bad,
         share: share.to_string(),
+        requests: String::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::api::trigger::{Severity, Trigger, Watched};
 use crate::plan::PlanObserve;
 
 use super::bets::{Evidence, Rule};
+pub use super::query::rate;
 use super::{part, rule};
 
 /// Runs that are played for a median: an odd number.
@@ -43,26 +44,41 @@ pub fn of(trigger: &Trigger, observe: &PlanObserve) -> Option<Power> {
     Some(Power { found, blind: soonest(&rule, part, tenfold(&rule)).is_none_or(|n| n > window), shares })
 }
 
-/// Why a trigger could not have found ten times its limit in so many intervals with requests; none where it could.
-pub fn blind(trigger: &Trigger, observe: &PlanObserve, intervals: u64) -> Option<String> {
+/// Why a trigger could not find ten times its limit in so many intervals with requests; none where it could. With so
+/// many requests in all of them, where that is known: else with as many as one may wish.
+pub fn blind(trigger: &Trigger, observe: &PlanObserve, intervals: u64, requests: Option<f64>) -> Option<String> {
     let (rule, part, interval) = set(trigger, observe)?;
     let share = tenfold(&rule);
-    let needed = soonest(&rule, part, share);
-    if needed.is_some_and(|n| n <= intervals) {
+    let of_each = requests.map(|requests| requests / (intervals.max(1) as f64));
+    let within = |most: u64| match of_each {
+        Some(requests) => median(&rule, part, requests, share, most),
+        None => soonest(&rule, part, share).filter(|n| *n <= most),
+    };
+    if within(intervals.min(MOST)).is_some() {
         return None;
     }
-    let needed = needed.map_or_else(|| format!("more than {MOST}"), |n| n.to_string());
+    let needed = within(MOST).map_or_else(|| format!("more than {MOST}"), |n| n.to_string());
+    let seconds = interval.std().as_secs_f64();
+    let rate = of_each.map(|requests| format!(" at {} requests/s", rounded(requests / seconds))).unwrap_or_default();
     Some(format!(
-        "trigger {} cannot find {} bad requests in {intervals} intervals of {interval}: it needs {needed} with requests",
+        "trigger {} cannot find {} bad requests in {intervals} intervals of {interval}{rate}: it needs {needed} with requests",
         trigger.name,
         super::percent(share)
     ))
 }
 
-/// The same of the whole window, before anything is seen.
-pub fn blind_window(trigger: &Trigger, observe: &PlanObserve) -> Option<String> {
-    let interval = trigger.every?.as_millis().max(1);
-    blind(trigger, observe, observe.for_.as_millis() / interval)
+/// The same of the whole window, before anything is seen, at a rate of requests per second where that is known.
+pub fn blind_window(trigger: &Trigger, observe: &PlanObserve, rate: Option<f64>) -> Option<String> {
+    let interval = trigger.every?;
+    let intervals = observe.for_.as_millis() / interval.as_millis().max(1);
+    let requests = rate.filter(|rate| rate.is_finite() && *rate >= 0.0);
+    let requests = requests.map(|rate| rate * interval.std().as_secs_f64() * intervals as f64);
+    blind(trigger, observe, intervals, requests)
+}
+
+/// Two digits that count.
+fn rounded(rate: f64) -> f64 {
+    format!("{rate:.1e}").parse().unwrap_or(rate)
 }
 
 fn set(trigger: &Trigger, observe: &PlanObserve) -> Option<(Rule, f64, Duration)> {
@@ -148,7 +164,7 @@ mod tests {
         observe.for_ = Duration::from_secs(seconds);
         observe.triggers = (0..=more).map(|n| serde_json::from_value(trigger(n)).expect("a trigger")).collect();
         let first = &observe.triggers[0];
-        (of(first, &observe).expect("power"), blind_window(first, &observe))
+        (of(first, &observe).expect("power"), blind_window(first, &observe, None))
     }
 
     #[test]
@@ -176,5 +192,24 @@ mod tests {
         assert_eq!(power("0.05", 60, 0).1, None);
         // A twentieth of the chance wants twenty times the evidence.
         assert!(power("0.01", 60, 19).0.blind && !power("0.01", 60, 0).0.blind);
+    }
+
+    #[test]
+    fn a_window_that_could_find_nothing_at_its_rate_is_said_to() {
+        let said = |seconds: u64, rate: f64| {
+            let mut observe = Fixture::new().plan.observe;
+            observe.for_ = Duration::from_secs(seconds);
+            let metric = json!({"errors": "e", "total": "t", "limit": "0.01", "hiccup": "15s", "alpha": "0.01"});
+            let t = json!({"name": "t", "every": "15s", "metric": metric});
+            observe.triggers = vec![serde_json::from_value(t).expect("a trigger")];
+            blind_window(&observe.triggers[0], &observe, Some(rate))
+        };
+        let text = said(300, 0.02).expect("a request in 50 s is too few");
+        assert!(text.contains("10 %") && text.contains("in 20 intervals of 15s at 0.02 requests/s"), "{text}");
+        assert_eq!(said(300, 100.0), None);
+        // More time makes up for fewer requests, and nothing for none.
+        assert_eq!((said(14_400, 0.02).is_some(), said(120, 0.05).is_some()), (false, true));
+        assert!(said(14_400, 0.0).is_some_and(|text| text.contains("more than 1000")));
+        assert_eq!(said(300, f64::NAN), None, "a rate that is none is not known");
     }
 }

@@ -16,6 +16,10 @@ pub const ERRORS: &str = "errors";
 pub const SLOW: &str = "slow";
 /// Series of the guard that are not zero.
 pub const GUARD: &str = "guard";
+/// Series of the guard that have a value.
+pub const GUARDED: &str = "guarded";
+/// How far is looked back for how many requests there are.
+const LATELY: u64 = 300;
 
 /// What a counter had before an interval is its last value in this time: one that has none begins from 0.
 const BEFORE: &str = "1h";
@@ -33,9 +37,15 @@ pub fn query(metric: &MetricTrigger, interval: Duration) -> Option<String> {
     }
     if let Some(guard) = &metric.guard_query {
         let step = seconds.div_ceil(60);
-        parts.push(named(&format!("count(max_over_time(abs({guard}\n)[{seconds}s:{step}s]) > 0)"), GUARD));
+        let most = format!("max_over_time(abs({guard}\n)[{seconds}s:{step}s])");
+        parts.extend([named(&format!("count({most})"), GUARDED), named(&format!("count({most} > 0)"), GUARD)]);
     }
     Some(parts.join(" or "))
+}
+
+/// The query for how many requests there were per second of late.
+pub fn rate(total: &str) -> String {
+    format!("{} / {LATELY}", increase(total, LATELY))
 }
 
 fn named(number: &str, name: &str) -> String {

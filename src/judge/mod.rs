@@ -23,6 +23,7 @@ mod probe;
 mod ready;
 mod resource;
 mod share;
+mod source;
 mod suite;
 mod threshold;
 mod times;

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use crate::actions::{Cx, Out};
 use crate::api::duration::Duration;
-use crate::api::run::{TrialVerdict, TriggerRecord};
+use crate::api::run::{EvidenceRecord, TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, NoData, Severity, Trigger};
 use crate::effect::Read;
 use crate::evidence::bets::Rule;
-use crate::evidence::query::{ERRORS, GUARD, SAMPLES, SLOW, TOTAL, query};
-use crate::evidence::{alone, ceiling_of, count, of_record, percent, rule, written};
+use crate::evidence::query::{ERRORS, GUARD, GUARDED, SAMPLES, SLOW, TOTAL, query};
+use crate::evidence::{alone, ceiling_of, count, of_record, percent, requests_of, rule, written};
 use crate::journal::{later, trail};
 use crate::world::{NumbersAnswer, Reading};
 
@@ -91,17 +91,17 @@ fn judge(
     record.last_at = Some(at);
     let seen = seen(metric, trials.times(1), answer);
     let missing = matches!(seen, Seen::Nothing(_)) && trigger.no_data == Some(NoData::Rollback);
-    let (share, saw) = match seen {
-        Seen::Share(share, saw) => (Some(share), saw),
-        Seen::Nothing(why) if missing => (Some(1.0), format!("no data, which noData: Rollback takes as bad: {why}")),
-        Seen::Nothing(why) | Seen::Skipped(why) => (None, why),
+    let (share, requests, saw) = match seen {
+        Seen::Share { share, requests, saw } => (share, requests, saw),
+        Seen::Nothing(why) if missing => (1.0, 0.0, format!("no data, which noData: Rollback takes as bad: {why}")),
+        Seen::Nothing(why) | Seen::Skipped(why) => return judged(record, at, TrialVerdict::Inconclusive, &why),
     };
-    let Some(share) = share else { return judged(record, at, TrialVerdict::Inconclusive, &saw) };
+    let requests = requests_of(record).unwrap_or_default() + requests;
     let mut evidence = of_record(record).unwrap_or_default();
     evidence.bet(rule, share);
     let mut ceiling = ceiling_of(record);
     ceiling.bet(share);
-    record.evidence = Some(written(&evidence, &ceiling, share));
+    record.evidence = Some(EvidenceRecord { requests: requests.to_string(), ..written(&evidence, &ceiling, share) });
     let verdict = if share > rule.limit() { TrialVerdict::Bad } else { TrialVerdict::Good };
     judged(record, at, verdict, &saw);
     trail::keep_limit(record, at, &format!("> {}", metric.limit.as_deref().unwrap_or_default()));
@@ -111,7 +111,7 @@ fn judge(
 #[derive(Debug, PartialEq)]
 enum Seen {
     /// So much of it was bad, in [0, 1].
-    Share(f64, String),
+    Share { share: f64, requests: f64, saw: String },
     /// Nobody asked for anything, or the guard says that it is not the release's fault: neither good nor bad.
     Skipped(String),
     /// It is not known.
@@ -136,6 +136,9 @@ fn seen(metric: &MetricTrigger, interval: Duration, answer: &NumbersAnswer) -> S
     if number(GUARD).is_some_and(|series| series > 0.0) {
         return Seen::Skipped("guardQuery is not zero".into());
     }
+    if metric.guard_query.is_some() && number(GUARDED).is_none_or(|series| series <= 0.0) {
+        return Seen::Nothing("guardQuery has no value; one that is empty while all is well needs `bool`".into());
+    }
     if number(SAMPLES).is_none_or(|samples| samples <= 0.0) {
         return Seen::Nothing(format!(
             "no sample of total in these {interval}; hiccup must be at least the scrape interval"
@@ -157,7 +160,8 @@ fn seen(metric: &MetricTrigger, interval: Duration, answer: &NumbersAnswer) -> S
     let most = bad.iter().filter_map(|(_, bad)| *bad).fold(0.0, f64::max);
     let share = (most / total).min(1.0);
     let parts: Vec<_> = bad.iter().map(|(name, bad)| format!("{name} {}", count(bad.unwrap_or_default()))).collect();
-    Seen::Share(share, format!("{} of {} requests ({})", percent(share), count(total), parts.join(", ")))
+    let saw = format!("{} of {} requests ({})", percent(share), count(total), parts.join(", "));
+    Seen::Share { share, requests: total, saw }
 }
 
 #[cfg(test)]

@@ -87,6 +87,8 @@ fn what_is_no_share_is_inconclusive_by_field() {
         (json!({}), requests(0.0, 0.0), "no requests in these 15s"),
         (both, found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (SLOW, 5.0)]), "slow (5) is more than total (4)"),
         (json!({"guardQuery": "g"}), found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (GUARD, 1.0)]), "guardQuery is not zero"),
+        (json!({"guardQuery": "g"}), found(&[(SAMPLES, 1.0), (TOTAL, 4.0)]), "guardQuery has no value"),
+        (json!({"guardQuery": "g"}), found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (GUARDED, 0.0)]), "guardQuery has no value"),
     ] {
         let (mut f, t) = (Fixture::new(), of(more));
         let mut record = armed(&f);
@@ -116,7 +118,9 @@ fn a_bad_request_counts_once_and_no_errors_beside_a_total_are_none() {
 #[test]
 fn missing_data_is_bad_only_where_the_manifest_says_so_and_no_requests_never() {
     let guarded = found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (ERRORS, 4.0), (GUARD, 1.0)]);
-    for (answer, bad) in [(found(&[]), true), (requests(0.0, 0.0), false), (guarded, false)] {
+    let idle = found(&[(SAMPLES, 1.0), (TOTAL, 0.0), (GUARDED, 1.0)]);
+    let unguarded = found(&[(SAMPLES, 1.0), (TOTAL, 4.0), (ERRORS, 0.0)]);
+    for (answer, bad) in [(found(&[]), true), (idle, false), (guarded, false), (unguarded, true)] {
         let (mut f, mut t) = (Fixture::new(), of(json!({"guardQuery": "g"})));
         t.no_data = Some(NoData::Rollback);
         let mut record = armed(&f);
@@ -283,7 +287,7 @@ fn the_query_gives_one_number_for_each_and_keeps_texts_apart() {
     // A comment at the end of an expression does not swallow what follows.
     let expression = query(json!({"slow": "a - b # all", "guardQuery": "g"}));
     assert!(expression.contains("((a - b # all\n)[15s:1s])") && expression.contains("abs(g\n)"), "{expression}");
-    assert_eq!(expression.matches("label_replace(").count(), 5);
+    assert_eq!(expression.matches("label_replace(").count(), 6);
 }
 
 #[test]

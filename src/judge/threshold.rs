@@ -1,22 +1,60 @@
-//! PURE. A PromQL value against a bound: fires when it is bad, has been for `sustained` without a good value between, or
-//! was `count` times within a time. Trials are asked with their own time, so that after a restart the missed ones are asked
-//! again. Time without a value counts neither way: `sustained` and `count` are made of bad trials alone.
+//! PURE. A value against a bound: fires when it is bad, has been for `sustained` without a good value between, or was `count`
+//! times within a time. Trials are asked with their own time, so that after a restart the missed ones are asked again where the
+//! source remembers (`source`). Time without a value counts neither way: `sustained` and `count` are made of bad trials alone.
 
 use crate::actions::{Cx, Out, span};
 use crate::api::duration::Duration;
 use crate::api::run::{TrialVerdict, TriggerRecord};
 use crate::api::trigger::{MetricTrigger, Trigger};
-use crate::effect::{Read, ReadKey};
+use crate::effect::ReadKey;
 use crate::journal::{later, trail};
 use crate::plan::bound::Bound;
-use crate::world::{QueryAnswer, Reading};
+use crate::world::QueryAnswer;
 
 use super::guard::{self, Guard};
+use super::probe::MARGIN;
+use super::source::{self, Source};
 use super::trial::{Trials, key};
 use super::{clock, forget, judged, no_data, times};
 
 /// Most queries of a trigger under way at a time.
 const WINDOW: u64 = 16;
+
+/// A trigger while it is looked at.
+struct Watch<'a> {
+    cx: &'a Cx<'a>,
+    trigger: &'a Trigger,
+    metric: &'a MetricTrigger,
+    source: &'a dyn Source,
+    bound: &'a Bound,
+    trials: Trials,
+}
+
+impl Watch<'_> {
+    /// The answer to the trial of this number; none while it is awaited.
+    fn answer(&self, n: u64) -> Option<QueryAnswer> {
+        match self.cx.world.readings.get(&key(self.trigger, n)) {
+            Some(reading) => self.source.worth(reading),
+            None => self.ask(n).err().map(QueryAnswer::Inconclusive),
+        }
+    }
+
+    fn ask(&self, n: u64) -> Result<crate::effect::Read, String> {
+        self.source.ask(self.cx, self.trials.due(n), timeout(self.trials))
+    }
+
+    /// The time between the last answer and the moment in which the sample of the trial at hand was taken.
+    fn gap(&self, record: &TriggerRecord) -> Option<Duration> {
+        let took =
+            self.cx.world.readings.get(&key(self.trigger, record.trials)).map(|reading| self.source.took(reading));
+        let since_last = span(record.last_at?, self.cx.world.now);
+        Some(Duration::from_millis(since_last.as_millis().saturating_sub(took.unwrap_or_default().as_millis())))
+    }
+
+    fn guard(&self, n: u64) -> Option<Guard> {
+        guard::look(self.cx, self.trigger, self.metric, n)
+    }
+}
 
 /// See [`super::advance`].
 pub fn advance(
@@ -27,60 +65,63 @@ pub fn advance(
     out: &mut Out,
 ) -> Option<String> {
     let trials = Trials::arm(cx, trigger, record);
-    let latest = trials.latest(cx.world.now);
-    let known = metric.query.as_ref().ok_or_else(|| "this version does not know the rule".to_owned());
-    let known = known.and_then(|query| Ok((query, Bound::of(metric, &cx.journal.captures)?)));
-    let (query, bound) = match known {
-        Ok(known) => known,
+    let now = cx.world.now;
+    let latest = trials.latest(now);
+    let known = source::of(metric).ok_or_else(|| "this version does not know the rule".to_owned());
+    let known = known.and_then(|source| Ok((source, Bound::of(metric, &cx.journal.captures)?)));
+    let (source, bound) = match &known {
+        Ok((source, bound)) => (*source, bound),
         Err(why) => {
             // Neither good nor bad, whatever the manifest says of missing data: that is about what is measured.
             record.trials = record.trials.max(latest);
-            judged(record, trials.due(record.trials), TrialVerdict::Inconclusive, &why);
+            judged(record, trials.due(record.trials), TrialVerdict::Inconclusive, why);
             out.wake_at(trials.due(latest + 1));
             return None;
         }
     };
-    skip(metric, trials, latest, record);
-    let waits = look_at_the_switch(cx, trigger, metric, &bound, trials, record);
+    let watch = Watch { cx, trigger, metric, source, bound, trials };
+    skip(&watch, latest, record);
+    let waits = look_at_the_switch(&watch, record);
     let judged_before = record.trials;
     while record.trials < latest
         && !(waits && looks_back(metric, trials, record.trials + 1))
-        && let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, record.trials + 1))
-        && let Some(guard) = guard::look(cx, trigger, metric, record.trials + 1)
+        && let Some(answer) = watch.answer(record.trials + 1)
+        && let Some(guard) = watch.guard(record.trials + 1)
     {
         record.trials += 1;
-        if let Some(why) = judge(&Watch { trigger, metric, bound: &bound, trials }, answer, &guard, record) {
+        if !source.remembers() && watch.gap(record).is_some_and(|gap| gap > trials.times(2)) {
+            forget(record);
+        }
+        if let Some(why) = judge(&watch, &answer, &guard, record) {
             return Some(why);
+        }
+        if !source.remembers() {
+            // One sample for one trial. It is of the time of its answer, so that one that takes long is no gap.
+            (record.trials, record.last_at) = (latest, Some(now));
         }
     }
     // Without a value it is asked again with the next trial: the answer that was none is dropped.
     let open = !at_switch_is_known(record) && looks_back(metric, trials, record.trials + 1);
     let mut ask = |n: u64| {
-        let read = Read::Query { query: query.clone(), at: Some(trials.due(n)), timeout: timeout(trials) };
-        out.reads.insert(key(trigger, n), read);
+        out.reads.extend(watch.ask(n).ok().map(|read| (key(trigger, n), read)));
         guard::ask(trigger, metric, trials, n, timeout(trials), out);
     };
     if open && (waits || record.trials == judged_before) {
         ask(0);
     }
-    ((record.trials + 1)..=latest.min(record.trials.saturating_add(WINDOW))).for_each(ask);
+    let window = if source.remembers() { WINDOW } else { 1 };
+    ((record.trials + 1)..=latest.min(record.trials.saturating_add(window))).for_each(ask);
     out.wake_at(trials.due(latest + 1));
-    pushed(cx, trigger, metric, &bound, trials, record, out)
+    pushed(&watch, record, out)
 }
 
-/// Asks the query between two trials because of a push. It counts only where one bad sample is enough, and never for good:
+/// Asks between two trials because of a push. It counts only where one bad sample is enough, and never for good:
 /// how long something must last is not for whoever pushes to shorten. What is guarded waits for its trial.
-fn pushed(
-    cx: &Cx,
-    trigger: &Trigger,
-    metric: &MetricTrigger,
-    bound: &Bound,
-    trials: Trials,
-    record: &mut TriggerRecord,
-    out: &mut Out,
-) -> Option<String> {
-    let one_is_enough = metric.sustained.is_none() && metric.count.is_none() && metric.guard_query.is_none();
-    let query = metric.query.as_ref().filter(|_| one_is_enough)?;
+fn pushed(watch: &Watch, record: &mut TriggerRecord, out: &mut Out) -> Option<String> {
+    let Watch { cx, trigger, metric, source, bound, trials } = *watch;
+    if metric.sustained.is_some() || metric.count.is_some() || metric.guard_query.is_some() {
+        return None;
+    }
     // Nothing of the time before the switch is in it, and no trial has looked since.
     let from = later(trials.armed(), metric.reach.unwrap_or_default());
     let at = cx.world.pushed.filter(|at| *at > from && record.last_at.is_none_or(|last| last < *at))?;
@@ -89,14 +130,14 @@ fn pushed(
         return None;
     }
     let key = ReadKey::Pushed(trigger.name.clone(), at.as_millisecond());
-    match cx.world.readings.get(&key) {
-        Some(Reading::Query(QueryAnswer::Value(value))) if bound.exceeded(*value) => {
+    match cx.world.readings.get(&key).and_then(|reading| source.worth(reading)) {
+        Some(QueryAnswer::Value(value)) if bound.exceeded(value) => {
             judged(record, at, TrialVerdict::Bad, &value.to_string());
             record.last_at = Some(at);
-            Some(format!("{} at {}, asked because of a push", bound.compared(*value), clock(at)))
+            Some(format!("{} at {}, asked because of a push", bound.compared(value), clock(at)))
         }
         _ => {
-            out.reads.insert(key, Read::Query { query: query.clone(), at: Some(at), timeout: timeout(trials) });
+            out.reads.extend(source.ask(cx, at, timeout(trials)).ok().map(|read| (key, read)));
             None
         }
     }
@@ -108,25 +149,17 @@ fn looks_back(metric: &MetricTrigger, trials: Trials, n: u64) -> bool {
     metric.reach.is_some_and(|reach| trials.times(n) < reach)
 }
 
-/// Takes in what the query said of the time of the switch, where samples look back over it. Whether that is awaited.
-fn look_at_the_switch(
-    cx: &Cx,
-    trigger: &Trigger,
-    metric: &MetricTrigger,
-    bound: &Bound,
-    trials: Trials,
-    record: &mut TriggerRecord,
-) -> bool {
-    if at_switch_is_known(record) || !looks_back(metric, trials, record.trials + 1) {
+/// Takes in what was there at the time of the switch, where samples look back over it. Whether that is awaited.
+fn look_at_the_switch(watch: &Watch, record: &mut TriggerRecord) -> bool {
+    if at_switch_is_known(record) || !looks_back(watch.metric, watch.trials, record.trials + 1) {
         return false;
     }
-    let Some(Reading::Query(answer)) = cx.world.readings.get(&key(trigger, 0)) else { return true };
-    let Some(guard) = guard::look(cx, trigger, metric, 0) else { return true };
+    let (Some(answer), Some(guard)) = (watch.answer(0), watch.guard(0)) else { return true };
     record.at_switch = Some(match answer {
         // Whatever is to become of trials without a value: nobody knows what was there before.
         _ if guard != Guard::Open => TrialVerdict::Inconclusive,
         QueryAnswer::Inconclusive(_) | QueryAnswer::Invalid(_) => TrialVerdict::Inconclusive,
-        QueryAnswer::Value(value) if bound.exceeded(*value) => TrialVerdict::Bad,
+        QueryAnswer::Value(value) if watch.bound.exceeded(value) => TrialVerdict::Bad,
         QueryAnswer::Value(_) => TrialVerdict::Good,
     });
     false
@@ -143,8 +176,18 @@ fn timeout(trials: Trials) -> Duration {
 }
 
 /// After a long stop only the trials that `sustained` or `count` can still need are asked again, and what was bad before is
-/// forgotten, since what lies between was not seen.
-fn skip(metric: &MetricTrigger, trials: Trials, latest: u64, record: &mut TriggerRecord) {
+/// forgotten, since what lies between was not seen. A source that does not remember is asked with the next trial.
+fn skip(watch: &Watch, latest: u64, record: &mut TriggerRecord) {
+    let Watch { cx, trigger, metric, source, trials, .. } = *watch;
+    if !source.remembers() {
+        let n = record.trials + 1;
+        let nobody_waits = later(later(trials.due(n), timeout(trials)), MARGIN);
+        if nobody_waits < cx.world.now && !cx.world.readings.contains_key(&key(trigger, n)) {
+            record.trials = latest;
+            judged(record, trials.due(n), TrialVerdict::Inconclusive, "not looked at for a while");
+        }
+        return;
+    }
     let window = times::Times::of(metric).map(|times| times.within);
     let keep = trials.within(window.or(metric.sustained).unwrap_or_default()).saturating_add(2);
     let patience = trials.within(timeout(trials)).saturating_add(1);
@@ -165,16 +208,8 @@ fn verdict(trigger: &Trigger, bound: &Bound, answer: &QueryAnswer) -> TrialVerdi
     }
 }
 
-/// A trigger while its trials are judged.
-struct Watch<'a> {
-    trigger: &'a Trigger,
-    metric: &'a MetricTrigger,
-    bound: &'a Bound,
-    trials: Trials,
-}
-
 fn judge(watch: &Watch, answer: &QueryAnswer, guard: &Guard, record: &mut TriggerRecord) -> Option<String> {
-    let Watch { trigger, metric, bound, trials } = *watch;
+    let Watch { trigger, metric, bound, trials, .. } = *watch;
     let at = trials.due(record.trials);
     record.last_at = Some(at);
     let missing = |why: &str| format!("no data, which noData: Rollback takes as bad: {why}");

@@ -6,6 +6,8 @@ use super::super::fixtures::{armed, judge, read, trigger};
 use super::*;
 use crate::actions::fixtures::Fixture;
 use crate::api::trigger::Watched;
+use crate::effect::Read;
+use crate::world::Reading;
 
 fn errors(sustained: Option<&str>) -> Trigger {
     let mut metric = json!({"query": "errors", "above": "0.05"});

@@ -1,17 +1,19 @@
 //! PURE. Every action of a Cutover with the field in which it stands.
 
+use std::borrow::Cow;
+
 use crate::api::cutover::CutoverSpec;
 use crate::api::step::{Action, Http, Logs, Resource, Step, StepAction, Suite, UndoRollout};
 use crate::api::trigger::Watched;
-use crate::plan::list_label;
+use crate::plan::{endpoint, list_label};
 
 /// What stands in a field.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Found<'s> {
     /// An action of a step, of a suite, or an undo.
     Action(&'s Action),
-    /// The request of a probe.
-    Http(&'s Http),
+    /// The request of a trigger.
+    Http(Cow<'s, Http>),
     /// The lines of a trigger.
     Logs(&'s Logs),
     /// The object of a trigger.
@@ -48,17 +50,25 @@ pub(super) fn all(spec: &CutoverSpec) -> Vec<(String, Found<'_>)> {
         let at = format!("spec.observe.triggers[{}]", list_label(&trigger.name, i, "spec.observe.triggers"));
         for watched in trigger.watches.all() {
             match watched {
-                Watched::Probe(probe) => found.push((format!("{at}.probe.http"), Found::Http(&probe.http))),
+                Watched::Probe(probe) => {
+                    found.push((format!("{at}.probe.http"), Found::Http(Cow::Borrowed(&probe.http))))
+                }
                 Watched::Logs(logs) => found.push((format!("{at}.logs"), Found::Logs(&logs.logs))),
                 Watched::Resource(resource) => found.push((format!("{at}.resource"), Found::Resource(resource))),
                 Watched::Suite(suite) => {
                     let steps = format!("{at}.suite.steps");
                     for (i, check) in suite.steps.iter().enumerate() {
                         let at = list_label(&check.name, i, &steps);
-                        found.push((format!("{steps}[{at}].http"), Found::Http(&check.http)));
+                        found.push((format!("{steps}[{at}].http"), Found::Http(Cow::Borrowed(&check.http))));
                     }
                 }
-                Watched::Metric(_) | Watched::Pods(_) | Watched::Alert(_) => {}
+                Watched::Metric(metric) => found.extend(
+                    metric
+                        .http
+                        .iter()
+                        .map(|of| (format!("{at}.metric.http"), Found::Http(Cow::Owned(endpoint::request(of))))),
+                ),
+                Watched::Pods(_) | Watched::Alert(_) => {}
             }
         }
     }

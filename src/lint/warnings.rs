@@ -14,7 +14,7 @@ use crate::api::one_of::Tagged;
 use crate::api::step::{Action, Job, Step, StepAction, UndoWhen};
 use crate::api::trigger::{MetricTrigger, Watched};
 use crate::plan::reach::reach;
-use crate::plan::{Refusal, list_label};
+use crate::plan::{Refusal, asks_prometheus, list_label};
 
 /// Observed for, unless the Cutover says.
 const FOR: Duration = Duration::from_mins(5);
@@ -158,12 +158,7 @@ impl Cx<'_> {
         let trigger = spec.observe.iter().flat_map(|o| &o.triggers).enumerate().find_map(|(i, trigger)| {
             let label = list_label(&trigger.name, i, "spec.observe.triggers");
             let watched = trigger.watches.one().ok()?;
-            let asks = match watched {
-                Watched::Metric(_) => true,
-                Watched::Alert(alert) => alert.alertmanager.is_none(),
-                _ => false,
-            };
-            asks.then(|| format!("spec.observe.triggers[{label}].{}", watched.key()))
+            asks_prometheus(watched).then(|| format!("spec.observe.triggers[{label}].{}", watched.key()))
         });
         let step = actions::all(spec)
             .into_iter()

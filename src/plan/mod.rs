@@ -7,6 +7,7 @@ mod before;
 pub mod bound;
 mod changes;
 mod counters;
+pub mod endpoint;
 pub(crate) mod execution;
 pub mod expr;
 mod expr_check;
@@ -46,5 +47,5 @@ pub(crate) use release::{same_but_for_attempt, same_intent, same_release, wanted
 pub use resolve::resolve;
 pub(crate) use resolve::{is_label_key, is_label_value};
 pub use triggers::BuiltInTrigger;
-pub(crate) use triggers::count_or_percent;
+pub(crate) use triggers::{asks_prometheus, count_or_percent};
 pub use types::*;

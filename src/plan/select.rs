@@ -27,16 +27,32 @@ pub(crate) fn check_path(path: &str) -> Result<(), String> {
 
 /// The first value that `path` selects in `value`, if it is small enough to be kept in the run.
 pub fn first(value: &Value, path: &str) -> Result<Value, String> {
-    bounded_path(path)?;
-    let query =
-        parse_json_path(path).map_err(|e| format!("{path:?} is not a JSONPath: {}", one_line(&e.to_string())))?;
-    let found = js_path_process(&query, value).map_err(|e| format!("{path}: {}", one_line(&e.to_string())))?;
-    let value =
-        found.into_iter().next().map(|r| r.val).ok_or_else(|| format!("{path} selects nothing in the answer"))?;
+    let value = all(value, path)?.into_iter().next().ok_or_else(|| nothing(path))?;
     if serde_json::to_vec(value).map_or(usize::MAX, |v| v.len()) > MAX_VALUE {
         return Err(format!("{path} selects more than {MAX_VALUE} bytes: capture a single value"));
     }
     Ok(value.clone())
+}
+
+/// The one value that `path` selects in `value`.
+pub(crate) fn only<'v>(value: &'v Value, path: &str) -> Result<&'v Value, String> {
+    match all(value, path)?.as_slice() {
+        [] => Err(nothing(path)),
+        [one] => Ok(one),
+        many => Err(format!("{path} selects {} values where one is needed", many.len())),
+    }
+}
+
+fn nothing(path: &str) -> String {
+    format!("{path} selects nothing in the answer")
+}
+
+fn all<'v>(value: &'v Value, path: &str) -> Result<Vec<&'v Value>, String> {
+    bounded_path(path)?;
+    let query =
+        parse_json_path(path).map_err(|e| format!("{path:?} is not a JSONPath: {}", one_line(&e.to_string())))?;
+    let found = js_path_process(&query, value).map_err(|e| format!("{path}: {}", one_line(&e.to_string())))?;
+    Ok(found.into_iter().map(|r| r.val).collect())
 }
 
 /// Whether `pattern` is a regular expression of bounded size.

@@ -66,6 +66,11 @@ trait TriggerRule {
     /// Refuses what cannot be, being looked at this often.
     fn check_pace(&self, _every: Duration, _at: &str, _refusals: &mut Refusals) {}
 
+    /// Whether Prometheus is asked for it.
+    fn asks_prometheus(&self) -> bool {
+        false
+    }
+
     /// Whether its author has chosen bounds for the pods' restarts, crash loops or readiness.
     fn bounds_crashes(&self) -> bool {
         false
@@ -82,6 +87,11 @@ fn rule(watched: &Watched) -> &dyn TriggerRule {
         Watched::Alert(x) => x,
         Watched::Suite(x) => x,
     }
+}
+
+/// Whether Prometheus is asked about what a trigger watches.
+pub(crate) fn asks_prometheus(watched: &Watched) -> bool {
+    rule(watched).asks_prometheus()
 }
 
 /// The observation with everything filled in.

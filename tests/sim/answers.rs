@@ -205,6 +205,10 @@ impl Cluster {
         if self.web.prometheus_down {
             return QueryAnswer::Inconclusive("Prometheus cannot be reached: connection refused".into());
         }
+        if query.starts_with("sum((last_over_time(") && query.ends_with("/ 300") {
+            // How many requests there are in preflight: as many as in each interval after the switch.
+            return QueryAnswer::Value(100.0 / 15.0);
+        }
         match self.web.metrics.iter().find(|(part, _)| query.contains(part.as_str())).map(|(_, rule)| rule) {
             Some(MetricRule::Value(v)) => QueryAnswer::Value(*v),
             Some(MetricRule::Inconclusive(why)) => QueryAnswer::Inconclusive(why.clone()),

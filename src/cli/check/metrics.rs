@@ -11,11 +11,10 @@ use super::topics::PROMETHEUS;
 use crate::api::condition::types;
 use crate::api::cutover::Cutover;
 use crate::api::http::Scheme;
-use crate::api::trigger::Watched;
 use crate::cli::cluster::Cluster;
 use crate::cli::exit::Failure;
 use crate::cli::rights::Right;
-use crate::plan::{Action, Plan, PlanStep};
+use crate::plan::{Action, Plan, PlanStep, asks_prometheus};
 
 pub(crate) const PROXY: Right = Right::wish("get", "", "services/proxy");
 /// Where a source with a name of the form NAMESPACE/SERVICE is, unless the operator's configuration says otherwise.
@@ -119,12 +118,7 @@ fn silent(through: &Through) -> Line {
 /// Whether a plan asks for metrics.
 fn asks(plan: &Plan) -> bool {
     let steps = plan.steps.iter().flat_map(PlanStep::parts).any(|s| matches!(s.action, Action::Metric(_)));
-    let asks = |watched: &Watched| match watched {
-        Watched::Metric(_) => true,
-        Watched::Alert(alert) => alert.alertmanager.is_none(),
-        _ => false,
-    };
-    steps || plan.observe.triggers.iter().any(|t| t.watches.one().is_ok_and(asks))
+    steps || plan.observe.triggers.iter().any(|t| t.watches.one().is_ok_and(asks_prometheus))
 }
 
 fn of_answer(through: &Through, answer: &Answer) -> Line {

@@ -250,7 +250,7 @@ fn watch(t: &Trigger, observe: &PlanObserve) -> Watch {
             }));
         }
     }
-    let blind = power::blind_window(t, observe);
+    let blind = power::blind_window(t, observe, None);
     Watch { name: t.name.clone(), severity: t.severity.unwrap_or_default(), kind, limit, finds, blind }
 }
 

@@ -19,7 +19,7 @@ impl Cx<'_> {
         for (field, found) in actions::all(self.spec()) {
             match found {
                 Found::Action(action) => self.action(action, &field),
-                Found::Http(http) => self.http(http, &field),
+                Found::Http(http) => self.http(&http, &field),
                 Found::Logs(logs) => {
                     self.workload(logs.workload.as_ref(), &format!("{field}.workload.name"));
                     let side = logs.side.or(logs.workload.is_none().then_some(SideRef::Target));

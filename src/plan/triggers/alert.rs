@@ -29,6 +29,10 @@ impl TriggerRule for AlertTrigger {
         }
         Watched::Alert(self.clone())
     }
+
+    fn asks_prometheus(&self) -> bool {
+        self.alertmanager.is_none()
+    }
 }
 
 fn check_matchers(alert: &AlertTrigger, at: &str, cx: &mut Cx) {

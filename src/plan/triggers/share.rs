@@ -14,9 +14,9 @@ const LONGEST: Duration = Duration::from_mins(60);
 /// The chance of a false rollback, unless the trigger says.
 const ALPHA: &str = "0.01";
 
-/// Whether the trigger is one of the default rule: everything but `query` belongs to it.
+/// Whether the trigger is one of the default rule: everything but `query` and `http` belongs to it.
 pub(super) fn is_meant(metric: &MetricTrigger) -> bool {
-    metric.query.is_none() && own(metric).iter().any(|(_, given)| *given)
+    metric.query.is_none() && metric.http.is_none() && own(metric).iter().any(|(_, given)| *given)
 }
 
 fn own(metric: &MetricTrigger) -> [(&'static str, bool); 6] {
@@ -35,11 +35,16 @@ pub(super) fn hiccup(metric: &MetricTrigger) -> Duration {
     metric.hiccup.unwrap_or(HICCUP)
 }
 
-/// What of the default rule stands beside a query is refused.
+/// What of the default rule stands beside a query or an endpoint is refused.
 pub(super) fn refuse_beside_a_query(metric: &MetricTrigger, at: &str, refusals: &mut Refusals) {
-    for (name, _) in own(metric).into_iter().filter(|(_, given)| *given && metric.query.is_some()) {
-        let message = format!("{name} belongs to the default rule, which has no query");
-        refusals.add(format!("{at}.{name}"), message, "leave out either this or query");
+    let (other, why) = match (&metric.query, &metric.http) {
+        (Some(_), _) => ("query", "which has no query"),
+        (None, Some(_)) => ("http", "which needs counters that Prometheus keeps over time"),
+        (None, None) => return,
+    };
+    for (name, _) in own(metric).into_iter().filter(|(_, given)| *given) {
+        let message = format!("{name} belongs to the default rule, {why}");
+        refusals.add(format!("{at}.{name}"), message, format!("leave out either this or {other}"));
     }
 }
 

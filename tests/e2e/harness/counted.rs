@@ -108,8 +108,9 @@ pub async fn counted(to: &str, ask: &str, native: bool) -> Result<()> {
         (&expression, 105, vec![("total", "49")]),
         (&classic, 75, both.to_vec()),
         (&classic, 105, both.to_vec()),
+        // A guard without a value is not one that is 0.
         (&guarded, 75, vec![("total", "35")]),
-        (&guarded, 90, vec![("total", "35"), ("guard", "1")]),
+        (&guarded, 90, vec![("total", "35"), ("guard", "1"), ("guarded", "1")]),
         // Nothing was scraped in it: no number, not even 0.
         (&plain, 200, vec![]),
     ];
@@ -118,7 +119,7 @@ pub async fn counted(to: &str, ask: &str, native: bool) -> Result<()> {
     }
     for (metric, end, wanted) in cases {
         let found = numbers(ask, metric.clone(), begin + end).await?;
-        for name in ["total", "errors", "slow", "guard"] {
+        for name in ["total", "errors", "slow", "guard", "guarded"] {
             let of = wanted.iter().find(|(n, _)| *n == name).map(|(_, number)| *number);
             ensure!(found.get(name).map(String::as_str) == of, "{metric} at {end}: {name} of {found:?}");
         }

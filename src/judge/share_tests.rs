@@ -64,6 +64,7 @@ fn each_interval_is_asked_for_once_with_the_time_of_its_end() {
     f.world.readings.insert(read("t@1"), Reading::Numbers(requests(100.0, 0.0)));
     let (_, out) = judge(&f, &t, &mut record);
     assert_eq!((record.trials, record.last, out.reads.len()), (1, Some(TrialVerdict::Good), 0));
+    assert_eq!(record.evidence.as_ref().map(|e| e.requests.as_str()), Some("100"));
     // The same answer is not taken twice.
     let before = record.clone();
     judge(&f, &t, &mut record);

@@ -28,7 +28,8 @@ body{font-size:10pt;margin:0;padding:0;max-width:none}svg .good,svg .bad,svg .op
 /// The sheet.
 pub(super) fn write(sheet: &Sheet) -> String {
     let title = escape(&sheet.title);
-    let mut out = format!("{HEAD}<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n");
+    let mut out =
+        format!("{HEAD}<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n");
     for section in &sheet.sections {
         out.push_str(&format!("<section>\n<h2>{}</h2>\n", escape(section.title)));
         section.blocks.iter().for_each(|b| block(&mut out, b));

@@ -74,8 +74,7 @@ impl Print {
             output::write(&text)?;
             return Ok(Exit::Done);
         };
-        std::fs::write(path, text)
-            .map_err(|e| Failure::new(format!("{} cannot be written: {e}", path.display())))?;
+        std::fs::write(path, text).map_err(|e| Failure::new(format!("{} cannot be written: {e}", path.display())))?;
         let mut page = Page::new();
         page.push(Line::new().text(format!("{}: the record of run {}", path.display(), report.run)));
         output::write(&page.show(Look::of_stdout(global.color)))?;

@@ -353,7 +353,7 @@ pub(crate) struct Losses {
     /// How long users were on the target before they went back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_target_seconds: Option<f64>,
-    /// Whether a step was to shrink the live side.
+    /// Connections of a side that was left.
     pub connections: Vec<Closed>,
 }
 

@@ -332,16 +332,24 @@ fn missing(report: &Report) -> Vec<String> {
     };
     let over = report.phase.is_over() || report.phase == Phase::Completed;
     say(!over, "the end: the run was not over when this was written");
-    say(report.verdict.owners.is_empty() && over, "an owner of the decision: no person's word and no trigger is behind it");
+    say(
+        report.verdict.owners.is_empty() && over,
+        "an owner of the decision: no person's word and no trigger is behind it",
+    );
     say(report.release.revision.is_none(), "the revision of the release");
     say(report.release.tag.is_none(), "the tag of the release");
     say(report.release.before.is_none(), "what was released on the old side");
-    let digests = report.sides.iter().filter(|s| s.part == "target").flat_map(|s| &s.images).all(|i| i.digests.is_empty());
+    let digests =
+        report.sides.iter().filter(|s| s.part == "target").flat_map(|s| &s.images).all(|i| i.digests.is_empty());
     say(digests, "digests of the target's images");
-    let cut = report.steps.iter().any(|s| s.state == Some(StepState::Succeeded) && s.ended.is_some() && s.evidence.is_none());
+    let cut =
+        report.steps.iter().any(|s| s.state == Some(StepState::Succeeded) && s.ended.is_some() && s.evidence.is_none());
     say(cut, "what some steps saw: they left no evidence, or it had to go for want of room");
     let first = report.phases.first().is_none_or(|p| !matches!(p.phase, Phase::Pending | Phase::Preflight));
     say(first, "the first phases: a run keeps the last 64 transitions");
-    say(true, "requests and connections of users: a run does not count them; triggers, probes and suites stand for them");
+    say(
+        true,
+        "requests and connections of users: a run does not count them; triggers, probes and suites stand for them",
+    );
     missing
 }

@@ -59,7 +59,17 @@ pub(super) fn phases(r: &Report) -> Section<'_> {
 }
 
 pub(super) fn steps(r: &Report) -> Section<'_> {
-    let head = &["Phase", "Step", "Command or request", "Result", "Started (UTC)", "Ended (UTC)", "Took", "Attempts", "Answer"];
+    let head = &[
+        "Phase",
+        "Step",
+        "Command or request",
+        "Result",
+        "Started (UTC)",
+        "Ended (UTC)",
+        "Took",
+        "Attempts",
+        "Answer",
+    ];
     let rows = r.steps.iter().map(step).collect();
     Section { title: "Steps", blocks: vec![Block::Table(head, rows)] }
 }
@@ -139,7 +149,12 @@ pub(super) fn approvals(r: &Report) -> Section<'_> {
     let mut blocks = vec![];
     for gate in &r.approvals {
         let role = |role: &Role| {
-            vec![Cell::text(&gate.name), Cell::text(&role.name), Cell::text(role.wanted.to_string()), Cell::list(&role.by)]
+            vec![
+                Cell::text(&gate.name),
+                Cell::text(&role.name),
+                Cell::text(role.wanted.to_string()),
+                Cell::list(&role.by),
+            ]
         };
         blocks.push(Block::Table(&["Gate", "Role", "Wanted", "Approved by"], gate.roles.iter().map(role).collect()));
         if let Some(instructions) = &gate.instructions {
@@ -208,7 +223,10 @@ pub(super) fn switch(r: &Report) -> Section<'_> {
     let facts =
         vec![("Claimed (UTC)", Cell::text(time(s.claimed))), ("Endpoints had followed (UTC)", Cell::at(s.converged))];
     let head = &["Service", "Selector", "State", "Switched (UTC)", "Restored (UTC)"];
-    Section { title: "Switch", blocks: vec![Block::Facts(facts), Block::Table(head, s.services.iter().map(row).collect())] }
+    Section {
+        title: "Switch",
+        blocks: vec![Block::Facts(facts), Block::Table(head, s.services.iter().map(row).collect())],
+    }
 }
 
 fn selector(of: &Selector) -> String {
@@ -265,7 +283,14 @@ pub(super) fn rollback(r: &Report) -> Section<'_> {
         ("Selectors were back (UTC)", Cell::at(b.restored)),
         ("From the first bad sample to the restore", Cell::seconds(b.seconds_from_bad)),
         ("From the decision to the restore", Cell::seconds(b.seconds_from_decision)),
-        ("All of it undone", Cell::text(if b.incomplete { "no: an undo or a step of the rollback failed" } else { "no failure recorded" })),
+        (
+            "All of it undone",
+            Cell::text(if b.incomplete {
+                "no: an undo or a step of the rollback failed"
+            } else {
+                "no failure recorded"
+            }),
+        ),
     ];
     Section { title: "Way back", blocks: vec![Block::Facts(facts)] }
 }

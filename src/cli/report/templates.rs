@@ -48,7 +48,15 @@ impl Template {
             ),
             Self::Signoff => (
                 "Sign-off log",
-                vec![signoff(r), s::release(r), s::steps(r), s::outputs(r), s::approvals(r), s::checks(r), s::missing(r)],
+                vec![
+                    signoff(r),
+                    s::release(r),
+                    s::steps(r),
+                    s::outputs(r),
+                    s::approvals(r),
+                    s::checks(r),
+                    s::missing(r),
+                ],
             ),
             Self::GoNoGo => (
                 "Go/no-go sheet",
@@ -77,7 +85,15 @@ impl Template {
             ),
             Self::Success => (
                 "Release report",
-                vec![success(r), s::release(r), s::switch(r), s::measurements(r), s::losses(r), s::checks(r), s::missing(r)],
+                vec![
+                    success(r),
+                    s::release(r),
+                    s::switch(r),
+                    s::measurements(r),
+                    s::losses(r),
+                    s::checks(r),
+                    s::missing(r),
+                ],
             ),
         };
         Sheet { title: format!("{what} of run {}", r.run), sections }

@@ -265,6 +265,7 @@ pub(crate) struct Switch {
 
 /// The switch of a Service.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Service {
     pub name: String,
     pub from: Selector,

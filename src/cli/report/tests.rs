@@ -249,13 +249,12 @@ fn a_statement_is_about_the_digests_of_the_target_alone() {
     let subject = json!([{"name": "registry.example/shop", "digest": {"sha256": &DIGEST[7..]}}]);
     assert_eq!((&made["subject"], &made["predicate"]["run"]), (&subject, &json!("web-2")));
     // An image that was loaded into a node has no digest that a registry knows.
-    let mut run = rolled_back();
-    let images = &mut run.status.as_mut().expect("a journal").images;
-    for id in ["sha256:1234", "registry.example/shop@sha256:zz"] {
-        images[0].image_ids = vec![id.to_owned()];
+    for id in ["sha256:1234", "registry.example/shop@sha256:zz", &format!("shop@md5:{}", &DIGEST[7..])] {
+        let mut run = rolled_back();
+        run.status.as_mut().expect("a journal").images[0].image_ids = vec![id.to_owned()];
+        let refused = attest::statement(&Report::of(&run)).expect_err("no digest");
+        assert!(refused.says.contains("no digest"), "{id}: {refused}");
     }
-    let refused = attest::statement(&Report::of(&run)).expect_err("no digest");
-    assert!(refused.says.contains("no digest"), "{refused}");
     let mut run = rolled_back();
     run.status.as_mut().expect("a journal").images[0].side = "blue".to_owned();
     assert!(attest::statement(&Report::of(&run)).is_err(), "the old side was not released");

@@ -99,3 +99,60 @@ pub fn agrees(report: &Value, lines: &[Line]) -> Result<()> {
     ensure!(!recorded.is_empty(), "the record tells of nothing that was written");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(resource: &str, verb: &str, name: &str, user: &str, at: &str, body: Value) -> Line {
+        Line {
+            verb: verb.into(),
+            resource: resource.into(),
+            name: name.into(),
+            namespace: "prod".into(),
+            user: user.into(),
+            sender: if resource == "cutoverdecisions" { user.into() } else { OPERATOR.into() },
+            code: 201,
+            agent: String::new(),
+            dry_run: false,
+            received: at.into(),
+            at: at.into(),
+            body,
+        }
+    }
+
+    #[test]
+    fn what_only_one_of_them_tells_of_is_found() {
+        let account = "system:serviceaccount:prod:cutover";
+        let record = json!({"namespace": "prod", "account": "cutover", "created": "2026-01-01T00:00:00Z",
+            "lastWord": "2026-01-01T00:10:00Z",
+            "steps": [{"jobs": [{"name": "migrate-1", "created": "2026-01-01T00:01:00Z"}]}],
+            "switch": {"services": [{"name": "web", "from": {"side": "blue"}, "to": {"side": "green"}, "byOthers": false,
+                "switched": "2026-01-01T00:02:00Z"}]},
+            "decisions": [{"decision": "Approve", "by": "jane", "at": "2026-01-01T00:01:30Z"}]});
+        let patch = json!([{"op": "replace", "path": "/spec/selector", "value": {"side": "green"}}]);
+        let approve = json!({"spec": {"decision": "Approve"}});
+        let all = [
+            line("jobs", "create", "migrate-1", account, "2026-01-01T00:01:01Z", Value::Null),
+            line("services", "patch", "web", account, "2026-01-01T00:01:59Z", patch),
+            line("cutoverdecisions", "create", "d", "jane", "2026-01-01T00:01:30Z", approve.clone()),
+        ];
+        assert!(agrees(&record, &all).is_ok());
+        for at in 0..all.len() {
+            let mut fewer = all.to_vec();
+            let missing = fewer.remove(at);
+            assert!(agrees(&record, &fewer).is_err(), "{missing:?} is not missed");
+            let mut other = all.to_vec();
+            other[at].user = "somebody else".into();
+            assert!(agrees(&record, &other).is_err(), "{missing:?} by somebody else");
+            let mut late = all.to_vec();
+            late[at].at = "2026-01-01T00:05:00Z".into();
+            assert!(agrees(&record, &late).is_err(), "{missing:?} at another time");
+        }
+        let more = |at| [&all[..], &[line("cutoverdecisions", "create", "e", "eve", at, approve.clone())]].concat();
+        assert!(agrees(&record, &more("2026-01-01T00:03:00Z")).is_err(), "a word that the record does not have");
+        assert!(agrees(&record, &more("2026-01-01T00:20:00Z")).is_ok(), "another run's");
+    }
+}

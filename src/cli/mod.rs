@@ -30,6 +30,7 @@ pub mod pages;
 mod plan;
 pub mod reference;
 mod release;
+mod report;
 mod rights;
 #[cfg(test)]
 mod schema;
@@ -70,6 +71,8 @@ enum Command {
     Diff(plan::Diff),
     /// The runs of a Cutover: outcome, duration, cause, who.
     History(history::History),
+    /// The record of a run, to be handed in: Markdown, HTML, JSON, or a statement to be signed.
+    Report(report::Print),
     /// What the Jobs of a run wrote.
     Logs(logs::Logs),
     /// Who moved a Service's selector, when, and why.
@@ -147,6 +150,7 @@ impl Cli {
             Command::Plan(plan) => plan.run(global).await,
             Command::Diff(diff) => diff.run(global).await,
             Command::History(history) => history.run(global).await,
+            Command::Report(report) => report.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Trace(trace) => trace.run(global).await,
             Command::Notify(notify) => notify.run(global).await,

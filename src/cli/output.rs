@@ -21,7 +21,18 @@ pub(crate) fn print<T: Serialize>(
 ) -> Result<(), Failure> {
     let text = match format {
         None => page().show(look),
-        Some(Format::Json) => serde_json::to_string_pretty(model).map_err(unprintable)? + "\n",
+        Some(_) => text(format, model, names)?,
+    };
+    write(&text)
+}
+
+/// A model for a program; JSON where nothing else is asked for.
+///
+/// # Errors
+/// The command has no such form.
+pub(crate) fn text<T: Serialize>(format: Option<Format>, model: &T, names: &[String]) -> Result<String, Failure> {
+    Ok(match format {
+        None | Some(Format::Json) => serde_json::to_string_pretty(model).map_err(unprintable)? + "\n",
         Some(Format::Yaml) => yaml(model)?,
         Some(Format::Patch) => {
             return Err(Failure::new("this command has no output `patch`")
@@ -29,8 +40,7 @@ pub(crate) fn print<T: Serialize>(
                 .exit(Exit::Usage));
         }
         Some(Format::Name) => names.iter().map(|n| format!("{n}\n")).collect(),
-    };
-    write(&text)
+    })
 }
 
 /// A model as YAML.

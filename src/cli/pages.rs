@@ -10,7 +10,7 @@ use super::find::Found;
 use super::status::read::Reading;
 use super::text::{Look, Page};
 use super::watch::lines;
-use super::{history, lint, status, trace};
+use super::{history, lint, report, status, trace};
 use crate::api::cutover::Cutover;
 use crate::api::run::CutoverRun;
 use crate::lint::Outcome;
@@ -46,6 +46,8 @@ pub fn pages(
         ("trace", lines_of(&trace::page(&traced, now)), model(serde_json::to_value(&traced))),
     ];
     for run in runs {
+        let (lines, record) = report::all(run);
+        all.push(("report", lines, record));
         let plan = view::plan_of(run);
         let Some(seen) = view::Run::of(run, plan.as_ref()) else { continue };
         let changes = lines::Seen::default().changes(&seen, &lines::Flags(FLAGS), now, true);

@@ -24,6 +24,7 @@ pub fn rights() -> Vec<(&'static str, Vec<Right>)> {
         of("plan", &plan::RIGHTS),
         of("diff", &plan::READS),
         of("history", &rights::READ),
+        of("report", &rights::READ),
         of("logs", &logs::RIGHTS),
         of("trace", &trace::RIGHTS),
         of("notify", &rights::READ),

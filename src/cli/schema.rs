@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use super::{bundle, check, decide, history, init, notify, plan, release, status, trace, watch};
+use super::{bundle, check, decide, history, init, notify, plan, release, report, status, trace, watch};
 
 /// What each command prints as JSON.
 pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
@@ -19,6 +19,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
         of::<plan::model::Foreseen>("plan"),
         of::<plan::Compared>("diff"),
         of::<Vec<history::Past>>("history"),
+        of::<report::model::Report>("report"),
+        of::<report::attest::Statement<'_>>("report-attest"),
         of::<trace::Traced>("trace"),
         of::<notify::Sent>("notify"),
         of::<bundle::Made<'_>>("bundle"),

@@ -21,6 +21,7 @@ use crate::journal::{ACCEPTED, REHEARSE_EVERY, later};
 use crate::plan::{Plan, PlanSide};
 
 mod after;
+mod does;
 pub mod evidence;
 mod phases;
 mod steps;
@@ -56,6 +57,10 @@ pub struct Run<'a> {
     pub closed: bool,
     /// What was released where.
     pub release: Releases<'a>,
+    /// The release as it was asked for; none where the plan cannot be read.
+    pub asked: Option<&'a Release>,
+    /// The account that everything is done as.
+    pub account: Option<&'a str>,
     /// The side that was live at the start; none where the plan cannot be read.
     pub old: Option<Side<'a>>,
     /// The side being activated.
@@ -231,6 +236,8 @@ impl<'a> Run<'a> {
             since: journal.phase_since,
             closed: journal.state == RunState::Closed,
             release: Releases { old: journal.old_release.as_deref(), new: plan.and_then(|p| release_name(&p.release)) },
+            asked: plan.map(|p| &p.release),
+            account: plan.map(|p| p.service_account.as_str()),
             old: plan.map(|p| side(&p.old)),
             target: plan.map(|p| side(&p.target)),
             stages: plan.map(|p| steps::tree(p, &executions)).unwrap_or_default(),

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::phases::{self, Stretch};
-use super::{Progress, evidence};
+use super::{Progress, does, evidence};
+use crate::api::action::Approval;
 use crate::api::run::{DecisionRecord, GateRecord, JobRecord, RunStatus, StepRecord, StepState};
 use crate::api::trail::AttemptRecord;
 use crate::journal;
@@ -17,6 +18,10 @@ pub struct Step<'a> {
     pub name: &'a str,
     /// What it does, such as `job`; none where the plan does not know it.
     pub kind: Option<&'static str>,
+    /// Its command or request, as planned, where it has one.
+    pub does: Option<String>,
+    /// What people are asked at it, where it is a gate.
+    pub approval: Option<&'a Approval>,
     /// Where the plan has it.
     pub stage: Option<Stage>,
     /// The suite that it is part of.
@@ -101,6 +106,8 @@ impl<'a> Step<'a> {
         Self {
             name,
             kind: plan.and_then(|p| p.action(name)).map(Action::kind),
+            does: plan.and_then(|p| p.action(name)).and_then(does::does),
+            approval: plan.and_then(|p| p.gate(name)),
             stage: planned.map(|p| p.stage),
             suite: plan.and_then(|p| p.steps.iter().find(own)).map(|p| p.name.as_str()),
             state: None,
@@ -139,6 +146,11 @@ impl<'a> Step<'a> {
     /// What it saw, in a phrase.
     pub fn evidence(&self) -> Option<String> {
         self.evidence.map(evidence::phrase)
+    }
+
+    /// What it saw, as it was recorded.
+    pub fn saw(&self) -> Option<&'a Value> {
+        self.evidence
     }
 
     /// Whether it stands for steps side by side.

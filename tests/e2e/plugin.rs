@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::app::PEOPLE;
 use crate::harness::case::secs;
-use crate::harness::{Case, e2e, wait};
+use crate::harness::{Case, e2e, record, wait};
 
 pub(crate) const JANE: Option<&str> = Some(PEOPLE[0]);
 pub(crate) const WATCHING: &str = "switch: {minReady: '1', timeout: 20s}\nobserve: {for: 20m, every: 500ms, triggers: [{name: down, probe: {http: {path: /health}, failing: 3}}]}\n";
@@ -243,6 +243,12 @@ fn what_happened_is_told_afterwards() {
         ensure!(told[0]["outcome"] == "RolledBack" && told[0]["run"] == "shop-1", "{told:#}");
         ensure!(told[0]["who"] == json!(["jane@example.com (Rollback)"]), "{told:#}");
         t.plugin(JANE, &["history", "shop"]).await?.with(0)?.says(&["carts are empty", "RolledBack"])?;
+        let told = t.plugin(JANE, &["report", "shop-1", "-o", "json"]).await?.with(0)?.json()?;
+        ensure!(told["verdict"]["decision"] == "NO-GO", "{told:#}");
+        ensure!(told["verdict"]["owners"] == json!(["jane@example.com"]), "{told:#}");
+        record::agrees(&told, &t.audit()?)?;
+        let sheet = t.plugin(JANE, &["report", "shop", "--template", "incident"]).await?.with(0)?;
+        sheet.says(&["carts are empty", "users were on the target for"])?;
         t.plugin(None, &["logs", "shop", "migrate"])
             .await?
             .with(0)?

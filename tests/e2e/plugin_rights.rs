@@ -17,10 +17,11 @@ const SPEC: &str = "phases: {prepare: {steps: [{name: migrate, job: {deadline: 6
                     switch: {minReady: '1', timeout: 20s}\nobserve: {for: 20m, every: 500ms}\n";
 
 /// What is run, and the exit codes that say that it did its work.
-const COMMANDS: [(&str, &[&str], &[i32]); 21] = [
+const COMMANDS: [(&str, &[&str], &[i32]); 22] = [
     ("status", &["status", "shop"], &[0]),
     ("watch", &["watch", "shop", "--until", "switched", "--timeout", "30s"], &[0]),
     ("history", &["history", "shop"], &[0]),
+    ("report", &["report", "shop"], &[0]),
     ("logs", &["logs", "shop", "migrate"], &[0]),
     ("trace", &["trace", "svc/web"], &[0]),
     ("notify", &["notify", "shop", "--event", "Switching", "--dry-run"], &[0]),

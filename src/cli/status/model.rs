@@ -34,6 +34,9 @@ pub(crate) struct Status {
     /// The command or commands that go on from here: the end of `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The command that prints the record of a run that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
     /// Whether the answer tells of trouble that the phase does not show: nobody watches, or the live side cannot serve.
     pub alarm: bool,
     /// Whether a person is waited for.
@@ -283,6 +286,10 @@ impl Status {
             answer: answer.text(),
             alarm: answer.alarm,
             next: answer.next,
+            record: run
+                .as_ref()
+                .filter(|r| r.closed || r.phase.is_over())
+                .map(|r| format!("kubectl cutover report {}{flags}", r.name)),
             waits_for_person: run.as_ref().is_some_and(view::Run::needs_people),
             phase,
             since,

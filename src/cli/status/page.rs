@@ -21,6 +21,9 @@ pub(crate) fn page(status: &Status, look: Look, now: Timestamp) -> Page {
     deadlines(&mut page, status, now);
     decisions(&mut page, status, now);
     hidden(&mut page, status);
+    if let Some(command) = &status.record {
+        page.push(Line::new().tone(Tone::Dim, format!("record: {command}")));
+    }
     page
 }
 

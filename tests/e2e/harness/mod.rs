@@ -13,6 +13,7 @@ pub mod finish;
 pub mod operator;
 pub mod plugin;
 pub mod promises;
+pub mod record;
 #[cfg(test)]
 mod promises_tests;
 pub mod proxy;

@@ -75,7 +75,7 @@ pub(crate) fn approval_name(step: &str) -> String {
     Execution::Approval(step.to_owned()).to_string()
 }
 
-/// The name of the Job of an attempt: the same for the same run, execution and attempt, for ever, and no other's.
+/// The name of the Job of an attempt: the same for the same run, execution and attempt, forever, and no other's.
 pub fn job_name(run_uid: &str, execution: &str, attempt: u32) -> String {
     let hash = Sha256::digest(format!("{run_uid}\n{execution}\n{attempt}"));
     let hash: String = hash.iter().take(5).map(|b| format!("{b:02x}")).collect();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cutover::operator::{self, Flags};
 
-/// Executes production cutovers and takes them back by itself.
+/// Executes production cutovers and rolls them back by itself.
 #[derive(Parser)]
 #[command(name = "cutover", version, arg_required_else_help = true)]
 struct Cli {

@@ -129,7 +129,7 @@ pub struct CutoverView {
     pub pushed: Option<String>,
 }
 
-/// A person's word.
+/// A person's decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionView {
     pub name: String,

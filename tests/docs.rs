@@ -11,7 +11,7 @@ mod matrix;
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = vec![root.join("README.md"), root.join("tests/cluster/README.md")];
+    let mut found = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("tests/cluster/README.md")];
     found.extend(files(&root.join("docs"), "md"));
     found
 }

@@ -167,7 +167,7 @@ fn doing(change: &Change) -> String {
         Change::SetEnv { .. } => "given its environment".into(),
         Change::UnsetEnv { .. } | Change::ForgetEnv { .. } => "given back its environment".into(),
         Change::Restart { .. } => "restarted".into(),
-        Change::Template { .. } => "taken back to its former template".into(),
+        Change::Template { .. } => "set back to its former template".into(),
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn unsettled(
 
 /// Pods that a change takes away and that are not gone yet: those that end, and those above `count`, which nobody has
 /// asked to end yet. What still runs still works, whatever the counts of its workload say. One that was not asked to end and
-/// has ended for good (an evicted pod) may stay for ever and is not awaited.
+/// has ended for good (an evicted pod) may stay forever and is not awaited.
 pub(crate) fn leaving(
     cx: &Cx,
     workloads: &[WorkloadRef],
@@ -282,9 +282,9 @@ pub fn never(why: String, evidence: Value) -> Verdict {
     Verdict::Fail { message: why, evidence: Some(evidence) }
 }
 
-/// Takes back what the step `of` has changed: journals what there is to take back, and wants its effects. The executor
-/// looks at the objects live and leaves alone what is not the run's any more. `change`: what takes it back, from what
-/// the step journaled; `None` where there is nothing to take back. Ends with what was done of each.
+/// Reverses what the step `of` has changed: journals what there is to reverse, and wants its effects. The executor
+/// looks at the objects live and leaves alone what is not the run's any more. `change`: what reverses it, from what
+/// the step journaled; `None` where there is nothing to reverse. Ends with what was done of each.
 pub(crate) fn take_back(
     cx: &Cx,
     step: &PlanStep,
@@ -328,7 +328,7 @@ pub(crate) fn take_back(
     if waiting { None } else { Some(Ok(record.before.clone())) }
 }
 
-/// The workloads that were taken back, and not left as they are.
+/// The workloads that were set back, and not left as they are.
 pub(crate) fn standing(workloads: &[WorkloadRef], back: &[Before]) -> Vec<WorkloadRef> {
     let taken = |w: &&WorkloadRef| {
         let object = ObjectRef::from(*w);
@@ -337,7 +337,7 @@ pub(crate) fn standing(workloads: &[WorkloadRef], back: &[Before]) -> Vec<Worklo
     workloads.iter().filter(taken).cloned().collect()
 }
 
-/// What is told of an object that was taken back, or why it was left as it is.
+/// What is told of an object that was set back, or why it was left as it is.
 pub(crate) fn left_or(before: &Before, told: impl Fn(&Before) -> Value) -> Value {
     before.left.as_ref().map_or_else(|| told(before), |why| why.as_str().into())
 }

@@ -1,4 +1,4 @@
-//! PURE. Suspends and resumes CronJobs, and takes that back. Whether each was suspended is journaled first. Jobs that a
+//! PURE. Suspends and resumes CronJobs, and reverses that. Whether each was suspended is journaled first. Jobs that a
 //! CronJob has already started are not awaited and not touched: the evidence names them.
 
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! PURE. Changes the replicas of workloads and waits for them, and takes that back. What was there before is journaled
+//! PURE. Changes the replicas of workloads and waits for them, and reverses that. What was there before is journaled
 //! first; a live side is never shrunk unless the step says `allowDowntime` (P13).
 
 use serde_json::{Map, Value, json};
@@ -265,7 +265,7 @@ mod tests {
         assert!(late.state == StepState::Failed && late.message.as_ref().is_some_and(|m| m.contains(told)), "{late:?}");
         f.after(-600);
         pods(&mut f, vec![evicted]);
-        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded, "an evicted pod may stay for ever");
+        assert_eq!(f.drive(&s, Some(&r)).0.state, StepState::Succeeded, "an evicted pod may stay forever");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! PURE. Sets variables of workloads' environments and waits for the rollout, and takes that back. What a variable was
+//! PURE. Sets variables of workloads' environments and waits for the rollout, and reverses that. What a variable was
 //! is journaled without its value: that is kept in an annotation of the workload itself, written with the change, and
 //! leaves the workload never (P9).
 

@@ -27,7 +27,7 @@ pub struct AfterRecord {
     /// Whether the run was closed and has been opened again, for checks made again and for nothing else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reopened: bool,
-    /// Checks made again by a person's word, oldest first.
+    /// Checks made again by a person's decision, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revalidations: Vec<Revalidation>,
 }

@@ -1,4 +1,4 @@
-//! `CutoverDecision`: one person's word, which never changes; its status is the operator's answer.
+//! `CutoverDecision`: one person's decision, which never changes; its status is the operator's answer.
 
 use jiff::Timestamp;
 use kube::CustomResource;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// One person's word on a run: every human verb is such an object, so each has a name behind it.
+/// One person's decision on a run: every human verb is such an object, so each has a name behind it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cutover.dev",

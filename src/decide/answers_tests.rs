@@ -147,7 +147,7 @@ fn a_run_that_was_opened_for_a_word_does_not_close_before_it_is_proven_whose_it_
     let waits = pass(&mut f);
     assert_eq!(waits.journal.state, RunState::Active);
     assert!(waits.reads.values().any(|read| *read == Read::Proof) && answers(&waits).is_empty());
-    // What never comes does not hold it for ever.
+    // What never comes does not hold it forever.
     f.after(30);
     pass(&mut f);
     assert_eq!(pass(&mut f).journal.state, RunState::Closed);

@@ -33,7 +33,7 @@ pub fn pending(d: &mut Draft) {
 }
 
 /// Whether the window is open, by the clock on the wall. One that has ended before the switch ends the run, or is for people
-/// to decide about: nothing done before it waits for ever (P10).
+/// to decide about: nothing done before it waits forever (P10).
 pub(super) fn window_is_open(d: &mut Draft) -> bool {
     let plan = d.plan;
     let Some(window) = &plan.window else { return true };

@@ -73,7 +73,7 @@ impl Record {
         }
     }
 
-    /// Reads the run again, live, and writes upon that from now on.
+    /// Reads the run again, live, and writes on top of that from now on.
     pub async fn read(&mut self) -> Reread {
         match self.live().await {
             Ok(Some(run)) => {

@@ -1,5 +1,5 @@
 //! PURE. Variables of a container's environment: set, with what they were kept in an annotation of the same object, and
-//! taken back from there. The values stand in the object's own template before and after; they go nowhere else (P9).
+//! restored from there. The values stand in the object's own template before and after; they go nowhere else (P9).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -143,7 +143,7 @@ pub(super) fn unset(object: &Value, keep: &str) -> Now {
     let mut edits = vec![member(object, ANNOTATIONS, annotations)];
     let kept = text.as_str().and_then(|t| serde_json::from_str::<Kept>(t).ok());
     let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
-    // An annotation that somebody has spoilt, or a container that is gone: there is nothing to take back.
+    // An annotation that somebody has spoilt, or a container that is gone: there is nothing to restore.
     if let Some(kept) = kept
         && let Ok((at, found)) = container(template, Some(&kept.container))
     {

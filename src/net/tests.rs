@@ -294,7 +294,7 @@ async fn bodies_end_at_64_kib() {
     }
 }
 
-/// A server that says that a gigabyte follows, and sends so much at a time for ever; how much it could send.
+/// A server that says that a gigabyte follows, and sends so much at a time forever; how much it could send.
 async fn gigabyte(each: usize, pause: Duration) -> (Address, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();

@@ -47,7 +47,7 @@ struct Life<K, B> {
     wait: Option<Duration>,
 }
 
-/// Watches for ever. Each failure is an item, and no other watch waits for it.
+/// Watches forever. Each failure is an item, and no other watch waits for it.
 pub(crate) fn watch<K>(
     board: &Watches,
     api: Api<K>,
@@ -87,7 +87,7 @@ where
                 life.wanted.failed(&error.to_string(), answer.is_some_and(kube::core::Status::is_forbidden));
                 life.wait = Some(life.pause.next());
                 if answer.is_some_and(lost_its_place) {
-                    // The watcher itself would ask for the same place for ever.
+                    // The watcher itself would ask for the same place forever.
                     life.events = (life.begin)();
                 }
             }

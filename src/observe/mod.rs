@@ -118,7 +118,7 @@ impl Observer {
         self.proofs.clone()
     }
 
-    /// Watches the nodes for all runs, for ever.
+    /// Watches the nodes for all runs, forever.
     pub(crate) async fn watch_nodes(&self) {
         self.nodes.clone().watch(self.client.clone(), &self.watches).await;
     }
@@ -133,7 +133,7 @@ impl Observer {
         self.watches.current(nodes::WATCH)
     }
 
-    /// Watches Cutovers and decisions of these namespaces (none: of all) for all runs, for ever.
+    /// Watches Cutovers and decisions of these namespaces (none: of all) for all runs, forever.
     pub(crate) async fn watch_ours(&self, namespaces: &[String]) {
         self.ours.watch(&self.source(), namespaces).await;
     }

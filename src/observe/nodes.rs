@@ -61,7 +61,7 @@ impl Nodes {
         self.addresses.subscribe()
     }
 
-    /// Watches nodes for ever. A failure is told once until it is over; what was seen last stands meanwhile.
+    /// Watches nodes forever. A failure is told once until it is over; what was seen last stands meanwhile.
     pub(super) async fn watch(self, client: Client, board: &Watches) {
         let api = Api::<Slim>::all_with(client, &ApiResource::erase::<Node>(&()));
         let config = watcher::Config::default().page_size(100);

@@ -197,7 +197,7 @@ impl Ours {
         self.state().show(wants, slot)
     }
 
-    /// Watches in these namespaces (none: everywhere), for ever.
+    /// Watches in these namespaces (none: everywhere), forever.
     pub async fn watch(&self, source: &Source, namespaces: &[String]) {
         let only: Vec<Option<String>> =
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };

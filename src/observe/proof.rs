@@ -39,7 +39,7 @@ struct History {
     /// A forgery would have been admitted, and since then it was not found that none is.
     open: bool,
     /// When it was found that none is any more.
-    mended: Option<Timestamp>,
+    healed: Option<Timestamp>,
 }
 
 impl History {
@@ -47,7 +47,7 @@ impl History {
     fn and(self, verdict: &Proven, now: Timestamp) -> Self {
         match verdict {
             Proven::Open(_) => Self { open: true, ..self },
-            Proven::Holds if self.open => Self { open: false, mended: Some(now) },
+            Proven::Holds if self.open => Self { open: false, healed: Some(now) },
             Proven::Holds | Proven::Unknown(_) => self,
         }
     }
@@ -87,7 +87,7 @@ impl Proofs {
         let (forged, guards) = tokio::join!(self.forge(client, namespace), guards(client));
         let mut proof = conclude(forged, guards, self.name.get().map_or("", String::as_str));
         let history = known.take().map(|known| known.history).unwrap_or_default().and(&proof.verdict, Timestamp::now());
-        proof.since = history.mended.map_or(proof.since, |at| at.max(proof.since));
+        proof.since = history.healed.map_or(proof.since, |at| at.max(proof.since));
         *known = Some(Known { at: now, proof: proof.clone(), history });
         proof
     }
@@ -324,8 +324,8 @@ mod tests {
         let open = Proven::Open("x".into());
         let history = History::default().and(&Proven::Holds, at(1)).and(&open, at(2));
         let history = history.and(&Proven::Unknown("503".into()), at(3));
-        assert_eq!(history, History { open: true, mended: None });
+        assert_eq!(history, History { open: true, healed: None });
         let history = history.and(&Proven::Holds, at(4)).and(&Proven::Holds, at(5));
-        assert_eq!(history, History { open: false, mended: Some(at(4)) });
+        assert_eq!(history, History { open: false, healed: Some(at(4)) });
     }
 }

@@ -1,5 +1,5 @@
-//! One namespace, as one set of watches shows it to all runs that are driven there. Each watch goes on by itself whatever
-//! becomes of the others, begins with the first run that needs its kind, and ends with the last run of the namespace. None
+//! One namespace, as one set of watches shows it to all runs that are driven there. Each watch goes on by itself, whether or
+//! not the others do, begins with the first run that needs its kind, and ends with the last run of the namespace. None
 //! is needed for a rollback, since everything is read live as well (`refresh`).
 
 use std::collections::{BTreeSet, HashMap};

@@ -44,7 +44,7 @@ where
 pub(super) struct Pulse(Arc<AtomicU64>);
 
 impl Pulse {
-    /// Beats for ever, on the runtime that this is about.
+    /// Beats forever, on the runtime that this is about.
     pub(super) async fn beat(self) {
         loop {
             self.0.fetch_add(1, Ordering::Relaxed);

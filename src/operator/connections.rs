@@ -203,7 +203,7 @@ mod tests {
         let mut hangs = std::pin::pin!(hangs);
         assert!(futures::poll!(&mut hangs).is_pending());
         doubt.raise();
-        // Without an end it would wait for ever where the dead connection is taken.
+        // Without an end it would wait forever where the dead connection is taken.
         let beside = tokio::time::timeout(Duration::from_secs(10), ask(&mut connections)).await;
         let beside = beside.expect("another connection is taken").expect("an answer");
         assert!(beside.status().is_success());

@@ -1,4 +1,4 @@
-//! Every request to the API server passes here, whoever makes it: it is counted, its first word is not awaited for ever, and
+//! Every request to the API server passes here, whoever makes it: it is counted, its first word is not awaited forever, and
 //! what becomes of watches and of reads that nobody answers is noted.
 
 use std::future::Future;

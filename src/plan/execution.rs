@@ -89,7 +89,7 @@ pub(crate) fn secret_key(capture: &str, execution: &str, attempt: u32) -> String
     format!("{capture}.{}.{attempt}", step_label(execution))
 }
 
-/// The name of the Job of an attempt: the same for the same run, execution and attempt, for ever, and no other's.
+/// The name of the Job of an attempt: the same for the same run, execution and attempt, forever, and no other's.
 pub fn job_name(run_uid: &str, execution: &str, attempt: u32) -> String {
     let hash = hash10(&format!("{run_uid}\n{execution}\n{attempt}"));
     let step: String = step_label(execution).chars().take(30).collect();

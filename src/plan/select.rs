@@ -108,7 +108,7 @@ fn bounded_path(path: &str) -> Result<(), String> {
         }
         match c {
             '\'' | '"' => quote = Some(c),
-            // Of the language's functions these alone take regular expressions, with an engine that may take for ever.
+            // Of the language's functions these alone take regular expressions, with an engine that may take forever.
             '(' if ["match", "search"].iter().any(|name| word.trim_end().ends_with(name)) => {
                 return Err(format!("{path:?} uses a regular expression: write a path that names what it selects"));
             }

@@ -113,7 +113,7 @@ fn on_failure(stage: Stage, step: &Step, at: &str, refusals: &mut Refusals) -> O
     }
 }
 
-/// `keepOnRetry` stands on what a failed run leaves in force, and never in place of people's word.
+/// `keepOnRetry` stands on what a failed run leaves in force, and never in place of a person's approval.
 fn can_be_kept(step: &Step, resolved: &PlanStep, at: &str, refusals: &mut Refusals) {
     if !step.keep_on_retry {
         return;

@@ -137,7 +137,7 @@ fn by_the_run(found: Result<&Value, CallError>, run: &str, uid: &str, back: &Bac
                 Ok(())
             } else {
                 Err(format!(
-                    "this operator may not write, and run {run} has no switch of {} to take back any more",
+                    "this operator may not write, and run {run} has no switch of {} to reverse any more",
                     back.route.name
                 ))
             }

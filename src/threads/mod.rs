@@ -199,7 +199,7 @@ impl Threads {
         match told.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            // The threads live as long as `self`, and each piece tells. Should it not, the caller breaks and does not wait for ever.
+            // The threads live as long as `self`, and each piece tells. Should it not, the caller breaks and does not wait forever.
             Err(_) => resume_unwind(Box::new("a piece of work was lost")),
         }
     }

@@ -28,7 +28,7 @@ pub struct FollowUp<'a> {
     pub steps: Vec<Step<'a>>,
 }
 
-/// Checks made again by a person's word.
+/// Checks made again by a person's decision.
 #[derive(Clone, Debug)]
 pub struct Checks<'a> {
     /// By whom, when, and what came of it.

@@ -53,7 +53,7 @@ pub fn cutover(cutover: &Cutover, namespace_going: bool) -> CutoverView {
     }
 }
 
-/// A person's word.
+/// A person's decision.
 pub fn decision(decision: &CutoverDecision) -> DecisionView {
     let created = decision.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
     DecisionView {

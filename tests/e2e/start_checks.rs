@@ -60,7 +60,7 @@ fn with_older_definitions_nothing_is_begun_and_a_due_restore_is_made() {
         t.ready("a").await?;
         t.ends("shop", Phase::RolledBack, 60).await?;
         ensure!(t.selector_writes("web")? == ["green", "blue"], "{:?}", t.selector_writes("web")?);
-        ensure!(t.log_of("a")?.contains("mended"), "that it is mended is not told");
+        ensure!(t.log_of("a")?.contains("fixed: "), "that it is fixed is not told");
         Ok(())
     });
 }

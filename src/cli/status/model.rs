@@ -177,7 +177,7 @@ pub(crate) struct Step {
     pub below: Vec<Step>,
 }
 
-/// A person's word that counted.
+/// A person's decision that counted.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Decided {
     pub at: Timestamp,

@@ -80,7 +80,7 @@ impl Question {
     }
 }
 
-/// How a suspended run goes on: who has suspended it by the Cutover's field takes that back there.
+/// How a suspended run goes on: who has suspended it by the Cutover's field resumes it there.
 pub(crate) fn resume(run: &view::Run, cutover: &str, flags: &str) -> String {
     match run.suspended {
         Some(_) => format!("kubectl cutover resume {cutover}{flags}"),

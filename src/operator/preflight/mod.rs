@@ -128,12 +128,12 @@ impl Preflight {
                 Weight::Told => tracing::warn!("{}", finding.text),
                 Weight::NotReady => tracing::error!("not ready: {}", finding.text),
                 Weight::MayNotWrite => {
-                    tracing::error!("not ready, and nothing is begun or recorded until it is mended: {}", finding.text);
+                    tracing::error!("not ready, and nothing is begun or recorded until it is fixed: {}", finding.text);
                 }
             }
         }
         for finding in self.told.difference(&now) {
-            tracing::info!("mended: {}", finding.text);
+            tracing::info!("fixed: {}", finding.text);
         }
         let texts = |least: Weight| -> Option<String> {
             let list: Vec<&str> = now.iter().rev().filter(|f| f.weight >= least).map(|f| f.text.as_str()).collect();

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sha2::Sha256;
 
-/// A signature is younger than this, and no further ahead: what was recorded cannot be sent again for ever.
+/// A signature is younger than this, and no further ahead: what was recorded cannot be sent again forever.
 const AGE: SignedDuration = SignedDuration::from_mins(5);
 /// Shortest key, in bytes: a shorter one could be guessed.
 const SHORTEST: usize = 16;

@@ -139,7 +139,7 @@ pub struct Known {
     stuck: BTreeMap<Key, u32>,
 }
 
-/// Whether a version is what we wrote last, or what that write was made upon.
+/// Whether a version is what we wrote last, or what that write was based on.
 fn is_known(seen: &str, wrote: &str) -> bool {
     match (seen.parse::<u64>(), wrote.parse::<u64>()) {
         (Ok(seen), Ok(wrote)) => seen <= wrote,

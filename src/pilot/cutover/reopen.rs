@@ -24,7 +24,7 @@ pub(crate) fn reopen(look: &mut Replay<'_>, cutover: &Cutover, run: &CutoverRun,
     run.status = Some(journal);
     run.metadata.managed_fields = None;
     look.run(Request::ReopenRun(Box::new(run)))?;
-    // Whatever its driver makes of it: one that is never taken in opens the run once and not for ever.
+    // Whatever its driver makes of it: one that is never taken in opens the run once and not forever.
     look.remember(Memo::Opened(decision));
     Ok(())
 }

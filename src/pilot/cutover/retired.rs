@@ -106,7 +106,7 @@ mod tests {
         next.phase = Phase::Completed;
         remember(&mut retired, &f.plan, &next, Some("blue"));
         assert!(retired.is_empty());
-        // Taken back with the run.
+        // Undone with the run.
         f.plan.steps.clear();
         f.plan.scale_up(&[(workload("web-blue"), 3)]);
         let name = undo_name("cutover-scale-up-3");

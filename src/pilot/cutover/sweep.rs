@@ -68,7 +68,7 @@ pub enum Fate<'a> {
 }
 
 /// Whether nobody has the decision, `keep` after it was created. An owner that others have written is none: it would keep
-/// a decision for ever that no run has taken in.
+/// a decision forever that no run has taken in.
 pub fn stray(decision: &CutoverDecision, now: Timestamp, keep: Duration) -> Option<Stray> {
     let (meta, spec) = (&decision.metadata, &decision.spec);
     let created = meta.creation_timestamp.as_ref()?.0;

@@ -139,9 +139,9 @@ pub enum Then {
         /// How long it may take; the shell's own limit where it is absent.
         within: Option<Duration>,
     },
-    /// Read the run live, and write upon that from now on.
+    /// Read the run live, and write on top of that from now on.
     Reread,
-    /// Read the run live for a restore; what the shell writes upon stays as it is, so that a later write still notices what
+    /// Read the run live for a restore; what the shell bases its writes on stays as it is, so that a later write still notices what
     /// somebody else wrote.
     Authorise,
     /// Take the run's finalizer away.

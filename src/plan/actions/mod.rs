@@ -176,7 +176,7 @@ actions! {
     steps {
         /// Parallel checks.
         "suite" Suite(PlanSuite),
-        /// People's word.
+        /// Approvals of people.
         "approval" Approval(Approval),
         /// A Deployment back to its previous revision.
         "undoRollout" UndoRollout(UndoRollout),
@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// Every form that a plan of this version stores. A form that is written here is read for ever.
+    /// Every form that a plan of this version stores. A form that is written here is read forever.
     fn stored() -> Vec<Value> {
         vec![
             json!({"job": {"template": {"spec": {}}, "deadline": "10m", "onAbort": "Wait"}}),

@@ -1,5 +1,5 @@
 //! The short run: every input of the corpus, and a fixed number of them made worse. A failure writes the input that it is of
-//! beside the log and names its seed; once mended, the input belongs into `corpus/TARGET`.
+//! beside the log and names its seed; once fixed, the input belongs into `corpus/TARGET`.
 //!
 //! `FUZZ_SEED` begins elsewhere, and `FUZZ_TIMES` makes as many times the inputs; for long runs see `make fuzz`.
 

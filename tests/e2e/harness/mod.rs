@@ -13,11 +13,11 @@ pub mod finish;
 pub mod operator;
 pub mod plugin;
 pub mod promises;
-pub mod record;
 #[cfg(test)]
 mod promises_tests;
 pub mod proxy;
 pub mod receivers;
+pub mod record;
 pub mod remote_write;
 pub mod report;
 pub mod road;

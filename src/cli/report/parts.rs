@@ -334,7 +334,7 @@ fn missing(report: &Report) -> Vec<String> {
     say(!over, "the end: the run was not over when this was written");
     say(
         report.verdict.owners.is_empty() && over,
-        "an owner of the decision: no person's word and no trigger is behind it",
+        "an owner of the decision: neither a decision nor a trigger is behind it",
     );
     say(report.release.revision.is_none(), "the revision of the release");
     say(report.release.tag.is_none(), "the tag of the release");

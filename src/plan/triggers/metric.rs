@@ -56,7 +56,12 @@ fn check(metric: &MetricTrigger, at: &str, cx: &mut Cx) {
     if let Some(of) = &metric.http {
         let field = format!("{at}.http");
         let place = RequestPlace { to: To::Live, services: cx.services, read_only: false, repeated: true };
-        request::resolve(&endpoint::request(of), place, &field, cx.refusals);
+        if of.path.is_some() == of.url.is_some() {
+            // Its URL cannot come from a Secret.
+            cx.refusals.add(&field, "http has either path or url", "give exactly one of them");
+        } else {
+            request::resolve(&endpoint::request(of), place, &field, cx.refusals);
+        }
         if let Err(why) = select::check_path(&of.value) {
             cx.refusals.add(format!("{field}.value"), why, "write a JSONPath to one number, such as $.errorRate");
         }

@@ -13,7 +13,7 @@ pub(super) enum Found<'s> {
     /// An action of a step, of a suite, or an undo.
     Action(&'s Action),
     /// The request of a trigger.
-    Http(Cow<'s, Http>),
+    Http(Box<Cow<'s, Http>>),
     /// The lines of a trigger.
     Logs(&'s Logs),
     /// The object of a trigger.
@@ -51,7 +51,7 @@ pub(super) fn all(spec: &CutoverSpec) -> Vec<(String, Found<'_>)> {
         for watched in trigger.watches.all() {
             match watched {
                 Watched::Probe(probe) => {
-                    found.push((format!("{at}.probe.http"), Found::Http(Cow::Borrowed(&probe.http))))
+                    found.push((format!("{at}.probe.http"), Found::Http(Box::new(Cow::Borrowed(&probe.http)))))
                 }
                 Watched::Logs(logs) => found.push((format!("{at}.logs"), Found::Logs(&logs.logs))),
                 Watched::Resource(resource) => found.push((format!("{at}.resource"), Found::Resource(resource))),
@@ -59,15 +59,14 @@ pub(super) fn all(spec: &CutoverSpec) -> Vec<(String, Found<'_>)> {
                     let steps = format!("{at}.suite.steps");
                     for (i, check) in suite.steps.iter().enumerate() {
                         let at = list_label(&check.name, i, &steps);
-                        found.push((format!("{steps}[{at}].http"), Found::Http(Cow::Borrowed(&check.http))));
+                        found.push((format!("{steps}[{at}].http"), Found::Http(Box::new(Cow::Borrowed(&check.http)))));
                     }
                 }
-                Watched::Metric(metric) => found.extend(
-                    metric
-                        .http
-                        .iter()
-                        .map(|of| (format!("{at}.metric.http"), Found::Http(Cow::Owned(endpoint::request(of))))),
-                ),
+                Watched::Metric(metric) => {
+                    found.extend(metric.http.iter().map(|of| {
+                        (format!("{at}.metric.http"), Found::Http(Box::new(Cow::Owned(endpoint::request(of)))))
+                    }))
+                }
                 Watched::Pods(_) | Watched::Alert(_) => {}
             }
         }

@@ -87,7 +87,7 @@ pub fn bad() -> Vec<(&'static str, Value, &'static str)> {
         (
             "path and url",
             step(json!({"name": "a", "http": {"path": "/", "url": "http://a"}})),
-            "either path (with to) or url",
+            "one of path (with to), url, urlFrom",
         ),
         (
             "two bodies",

@@ -178,7 +178,7 @@ fn the_definitions_are_applied_from_the_client_and_explain_every_field() {
             ("spec.phases.steps.job.deadline", "10m by default"),
             ("spec.phases.steps.suite.steps.http.expect", "any 2xx where none is given"),
             ("spec.phases.steps.undo.job.from.side", "live when the run began"),
-            ("spec.phases.steps.http.capture.sensitive", "This version refuses it"),
+            ("spec.phases.steps.http.capture.sensitive", "Kept in a Secret of the run"),
             ("spec.observe.triggers.severity", "`Rollback` by default"),
         ] {
             let said =

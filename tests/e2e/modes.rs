@@ -30,6 +30,20 @@ fn a_metric_that_is_bad_often_enough_rolls_back() {
 }
 
 #[test]
+fn a_number_of_a_json_endpoint_rolls_back() {
+    e2e("metric_endpoint", async |t: &Case| {
+        errors_after_the_switch(
+            t,
+            "metric: {http: {path: '/slow?ms=50', value: $.slept_ms}, above: '40', sustained: 2s}",
+        )
+        .await?;
+        let record = record(t).await?;
+        ensure!(record.saw.as_deref().is_some_and(|saw| saw.contains("50 > 40 since")), "{record:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_metric_above_its_baseline_rolls_back() {
     e2e("metric_baseline", async |t: &Case| {
         let metric =
@@ -87,6 +101,7 @@ fn a_healthy_release_is_completed_under_all_of_them() {
              \x20 - {{name: often, metric: {{query: '{ratio}', above: '0.05', count: 4, within: 6s}}}}\n\
              \x20 - {{name: baseline, metric: {{query: '{ratio}', relativeTo: base, factor: '2'}}}}\n\
              \x20 - {{name: guarded, metric: {{query: '{ratio}', above: '0.05', guardQuery: 'vector(0)'}}}}\n\
+             \x20 - {{name: endpoint, metric: {{http: {{path: '/slow?ms=5', value: $.slept_ms}}, above: '40'}}}}\n\
              \x20 - {{name: alerts, alert: {{matchers: {{team: web}}}}}}\n\
              \x20 - {{name: gate, suite: {{steps: [{{name: a, http: {{path: /}}}}, {{name: b, http: {{path: /health}}}}]}}}}\n"
         );

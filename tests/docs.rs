@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use cutover::api::Cutover;
 
+mod pages;
+
+use pages::files;
+
 #[path = "e2e/gitops_matrix/table.rs"]
 #[allow(dead_code, reason = "what plays the table needs more of it")]
 mod matrix;
@@ -13,20 +17,6 @@ fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("tests/cluster/README.md")];
     found.extend(files(&root.join("docs"), "md"));
-    found
-}
-
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
-    let mut found = vec![];
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.extension().is_some_and(|e| e == ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
     found
 }
 

@@ -1,7 +1,11 @@
 //! The words of this project: CONTRIBUTING.md has a table of words that are not used, with what is said instead. No page, no
 //! message and no comment has one of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+mod pages;
+
+use pages::files;
 
 /// A word of a text, in small letters.
 struct Word {
@@ -10,20 +14,6 @@ struct Word {
     line: usize,
     /// A sentence or a part of one has ended between the word before and this one.
     begins: bool,
-}
-
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
-    let mut found = vec![];
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.extension().is_some_and(|e| e == ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 /// The words of a text. A name in code such as `take_back` is one word. What only marks a comment or a quotation stands

@@ -2,8 +2,9 @@
 //! sent next, or the outcome. `act` and the simulated cluster of the tests only carry that out, so that both judge alike.
 //!
 //! Each effect sends at most one request, with tests of its own, and is not tried again here: the driver decides about
-//! another try. An answer alone is followed by a second one, which nothing depends on: it says whose the decision is. And values are added
-//! to a Secret, which is created where there is none. After a failure that may be a failed test the object is read again, which says what the failure means.
+//! another try. Two effects send a second one. An answer is followed by one that says whose the decision is; nothing
+//! depends on that one. The Secret of a run is created where the patch that adds values finds none. After a failure that
+//! may be a failed test the object is read again, which says what the failure means.
 
 use std::time::Duration;
 
